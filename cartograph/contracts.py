@@ -1,0 +1,118 @@
+"""Typed schemas of datasets: columns, keys, rules and references, with their Arrow form.
+
+The vocabulary only. The contract of each raw dataset is in `ecom_assets.contracts`; how rows are held against one is
+in `ecom_assets.contracts.validation`; how a table is made from one is in `cartograph.lake`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+ColumnType = Literal["string", "bigint", "double", "money", "price", "boolean", "date", "timestamp"]
+Pii = Literal["name", "email", "phone", "address", "birth_date", "device", "payment", "free_text"]
+
+ARROW_TYPES: dict[ColumnType, pa.DataType] = {
+    "string": pa.string(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "money": pa.decimal128(18, 2),
+    "price": pa.decimal128(18, 4),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+DUCKDB_TYPES: dict[ColumnType, str] = {
+    "string": "VARCHAR",
+    "bigint": "BIGINT",
+    "double": "DOUBLE",
+    "money": "DECIMAL(18,2)",
+    "price": "DECIMAL(18,4)",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMPTZ",
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(_Frozen):
+    """One column. `accepted`, where given, lists the only values a non-null may take."""
+
+    name: str
+    type: ColumnType
+    description: str
+    nullable: bool = False
+    pii: Pii | None = None
+    accepted: tuple[str, ...] = ()
+
+
+class Rule(_Frozen):
+    """A row rule: `sql` is a DuckDB boolean over the typed columns; a row breaks it only where it is false."""
+
+    name: str
+    sql: str
+    message: str
+
+
+class Reference(_Frozen):
+    """A foreign key: each non-null `column` must exist as `to_column` of `dataset`."""
+
+    column: str
+    dataset: str
+    to_column: str
+
+
+class Contract(_Frozen):
+    """The shape and rules of one dataset.
+
+    `key` identifies a row within a load (it includes the version column of versioned datasets). `event_time` names the
+    timestamp or date column that places a row in a partition; None for a table without a time axis.
+    """
+
+    dataset: str
+    grain: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    event_time: str | None = None
+    rules: tuple[Rule, ...] = ()
+    references: tuple[Reference, ...] = ()
+    required: bool = False
+    enables: str = ""
+
+    def column(self, name: str) -> Column:
+        """The column called `name`. Raises KeyError where there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"{self.dataset} has no column {name}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    def arrow_schema(self) -> pa.Schema:
+        """The Arrow schema, with nullability and descriptions."""
+        return pa.schema(
+            [
+                pa.field(c.name, ARROW_TYPES[c.type], nullable=c.nullable, metadata={"doc": c.description})
+                for c in self.columns
+            ]
+        )
+
+
+PROVENANCE = (
+    Column(name="_ingested_at", type="timestamp", description="When the row was written to the lake."),
+    Column(name="_source", type="string", description="Where the row came from: the simulator, a file, a table."),
+    Column(name="_batch_id", type="string", description="The run that wrote the row."),
+)
+
+
+def with_provenance(contract: Contract) -> Contract:
+    """The contract of the lake table that stores `contract`: the same columns and the provenance columns."""
+    return contract.model_copy(update={"columns": contract.columns + PROVENANCE})

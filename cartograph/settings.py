@@ -1,0 +1,164 @@
+"""The one place where the environment is read: paths, hosts, sizes and the choice of shop.
+
+A value that differs between a laptop and production belongs here; a value that describes a shop belongs in its
+file under `shops/` (see `cartograph.shops`); a constant of a method belongs beside the method.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cartograph.windows import Grain
+
+PREFIX = "CARTOGRAPH_"
+DOTENV = ".env"
+
+
+class SettingsError(ValueError):
+    """A setting has a value that Cartograph cannot use. The message names the variable, the value and the cure."""
+
+
+class Settings(BaseSettings):
+    """Every setting of Cartograph; each is the environment variable `CARTOGRAPH_<NAME>` or a line of `.env`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=DOTENV, extra="ignore", frozen=True)
+
+    env: Literal["local", "staging", "production"] = Field(
+        "local", description="Where this process runs."
+    )
+    home: Path = Field(
+        Path(".cartograph"),
+        description="Folder for all state: lake, warehouse, releases, runs. Each shop has its own folder in it.",
+    )
+    shop: str = Field(
+        "simulated", description="The shop to work on: the name of a file in the shops folder, without `.yaml`."
+    )
+    shops_dir: Path = Field(Path("shops"), description="Folder of the shop files.")
+    partition_grain: Grain = Field(
+        "monthly", description="Length of a partition. Choose it before the first load."
+    )
+    catalog_uri: str | None = Field(
+        None,
+        description=(
+            "Iceberg catalog: an SQLAlchemy URL, `glue`, or the http(s) address of a REST catalog. "
+            "Unset: SQLite in the shop's folder."
+        ),
+    )
+    lake_uri: str | None = Field(
+        None, description="Where table files are written: a folder or `s3://bucket/prefix`. Unset: the shop's folder."
+    )
+    release_uri: str | None = Field(
+        None, description="Where releases are kept: a folder or `s3://bucket/prefix`. Unset: the shop's folder."
+    )
+    mlflow_uri: str | None = Field(
+        None, description="MLflow tracking and registry: a database URL or a server. Unset: SQLite in the shop's folder."
+    )
+    s3_endpoint_url: str | None = Field(
+        None, description="S3 address, for an S3-compatible store. Unset: AWS. Credentials come from AWS's own chain."
+    )
+    s3_region: str = Field("eu-central-1", description="S3 region.")
+    duckdb_memory_limit: str = Field(
+        "4GB", description="Memory that one DuckDB process may use before it spills to disk.", pattern=r"^\d+(\.\d+)?\s?(MB|GB|TB|MiB|GiB|TiB)$"
+    )
+    duckdb_threads: int = Field(2, ge=1, le=256, description="Threads that one DuckDB process may use.")
+    quarantine_limit_pct: float = Field(
+        5.0, ge=0, le=100, description="Share of a dataset's delivered rows that may be quarantined before its check fails."
+    )
+    release_keep: int = Field(5, ge=1, description="Releases to keep when a new one is published; older ones are pruned.")
+    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
+    dagster_host: str = Field("127.0.0.1", description="Address that the Dagster UI listens on.")
+    dagster_port: int = Field(3000, ge=1, le=65535, description="Port that the Dagster UI listens on.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the logs.")
+
+    @field_validator("home", "shops_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("shop")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+            raise ValueError("a shop's name is lower-case letters, digits and underscores, and begins with a letter")
+        return value
+
+    @property
+    def shop_home(self) -> Path:
+        """The folder that holds all state of the chosen shop."""
+        return self.home / self.shop
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The DuckDB file that only dbt writes."""
+        return self.shop_home / "warehouse.duckdb"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance folder: run history, event log, schedules."""
+        return self.shop_home / "dagster"
+
+    @property
+    def logs_dir(self) -> Path:
+        """The folder of log files, one for each run of the command line."""
+        return self.shop_home / "logs"
+
+    @property
+    def resolved_catalog_uri(self) -> str:
+        """The catalog that is used: `catalog_uri`, or SQLite in the shop's folder."""
+        return self.catalog_uri or f"sqlite:///{self.shop_home / 'catalog.db'}"
+
+    @property
+    def resolved_lake_uri(self) -> str:
+        """The place of table files: `lake_uri`, or a folder in the shop's folder."""
+        return self.lake_uri or str(self.shop_home / "lake")
+
+    @property
+    def resolved_release_uri(self) -> str:
+        """The place of releases: `release_uri`, or a folder in the shop's folder."""
+        return self.release_uri or str(self.shop_home / "releases")
+
+    @property
+    def resolved_mlflow_uri(self) -> str:
+        """The MLflow backend: `mlflow_uri`, or SQLite in the shop's folder."""
+        return self.mlflow_uri or f"sqlite:///{self.shop_home / 'mlflow.db'}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment and `.env`; `overrides` win, by field name.
+
+    Raises:
+        SettingsError: a value cannot be used; the message names each variable, what it got and what it takes.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()
+
+
+def environment() -> dict[str, str]:
+    """The `CARTOGRAPH_*` variables of `.env` and the process, the process's winning: what a shop file may refer to."""
+    merged = {**dotenv_values(DOTENV), **os.environ}
+    return {name: value for name, value in merged.items() if name.startswith(PREFIX) and value is not None}
+
+
+def _explain(problem: Any) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else "?"
+    field = Settings.model_fields.get(name)
+    takes = f" {field.description}" if field is not None else ""
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{PREFIX}{name.upper()}={problem['input']!s}: {message}.{takes}"

@@ -1,0 +1,113 @@
+"""Shop files: which source delivers which dataset, and the dates and currency of a shop.
+
+The file's form and its variables only; what a source's attributes mean is decided by the source's component in
+`ecom_assets.components`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cartograph.settings import PREFIX, Settings, environment
+from cartograph.windows import Grain, Window, at_midnight, floor, windows
+
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+
+
+class ShopError(ValueError):
+    """A shop is unknown or its file cannot be used. The message names the file and the cure."""
+
+
+class SourceSpec(BaseModel):
+    """One source of a shop: the component that reads it, and that component's attributes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str = Field(description="The component, e.g. `ecom_assets.components.FilesSource`.")
+    attributes: dict[str, Any] = Field(default_factory=dict)
+
+
+class Shop(BaseModel):
+    """A shop: its dates (half-open, UTC), currency and sources. `end` is None for a shop that goes on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    description: str = ""
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    start: date
+    end: date | None = None
+    sources: tuple[SourceSpec, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _dates_in_order(self) -> Shop:
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"end {self.end} must be after start {self.start}")
+        return self
+
+    def window(self, now: datetime) -> Window:
+        """All of the shop's time; `now` bounds a shop without an end date."""
+        return Window(at_midnight(self.start), at_midnight(self.end) if self.end else now)
+
+    def windows(self, grain: Grain, now: datetime) -> list[Window]:
+        """The shop's partitions, oldest first: a shop without an end date has only whole windows before `now`."""
+        whole = self.window(now)
+        found = list(windows(whole.start, whole.end, grain))
+        return found if self.end else [w for w in found if w.end <= floor(now, grain)]
+
+
+def list_shops(settings: Settings) -> list[str]:
+    """The names of all shops, sorted."""
+    return sorted(path.stem for path in settings.shops_dir.glob("*.yaml"))
+
+
+def load_shop(settings: Settings, name: str | None = None) -> Shop:
+    """Read the file of shop `name` (by default the chosen one), with `${CARTOGRAPH_…}` variables filled in.
+
+    Raises:
+        ShopError: there is no such file, or it does not have the form of a shop file.
+    """
+    name = name or settings.shop
+    path = settings.shops_dir / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(list_shops(settings)) or "none"
+        raise ShopError(f"There is no shop {name!r}: {path} does not exist. Shops in {settings.shops_dir}: {known}.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ShopError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ShopError(f"{path} must be a mapping with title, currency, start and sources.")
+    try:
+        return Shop(name=name, **_fill(content, environment(), path))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'shop'}: {e['msg']}" for e in error.errors())
+        raise ShopError(f"{path} cannot be used: {problems}") from None
+
+
+def _fill(value: Any, variables: Mapping[str, str], path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _fill(item, variables, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, variables, path) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match["name"], match["default"]
+        if not name.startswith(PREFIX):
+            raise ShopError(f"{path} refers to ${{{name}}}: only {PREFIX}… variables may be used in a shop file.")
+        found = variables.get(name, default)
+        if found is None:
+            raise ShopError(f"{path} needs the variable {name}. Set it in the environment or in .env.")
+        return found
+
+    return _VARIABLE.sub(replace, value)

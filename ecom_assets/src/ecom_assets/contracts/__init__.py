@@ -1,0 +1,33 @@
+"""One contract for each raw dataset of the canonical shop: the shape in which every source delivers its rows.
+
+A dataset's columns, key, rules and references belong here, one module for a subject. How rows are held against a
+contract is in `validation`; the vocabulary is in `cartograph.contracts`.
+"""
+
+from cartograph.contracts import Contract
+from ecom_assets.contracts.catalog import PRODUCTS, INVENTORY
+from ecom_assets.contracts.customers import CUSTOMERS, REVIEWS
+from ecom_assets.contracts.marketing import CAMPAIGNS, EXPERIMENT_ASSIGNMENTS, MARKETING_SPEND
+from ecom_assets.contracts.orders import ORDER_ITEMS, ORDERS, PAYMENTS, REFUNDS
+from ecom_assets.contracts.web import EVENTS
+
+CONTRACTS: dict[str, Contract] = {
+    contract.dataset: contract
+    for contract in (
+        CUSTOMERS,
+        PRODUCTS,
+        CAMPAIGNS,
+        ORDERS,
+        ORDER_ITEMS,
+        PAYMENTS,
+        REFUNDS,
+        EVENTS,
+        REVIEWS,
+        INVENTORY,
+        MARKETING_SPEND,
+        EXPERIMENT_ASSIGNMENTS,
+    )
+}
+"""All raw datasets by name, parents before children."""
+
+__all__ = ["CONTRACTS"]
