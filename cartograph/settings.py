@@ -31,9 +31,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=DOTENV, extra="ignore", frozen=True)
 
-    env: Literal["local", "staging", "production"] = Field(
-        "local", description="Where this process runs."
-    )
+    env: Literal["local", "staging", "production"] = Field("local", description="Where this process runs.")
     home: Path = Field(
         Path(".cartograph"),
         description="Folder for all state: lake, warehouse, releases, runs. Each shop has its own folder in it.",
@@ -42,9 +40,7 @@ class Settings(BaseSettings):
         "simulated", description="The shop to work on: the name of a file in the shops folder, without `.yaml`."
     )
     shops_dir: Path = Field(Path("shops"), description="Folder of the shop files.")
-    partition_grain: Grain = Field(
-        "monthly", description="Length of a partition. Choose it before the first load."
-    )
+    partition_grain: Grain = Field("monthly", description="Length of a partition. Choose it before the first load.")
     catalog_uri: str | None = Field(
         None,
         description=(
@@ -59,20 +55,28 @@ class Settings(BaseSettings):
         None, description="Where releases are kept: a folder or `s3://bucket/prefix`. Unset: the shop's folder."
     )
     mlflow_uri: str | None = Field(
-        None, description="MLflow tracking and registry: a database URL or a server. Unset: SQLite in the shop's folder."
+        None,
+        description="MLflow tracking and registry: a database URL or a server. Unset: SQLite in the shop's folder.",
     )
     s3_endpoint_url: str | None = Field(
         None, description="S3 address, for an S3-compatible store. Unset: AWS. Credentials come from AWS's own chain."
     )
     s3_region: str = Field("eu-central-1", description="S3 region.")
     duckdb_memory_limit: str = Field(
-        "4GB", description="Memory that one DuckDB process may use before it spills to disk.", pattern=r"^\d+(\.\d+)?\s?(MB|GB|TB|MiB|GiB|TiB)$"
+        "4GB",
+        description="Memory that one DuckDB process may use before it spills to disk.",
+        pattern=r"^\d+(\.\d+)?\s?(MB|GB|TB|MiB|GiB|TiB)$",
     )
     duckdb_threads: int = Field(2, ge=1, le=256, description="Threads that one DuckDB process may use.")
     quarantine_limit_pct: float = Field(
-        5.0, ge=0, le=100, description="Share of a dataset's delivered rows that may be quarantined before its check fails."
+        5.0,
+        ge=0,
+        le=100,
+        description="Share of a dataset's delivered rows that may be quarantined before its check fails.",
     )
-    release_keep: int = Field(5, ge=1, description="Releases to keep when a new one is published; older ones are pruned.")
+    release_keep: int = Field(
+        5, ge=1, description="Releases to keep when a new one is published; older ones are pruned."
+    )
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
     dagster_host: str = Field("127.0.0.1", description="Address that the Dagster UI listens on.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cartograph.settings import PREFIX, Settings, environment
 from cartograph.windows import Grain, Window, at_midnight, floor, windows
@@ -31,7 +31,13 @@ class SourceSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: str = Field(description="The component, e.g. `ecom_assets.components.FilesSource`.")
+    datasets: dict[str, Any] = Field(min_length=1, description="What it delivers; a list, or a mapping to how.")
     attributes: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _list_to_mapping(cls, value: Any) -> Any:
+        return dict.fromkeys(value) if isinstance(value, list) else value
 
 
 class Shop(BaseModel):
@@ -52,6 +58,19 @@ class Shop(BaseModel):
         if self.end is not None and self.end <= self.start:
             raise ValueError(f"end {self.end} must be after start {self.start}")
         return self
+
+    @model_validator(mode="after")
+    def _one_source_for_a_dataset(self) -> Shop:
+        names = [name for source in self.sources for name in source.datasets]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"more than one source delivers {', '.join(twice)}")
+        return self
+
+    @property
+    def datasets(self) -> frozenset[str]:
+        """The names of the datasets that the shop's sources deliver."""
+        return frozenset(name for source in self.sources for name in source.datasets)
 
     def window(self, now: datetime) -> Window:
         """All of the shop's time; `now` bounds a shop without an end date."""

@@ -5,7 +5,7 @@ contract is in `validation`; the vocabulary is in `cartograph.contracts`.
 """
 
 from cartograph.contracts import Contract
-from ecom_assets.contracts.catalog import PRODUCTS, INVENTORY
+from ecom_assets.contracts.catalog import INVENTORY, PRODUCTS
 from ecom_assets.contracts.customers import CUSTOMERS, REVIEWS
 from ecom_assets.contracts.marketing import CAMPAIGNS, EXPERIMENT_ASSIGNMENTS, MARKETING_SPEND
 from ecom_assets.contracts.orders import ORDER_ITEMS, ORDERS, PAYMENTS, REFUNDS

@@ -20,7 +20,9 @@ CAMPAIGNS = Contract(
     ),
     rules=(
         Rule(name="ends_after_start", sql="ended_at > started_at", message="a campaign ends after it starts"),
-        Rule(name="discount_is_percent", sql="discount_pct BETWEEN 0 AND 100", message="a discount is 0 to 100 percent"),
+        Rule(
+            name="discount_is_percent", sql="discount_pct BETWEEN 0 AND 100", message="a discount is 0 to 100 percent"
+        ),
     ),
 )
 

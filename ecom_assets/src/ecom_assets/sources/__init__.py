@@ -1,0 +1,49 @@
+"""Readers that deliver a dataset's rows in its contract's columns: pure, without Dagster.
+
+What a source is stands here; each kind of source has a module of its own. Rows are held against the contract
+afterwards, in `ecom_assets.contracts.validation`: a source maps and never judges.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from cartograph.windows import Window
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A piece of a source (a file, say) that could not be read; it holds back only itself."""
+
+    name: str
+    reason: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Rows of one dataset whose event time lies in `window`.
+
+    `rows` has columns named as in the contract, of any type that casts to the contract's, and `_source` (string). A
+    contract column that the source does not have is absent. Rows whose event time is missing, unreadable or outside
+    the shop's dates come with the shop's first window, so that each row is delivered exactly once.
+    """
+
+    window: Window
+    rows: pa.Table
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+class Source(Protocol):
+    """Delivers datasets window by window; the same windows always give the same rows."""
+
+    @property
+    def datasets(self) -> frozenset[str]:
+        """The datasets that it delivers."""
+        ...
+
+    def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:
+        """Deliveries that together cover the consecutive `windows`, oldest first; a source chooses how many."""
+        ...
