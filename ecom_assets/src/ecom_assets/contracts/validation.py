@@ -1,0 +1,339 @@
+"""Holds delivered rows against their contract: each row is accepted, merged or quarantined with a reason.
+
+Vectorised in DuckDB over Arrow and pure: the same rows give the same answer, whatever their order. What a good row is
+stands in the contracts beside this module; loading accepted and quarantined rows belongs in `ecom_assets.ingestion`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from cartograph.contracts import ARROW_TYPES, DUCKDB_TYPES, Column, Contract
+from cartograph.windows import Window
+from ecom_assets.contracts.quarantine import QUARANTINE_COLUMNS
+
+EXACT_DUPLICATE = "exact_duplicate"
+DUPLICATE_KEY = "duplicate_key"
+SOURCE = pa.field("_source", pa.string(), nullable=False)
+_ROW = "__row"
+
+
+class ContractError(ValueError):
+    """A delivery lacks a column that its contract needs. The message names dataset, column, source and the cure."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the delivered rows: `delivered == accepted + merged + sum(quarantined.values())`.
+
+    `quarantined` counts rows by their first reason; `extra_columns` names delivered columns that the contract ignores.
+    """
+
+    delivered: int
+    accepted: int
+    merged: int = 0
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    extra_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A delivery after validation.
+
+    `accepted` has the contract's columns and types and `_source`, ordered by event time and key. `quarantined` has the
+    columns of `QUARANTINE_COLUMNS` and `_source`; merged rows stand in it with the reason `exact_duplicate`.
+    """
+
+    accepted: pa.Table
+    quarantined: pa.Table
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """Something that can be wrong with a row: `sql` is true where it is."""
+
+    reason: str
+    message: str
+    sql: str
+
+
+def validate(
+    rows: pa.Table,
+    contract: Contract,
+    *,
+    window: Window,
+    shop_window: Window,
+    known_keys: Mapping[str, pa.Table | pa.ChunkedArray],
+) -> Validated:
+    """Type the rows by their contract and part the good from the broken.
+
+    A nullable column that is not delivered is null. Of rows that are equal in all contract columns one is accepted and
+    the others are merged into it; of rows that share a key but differ, the first by event time and then content is
+    accepted. Duplicates are looked for among rows that break nothing else. Amounts are rounded to their type's scale;
+    a fraction is not a `bigint`.
+
+    Args:
+        rows: as in `Delivery`: columns named as in the contract, of any type that casts to its types, and `_source`.
+        contract: the dataset's contract.
+        window: the time that the delivery covers; a row of the shop's time outside it is not accepted.
+        shop_window: all of the shop's time; rows outside it are quarantined in `window`.
+        known_keys: the keys that exist, by referenced dataset; a table holds them in the reference's `to_column`.
+            References to datasets that are absent here are not checked.
+
+    Raises:
+        ContractError: rows are delivered without a column that the contract needs.
+    """
+    if rows.num_rows == 0:
+        return Validated(_accepted_schema(contract).empty_table(), _quarantined_schema().empty_table(), Counts(0, 0))
+    _require_columns(rows, contract)
+    extra = tuple(name for name in rows.column_names if name not in contract.names and name != SOURCE.name)
+    numbered = rows.append_column(_ROW, pa.array(np.arange(rows.num_rows)))
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("delivered", numbered)
+        connection.execute(f"CREATE TEMP TABLE typed AS SELECT {_typed_columns(rows, contract)} FROM delivered")
+        possible = [*_column_findings(rows, contract), *_row_findings(contract, window, shop_window)]
+        possible += _orphan_findings(connection, contract, known_keys)
+        _record(connection, possible)
+        _record_duplicates(connection, contract)
+        reasons = dict(
+            connection.execute("SELECT reason, count(*) FROM findings GROUP BY reason ORDER BY reason").fetchall()
+        )
+        accepted = _accepted(connection, contract)
+        quarantined = (
+            _quarantined(connection, rows, contract, window) if reasons else _quarantined_schema().empty_table()
+        )
+    merged = reasons.pop(EXACT_DUPLICATE, 0)
+    return Validated(accepted, quarantined, Counts(rows.num_rows, accepted.num_rows, merged, reasons, extra))
+
+
+def _require_columns(rows: pa.Table, contract: Contract) -> None:
+    needed = [column.name for column in contract.columns if not column.nullable] + [SOURCE.name]
+    absent = [name for name in needed if name not in rows.column_names]
+    if absent:
+        source = f" from {rows[SOURCE.name][0].as_py()}" if SOURCE.name in rows.column_names else ""
+        raise ContractError(
+            f"{rows.num_rows:,} rows of {contract.dataset}{source} have no column {', '.join(absent)}, which each row "
+            f"needs; they have {', '.join(rows.column_names)}. Map it in the shop's file; nothing was loaded."
+        )
+
+
+def _typed_columns(rows: pa.Table, contract: Contract) -> str:
+    """The select list that types each column and says, where a cast is needed, whether it failed."""
+    selected = [_ROW, f'CAST("{SOURCE.name}" AS VARCHAR) AS "{SOURCE.name}"']
+    for column in contract.columns:
+        if column.name not in rows.column_names:
+            selected.append(f'CAST(NULL AS {DUCKDB_TYPES[column.type]}) AS "{column.name}"')
+        elif not _needs_cast(rows, column):
+            selected.append(f'"{column.name}"')
+        else:
+            cast = _cast(column)
+            selected.append(f'{cast} AS "{column.name}"')
+            selected.append(f'"{column.name}" IS NOT NULL AND ({cast}) IS NULL AS "{_wrong_type(column)}"')
+    return ", ".join(selected)
+
+
+def _needs_cast(rows: pa.Table, column: Column) -> bool:
+    """Whether the delivered type differs; floats and times are always looked at, as they may be infinite."""
+    return rows.schema.field(column.name).type != ARROW_TYPES[column.type] or column.type in {
+        "double",
+        "date",
+        "timestamp",
+    }
+
+
+def _cast(column: Column) -> str:
+    """The column as its contract's type, or null where it cannot be read as that."""
+    cast = f'TRY_CAST("{column.name}" AS {DUCKDB_TYPES[column.type]})'
+    if column.type == "bigint":
+        # DuckDB rounds '6.5' to 7 where it casts to an integer; a shop has no half units to round away.
+        return f'CASE WHEN TRY_CAST("{column.name}" AS DECIMAL(38,9)) % 1 = 0 THEN {cast} END'
+    if column.type in {"double", "date", "timestamp"}:
+        return f"CASE WHEN isfinite({cast}) THEN {cast} END"
+    return cast
+
+
+def _wrong_type(column: Column) -> str:
+    return f"wrong_type:{column.name}"
+
+
+def _column_findings(rows: pa.Table, contract: Contract) -> Iterator[_Finding]:
+    for column in contract.columns:
+        if column.name not in rows.column_names:
+            continue
+        name, wrong = f'"{column.name}"', f'"{_wrong_type(column)}"'
+        castable = _needs_cast(rows, column)
+        if not column.nullable:
+            empty = f"{name} IS NULL" + (f" AND NOT {wrong}" if castable else "")
+            if column.type == "string":
+                empty = f"{empty} OR {name} = ''"
+            yield _Finding(f"missing_value:{column.name}", f"{column.name} is empty; each row needs it", empty)
+        if castable:
+            yield _Finding(_wrong_type(column), f"{column.name} cannot be read as {column.type}", wrong)
+        if column.accepted:
+            accepted = ", ".join(_literal(value) for value in column.accepted)
+            yield _Finding(
+                f"not_accepted:{column.name}",
+                f"{column.name} must be one of {', '.join(column.accepted)}",
+                f"{name} NOT IN ({accepted})",
+            )
+
+
+def _row_findings(contract: Contract, window: Window, shop_window: Window) -> Iterator[_Finding]:
+    for rule in contract.rules:
+        yield _Finding(rule.name, rule.message, f"NOT ({rule.sql})")
+    if contract.event_time is not None:
+        moment = f'CAST("{contract.event_time}" AS TIMESTAMPTZ)'
+        yield _Finding(
+            "outside_shop_dates",
+            f"{contract.event_time} is not within the shop's dates, "
+            f"{shop_window.start:%Y-%m-%d} to before {shop_window.end:%Y-%m-%d}",
+            f"NOT ({_within(moment, shop_window)})",
+        )
+        yield _Finding(
+            "outside_window",
+            f"{contract.event_time} is not within the window that was asked for, from {window.start:%Y-%m-%d}",
+            f"({_within(moment, shop_window)}) AND NOT ({_within(moment, window)})",
+        )
+
+
+def _orphan_findings(
+    connection: duckdb.DuckDBPyConnection, contract: Contract, known_keys: Mapping[str, pa.Table | pa.ChunkedArray]
+) -> Iterator[_Finding]:
+    for number, reference in enumerate(contract.references):
+        keys = known_keys.get(reference.dataset)
+        if keys is None:
+            continue
+        known = keys.column(reference.to_column) if isinstance(keys, pa.Table) else keys
+        connection.register(f"known_{number}", pa.table({"key": known}))
+        yield _Finding(
+            f"orphan:{reference.column}",
+            f"{reference.column} is not among the {reference.dataset} that were accepted",
+            f'"{reference.column}" NOT IN (SELECT key FROM known_{number} WHERE key IS NOT NULL)',
+        )
+
+
+def _record(connection: duckdb.DuckDBPyConnection, possible: list[_Finding]) -> None:
+    """Make the table `findings` (row number, first reason, all messages) of the rows that break something.
+
+    The clean case pays for one pass that only counts; which rows break what is looked up where there are any.
+    """
+    connection.execute(f"CREATE TEMP TABLE findings ({_ROW} BIGINT, reason VARCHAR, message VARCHAR)")
+    counted = ", ".join(f"count_if({finding.sql})" for finding in possible)
+    counts = connection.execute(f"SELECT {counted} FROM typed").fetchone() or ()
+    found = [finding for finding, count in zip(possible, counts, strict=True) if count]
+    if not found:
+        return
+    reasons = ", ".join(f"CASE WHEN {f.sql} THEN {_literal(f.reason)} END" for f in found)
+    messages = ", ".join(f"CASE WHEN {f.sql} THEN {_literal(f.message)} END" for f in found)
+    connection.execute(
+        f"""
+        INSERT INTO findings
+        SELECT {_ROW}, coalesce({reasons}), concat_ws('; ', {messages}) FROM typed
+        WHERE {" OR ".join(f"({f.sql})" for f in found)}
+        """
+    )
+
+
+def _record_duplicates(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
+    """Add to `findings` the rows that repeat a row, or the key of a row, that breaks nothing else."""
+    if not contract.key:
+        return
+    key = ", ".join(f'"{name}"' for name in contract.key)
+    first = [contract.event_time] if contract.event_time else []
+    content = ", ".join(f'"{name}"' for name in dict.fromkeys([*first, *contract.names]))
+    unbroken = f"(SELECT * FROM typed ANTI JOIN findings USING ({_ROW}))"
+    connection.execute(f"CREATE TEMP TABLE repeated AS SELECT {key} FROM {unbroken} GROUP BY ALL HAVING count(*) > 1")
+    message = f"another row has the same {' and '.join(contract.key)} but differs; the first is kept"
+    connection.execute(
+        f"""
+        INSERT INTO findings
+        SELECT
+            {_ROW},
+            CASE WHEN variant = 1 THEN '{EXACT_DUPLICATE}' ELSE '{DUPLICATE_KEY}' END,
+            CASE WHEN variant = 1 THEN 'equal to another row in every column; merged into it'
+                ELSE {_literal(message)} END
+        FROM (
+            SELECT
+                {_ROW},
+                dense_rank() OVER (PARTITION BY {key} ORDER BY {content}) AS variant,
+                row_number() OVER (PARTITION BY {key} ORDER BY {content}, "{SOURCE.name}", {_ROW}) AS copy
+            FROM {unbroken} SEMI JOIN repeated USING ({key})
+        )
+        WHERE copy > 1
+        """
+    )
+
+
+def _accepted(connection: duckdb.DuckDBPyConnection, contract: Contract) -> pa.Table:
+    schema = _accepted_schema(contract)
+    order = dict.fromkeys([*([contract.event_time] if contract.event_time else []), *contract.key]) or {_ROW: None}
+    return (
+        connection.sql(
+            f"""
+            SELECT {", ".join(f'"{name}"' for name in schema.names)}
+            FROM typed ANTI JOIN findings USING ({_ROW})
+            ORDER BY {", ".join(f'"{name}"' for name in order)}
+            """
+        )
+        .to_arrow_table()
+        .cast(schema)
+    )
+
+
+def _quarantined(connection: duckdb.DuckDBPyConnection, rows: pa.Table, contract: Contract, window: Window) -> pa.Table:
+    moment = (
+        f'CAST(typed."{contract.event_time}" AS TIMESTAMPTZ)' if contract.event_time else "CAST(NULL AS TIMESTAMPTZ)"
+    )
+    start = _timestamp(window.start)
+    delivered = ", ".join(
+        f'"{name}" := CAST(delivered."{name}" AS VARCHAR)' for name in rows.column_names if name != SOURCE.name
+    )
+    return (
+        connection.sql(
+            f"""
+            SELECT
+                {_literal(contract.dataset)} AS dataset,
+                reason,
+                message,
+                CAST(to_json(struct_pack({delivered})) AS VARCHAR) AS row,
+                {moment} AS event_time,
+                CASE WHEN {_within(moment, window)} THEN greatest(date_trunc('day', {moment}), {start})
+                    ELSE {start} END AS window_start,
+                typed."{SOURCE.name}"
+            FROM findings JOIN typed USING ({_ROW}) JOIN delivered USING ({_ROW})
+            ORDER BY window_start, event_time, reason, row, "{SOURCE.name}"
+            """
+        )
+        .to_arrow_table()
+        .cast(_quarantined_schema())
+    )
+
+
+def _accepted_schema(contract: Contract) -> pa.Schema:
+    return contract.arrow_schema().append(SOURCE)
+
+
+def _quarantined_schema() -> pa.Schema:
+    return pa.schema(
+        [pa.field(c.name, ARROW_TYPES[c.type], nullable=c.nullable) for c in QUARANTINE_COLUMNS] + [SOURCE]
+    )
+
+
+def _within(moment: str, window: Window) -> str:
+    return f"{moment} >= {_timestamp(window.start)} AND {moment} < {_timestamp(window.end)}"
+
+
+def _timestamp(moment: object) -> str:
+    return f"TIMESTAMPTZ '{moment}'"
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'"
