@@ -1,0 +1,54 @@
+# Everything a developer does, from a machine that has Python 3.11, make and git. `make help` lists the targets.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run up test lint bench docs lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+# Installs the lock once; again only when the lock or pyproject.toml is newer. uv where it is there, pip otherwise.
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+	  uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
+	  uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
+	else \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
+	fi
+	@touch $@
+
+run: $(STAMP) ## Run the main job on the chosen shop (by default the simulated one)
+	@$(BIN)/cartograph run
+
+up: $(STAMP) ## Start the Dagster UI, its daemon and the API; Ctrl-C stops them
+	@$(BIN)/cartograph up
+
+test: $(STAMP) ## Run all tests
+	@$(BIN)/pytest
+
+lint: $(STAMP) ## Check style, types, layers and SQL
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/sqlfluff lint --processes 2 dbt_project/models dbt_project/tests
+
+bench: $(STAMP) ## Run the benchmarks; each result is a line of JSON
+	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+docs: $(STAMP) ## Write the documents that are generated from code
+	@$(BIN)/python -m cartograph.documentation
+
+lock: ## Resolve the dependencies anew (needs uv)
+	@uv pip compile pyproject.toml --extra dev --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --output-file requirements.lock
+
+clean: ## Delete the environment, caches and all state
+	@rm -rf .venv .cartograph .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

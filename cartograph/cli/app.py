@@ -1,0 +1,39 @@
+"""The Typer application: its commands, and how a user's mistake becomes one message and an exit status."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cartograph.cli import lake, release, run, shops, status, up
+from cartograph.cli.console import errors
+from cartograph.lake import LakeError
+from cartograph.releases import ReleaseError
+from cartograph.settings import SettingsError
+from cartograph.shops import ShopError
+
+MISTAKES = (SettingsError, ShopError, LakeError, ReleaseError)
+EXIT_MISTAKE = 2
+
+app = typer.Typer(
+    help="Cartograph: from a shop's raw data to a trusted release.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.command("up")(up.up)
+app.add_typer(shops.app, name="shops")
+app.add_typer(lake.app, name="lake")
+app.add_typer(release.app, name="release")
+
+
+def main() -> None:
+    """Run a command; a mistake in settings, shop, lake or release ends in its message and status 2."""
+    try:
+        app()
+    except MISTAKES as mistake:
+        errors.print(f"[bold red]Error:[/] {mistake}", highlight=False, markup=True, soft_wrap=True)
+        sys.exit(EXIT_MISTAKE)

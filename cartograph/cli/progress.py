@@ -1,0 +1,112 @@
+"""Follows a run by its event log: which assets are done, their rows and seconds, checks, and the first failure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import dagster as dg
+
+POLL_SECONDS = 0.25
+Outcome = Literal["passed", "warned", "failed"]
+
+
+@dataclass
+class AssetDone:
+    """A materialised asset: its rows where it says them, and the seconds since the event before it in its step."""
+
+    key: str
+    rows: int | None
+    seconds: float
+
+
+@dataclass
+class RunLog:
+    """What the events of a run have told so far."""
+
+    assets: dict[str, AssetDone] = field(default_factory=dict)
+    checks: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    running: str | None = None
+    first_cause: str | None = None
+    succeeded: bool = False
+    cursor: str | None = None
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def tally(self, outcome: Outcome) -> int:
+        """How many checks ended so."""
+        return sum(found == outcome for found in self.checks.values())
+
+
+def follow(instance: dg.DagsterInstance, run_id: str, log: RunLog) -> list[AssetDone]:
+    """Read the events that are new since the last call into `log`; the assets that they finished, in order."""
+    finished = []
+    while True:
+        page = instance.get_records_for_run(run_id, cursor=log.cursor)
+        log.cursor = page.cursor
+        for record in page.records:
+            event = record.event_log_entry.dagster_event
+            if event is not None and (done := _take(event, record.timestamp, log)) is not None:
+                finished.append(done)
+        if not page.has_more:
+            return finished
+
+
+def _take(event: dg.DagsterEvent, timestamp: float, log: RunLog) -> AssetDone | None:
+    step = event.step_key or ""
+    match event.event_type:
+        case dg.DagsterEventType.STEP_START:
+            log.running = step
+            log._since[step] = timestamp
+        case dg.DagsterEventType.ASSET_MATERIALIZATION if event.asset_key is not None:
+            return _materialised(event, step, timestamp, log)
+        case dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            name = (evaluation.asset_key.to_user_string(), evaluation.check_name)
+            log.checks[name] = _outcome(evaluation)
+            if log.checks[name] == "failed" and evaluation.blocking and log.first_cause is None:
+                reason = f": {evaluation.description}" if evaluation.description else ""
+                log.first_cause = f"The check {name[1]} of {name[0]} failed{reason}"
+        case dg.DagsterEventType.STEP_FAILURE:
+            if log.first_cause is None:
+                log.first_cause = f"{step.replace('__', '/', 1)}: {_cause(event)}"
+        case dg.DagsterEventType.RUN_FAILURE:
+            if log.first_cause is None:
+                log.first_cause = event.message or "The run failed."
+        case dg.DagsterEventType.RUN_SUCCESS:
+            log.succeeded = True
+        case _:
+            pass
+    return None
+
+
+def _materialised(event: dg.DagsterEvent, step: str, timestamp: float, log: RunLog) -> AssetDone | None:
+    assert event.asset_key is not None
+    key = event.asset_key.to_user_string()
+    if key in log.assets:  # one event for each partition of the range
+        log._since[step] = timestamp
+        return None
+    metadata = event.materialization.metadata
+    rows = metadata.get("dagster/row_count")
+    done = AssetDone(
+        key=key,
+        rows=int(rows.value) if isinstance(rows, dg.IntMetadataValue) and rows.value is not None else None,
+        seconds=timestamp - log._since.get(step, timestamp),
+    )
+    log.assets[key] = done
+    log._since[step] = timestamp
+    return done
+
+
+def _outcome(evaluation: dg.AssetCheckEvaluation) -> Outcome:
+    if evaluation.passed:
+        return "passed"
+    return "failed" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warned"
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return event.message or "failed"
+    return error.message.strip()

@@ -1,0 +1,69 @@
+"""`cartograph release`: the releases that the API can serve."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cartograph.cli.console import output, size
+from cartograph.releases import NoRelease, open_store
+from cartograph.settings import load_settings
+
+app = typer.Typer(help="Releases: what the API serves.", no_args_is_help=True)
+
+ReleaseId = Annotated[str | None, typer.Argument(help="The release; by default the current one.")]
+
+
+@app.command("list")
+def list_releases() -> None:
+    """List the releases, newest first; the current one is marked."""
+    store = open_store(load_settings())
+    releases = store.list()
+    if not releases:
+        output.print("No release yet. `cartograph run` makes one.")
+        return
+    try:
+        current = store.current().release_id
+    except NoRelease:
+        current = None
+    table = Table("", "release", "created (UTC)", "as of", "models", header_style="bold")
+    for manifest in releases:
+        table.add_row(
+            "→" if manifest.release_id == current else "",
+            manifest.release_id,
+            f"{manifest.created_at:%Y-%m-%d %H:%M:%S}",
+            manifest.inputs.as_of.isoformat(),
+            ", ".join(f"{name} {version}" for name, version in manifest.inputs.models.items()),
+        )
+    output.print(table)
+
+
+@app.command()
+def show(release_id: ReleaseId = None) -> None:
+    """Print a release's manifest as JSON."""
+    store = open_store(load_settings())
+    manifest = store.get(release_id) if release_id else store.current()
+    output.print_json(manifest.model_dump_json())
+
+
+@app.command()
+def verify(release_id: ReleaseId = None) -> None:
+    """Hold a release's files against the checksums of its manifest."""
+    store = open_store(load_settings())
+    manifest = store.verify(release_id or store.current().release_id)
+    total = sum(file.size for file in manifest.files)
+    output.print(f"[green]✓[/] {manifest.release_id}: {len(manifest.files)} files, {size(total)}, all as written")
+
+
+@app.command()
+def rollback(
+    release_id: Annotated[
+        str | None, typer.Argument(help="Where to; by default the release before the current one.")
+    ] = None,
+) -> None:
+    """Make an earlier release the current one."""
+    store = open_store(load_settings())
+    manifest = store.activate(release_id) if release_id else store.rollback()
+    output.print(f"[green]✓[/] {manifest.release_id} is current")

@@ -1,0 +1,196 @@
+"""`cartograph run`: both code locations in order, with live progress and a summary that says where to go next."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from typing import Annotated, NamedTuple
+
+import dagster as dg
+import typer
+from rich.table import Table
+
+from cartograph.cli.console import count, errors, output
+from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
+from cartograph.cli.progress import POLL_SECONDS, RunLog, follow
+from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
+from cartograph.releases import NoRelease, open_store
+from cartograph.settings import Settings, load_settings
+from cartograph.shops import Shop, ShopError, load_shop
+from cartograph.windows import Window
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+STOP_SECONDS = 30
+
+
+class Location(NamedTuple):
+    """A code location: the module of its definitions and the job that runs all of it."""
+
+    module: str
+    job: str
+
+
+LOCATIONS = (Location("ecom_assets.definitions", "warehouse_job"), Location("ml_assets.definitions", "ml_job"))
+
+
+def run(
+    shop: Annotated[str | None, typer.Option(help="The shop; by default CARTOGRAPH_SHOP.")] = None,
+    start: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day; by default the shop's first.")
+    ] = None,
+    end: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day; by default the shop's last.")
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(help="Assets, in Dagster's selection syntax, e.g. 'key:raw/orders+'.")
+    ] = None,
+) -> None:
+    """Load, build, train and release: everything, or the partitions and assets that you choose."""
+    settings = load_settings(**({"shop": shop} if shop else {}))
+    chosen = chosen_windows(
+        load_shop(settings), settings, start.date() if start else None, end.date() if end else None, datetime.now(UTC)
+    )
+    prepare_home(settings)
+    began = time.monotonic()
+    with only_run(settings) as lock, open_instance(settings) as instance:
+        if dead := close_dead_runs(instance):
+            output.print(f"[yellow]{dead} earlier run(s) were killed; their partitions are loaded anew.[/]")
+        logs = []
+        for location in LOCATIONS:
+            log = execute(settings, instance, location, chosen, select, lock.fileno())
+            if log is not None:
+                logs.append(log)
+            if log is not None and not log.succeeded:
+                break
+    if not logs:
+        raise ShopError(f"--select {select!r} selects no asset. `cartograph status` lists what the shop has.")
+    summarise(settings, logs, time.monotonic() - began)
+    if not all(log.succeeded for log in logs):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def chosen_windows(shop: Shop, settings: Settings, start: date | None, end: date | None, now: datetime) -> list[Window]:
+    """The shop's partitions that hold the days `start` to `end`, both included.
+
+    Raises:
+        ShopError: no partition does.
+    """
+    everything = shop.windows(settings.partition_grain, now)
+    chosen = [
+        window
+        for window in everything
+        if (start is None or window.end.date() > start) and (end is None or window.start.date() <= end)
+    ]
+    if not chosen:
+        whole = f"{everything[0].key} to {everything[-1].end.date()}" if everything else "no ended partition yet"
+        raise ShopError(f"No {settings.partition_grain} partition of {shop.name} lies in --from/--to; it has {whole}.")
+    return chosen
+
+
+def execute(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    location: Location,
+    chosen: list[Window],
+    select: str | None,
+    lock: int,
+) -> RunLog | None:
+    """Run a location's job in a child process and show its progress; None where `select` leaves nothing to do in it."""
+    name = location.module.split(".")[0]
+    partitions = asset_partitions(location, chosen)
+    request = Request(
+        module=location.module,
+        job=location.job,
+        run_id=dg.DagsterRun().run_id,
+        first=partitions[0],
+        last=partitions[1],
+        select=select,
+    )
+    log_path = settings.logs_dir / f"{request.run_id}.log"
+    output.print(f"[bold]{name}[/]  {partitions[0]} to {partitions[1]}  [dim]log: {log_path}[/]")
+    log = RunLog()
+    with (
+        log_path.open("wb") as sink,
+        subprocess.Popen(
+            [sys.executable, "-m", "cartograph.cli.worker", request.model_dump_json()],
+            stdin=subprocess.PIPE,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env=process_environment(settings),
+            pass_fds=(lock,),
+        ) as worker,
+        output.status("loading definitions") as status,
+    ):
+        try:
+            while worker.poll() is None:
+                _show(instance, request.run_id, log)
+                status.update((log.running or "loading definitions").replace("__", "/", 1))
+                with suppress(subprocess.TimeoutExpired):
+                    worker.wait(POLL_SECONDS)
+        except KeyboardInterrupt:
+            status.update("stopping")
+            _stop(worker)
+            errors.print("[yellow]Stopped.[/] What was finished is kept; run again to go on.")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        _show(instance, request.run_id, log)
+    if worker.returncode == EXIT_NOTHING_SELECTED:
+        return None
+    if worker.returncode != 0:
+        log.succeeded = False
+        log.first_cause = log.first_cause or _last_line(log_path.read_text(encoding="utf-8", errors="replace"))
+        errors.print(f"[bold red]{name} failed.[/] {log.first_cause}\nThe whole log: {log_path}", markup=True)
+    return log
+
+
+def asset_partitions(location: Location, chosen: list[Window]) -> tuple[str, str]:
+    """First and last partition key: windows are named by their start; as-of dates are the windows' ends."""
+    if location.job == "ml_job":
+        return chosen[0].end.date().isoformat(), chosen[-1].end.date().isoformat()
+    return chosen[0].key, chosen[-1].key
+
+
+def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:
+    """Print what was made, by layer, and where to look next."""
+    table = Table(title=f"{settings.shop}: {seconds:.0f} s", title_justify="left", header_style="bold")
+    table.add_column("layer")
+    for heading in ("assets", "rows", "seconds"):
+        table.add_column(heading, justify="right")
+    layers: dict[str, list[tuple[int, float]]] = {}
+    for log in logs:
+        for done in log.assets.values():
+            layers.setdefault(done.key.split("/")[0], []).append((done.rows or 0, done.seconds))
+    for layer, done in layers.items():
+        table.add_row(layer, count(len(done)), count(sum(r for r, _ in done)), f"{sum(s for _, s in done):.1f}")
+    output.print()
+    output.print(table)
+    passed, warned, failed = (sum(log.tally(o) for log in logs) for o in ("passed", "warned", "failed"))
+    output.print(f"checks   {count(passed)} passed, {count(warned)} warned, {count(failed)} failed")
+    try:
+        output.print(f"release  {open_store(settings).current().release_id}")
+    except NoRelease:
+        output.print("release  none yet")
+    output.print("next     `make up` for the UI and the API; `cartograph status`; `cartograph release show`")
+
+
+def _show(instance: dg.DagsterInstance, run_id: str, log: RunLog) -> None:
+    for done in follow(instance, run_id, log):
+        rows = f"{count(done.rows)} rows" if done.rows is not None else ""
+        output.print(f"  [green]✓[/] {done.key:<44} {rows:>16} {done.seconds:>7.1f} s")
+
+
+def _stop(worker: subprocess.Popen[bytes]) -> None:
+    worker.send_signal(signal.SIGINT)
+    try:
+        worker.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "The process ended without a message."

@@ -1,0 +1,132 @@
+"""`cartograph status`: what the shop delivers, what that switches off, the tables, the last runs and the release."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+import dagster as dg
+import typer
+from pydantic import BaseModel
+from rich.table import Table
+
+from cartograph.cli.console import count, output
+from cartograph.cli.instance import open_instance
+from cartograph.cli.progress import RunLog, follow
+from cartograph.lake import Lake
+from cartograph.releases import NoRelease, open_store
+from cartograph.settings import Settings, load_settings
+from cartograph.shops import Shop, load_shop
+
+
+class LastRun(BaseModel):
+    """The latest run of a job."""
+
+    job: str
+    run_id: str
+    status: str
+    started_at: datetime
+    checks_passed: int
+    checks_warned: int
+    checks_failed: int
+    first_cause: str | None
+
+
+class Status(BaseModel):
+    """The state of a shop. `switched_off` says for each dataset that no source delivers what it would enable."""
+
+    shop: str
+    title: str
+    home: str
+    start: date
+    end: date | None
+    partition_grain: str
+    datasets: list[str]
+    switched_off: dict[str, str]
+    tables: dict[str, int]
+    last_runs: list[LastRun]
+    release: str | None
+    release_as_of: date | None
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
+    """Show the state of the chosen shop."""
+    settings = load_settings()
+    found = collect(settings, load_shop(settings))
+    if as_json:
+        output.print_json(found.model_dump_json())
+    else:
+        _print(found)
+
+
+def collect(settings: Settings, shop: Shop) -> Status:
+    """Gather the status; changes nothing, and makes no folder for a shop that has never run."""
+    from ecom_assets.contracts import CONTRACTS
+
+    has_state = settings.shop_home.is_dir()
+    try:
+        release = open_store(settings).current() if has_state or settings.release_uri else None
+    except NoRelease:
+        release = None
+    tables = Lake.from_settings(settings).tables() if has_state or settings.catalog_uri else []
+    return Status(
+        shop=shop.name,
+        title=shop.title,
+        home=str(settings.shop_home),
+        start=shop.start,
+        end=shop.end,
+        partition_grain=settings.partition_grain,
+        datasets=[name for name in CONTRACTS if name in shop.datasets],
+        switched_off={name: c.enables for name, c in CONTRACTS.items() if name not in shop.datasets},
+        tables={info.identifier: info.rows for info in tables},
+        last_runs=last_runs(settings) if (settings.dagster_home / "dagster.yaml").is_file() else [],
+        release=release.release_id if release else None,
+        release_as_of=release.inputs.as_of if release else None,
+    )
+
+
+def last_runs(settings: Settings) -> list[LastRun]:
+    """The latest run of each job, from the shop's Dagster instance."""
+    found: dict[str, LastRun] = {}
+    with open_instance(settings) as instance:
+        for record in instance.get_run_records(limit=50):
+            run = record.dagster_run
+            if run.job_name in found:
+                continue
+            log = RunLog()
+            follow(instance, run.run_id, log)
+            found[run.job_name] = LastRun(
+                job=run.job_name,
+                run_id=run.run_id,
+                status=run.status.value.lower(),
+                started_at=datetime.fromtimestamp(record.start_time or record.create_timestamp.timestamp(), UTC),
+                checks_passed=log.tally("passed"),
+                checks_warned=log.tally("warned"),
+                checks_failed=log.tally("failed"),
+                first_cause=log.first_cause if run.status == dg.DagsterRunStatus.FAILURE else None,
+            )
+    return list(found.values())
+
+
+def _print(found: Status) -> None:
+    until = found.end or "open"
+    output.print(f"[bold]{found.title}[/] ({found.shop})  {found.start} to {until}, {found.partition_grain} partitions")
+    output.print(f"home      {found.home}")
+    output.print(f"delivers  {', '.join(found.datasets)}")
+    for name, enables in found.switched_off.items():
+        output.print(f"[yellow]without[/]   {name}: no {enables or 'required data'}")
+    for run in found.last_runs:
+        checks = f"checks {run.checks_passed} passed, {run.checks_warned} warned, {run.checks_failed} failed"
+        output.print(f"last run  {run.job} {run.status} {run.started_at:%Y-%m-%d %H:%M} UTC, {checks}")
+        if run.first_cause:
+            output.print(f"          [red]{run.first_cause}[/]")
+    if found.tables:
+        table = Table("table", header_style="bold")
+        table.add_column("rows", justify="right")
+        for name, rows in found.tables.items():
+            table.add_row(name, count(rows))
+        output.print(table)
+    if found.release:
+        output.print(f"release   {found.release}, as of {found.release_as_of}")
+    else:
+        output.print("release   none yet: `cartograph run` makes one")

@@ -1,0 +1,138 @@
+"""`cartograph up`: the Dagster UI with its daemon and the API, as children that start, fail and stop together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from cartograph.cli.console import errors, output
+from cartograph.cli.instance import REPOSITORY_ROOT, prepare_home, process_environment
+from cartograph.settings import Settings, SettingsError, load_settings
+from cartograph.shops import load_shop
+
+POLL_SECONDS = 0.5
+START_SECONDS = 180
+STOP_SECONDS = 30
+
+
+class Service(NamedTuple):
+    """A child process, and the address that answers when it is up."""
+
+    name: str
+    command: list[str]
+    url: str
+    probe: str
+
+
+def up() -> None:
+    """Start the Dagster UI, its daemon and the API; Ctrl-C stops all of them."""
+    settings = load_settings()
+    load_shop(settings)
+    prepare_home(settings)
+    for variable, host, port in (
+        ("CARTOGRAPH_DAGSTER_PORT", settings.dagster_host, settings.dagster_port),
+        ("CARTOGRAPH_API_PORT", settings.api_host, settings.api_port),
+    ):
+        require_free(variable, host, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ExitStack() as stack:
+        started = [(s, stack.enter_context(running(s, settings))) for s in services(settings)]
+        try:
+            for service, process in started:
+                _await_answer(service, process)
+                output.print(f"[green]✓[/] {service.name:<12} {service.url}")
+            output.print("Ctrl-C stops everything.")
+            while all(process.poll() is None for _, process in started):
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            output.print("Stopping.")
+            return
+        dead = next(service for service, process in started if process.poll() is not None)
+        errors.print(f"[bold red]{dead.name} ended by itself.[/] Its log: {log_path(settings, dead)}")
+        raise typer.Exit(1)
+
+
+def services(settings: Settings) -> list[Service]:
+    """The services of a laptop: one `dagster dev`, which shares its code servers between UI and daemon, and the API."""
+    dagster = f"http://{settings.dagster_host}:{settings.dagster_port}"
+    api = f"http://{settings.api_host}:{settings.api_port}"
+    workspace = str(REPOSITORY_ROOT / "workspace.yaml")
+    address = ["-h", settings.dagster_host, "-p", str(settings.dagster_port)]
+    return [
+        Service(
+            "Dagster",
+            [sys.executable, "-m", "dagster", "dev", "-w", workspace, *address],
+            dagster,
+            f"{dagster}/server_info",
+        ),
+        Service("API", [sys.executable, "-m", "api"], f"{api}/docs", f"{api}/health"),
+    ]
+
+
+def require_free(variable: str, host: str, port: int) -> None:
+    """Raise SettingsError, naming the variable that cures it, where something listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(f"{variable}={port}: {host}:{port} cannot be used ({error.strerror}).") from None
+
+
+def log_path(settings: Settings, service: Service) -> Path:
+    """Where a service's output goes."""
+    return settings.logs_dir / f"{service.name.lower()}.log"
+
+
+@contextmanager
+def running(service: Service, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """The service as a process group of its own, interrupted at the end and killed where that does not help."""
+    with log_path(settings, service).open("wb") as sink:
+        process = subprocess.Popen(
+            service.command,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env=process_environment(settings),
+            cwd=REPOSITORY_ROOT,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            _stop(process)
+
+
+def _await_answer(service: Service, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(service.probe, timeout=POLL_SECONDS):  # noqa: S310
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(POLL_SECONDS)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

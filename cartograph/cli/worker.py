@@ -1,0 +1,63 @@
+"""A child process that executes one job of one code location: `python -m cartograph.cli.worker REQUEST`.
+
+A process of its own keeps Dagster's log out of the terminal, gives the assets the environment they need and dies
+with its parent. Watching it is `cartograph.cli.progress`'s business.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+
+import dagster as dg
+from pydantic import BaseModel
+
+from cartograph.cli.instance import CLI_TAG
+
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+EXIT_FAILED = 1
+EXIT_NOTHING_SELECTED = 3
+
+
+class Request(BaseModel):
+    """What to execute: a job of the location module, over a range of partition keys, perhaps a selection of assets."""
+
+    module: str
+    job: str
+    run_id: str
+    first: str
+    last: str
+    select: str | None
+
+
+def execute(request: Request) -> int:
+    """Execute the request on the instance of `DAGSTER_HOME`; the exit status."""
+    definitions = importlib.import_module(request.module).defs()
+    job = definitions.resolve_job_def(request.job)
+    selected = None
+    if request.select is not None:
+        chosen = dg.AssetSelection.from_string(request.select).resolve(definitions.resolve_asset_graph())
+        selected = sorted(chosen & set(job.asset_layer.executable_asset_keys))
+        if not selected:
+            return EXIT_NOTHING_SELECTED
+    with dg.DagsterInstance.get() as instance:
+        result = job.execute_in_process(
+            instance=instance,
+            run_id=request.run_id,
+            asset_selection=selected,
+            tags={RANGE_TAGS[0]: request.first, RANGE_TAGS[1]: request.last, CLI_TAG: "true"},
+            raise_on_error=False,
+        )
+    return 0 if result.success else EXIT_FAILED
+
+
+def _die_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    sys.exit(execute(Request.model_validate_json(sys.argv[1])))

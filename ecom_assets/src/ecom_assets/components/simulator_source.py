@@ -1,0 +1,67 @@
+"""The source that simulates a shop, with the assets of its ground truth."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from cartograph.lake import Lake
+from cartograph.settings import get_settings
+from cartograph.shops import Shop, load_shop
+from ecom_assets.components.source_component import OWNERS, SourceComponent, column_schema
+from ecom_assets.simulator import TRUTH_CONTRACTS, SimulatedShop, SimulatorConfig
+
+
+class SimulatorSource(SourceComponent):
+    """Rows of a shop whose truth is known, made from a seed; it also writes `truth/*`, which only checks may read."""
+
+    customers: int
+    seed: int
+
+    @property
+    def kind(self) -> str:
+        """The simulator is Python."""
+        return "python"
+
+    def reader(self, shop: Shop) -> SimulatedShop:
+        """The simulator for the shop's dates. Raises ValueError for a shop without an end."""
+        if shop.end is None:
+            raise ValueError(f"shops/{shop.name}.yaml: a simulated shop needs an end date.")
+        return SimulatedShop(SimulatorConfig(customers=self.customers, seed=self.seed, start=shop.start, end=shop.end))
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The raw and quarantine assets, and one for each table of truth."""
+        simulated = self.reader(load_shop(get_settings()))
+        return dg.Definitions.merge(super().build_defs(context), dg.Definitions(assets=[truth_assets(simulated)]))
+
+
+def truth_assets(simulated: SimulatedShop) -> dg.AssetsDefinition:
+    """The assets `truth/*`: what was planted, for checks and tests to compare with."""
+
+    @dg.multi_asset(
+        name="truth",
+        specs=[
+            dg.AssetSpec(
+                ["truth", name],
+                description=f"{contract.grain} Planted by the simulator; no model may read it.",
+                group_name="truth",
+                kinds={"python", "iceberg"},
+                owners=OWNERS,
+                tags={"domain": "truth"},
+                metadata={"dagster/column_schema": column_schema(contract)},
+            )
+            for name, contract in TRUTH_CONTRACTS.items()
+        ],
+    )
+    def _truth() -> list[dg.MaterializeResult[None]]:
+        lake = Lake.from_settings(get_settings())
+        results = []
+        for name, rows in simulated.truth().items():
+            lake.ensure(f"truth.{name}", TRUTH_CONTRACTS[name], None)
+            with lake.overwriting(f"truth.{name}", None) as writer:
+                writer.write(rows)
+            results.append(
+                dg.MaterializeResult(asset_key=["truth", name], metadata={"dagster/row_count": rows.num_rows})
+            )
+        return results
+
+    return _truth

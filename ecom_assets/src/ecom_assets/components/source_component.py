@@ -1,0 +1,216 @@
+"""What every kind of source has in common: its raw and quarantine assets, and their checks.
+
+A new kind of source is a subclass with its attributes and a `reader`; nothing about one kind belongs here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from cartograph.contracts import Contract
+from cartograph.lake import Lake
+from cartograph.settings import get_settings
+from cartograph.shops import Shop, load_shop
+from ecom_assets.contracts import CONTRACTS
+from ecom_assets.defs.partitions import window_partitions, windows_of
+from ecom_assets.ingestion import Batch, LoadReport, load, quarantine_summary, raw_table
+from ecom_assets.sources import Source
+
+OWNERS = ["team:data-platform"]
+
+
+class SourceComponent(dg.Component, dg.Model, dg.Resolvable):
+    """A source of a shop file. Subclasses say how rows are read and which technology that is."""
+
+    datasets: dict[str, Any]
+
+    @abstractmethod
+    def reader(self, shop: Shop) -> Source:
+        """The source that reads this component's datasets for `shop`."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """The technology that the UI shows on the assets."""
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+        """A raw and a quarantine asset for each dataset that this source delivers."""
+        shop = load_shop(get_settings())
+        unknown = sorted(set(self.datasets) - set(CONTRACTS))
+        if unknown:
+            raise dg.DagsterInvalidDefinitionError(
+                f"shops/{shop.name}.yaml delivers unknown datasets: {', '.join(unknown)}. "
+                f"Known datasets: {', '.join(CONTRACTS)}."
+            )
+        reader = self.reader(shop)
+        assets = [
+            build(contract)
+            for contract in CONTRACTS.values()
+            if contract.dataset in self.datasets
+            for build in (lambda c: raw_asset(c, reader, shop, self.kind), quarantine_asset)
+        ]
+        return dg.Definitions(assets=assets)
+
+
+def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.AssetsDefinition:
+    """The asset `raw/<dataset>`: a window of rows that keep the contract, in the lake."""
+    key = dg.AssetKey(["raw", contract.dataset])
+
+    @dg.asset(
+        key=key,
+        description=f"{contract.grain} As delivered by the shop's source, held against its contract.",
+        group_name="raw",
+        kinds={kind, "iceberg"},
+        owners=OWNERS,
+        tags={"domain": "sales", **({"pii": "true"} if any(column.pii for column in contract.columns) else {})},
+        metadata={"dagster/column_schema": column_schema(contract), "dagster/table_name": raw_table(contract.dataset)},
+        partitions_def=window_partitions(),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[
+            dg.AssetDep(["raw", dataset], partition_mapping=dg.AllPartitionMapping())
+            for dataset in sorted({r.dataset for r in contract.references} & shop.datasets)
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "rows_accounted_for",
+                asset=key,
+                blocking=True,
+                description="Each delivered row is in the lake, merged as an exact duplicate, or in the quarantine.",
+            ),
+            dg.AssetCheckSpec(
+                "quarantine_within_limit",
+                asset=key,
+                blocking=True,
+                description="The quarantined share is at most CARTOGRAPH_QUARANTINE_LIMIT_PCT.",
+            ),
+            dg.AssetCheckSpec(
+                "everything_readable",
+                asset=key,
+                description="No file or page of the source was left out as unreadable.",
+            ),
+        ],
+    )
+    def _raw(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        settings = get_settings()
+        now = datetime.now(UTC)
+        report = load(
+            Lake.from_settings(settings),
+            reader,
+            contract,
+            windows_of(context),
+            shop_window=shop.window(now),
+            grain=settings.partition_grain,
+            batch=Batch(ingested_at=now, batch_id=context.run_id),
+        )
+        yield dg.MaterializeResult(metadata=load_metadata(report))
+        yield from load_checks(report, contract.dataset, settings.quarantine_limit_pct)
+
+    return _raw
+
+
+def quarantine_asset(contract: Contract) -> dg.AssetsDefinition:
+    """The asset `quarantine/<dataset>`: how many rows broke the contract, why, and an example of each reason."""
+
+    @dg.asset(
+        key=["quarantine", contract.dataset],
+        description=f"Rows of {contract.dataset} that broke the contract, by reason; the rows are in the lake.",
+        group_name="quarantine",
+        kinds={"iceberg"},
+        owners=OWNERS,
+        tags={"domain": "quality"},
+        deps=[dg.AssetDep(["raw", contract.dataset], partition_mapping=dg.AllPartitionMapping())],
+    )
+    def _quarantine() -> dg.MaterializeResult[None]:
+        summary = quarantine_summary(Lake.from_settings(get_settings()), contract.dataset).to_pylist()
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": sum(row["row_count"] for row in summary),
+                "reasons": dg.MetadataValue.md(_markdown_table(summary)) if summary else "No row is quarantined.",
+            }
+        )
+
+    return _quarantine
+
+
+def column_schema(contract: Contract) -> dg.TableSchema:
+    """The contract's columns as the UI shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                column.type,
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=contract.key == (column.name,)),
+                tags={"pii": column.pii} if column.pii else {},
+            )
+            for column in contract.columns
+        ]
+    )
+
+
+def load_metadata(report: LoadReport) -> dict[str, Any]:
+    """A load's figures as asset metadata."""
+    return {
+        "dagster/row_count": report.stored,
+        "delivered_rows": report.delivered,
+        "accepted_rows": report.accepted,
+        "merged_duplicates": report.merged,
+        "quarantined_rows": report.quarantined.total(),
+        "quarantined_by_reason": dict(report.quarantined),
+        "ignored_columns": sorted(report.extra_columns),
+        "snapshot_id": str(report.snapshot_id),
+    }
+
+
+def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[dg.AssetCheckResult]:
+    """Whether all rows are accounted for, few are quarantined and everything could be read."""
+    yield dg.AssetCheckResult(
+        check_name="rows_accounted_for",
+        passed=report.is_accounted_for,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={
+            "delivered": report.delivered,
+            "accepted": report.accepted,
+            "merged": report.merged,
+            "quarantined": report.quarantined.total(),
+            "stored": report.stored,
+        },
+    )
+    top = ", ".join(f"{reason} ({rows})" for reason, rows in report.quarantined.most_common(3))
+    within = report.quarantined_pct <= limit_pct
+    yield dg.AssetCheckResult(
+        check_name="quarantine_within_limit",
+        passed=within,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=None
+        if within
+        else (
+            f"{report.quarantined.total()} of {report.delivered} rows of {dataset} broke the contract: {top}. "
+            f"See the asset quarantine/{dataset}; mend the source or its mapping and materialise this partition again. "
+            "Rows whose parent is missing are cured by loading the parent's earlier partitions first."
+        ),
+        metadata={
+            "quarantined_pct": report.quarantined_pct,
+            "limit_pct": limit_pct,
+            "reasons": dict(report.quarantined),
+        },
+    )
+    yield dg.AssetCheckResult(
+        check_name="everything_readable",
+        passed=not report.unreadable,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{u.name}: {u.reason}. {u.cure}" for u in report.unreadable) or None,
+        metadata={"unreadable": [u.name for u in report.unreadable]},
+    )
+
+
+def _markdown_table(rows: list[dict[str, Any]]) -> str:
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    lines += ["| " + " | ".join(str(row[name]).replace("|", "\\|") for name in names) + " |" for row in rows]
+    return "\n".join(lines)

@@ -1,0 +1,20 @@
+"""Code location 1: loads the defs folder and applies the policies that hold for the whole graph, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from ecom_assets.defs.automation import when_trusted
+
+PROJECT_ROOT = Path(__file__).parents[2]
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """All assets, checks, jobs and schedules of the location."""
+    return dg.load_from_defs_folder(project_root=PROJECT_ROOT).map_resolved_asset_specs(
+        func=lambda spec: spec.replace_attributes(automation_condition=when_trusted()),
+        selection=dg.AssetSelection.all() - dg.AssetSelection.groups("raw", "truth"),
+    )

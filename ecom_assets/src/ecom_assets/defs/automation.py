@@ -1,0 +1,43 @@
+"""When assets run by themselves: the named automation conditions, the job of this location and its schedule."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from cartograph.settings import get_settings
+from cartograph.shops import load_shop
+from ecom_assets.defs.partitions import window_partitions
+
+
+def when_trusted() -> dg.AutomationCondition[dg.AssetKey]:
+    """Run when something upstream is new and all blocking checks upstream passed.
+
+    `eager()` alone also fires after a failed blocking check, because the failed materialisation is new.
+    """
+    condition = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+    return condition.with_label("when_trusted")
+
+
+warehouse_job = dg.define_asset_job(
+    "warehouse_job",
+    selection=dg.AssetSelection.all(),
+    partitions_def=window_partitions(),
+    description="Everything of this location for some partitions: ingest, build the warehouse, publish its marts.",
+    tags={"dagster/max_retries": "0"},
+)
+
+
+@dg.schedule(
+    job=warehouse_job,
+    cron_schedule="0 3 * * *",
+    execution_timezone="UTC",
+    description="Each night: load the newest partition that has ended, and rebuild what depends on it.",
+)
+def warehouse_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """One run for the newest partition; skipped while the shop has none yet."""
+    settings = get_settings()
+    moment = context.scheduled_execution_time
+    ended = [w for w in load_shop(settings).windows(settings.partition_grain, moment) if w.end <= moment]
+    if not ended:
+        return dg.SkipReason("No partition of the shop has ended yet.")
+    return dg.RunRequest(run_key=f"{moment.date()}", partition_key=ended[-1].key)

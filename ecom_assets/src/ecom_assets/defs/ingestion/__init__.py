@@ -1,0 +1,1 @@
+"""Raw and quarantine assets: the chosen shop's sources, as its file under `shops/` names them."""

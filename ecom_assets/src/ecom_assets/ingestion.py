@@ -1,0 +1,145 @@
+"""Loads a source's deliveries into the lake: validate, store the good rows, quarantine the others, count both.
+
+Pure of Dagster. What is a good row is decided in `ecom_assets.contracts.validation`; the assets that call this are
+built in `ecom_assets.components`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+
+from cartograph.contracts import Contract, with_provenance
+from cartograph.lake import Lake
+from cartograph.windows import Grain, Window
+from ecom_assets.contracts.quarantine import quarantine_contract
+from ecom_assets.contracts.validation import validate
+from ecom_assets.sources import Source, Unreadable
+
+
+@dataclass
+class LoadReport:
+    """What became of the delivered rows of one dataset: each was accepted, merged (an exact duplicate) or quarantined."""
+
+    delivered: int = 0
+    accepted: int = 0
+    merged: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)
+    extra_columns: set[str] = field(default_factory=set)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    stored: int = 0
+    snapshot_id: int | None = None
+
+    @property
+    def is_accounted_for(self) -> bool:
+        """Whether each delivered row was accepted, merged or quarantined, and the lake holds the accepted ones."""
+        return self.delivered == self.accepted + self.merged + self.quarantined.total() and self.stored == self.accepted
+
+    @property
+    def quarantined_pct(self) -> float:
+        """Quarantined rows in percent of delivered rows; merged duplicates do not count."""
+        return 100 * self.quarantined.total() / self.delivered if self.delivered else 0.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What identifies a load: when it is said to happen, and the run that does it."""
+
+    ingested_at: datetime
+    batch_id: str
+
+
+def raw_table(dataset: str) -> str:
+    """The lake table of a raw dataset."""
+    return f"raw.{dataset}"
+
+
+def quarantine_table(dataset: str) -> str:
+    """The lake table of a dataset's quarantined rows."""
+    return f"quarantine.{dataset}"
+
+
+def load(
+    lake: Lake,
+    source: Source,
+    contract: Contract,
+    windows: Sequence[Window],
+    *,
+    shop_window: Window,
+    grain: Grain,
+    batch: Batch,
+) -> LoadReport:
+    """Replace the consecutive `windows` of a dataset in the lake by what `source` delivers for them.
+
+    One atomic commit for the good rows and one for the quarantined; memory holds one delivery at a time. Running it
+    again gives the same rows. References are held against the parents that are in the lake now.
+    """
+    span = Window(windows[0].start, windows[-1].end)
+    raw, quarantine = raw_table(contract.dataset), quarantine_table(contract.dataset)
+    lake.ensure(raw, with_provenance(contract), grain)
+    lake.ensure(quarantine, quarantine_contract(contract.dataset), grain)
+    known_keys = known_parents(lake, contract)
+    report = LoadReport()
+    with lake.overwriting(raw, span) as good, lake.overwriting(quarantine, span) as bad:
+        for delivery in source.deliveries(contract.dataset, windows):
+            checked = validate(
+                delivery.rows, contract, window=delivery.window, shop_window=shop_window, known_keys=known_keys
+            )
+            good.write(_stamp(checked.accepted, batch))
+            bad.write(_stamp(checked.quarantined, batch))
+            report.delivered += checked.counts.delivered
+            report.accepted += checked.counts.accepted
+            report.merged += checked.counts.merged
+            report.quarantined.update(checked.counts.quarantined)
+            report.extra_columns.update(checked.counts.extra_columns)
+            report.unreadable.extend(delivery.unreadable)
+    report.snapshot_id = lake.snapshot_id(raw)
+    report.stored = stored_rows(lake, contract, span)
+    return report
+
+
+def known_parents(lake: Lake, contract: Contract) -> Mapping[str, pa.ChunkedArray]:
+    """The distinct keys of each dataset that `contract` refers to and the lake has, by dataset."""
+    with lake.connect() as connection:
+        return {
+            reference.dataset: connection.sql(
+                f"SELECT DISTINCT {reference.to_column} FROM ({lake.relation_sql(raw_table(reference.dataset))})"
+            )
+            .to_arrow_table()
+            .column(0)
+            for reference in contract.references
+            if lake.exists(raw_table(reference.dataset))
+        }
+
+
+def stored_rows(lake: Lake, contract: Contract, window: Window) -> int:
+    """How many rows of a raw dataset the lake holds in `window`."""
+    return sum(
+        batch.num_rows for batch in lake.batches(raw_table(contract.dataset), window=window, columns=[contract.key[0]])
+    )
+
+
+def quarantine_summary(lake: Lake, dataset: str) -> pa.Table:
+    """The quarantined rows of a dataset by reason: reason, rows, an example row and its source; most frequent first."""
+    with lake.connect() as connection:
+        return connection.sql(
+            f"""
+            SELECT reason, count(*) AS row_count, min(message) AS message, arg_min(row, row) AS example,
+                arg_min(_source, row) AS example_source
+            FROM ({lake.relation_sql(quarantine_table(dataset))})
+            GROUP BY reason
+            ORDER BY row_count DESC, reason
+            """
+        ).to_arrow_table()
+
+
+def _stamp(rows: pa.Table, batch: Batch) -> pa.Table:
+    stamped = rows.append_column(
+        pa.field("_ingested_at", pa.timestamp("us", tz="UTC")),
+        pa.repeat(pa.scalar(batch.ingested_at, pa.timestamp("us", tz="UTC")), rows.num_rows),
+    )
+    return stamped.append_column("_batch_id", pa.repeat(pa.scalar(batch.batch_id), rows.num_rows))

@@ -1,0 +1,65 @@
+"""Settings explain what is wrong with a value, and their document says what they take."""
+
+from pathlib import Path
+
+import pytest
+
+from cartograph.documentation import DOCS, GENERATED
+from cartograph.settings import SettingsError, environment, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "takes"),
+    [
+        ("CARTOGRAPH_ENV", "prod", "'local', 'staging' or 'production'"),
+        ("CARTOGRAPH_PARTITION_GRAIN", "hourly", "'daily', 'weekly' or 'monthly'"),
+        ("CARTOGRAPH_API_PORT", "http", "valid integer"),
+        ("CARTOGRAPH_API_PORT", "70000", "less than or equal to 65535"),
+        ("CARTOGRAPH_SHOP", "../etc", "lower-case letters"),
+        ("CARTOGRAPH_DUCKDB_MEMORY_LIMIT", "lots", "pattern"),
+        ("CARTOGRAPH_QUARANTINE_LIMIT_PCT", "101", "less than or equal to 100"),
+    ],
+)
+def test_a_wrong_value_names_variable_value_and_choices(
+    variable: str, value: str, takes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert f"{variable}={value}" in str(error.value)
+    assert takes in str(error.value)
+
+
+def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARTOGRAPH_ENV", "prod")
+    monkeypatch.setenv("CARTOGRAPH_DAGSTER_PORT", "0")
+    with pytest.raises(SettingsError, match=r"(?s)CARTOGRAPH_ENV=prod.*CARTOGRAPH_DAGSTER_PORT=0"):
+        load_settings()
+
+
+def test_the_environment_wins_over_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("CARTOGRAPH_SHOP=from_file\nCARTOGRAPH_X=1\nOTHER=2\n")
+    assert load_settings().shop == "from_file"
+    monkeypatch.setenv("CARTOGRAPH_SHOP", "from_process")
+    assert load_settings().shop == "from_process"
+    assert environment()["CARTOGRAPH_X"] == "1"
+    assert "OTHER" not in environment()
+
+
+def test_state_is_kept_apart_by_shop() -> None:
+    one, two = load_settings(shop="one"), load_settings(shop="two")
+    assert one.home == two.home
+    for place in ("shop_home", "warehouse_path", "dagster_home", "resolved_catalog_uri", "resolved_lake_uri"):
+        assert getattr(one, place) != getattr(two, place)
+    assert one.home.is_absolute()
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_generated_documents_are_up_to_date(name: str) -> None:
+    written = (DOCS / name).read_text(encoding="utf-8")
+    assert written == GENERATED[name](), f"docs/{name} is stale: run `make docs`"

@@ -1,0 +1,83 @@
+"""A shop file is read with its variables, and a mistake in it is named."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from cartograph.settings import Settings, load_settings
+from cartograph.shops import ShopError, list_shops, load_shop
+
+GOOD = """
+title: Corner shop
+currency: EUR
+start: 2024-01-15
+end: 2024-03-10
+sources:
+  - type: some.Source
+    datasets: [orders]
+    attributes: {path: "${CARTOGRAPH_FILES:-here}/x.csv", size: 3}
+  - type: other.Source
+    datasets: {customers: {select: "select 1"}}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shops").mkdir()
+    return load_settings(shop="corner")
+
+
+def write(settings: Settings, text: str) -> None:
+    (settings.shops_dir / "corner.yaml").write_text(text, encoding="utf-8")
+
+
+def test_a_shop_is_read_with_its_variables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(settings, GOOD)
+    assert load_shop(settings).sources[0].attributes == {"path": "here/x.csv", "size": 3}
+    monkeypatch.setenv("CARTOGRAPH_FILES", "/data")
+    shop = load_shop(settings)
+    assert shop.sources[0].attributes["path"] == "/data/x.csv"
+    assert shop.datasets == {"orders", "customers"}
+    assert shop.end == date(2024, 3, 10)
+    assert list_shops(settings) == ["corner"]
+
+
+def test_windows_cover_the_dates_of_a_closed_shop(settings: Settings) -> None:
+    write(settings, GOOD)
+    keys = [w.key for w in load_shop(settings).windows("monthly", datetime(2030, 1, 1, tzinfo=UTC))]
+    assert keys == ["2024-01-01", "2024-02-01", "2024-03-01"]
+
+
+def test_an_open_shop_has_the_windows_that_have_ended(settings: Settings) -> None:
+    write(settings, GOOD.replace("end: 2024-03-10\n", ""))
+    keys = [w.key for w in load_shop(settings).windows("monthly", datetime(2024, 3, 20, tzinfo=UTC))]
+    assert keys == ["2024-01-01", "2024-02-01"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: [", "not valid YAML"),
+        ("- a\n- b\n", "must be a mapping"),
+        (GOOD.replace("currency: EUR", "currency: euro"), "currency"),
+        (GOOD.replace("end: 2024-03-10", "end: 2023-03-10"), "must be after start"),
+        (GOOD.replace("title: Corner shop\n", ""), "title"),
+        (GOOD.replace("datasets: [orders]", "datasets: [customers]"), "more than one source delivers customers"),
+        (GOOD.replace(":-here", ""), "needs the variable CARTOGRAPH_FILES"),
+        (GOOD.replace("CARTOGRAPH_FILES", "HOME"), "only CARTOGRAPH_"),
+        (GOOD + "colour: red\n", "colour"),
+    ],
+)
+def test_a_mistake_is_named(settings: Settings, text: str, message: str) -> None:
+    write(settings, text)
+    with pytest.raises(ShopError, match=message) as error:
+        load_shop(settings)
+    assert "corner.yaml" in str(error.value)
+
+
+def test_an_unknown_shop_is_told_what_there_is(settings: Settings) -> None:
+    write(settings, GOOD)
+    with pytest.raises(ShopError, match=r"There is no shop 'nowhere'.*corner"):
+        load_shop(settings, "nowhere")
