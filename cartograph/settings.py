@@ -52,7 +52,9 @@ class Settings(BaseSettings):
         None, description="Where table files are written: a folder or `s3://bucket/prefix`. Unset: the shop's folder."
     )
     release_uri: str | None = Field(
-        None, description="Where releases are kept: a folder or `s3://bucket/prefix`. Unset: the shop's folder."
+        None,
+        description="Where releases are kept: a folder or `s3://bucket/prefix`, with a folder for each shop. "
+        "Unset: the shop's folder.",
     )
     mlflow_uri: str | None = Field(
         None,
@@ -127,8 +129,11 @@ class Settings(BaseSettings):
 
     @property
     def resolved_release_uri(self) -> str:
-        """The place of releases: `release_uri`, or a folder in the shop's folder."""
-        return self.release_uri or str(self.shop_home / "releases")
+        """The place of the shop's releases: beneath `release_uri`, or a folder in the shop's folder.
+
+        Each shop has its own, because one place has one current release.
+        """
+        return f"{self.release_uri.rstrip('/')}/{self.shop}" if self.release_uri else str(self.shop_home / "releases")
 
     @property
     def resolved_mlflow_uri(self) -> str:

@@ -1,0 +1,79 @@
+"""Releases in a local folder: a release is moved in by one rename, the pointer is replaced by one rename.
+
+Readers take no lock and write nothing, so a read-only mount serves. What is common to all stores is in `store`.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from cartograph.releases.drafts import WorkArea, sync, verify_folder
+from cartograph.releases.errors import DamagedReleaseError, UnknownReleaseError
+from cartograph.releases.manifest import CURE, MANIFEST, POINTER, RELEASE_ID, Manifest
+from cartograph.releases.store import ReleaseStore
+
+
+class FolderStore(ReleaseStore):
+    """Releases in the folder `root`, which is made when the first one is."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root), WorkArea(root))
+        self._root = root
+
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all releases, sorted."""
+        if not self._root.is_dir():
+            return ()
+        return tuple(sorted(path.name for path in self._root.iterdir() if RELEASE_ID.fullmatch(path.name)))
+
+    def verify(self, release: str) -> Manifest:
+        """Hold every file of `release` against its manifest; see `ReleaseStore.verify`."""
+        manifest = self.get(release)
+        verify_folder(self._root / release, manifest)
+        return manifest
+
+    def fetch(self, release: str) -> Path:
+        """The folder of `release`, verified; see `ReleaseStore.fetch`."""
+        self.verify(release)
+        return self._root / release
+
+    def _exclusively(self) -> AbstractContextManager[None]:
+        return self._work.locked()
+
+    def _sweep(self) -> None:
+        self._work.sweep()
+
+    def _place(self, folder: Path, manifest: Manifest) -> Manifest:
+        target = self._root / manifest.release_id
+        if target.exists():
+            self._work.discard(target)
+        folder.rename(target)
+        sync(self._root)
+        return manifest
+
+    def _remove(self, release: str) -> None:
+        self._work.discard(self._root / release)
+
+    def _read_manifest(self, release: str) -> bytes:
+        folder = self._root / release
+        if not folder.exists():
+            known = ", ".join(self.ids()) or "none"
+            raise UnknownReleaseError(f"There is no release {release} in {self.location}. There: {known}.")
+        path = folder / MANIFEST
+        if folder.is_symlink() or path.is_symlink():
+            raise DamagedReleaseError(f"{path} is reached through a link, and releases hold none. {CURE}")
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise DamagedReleaseError(f"{path} is missing. {CURE}") from None
+
+    def _read_pointer(self) -> tuple[bytes | None, str]:
+        try:
+            return (self._root / POINTER).read_bytes(), ""
+        except FileNotFoundError:
+            return None, ""
+
+    def _write_pointer(self, content: bytes, token: str) -> bool:
+        self._work.replace(self._root / POINTER, content)
+        return True

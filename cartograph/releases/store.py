@@ -1,0 +1,275 @@
+"""What every release store does, wherever it keeps its files: create, list, verify, activate, roll back, prune, fetch.
+
+The order of steps that keeps readers from ever seeing half a release is here; the steps themselves are in `folder`
+(a local folder) and `s3` (an object store).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from cartograph.releases.drafts import WorkArea, sealed, sync, write_durably
+from cartograph.releases.errors import (
+    DamagedReleaseError,
+    NewerManifestError,
+    NoReleaseError,
+    StoreUnavailableError,
+    UnfitReleaseError,
+)
+from cartograph.releases.manifest import (
+    MANIFEST,
+    POINTER,
+    SCHEMA_VERSION,
+    Manifest,
+    Pointer,
+    ReleaseInputs,
+    checked_id,
+    parse_manifest,
+    parse_pointer,
+    release_id,
+)
+
+# Each lost race means that another writer moved the pointer; nobody loses twenty in a row to writers that publish.
+_POINTER_ATTEMPTS = 20
+
+
+class Draft:
+    """A release in the making: write its files under `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._manifest: Manifest | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the release that the draft became. Raises RuntimeError before that."""
+        if self._manifest is None:
+            raise RuntimeError("the draft has a manifest only after its `with` block has ended")
+        return self._manifest
+
+
+class ReleaseStore(ABC):
+    """Releases in one place, and the pointer to the one that is current. `location` names the place in messages."""
+
+    def __init__(self, location: str, work: WorkArea) -> None:
+        self.location = location
+        self._work = work
+
+    @contextmanager
+    def creating(self, inputs: ReleaseInputs, *, created_at: datetime) -> Iterator[Draft]:
+        """A draft that becomes a release, and the current one, when the block ends without an exception.
+
+        The same files give the same release: where it is stored already, it stays as it is, its manifest included.
+
+        Raises:
+            UnfitReleaseError: a blocking check failed, the draft is empty, or it holds a link or a bad name.
+            StoreUnavailableError: the place cannot be written.
+        """
+        _refuse_failed_checks(inputs)
+        with self._work.draft() as folder:
+            draft = Draft(folder)
+            yield draft
+            manifest = _finished(folder, inputs, created_at)
+            with self._exclusively():
+                draft._manifest = self._stored_unharmed(manifest.release_id) or self._place(folder, manifest)
+                self._move_pointer(partial(_moved_to, manifest.release_id), forgiving=True)
+
+    def list(self) -> tuple[Manifest, ...]:
+        """The manifests of all releases, newest first.
+
+        Raises:
+            DamagedReleaseError, NewerManifestError: a manifest cannot be read; the message names it.
+        """
+        return tuple(sorted(map(self.get, self.ids()), key=lambda m: (m.created_at, m.release_id), reverse=True))
+
+    def get(self, release: str) -> Manifest:
+        """The manifest of `release`.
+
+        Raises:
+            UnknownReleaseError: there is no such release.
+            DamagedReleaseError, NewerManifestError: its manifest cannot be read.
+        """
+        return parse_manifest(
+            self._read_manifest(checked_id(release)), release, f"{self.location}/{release}/{MANIFEST}"
+        )
+
+    def current_id(self) -> str:
+        """The id of the current release, cheap enough to be asked every few seconds.
+
+        Raises:
+            NoReleaseError: nothing has been released yet.
+        """
+        pointer = self._pointer()[0]
+        if pointer is None:
+            raise NoReleaseError(f"There is no release in {self.location} yet. Make one with `cartograph run`.")
+        return pointer.current
+
+    def current(self) -> Manifest:
+        """The manifest of the current release.
+
+        Raises:
+            NoReleaseError: nothing has been released yet.
+            DamagedReleaseError, NewerManifestError: the pointer or the manifest cannot be read.
+        """
+        return self.get(self.current_id())
+
+    def activate(self, release: str) -> Manifest:
+        """Verify `release` and make it the current one.
+
+        Raises:
+            UnknownReleaseError: there is no such release.
+            DamagedReleaseError, NewerManifestError: it cannot be served as it is; the pointer stays.
+        """
+        with self._exclusively():
+            manifest = self.verify(release)
+            self._move_pointer(partial(_moved_to, release), forgiving=True)
+        return manifest
+
+    def rollback(self) -> Manifest:
+        """Make the release current that was so before, skipping those that were pruned since.
+
+        Raises:
+            NoReleaseError: nothing has been released yet, or no earlier release is left.
+            DamagedReleaseError, NewerManifestError: the earlier one cannot be served as it is; the pointer stays.
+        """
+
+        def back(pointer: Pointer | None) -> Pointer:
+            earlier = pointer.moved_back(self.ids()) if pointer else None
+            if earlier is None:
+                raise NoReleaseError(f"There is no earlier release in {self.location} to go back to.")
+            self.verify(earlier.current)
+            return earlier
+
+        with self._exclusively():
+            return self.get(self._move_pointer(back).current)
+
+    def prune(self, keep: int) -> tuple[str, ...]:
+        """Delete all but `keep` releases, and what dead writers left; gives the ids that were deleted.
+
+        Kept are first the current one, then those to roll back to, then the newest. A release whose manifest cannot
+        be read is left alone: its age is unknown.
+        """
+        if keep < 1:
+            raise ValueError(f"at least one release must be kept, not {keep}")
+        with self._exclusively():
+            self._sweep()
+            pointer = self._pointer()[0]
+            served = (pointer.current, *reversed(pointer.previous)) if pointer else ()
+            known = {m.release_id: m for m in self._readable()}
+            by_age = sorted(known, key=lambda found: (known[found].created_at, found), reverse=True)
+            wanted = dict.fromkeys([found for found in (*served, *by_age) if found in known])
+            doomed = tuple(list(wanted)[keep:])
+            for release in doomed:
+                self._remove(release)
+        return doomed
+
+    @abstractmethod
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all releases, sorted."""
+
+    @abstractmethod
+    def verify(self, release: str) -> Manifest:
+        """Hold every file of `release` against its manifest, and give the manifest.
+
+        Raises:
+            UnknownReleaseError: there is no such release.
+            DamagedReleaseError: a file differs; the message names it with the expected and the found checksum.
+            NewerManifestError: the manifest cannot be read.
+        """
+
+    @abstractmethod
+    def fetch(self, release: str) -> Path:
+        """A local folder with the verified files of `release`, not to be written to. Raises as `verify` does."""
+
+    @abstractmethod
+    def _exclusively(self) -> AbstractContextManager[None]:
+        """Keep other writers from the store, where the place knows locks."""
+
+    @abstractmethod
+    def _sweep(self) -> None:
+        """Delete what dead writers left. Runs inside `_exclusively`."""
+
+    @abstractmethod
+    def _place(self, folder: Path, manifest: Manifest) -> Manifest:
+        """Store a finished draft under its id, instead of a damaged copy if there is one."""
+
+    @abstractmethod
+    def _remove(self, release: str) -> None:
+        """Delete a release, so that it is there whole or not at all."""
+
+    @abstractmethod
+    def _read_manifest(self, release: str) -> bytes:
+        """The manifest file of `release`. Raises UnknownReleaseError."""
+
+    @abstractmethod
+    def _read_pointer(self) -> tuple[bytes | None, str]:
+        """The pointer file, None where there is none, and a token for its state."""
+
+    @abstractmethod
+    def _write_pointer(self, content: bytes, token: str) -> bool:
+        """Swap the pointer file; False where another writer has done so since `token` was given."""
+
+    def _pointer(self, *, forgiving: bool = False) -> tuple[Pointer | None, str]:
+        raw, token = self._read_pointer()
+        try:
+            return (None if raw is None else parse_pointer(raw, f"{self.location}/{POINTER}")), token
+        except DamagedReleaseError:
+            if forgiving:
+                return None, token
+            raise
+
+    # `forgiving`: a damaged pointer, about to be replaced, counts as none. That is its repair; only its history is lost.
+    def _move_pointer(self, move: Callable[[Pointer | None], Pointer], *, forgiving: bool = False) -> Pointer:
+        for _ in range(_POINTER_ATTEMPTS):
+            pointer, token = self._pointer(forgiving=forgiving)
+            moved = move(pointer)
+            if moved == pointer or self._write_pointer(moved.model_dump_json(indent=2).encode(), token):
+                return moved
+        raise StoreUnavailableError(f"{self.location}/{POINTER} is being changed by others all the time. Try again.")
+
+    def _stored_unharmed(self, release: str) -> Manifest | None:
+        try:
+            return self.verify(release) if release in self.ids() else None
+        except DamagedReleaseError:
+            return None
+
+    def _readable(self) -> Iterator[Manifest]:
+        for release in self.ids():
+            try:
+                yield self.get(release)
+            except (DamagedReleaseError, NewerManifestError):
+                continue
+
+
+def _refuse_failed_checks(inputs: ReleaseInputs) -> None:
+    failed = [f"{check.name} of {check.asset_key}" for check in inputs.checks if check.forbids]
+    if failed:
+        raise UnfitReleaseError(
+            f"Nothing is released: blocking checks failed: {', '.join(failed)}. Mend them and run again."
+        )
+
+
+def _finished(folder: Path, inputs: ReleaseInputs, created_at: datetime) -> Manifest:
+    """Seal the draft in `folder` and put its manifest in, all of it on the disk."""
+    files = sealed(folder)
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        release_id=release_id(inputs.as_of, files),
+        created_at=created_at,
+        inputs=inputs,
+        files=files,
+    )
+    path = folder / MANIFEST
+    write_durably(path, manifest.model_dump_json(indent=2).encode())
+    path.chmod(0o444)
+    sync(folder)
+    return manifest
+
+
+def _moved_to(release: str, pointer: Pointer | None) -> Pointer:
+    return pointer.moved_to(release) if pointer else Pointer(current=release)
