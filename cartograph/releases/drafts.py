@@ -19,7 +19,7 @@ from cartograph.releases.manifest import CURE, FileEntry, Manifest
 
 
 class WorkArea:
-    """Drafts beneath `root`, each locked by the process that writes it; the lock ends with the process, however it ends.
+    """Drafts beneath `root`, each locked by the process that writes it until that process ends, however it ends.
 
     `root` itself is on the file system of the drafts, so that a draft moves into it in one rename.
     """
@@ -74,7 +74,7 @@ class WorkArea:
         shutil.rmtree(doomed)
 
     def replace(self, path: Path, content: bytes) -> None:
-        """Give the file at `path` of `root` a new content, durably; a reader sees the old or the new. Needs the lock."""
+        """Give the file at `path` of `root` new content, durably; readers see the old or the new. Needs the lock."""
         written = self._drafts / uuid4().hex
         write_durably(written, content)
         written.replace(path)
@@ -161,10 +161,7 @@ def mismatch(entry: FileEntry, sha256: str, size: int) -> str | None:
 
 def _damage(folder: Path, entry: FileEntry) -> str | None:
     path = folder / entry.path
-    steps = [
-        folder,
-        *(folder.joinpath(*path.relative_to(folder).parts[:n]) for n in range(1, entry.path.count("/") + 2)),
-    ]
+    steps = (path, *path.parents)[: entry.path.count("/") + 2]
     if any(step.is_symlink() for step in steps):
         return f"{entry.path} is reached through a link"
     try:

@@ -74,6 +74,6 @@ class FolderStore(ReleaseStore):
         except FileNotFoundError:
             return None, ""
 
-    def _write_pointer(self, content: bytes, token: str) -> bool:
+    def _write_pointer(self, content: bytes, token: str) -> bool:  # noqa: ARG002 - the lock keeps others out
         self._work.replace(self._root / POINTER, content)
         return True

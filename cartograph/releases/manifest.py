@@ -129,7 +129,7 @@ _Document = TypeVar("_Document", Manifest, Pointer)
 
 
 def release_id(as_of: date, files: Iterable[FileEntry]) -> str:
-    """`<as-of date>-<12 hex digits>`: the SHA-256 of the sorted lines `<sha256>  <path>`, as `sha256sum` prints them."""
+    """`<as-of date>-<12 hex digits>`: of the SHA-256 over the sorted lines `<sha256>  <path>`, as `sha256sum` prints."""
     lines = sorted(f"{entry.sha256}  {entry.path}\n" for entry in files)
     return f"{as_of.isoformat()}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:12]}"
 
@@ -142,7 +142,8 @@ def checked_id(text: str) -> str:
     """
     if not RELEASE_ID.fullmatch(text):
         raise UnknownReleaseError(
-            f"{text!r} is not a release id: they look like 2025-12-01-0123456789ab. `cartograph release list` shows them."
+            f"{text!r} is not a release id: they look like 2025-12-01-0123456789ab. "
+            "`cartograph release list` shows those there are."
         )
     return text
 

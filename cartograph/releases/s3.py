@@ -81,7 +81,7 @@ class S3Store(ReleaseStore):
                     self._put_in_cache(folder, release)
         return target
 
-    # No lock: the manifest's conditional write makes a release, the pointer's moves it, and either is won by one writer.
+    # No lock: a conditional write of the manifest makes a release, one of the pointer moves it; one writer wins each.
     def _exclusively(self) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -223,7 +223,7 @@ class ReleaseStore(ABC):
                 return None, token
             raise
 
-    # `forgiving`: a damaged pointer, about to be replaced, counts as none. That is its repair; only its history is lost.
+    # `forgiving`: a damaged pointer, about to be replaced, counts as none: its repair, at the price of its history.
     def _move_pointer(self, move: Callable[[Pointer | None], Pointer], *, forgiving: bool = False) -> Pointer:
         for _ in range(_POINTER_ATTEMPTS):
             pointer, token = self._pointer(forgiving=forgiving)
