@@ -10,13 +10,13 @@ This package keeps and checks files; which files a shop's release has is in `con
 """
 
 from cartograph.releases.errors import (
-    DamagedReleaseError,
-    NewerManifestError,
-    NoReleaseError,
+    DamagedRelease,
+    NewerManifest,
+    NoRelease,
     ReleaseError,
-    StoreUnavailableError,
-    UnfitReleaseError,
-    UnknownReleaseError,
+    StoreUnavailable,
+    UnfitRelease,
+    UnknownRelease,
 )
 from cartograph.releases.manifest import CheckOutcome, FileEntry, Manifest, ReleaseInputs
 from cartograph.releases.opening import open_store
@@ -24,17 +24,17 @@ from cartograph.releases.store import Draft, ReleaseStore
 
 __all__ = [
     "CheckOutcome",
-    "DamagedReleaseError",
+    "DamagedRelease",
     "Draft",
     "FileEntry",
     "Manifest",
-    "NewerManifestError",
-    "NoReleaseError",
+    "NewerManifest",
+    "NoRelease",
     "ReleaseError",
     "ReleaseInputs",
     "ReleaseStore",
-    "StoreUnavailableError",
-    "UnfitReleaseError",
-    "UnknownReleaseError",
+    "StoreUnavailable",
+    "UnfitRelease",
+    "UnknownRelease",
     "open_store",
 ]

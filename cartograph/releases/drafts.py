@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from cartograph.releases.errors import DamagedReleaseError, UnfitReleaseError
+from cartograph.releases.errors import DamagedRelease, UnfitRelease
 from cartograph.releases.manifest import CURE, FileEntry, Manifest
 
 
@@ -112,13 +112,13 @@ def sealed(folder: Path) -> tuple[FileEntry, ...]:
     """Make the files under `folder` read-only and durable, and list them, sorted by path.
 
     Raises:
-        UnfitReleaseError: there is no file, or something that is neither a plain file nor a folder, or a bad name.
+        UnfitRelease: there is no file, or something that is neither a plain file nor a folder, or a bad name.
     """
     entries = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise UnfitReleaseError(f"{name} is not a plain file. A release holds copies: write the content itself.")
+            raise UnfitRelease(f"{name} is not a plain file. A release holds copies: write the content itself.")
         if path.is_file():
             path.chmod(0o444)
             with path.open("rb") as file:
@@ -127,9 +127,9 @@ def sealed(folder: Path) -> tuple[FileEntry, ...]:
             try:
                 entries.append(FileEntry(path=name, sha256=digest, size=path.stat().st_size))
             except ValueError as error:
-                raise UnfitReleaseError(f"The release cannot be made: {error}") from None
+                raise UnfitRelease(f"The release cannot be made: {error}") from None
     if not entries:
-        raise UnfitReleaseError("The release cannot be made: nothing was written into its draft.")
+        raise UnfitRelease("The release cannot be made: nothing was written into its draft.")
     for path in (folder, *folder.rglob("*")):
         if path.is_dir():
             sync(path)
@@ -140,16 +140,16 @@ def verify_folder(folder: Path, manifest: Manifest) -> None:
     """Hold each listed file against its size and SHA-256.
 
     Raises:
-        DamagedReleaseError: a file is missing, is a link or has another content; the message names all such files.
+        DamagedRelease: a file is missing, is a link or has another content; the message names all such files.
     """
     damages = [damage for entry in manifest.files if (damage := _damage(folder, entry))]
     if damages:
         raise damaged(manifest.release_id, damages)
 
 
-def damaged(release: str, damages: list[str]) -> DamagedReleaseError:
+def damaged(release: str, damages: list[str]) -> DamagedRelease:
     """The error about the files of `release` that `damages` describes."""
-    return DamagedReleaseError(f"Release {release} is damaged: {'; '.join(damages)}. {CURE}")
+    return DamagedRelease(f"Release {release} is damaged: {'; '.join(damages)}. {CURE}")
 
 
 def mismatch(entry: FileEntry, sha256: str, size: int) -> str | None:

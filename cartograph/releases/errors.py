@@ -1,5 +1,7 @@
 """What can go wrong with releases, each as an exception whose message says where and what to do about it."""
 
+# ruff: noqa: N818 - the names say what is the case, and all of them are a ReleaseError
+
 from __future__ import annotations
 
 
@@ -7,25 +9,25 @@ class ReleaseError(Exception):
     """Something about a release or its store is wrong; the message is meant for the person who runs Cartograph."""
 
 
-class NoReleaseError(ReleaseError):
+class NoRelease(ReleaseError):
     """Nothing has been released yet, so there is no current release."""
 
 
-class UnknownReleaseError(ReleaseError):
+class UnknownRelease(ReleaseError):
     """The store has no release of that id."""
 
 
-class NewerManifestError(ReleaseError):
+class NewerManifest(ReleaseError):
     """A manifest or pointer was written by a newer version of Cartograph than this one."""
 
 
-class DamagedReleaseError(ReleaseError):
+class DamagedRelease(ReleaseError):
     """A file of a release, its manifest or the pointer is missing or is not what was released."""
 
 
-class UnfitReleaseError(ReleaseError):
+class UnfitRelease(ReleaseError):
     """What was to be released must not be: it is empty, holds a link, has a bad name or failed a blocking check."""
 
 
-class StoreUnavailableError(ReleaseError):
+class StoreUnavailable(ReleaseError):
     """The place where releases are kept cannot be reached, read or written."""

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cartograph.releases.drafts import WorkArea, sync, verify_folder
-from cartograph.releases.errors import DamagedReleaseError, UnknownReleaseError
+from cartograph.releases.errors import DamagedRelease, UnknownRelease
 from cartograph.releases.manifest import CURE, MANIFEST, POINTER, RELEASE_ID, Manifest
 from cartograph.releases.store import ReleaseStore
 
@@ -59,14 +59,14 @@ class FolderStore(ReleaseStore):
         folder = self._root / release
         if not folder.exists():
             known = ", ".join(self.ids()) or "none"
-            raise UnknownReleaseError(f"There is no release {release} in {self.location}. There: {known}.")
+            raise UnknownRelease(f"There is no release {release} in {self.location}. There: {known}.")
         path = folder / MANIFEST
         if folder.is_symlink() or path.is_symlink():
-            raise DamagedReleaseError(f"{path} is reached through a link, and releases hold none. {CURE}")
+            raise DamagedRelease(f"{path} is reached through a link, and releases hold none. {CURE}")
         try:
             return path.read_bytes()
         except FileNotFoundError:
-            raise DamagedReleaseError(f"{path} is missing. {CURE}") from None
+            raise DamagedRelease(f"{path} is missing. {CURE}") from None
 
     def _read_pointer(self) -> tuple[bytes | None, str]:
         try:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
-from cartograph.releases.errors import DamagedReleaseError, NewerManifestError, UnknownReleaseError
+from cartograph.releases.errors import DamagedRelease, NewerManifest, UnknownRelease
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -129,7 +129,7 @@ _Document = TypeVar("_Document", Manifest, Pointer)
 
 
 def release_id(as_of: date, files: Iterable[FileEntry]) -> str:
-    """`<as-of date>-<12 hex digits>`: of the SHA-256 over the sorted lines `<sha256>  <path>`, as `sha256sum` prints."""
+    """`<as-of date>-<12 hex digits>`: of the SHA-256 over the sorted `<sha256>  <path>` lines, as of `sha256sum`."""
     lines = sorted(f"{entry.sha256}  {entry.path}\n" for entry in files)
     return f"{as_of.isoformat()}-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:12]}"
 
@@ -138,10 +138,10 @@ def checked_id(text: str) -> str:
     """`text` where it has the form of a release id; so no id ever names another folder.
 
     Raises:
-        UnknownReleaseError: it has another form.
+        UnknownRelease: it has another form.
     """
     if not RELEASE_ID.fullmatch(text):
-        raise UnknownReleaseError(
+        raise UnknownRelease(
             f"{text!r} is not a release id: they look like 2025-12-01-0123456789ab. "
             "`cartograph release list` shows those there are."
         )
@@ -152,12 +152,12 @@ def parse_manifest(raw: bytes, expected_id: str, where: str) -> Manifest:
     """Read a manifest; `where` names it in messages.
 
     Raises:
-        NewerManifestError: it was written by a newer Cartograph.
-        DamagedReleaseError: it is not a manifest, or not that of the release `expected_id`.
+        NewerManifest: it was written by a newer Cartograph.
+        DamagedRelease: it is not a manifest, or not that of the release `expected_id`.
     """
     manifest = _parse(Manifest, raw, where)
     if manifest.release_id != expected_id:
-        raise DamagedReleaseError(f"{where} is the manifest of {manifest.release_id}, not of {expected_id}. {CURE}")
+        raise DamagedRelease(f"{where} is the manifest of {manifest.release_id}, not of {expected_id}. {CURE}")
     return manifest
 
 
@@ -165,8 +165,8 @@ def parse_pointer(raw: bytes, where: str) -> Pointer:
     """Read a pointer; `where` names it in messages.
 
     Raises:
-        NewerManifestError: it was written by a newer Cartograph.
-        DamagedReleaseError: it is not a pointer.
+        NewerManifest: it was written by a newer Cartograph.
+        DamagedRelease: it is not a pointer.
     """
     return _parse(Pointer, raw, where)
 
@@ -176,13 +176,13 @@ def _parse(model: type[_Document], raw: bytes, where: str) -> _Document:
         content: Any = from_json(raw)
         version = content["schema_version"]
         if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise NewerManifestError(
+            raise NewerManifest(
                 f"{where} has schema version {version}, and this Cartograph reads up to {SCHEMA_VERSION}. "
                 "Update Cartograph here, or publish again with this one."
             )
         return model.model_validate_json(raw)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
-        raise DamagedReleaseError(f"{where} is damaged: {problems}. {CURE}") from None
+        raise DamagedRelease(f"{where} is damaged: {problems}. {CURE}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedReleaseError(f"{where} is damaged: {error}. {CURE}") from None
+        raise DamagedRelease(f"{where} is damaged: {error}. {CURE}") from None

@@ -18,7 +18,7 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cartograph.releases.drafts import WorkArea, damaged, mismatch, verify_folder
-from cartograph.releases.errors import DamagedReleaseError, StoreUnavailableError, UnknownReleaseError
+from cartograph.releases.errors import DamagedRelease, StoreUnavailable, UnknownRelease
 from cartograph.releases.manifest import MANIFEST, POINTER, RELEASE_ID, FileEntry, Manifest
 from cartograph.releases.store import ReleaseStore
 
@@ -72,7 +72,7 @@ class S3Store(ReleaseStore):
         target = self._cache / release
         try:
             verify_folder(target, manifest)
-        except DamagedReleaseError:
+        except DamagedRelease:
             with self._work.draft() as folder:
                 for entry in manifest.files:
                     self._download(entry, release, folder)
@@ -113,7 +113,7 @@ class S3Store(ReleaseStore):
             return b"".join(self._content(f"{release}/{MANIFEST}"))
         except FileNotFoundError:
             known = ", ".join(self.ids()) or "none"
-            raise UnknownReleaseError(f"There is no release {release} in {self.location}. There: {known}.") from None
+            raise UnknownRelease(f"There is no release {release} in {self.location}. There: {known}.") from None
 
     def _read_pointer(self) -> tuple[bytes | None, str]:
         with self._asking():
@@ -190,7 +190,7 @@ class S3Store(ReleaseStore):
         try:
             yield
         except (BotoCoreError, ClientError, S3UploadFailedError) as error:
-            raise StoreUnavailableError(
+            raise StoreUnavailable(
                 f"{self.location} cannot be used: {error}. "
                 "Check CARTOGRAPH_RELEASE_URI, CARTOGRAPH_S3_ENDPOINT_URL and the AWS credentials."
             ) from error

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from cartograph.releases.drafts import WorkArea, sealed, sync, write_durably
 from cartograph.releases.errors import (
-    DamagedReleaseError,
-    NewerManifestError,
-    NoReleaseError,
-    StoreUnavailableError,
-    UnfitReleaseError,
+    DamagedRelease,
+    NewerManifest,
+    NoRelease,
+    StoreUnavailable,
+    UnfitRelease,
 )
 from cartograph.releases.manifest import (
     MANIFEST,
@@ -67,8 +67,8 @@ class ReleaseStore(ABC):
         The same files give the same release: where it is stored already, it stays as it is, its manifest included.
 
         Raises:
-            UnfitReleaseError: a blocking check failed, the draft is empty, or it holds a link or a bad name.
-            StoreUnavailableError: the place cannot be written.
+            UnfitRelease: a blocking check failed, the draft is empty, or it holds a link or a bad name.
+            StoreUnavailable: the place cannot be written.
         """
         _refuse_failed_checks(inputs)
         with self._work.draft() as folder:
@@ -83,7 +83,7 @@ class ReleaseStore(ABC):
         """The manifests of all releases, newest first.
 
         Raises:
-            DamagedReleaseError, NewerManifestError: a manifest cannot be read; the message names it.
+            DamagedRelease, NewerManifest: a manifest cannot be read; the message names it.
         """
         return tuple(sorted(map(self.get, self.ids()), key=lambda m: (m.created_at, m.release_id), reverse=True))
 
@@ -91,8 +91,8 @@ class ReleaseStore(ABC):
         """The manifest of `release`.
 
         Raises:
-            UnknownReleaseError: there is no such release.
-            DamagedReleaseError, NewerManifestError: its manifest cannot be read.
+            UnknownRelease: there is no such release.
+            DamagedRelease, NewerManifest: its manifest cannot be read.
         """
         return parse_manifest(
             self._read_manifest(checked_id(release)), release, f"{self.location}/{release}/{MANIFEST}"
@@ -102,19 +102,19 @@ class ReleaseStore(ABC):
         """The id of the current release, cheap enough to be asked every few seconds.
 
         Raises:
-            NoReleaseError: nothing has been released yet.
+            NoRelease: nothing has been released yet.
         """
         pointer = self._pointer()[0]
         if pointer is None:
-            raise NoReleaseError(f"There is no release in {self.location} yet. Make one with `cartograph run`.")
+            raise NoRelease(f"There is no release in {self.location} yet. Make one with `cartograph run`.")
         return pointer.current
 
     def current(self) -> Manifest:
         """The manifest of the current release.
 
         Raises:
-            NoReleaseError: nothing has been released yet.
-            DamagedReleaseError, NewerManifestError: the pointer or the manifest cannot be read.
+            NoRelease: nothing has been released yet.
+            DamagedRelease, NewerManifest: the pointer or the manifest cannot be read.
         """
         return self.get(self.current_id())
 
@@ -122,8 +122,8 @@ class ReleaseStore(ABC):
         """Verify `release` and make it the current one.
 
         Raises:
-            UnknownReleaseError: there is no such release.
-            DamagedReleaseError, NewerManifestError: it cannot be served as it is; the pointer stays.
+            UnknownRelease: there is no such release.
+            DamagedRelease, NewerManifest: it cannot be served as it is; the pointer stays.
         """
         with self._exclusively():
             manifest = self.verify(release)
@@ -134,14 +134,14 @@ class ReleaseStore(ABC):
         """Make the release current that was so before, skipping those that were pruned since.
 
         Raises:
-            NoReleaseError: nothing has been released yet, or no earlier release is left.
-            DamagedReleaseError, NewerManifestError: the earlier one cannot be served as it is; the pointer stays.
+            NoRelease: nothing has been released yet, or no earlier release is left.
+            DamagedRelease, NewerManifest: the earlier one cannot be served as it is; the pointer stays.
         """
 
         def back(pointer: Pointer | None) -> Pointer:
             earlier = pointer.moved_back(self.ids()) if pointer else None
             if earlier is None:
-                raise NoReleaseError(f"There is no earlier release in {self.location} to go back to.")
+                raise NoRelease(f"There is no earlier release in {self.location} to go back to.")
             self.verify(earlier.current)
             return earlier
 
@@ -177,9 +177,9 @@ class ReleaseStore(ABC):
         """Hold every file of `release` against its manifest, and give the manifest.
 
         Raises:
-            UnknownReleaseError: there is no such release.
-            DamagedReleaseError: a file differs; the message names it with the expected and the found checksum.
-            NewerManifestError: the manifest cannot be read.
+            UnknownRelease: there is no such release.
+            DamagedRelease: a file differs; the message names it with the expected and the found checksum.
+            NewerManifest: the manifest cannot be read.
         """
 
     @abstractmethod
@@ -204,7 +204,7 @@ class ReleaseStore(ABC):
 
     @abstractmethod
     def _read_manifest(self, release: str) -> bytes:
-        """The manifest file of `release`. Raises UnknownReleaseError."""
+        """The manifest file of `release`. Raises UnknownRelease."""
 
     @abstractmethod
     def _read_pointer(self) -> tuple[bytes | None, str]:
@@ -218,7 +218,7 @@ class ReleaseStore(ABC):
         raw, token = self._read_pointer()
         try:
             return (None if raw is None else parse_pointer(raw, f"{self.location}/{POINTER}")), token
-        except DamagedReleaseError:
+        except DamagedRelease:
             if forgiving:
                 return None, token
             raise
@@ -230,26 +230,26 @@ class ReleaseStore(ABC):
             moved = move(pointer)
             if moved == pointer or self._write_pointer(moved.model_dump_json(indent=2).encode(), token):
                 return moved
-        raise StoreUnavailableError(f"{self.location}/{POINTER} is being changed by others all the time. Try again.")
+        raise StoreUnavailable(f"{self.location}/{POINTER} is being changed by others all the time. Try again.")
 
     def _stored_unharmed(self, release: str) -> Manifest | None:
         try:
             return self.verify(release) if release in self.ids() else None
-        except DamagedReleaseError:
+        except DamagedRelease:
             return None
 
     def _readable(self) -> Iterator[Manifest]:
         for release in self.ids():
             try:
                 yield self.get(release)
-            except (DamagedReleaseError, NewerManifestError):
+            except (DamagedRelease, NewerManifest):
                 continue
 
 
 def _refuse_failed_checks(inputs: ReleaseInputs) -> None:
     failed = [f"{check.name} of {check.asset_key}" for check in inputs.checks if check.forbids]
     if failed:
-        raise UnfitReleaseError(
+        raise UnfitRelease(
             f"Nothing is released: blocking checks failed: {', '.join(failed)}. Mend them and run again."
         )
 
