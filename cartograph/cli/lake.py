@@ -50,7 +50,7 @@ def maintain(
     keep: Annotated[int, typer.Option(min=1, help="Snapshots to keep in each table.")] = 10,
     grace_hours: Annotated[
         float,
-        typer.Option(min=0, help="Spare unreferenced files younger than this: a writer may be about to commit them."),
+        typer.Option(min=0, help="Spare unreferenced files younger than this; a writer may yet commit them."),
     ] = 24.0,
 ) -> None:
     """Merge small files, expire old snapshots and delete files that no snapshot refers to."""
@@ -59,6 +59,7 @@ def maintain(
     for identifier in [table] if table else [info.identifier for info in lake.tables()]:
         done = lake.maintain(identifier, keep_snapshots=keep, older_than=older_than)
         output.print(
-            f"{identifier:<34} {done.files_before} → {done.files_after} files, {done.snapshots_expired} snapshots expired, "
+            f"{identifier:<34} {done.files_before} → {done.files_after} files, "
+            f"{done.snapshots_expired} snapshots expired, "
             f"{done.files_deleted} files ({size(done.bytes_deleted)}) deleted"
         )

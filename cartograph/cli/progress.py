@@ -57,7 +57,7 @@ def _take(event: dg.DagsterEvent, timestamp: float, log: RunLog) -> AssetDone | 
         case dg.DagsterEventType.STEP_START:
             log.running = step
             log._since[step] = timestamp
-        case dg.DagsterEventType.ASSET_MATERIALIZATION if event.asset_key is not None:
+        case dg.DagsterEventType.ASSET_MATERIALIZATION:
             return _materialised(event, step, timestamp, log)
         case dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
@@ -80,13 +80,12 @@ def _take(event: dg.DagsterEvent, timestamp: float, log: RunLog) -> AssetDone | 
 
 
 def _materialised(event: dg.DagsterEvent, step: str, timestamp: float, log: RunLog) -> AssetDone | None:
-    assert event.asset_key is not None
-    key = event.asset_key.to_user_string()
+    materialization = event.step_materialization_data.materialization
+    key = materialization.asset_key.to_user_string()
     if key in log.assets:  # one event for each partition of the range
         log._since[step] = timestamp
         return None
-    metadata = event.materialization.metadata
-    rows = metadata.get("dagster/row_count")
+    rows = materialization.metadata.get("dagster/row_count")
     done = AssetDone(
         key=key,
         rows=int(rows.value) if isinstance(rows, dg.IntMetadataValue) and rows.value is not None else None,

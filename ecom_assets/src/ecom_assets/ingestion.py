@@ -23,7 +23,7 @@ from ecom_assets.sources import Source, Unreadable
 
 @dataclass
 class LoadReport:
-    """What became of the delivered rows of one dataset: each was accepted, merged (an exact duplicate) or quarantined."""
+    """What became of a dataset's delivered rows: each was accepted, merged (an exact duplicate) or quarantined."""
 
     delivered: int = 0
     accepted: int = 0
