@@ -3,7 +3,3 @@
 The only part of the kernel that knows Dagster and the code locations. Logic that a test would call without a terminal
 belongs elsewhere, except what is about terminals and processes.
 """
-
-from cartograph.cli.app import main
-
-__all__ = ["main"]

@@ -123,6 +123,7 @@ def execute(
             stderr=subprocess.STDOUT,
             env=process_environment(settings),
             pass_fds=(lock,),
+            process_group=0,
         ) as worker,
         output.status("loading definitions") as status,
     ):

@@ -1,13 +1,14 @@
 """A child process that executes one job of one code location: `python -m cartograph.cli.worker REQUEST`.
 
 A process of its own keeps Dagster's log out of the terminal, gives the assets the environment they need and dies
-with its parent. Watching it is `cartograph.cli.progress`'s business.
+with its parent, its own children (dbt) too: it leads a process group. Watching it is `cartograph.cli.progress`'s business.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import threading
 
@@ -55,7 +56,7 @@ def execute(request: Request) -> int:
 
 def _die_with_parent() -> None:
     sys.stdin.read()
-    os._exit(EXIT_FAILED)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""Following a run tells its assets, their rows, the checks and the first cause of a failure, from real event logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from cartograph.cli.progress import RunLog, follow
+
+PARTITIONS = dg.StaticPartitionsDefinition(["a", "b", "c"])
+
+
+@dg.asset(partitions_def=PARTITIONS, backfill_policy=dg.BackfillPolicy.single_run())
+def orders() -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(metadata={"dagster/row_count": 42})
+
+
+@dg.asset(deps=[orders], check_specs=[dg.AssetCheckSpec("totals_agree", asset="report")])
+def report() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    yield dg.MaterializeResult()
+    yield dg.AssetCheckResult(check_name="totals_agree", passed=False, severity=dg.AssetCheckSeverity.WARN)
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec("has_rows", asset="gated", blocking=True)])
+def gated() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    yield dg.MaterializeResult()
+    yield dg.AssetCheckResult(check_name="has_rows", passed=False, description="no row came")
+
+
+@dg.asset
+def broken() -> None:
+    try:
+        raise OSError("disk full")
+    except OSError as error:
+        raise RuntimeError("could not write") from error
+
+
+def logged(*assets: dg.AssetsDefinition) -> RunLog:
+    log = RunLog()
+    tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(assets, instance=instance, tags=tags, raise_on_error=False)
+        follow(instance, result.run_id, log)
+        assert follow(instance, result.run_id, log) == []
+    return log
+
+
+def test_an_asset_is_told_once_whatever_the_number_of_partitions() -> None:
+    log = logged(orders, report)
+    assert {key: done.rows for key, done in log.assets.items()} == {"orders": 42, "report": None}
+    assert log.checks == {("report", "totals_agree"): "warned"}
+    assert log.succeeded
+    assert log.first_cause is None
+
+
+@pytest.mark.parametrize(
+    ("asset", "cause"),
+    [(gated, "The check has_rows of gated failed: no row came"), (broken, "broken: OSError: disk full")],
+)
+def test_the_first_cause_is_named(asset: dg.AssetsDefinition, cause: str) -> None:
+    log = logged(asset)
+    assert not log.succeeded
+    assert log.first_cause == cause
