@@ -153,7 +153,7 @@ def _cast(column: Column) -> str:
     cast = f'TRY_CAST("{column.name}" AS {DUCKDB_TYPES[column.type]})'
     if column.type == "bigint":
         # DuckDB rounds '6.5' to 7 where it casts to an integer; a shop has no half units to round away.
-        return f'CASE WHEN TRY_CAST("{column.name}" AS DECIMAL(38,9)) % 1 = 0 THEN {cast} END'
+        return f'CASE WHEN TRY_CAST("{column.name}" AS DOUBLE) % 1 = 0 THEN {cast} END'
     if column.type in {"double", "date", "timestamp"}:
         return f"CASE WHEN isfinite({cast}) THEN {cast} END"
     return cast
