@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from cartograph.releases.errors import DamagedRelease, UnfitRelease
+from cartograph.releases.errors import DamagedRelease, StoreUnavailable, UnfitRelease
 from cartograph.releases.manifest import CURE, FileEntry, Manifest
 
 
@@ -31,9 +31,18 @@ class WorkArea:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lock that all writers of `root` share. Not re-entrant."""
-        self._drafts.mkdir(parents=True, exist_ok=True)
-        with _lock(self.root / ".lock", os.O_RDWR | os.O_CREAT):
+        try:
+            self._drafts.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self.root} cannot be written: {error.strerror}. Check CARTOGRAPH_RELEASE_URI and CARTOGRAPH_HOME."
+            ) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(handle)
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
@@ -79,16 +88,6 @@ class WorkArea:
         write_durably(written, content)
         written.replace(path)
         sync(path.parent)
-
-
-@contextmanager
-def _lock(path: Path, flags: int) -> Iterator[None]:
-    handle = os.open(path, flags, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def write_durably(path: Path, content: bytes) -> None:

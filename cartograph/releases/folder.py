@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cartograph.releases.drafts import WorkArea, sync, verify_folder
-from cartograph.releases.errors import DamagedRelease, UnknownRelease
+from cartograph.releases.errors import DamagedRelease, StoreUnavailable, UnknownRelease
 from cartograph.releases.manifest import CURE, MANIFEST, POINTER, RELEASE_ID, Manifest
 from cartograph.releases.store import ReleaseStore
 
@@ -73,6 +73,11 @@ class FolderStore(ReleaseStore):
             return (self._root / POINTER).read_bytes(), ""
         except FileNotFoundError:
             return None, ""
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{self._root / POINTER} cannot be read: {error.strerror}. "
+                "Check CARTOGRAPH_RELEASE_URI and CARTOGRAPH_HOME."
+            ) from None
 
     def _write_pointer(self, content: bytes, token: str) -> bool:  # noqa: ARG002 - the lock keeps others out
         self._work.replace(self._root / POINTER, content)

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cartograph.releases.drafts import WorkArea, damaged, mismatch, verify_folder
 from cartograph.releases.errors import DamagedRelease, StoreUnavailable, UnknownRelease
-from cartograph.releases.manifest import MANIFEST, POINTER, RELEASE_ID, FileEntry, Manifest
+from cartograph.releases.manifest import MANIFEST, POINTER, RELEASE_ID, Manifest
 from cartograph.releases.store import ReleaseStore
 
 _MISSING = {"NoSuchKey", "404"}
@@ -75,7 +75,7 @@ class S3Store(ReleaseStore):
         except DamagedRelease:
             with self._work.draft() as folder:
                 for entry in manifest.files:
-                    self._download(entry, release, folder)
+                    self._download(f"{release}/{entry.path}", folder / entry.path)
                 verify_folder(folder, manifest)
                 with self._work.locked():
                     self._put_in_cache(folder, release)
@@ -167,16 +167,15 @@ class S3Store(ReleaseStore):
             for name in names:
                 self._client.delete_object(Bucket=self._bucket, Key=self._key(name))
 
-    def _download(self, entry: FileEntry, release: str, folder: Path) -> None:
-        path = folder / entry.path
+    def _download(self, name: str, path: Path) -> None:
+        """Copy an object to `path`; a missing one is left out, for the verification to name with all others."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._asking():
             try:
-                self._client.download_file(self._bucket, self._key(f"{release}/{entry.path}"), str(path))
+                self._client.download_file(self._bucket, self._key(name), str(path))
             except ClientError as error:
                 if _code(error) not in _MISSING:
                     raise
-                raise damaged(release, [f"{entry.path} (SHA-256 {entry.sha256}) is missing"]) from None
 
     def _put_in_cache(self, folder: Path, release: str) -> None:
         stored = self.ids()

@@ -1,0 +1,325 @@
+"""What every store promises, held against both: a local folder, and S3 over HTTP."""
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from cartograph.releases import (
+    CheckOutcome,
+    DamagedRelease,
+    NewerManifest,
+    NoRelease,
+    ReleaseStore,
+    StoreUnavailable,
+    UnfitRelease,
+    UnknownRelease,
+    open_store,
+)
+from cartograph.settings import Settings, SettingsError
+from tests.unit.releases.making import MOMENT, make_inputs, publish, write_files
+
+KEYS = ("aws_access_key_id", "aws_secret_access_key")
+BUCKETS = (f"bucket-{number}" for number in count())
+
+Damage = Callable[[str, bytes | None], None]
+"""Overwrites the file of the store at a path beneath its root; deletes it where the content is None."""
+
+
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def s3_client(url: str) -> Any:
+    return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **dict.fromkeys(KEYS, "of-a-test"))
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ReleaseStore, Damage]:
+    if request.param == "folder":
+        root = tmp_path / "home" / "simulated" / "releases"
+
+        def damage(name: str, content: bytes | None) -> None:
+            path = root / name
+            if path.exists():
+                path.unlink()
+            if content is not None:
+                path.write_bytes(content)
+
+        return open_store(Settings(home=tmp_path / "home")), damage
+
+    url = request.getfixturevalue("s3_url")
+    client = s3_client(url)
+    bucket = next(BUCKETS)
+    client.create_bucket(Bucket=bucket)
+
+    def damage_object(name: str, content: bytes | None) -> None:
+        key = f"releases/simulated/{name}"
+        if content is None:
+            client.delete_object(Bucket=bucket, Key=key)
+        else:
+            client.put_object(Bucket=bucket, Key=key, Body=content)
+
+    settings = Settings(home=tmp_path / "home", release_uri=f"s3://{bucket}/releases/")
+    return open_store(settings, client), damage_object
+
+
+@pytest.fixture
+def store(place: tuple[ReleaseStore, Damage]) -> ReleaseStore:
+    return place[0]
+
+
+@pytest.fixture
+def damage(place: tuple[ReleaseStore, Damage]) -> Damage:
+    return place[1]
+
+
+def test_before_the_first_release_there_is_none(store: ReleaseStore) -> None:
+    assert store.list() == ()
+    for ask in (store.current, store.current_id, store.rollback):
+        with pytest.raises(NoRelease):
+            ask()
+    with pytest.raises(NoRelease, match="Make one with `cartograph run`"):
+        store.current()
+
+
+def test_a_release_holds_what_was_written_and_is_current(store: ReleaseStore) -> None:
+    manifest = publish(store, "42")
+    assert [(entry.path, entry.size) for entry in manifest.files] == [("answer.txt", 2), ("models/model.bin", 2000)]
+    assert manifest.created_at == MOMENT
+    assert store.current() == store.get(manifest.release_id) == store.verify(manifest.release_id) == manifest
+    folder = store.fetch(manifest.release_id)
+    assert (folder / "answer.txt").read_text() == "42"
+    assert (folder / "models" / "model.bin").read_bytes() == b"42" * 1000
+
+
+def test_the_same_content_is_the_same_release_and_its_first_manifest_stays(store: ReleaseStore) -> None:
+    first = publish(store, "same")
+    second = publish(store, "same", day=1, git_commit=None)
+    assert second == first
+    assert store.list() == (first,)
+    with pytest.raises(NoRelease, match="no earlier release"):
+        store.rollback()
+
+
+def test_an_exception_in_the_block_leaves_nothing(store: ReleaseStore) -> None:
+    before = publish(store, "before")
+    with pytest.raises(ZeroDivisionError), store.creating(make_inputs(), created_at=MOMENT) as draft:
+        (draft.path / "answer.txt").write_text(str(1 / 0))
+    assert not draft.path.exists()
+    assert store.list() == (before,)
+    with pytest.raises(RuntimeError, match="has a manifest only after"):
+        _ = draft.manifest
+
+
+def test_rolling_back_goes_to_the_release_before_and_publishing_again_forward(store: ReleaseStore) -> None:
+    a, b, c = (publish(store, text, day=day) for day, text in enumerate("abc"))
+    assert store.rollback() == b == store.current()
+    assert store.rollback() == a == store.current()
+    with pytest.raises(NoRelease):
+        store.rollback()
+    assert publish(store, "c", day=9) == c == store.current()
+    assert store.rollback() == a
+
+
+def test_any_release_can_be_activated(store: ReleaseStore) -> None:
+    a, b = publish(store, "a"), publish(store, "b")
+    assert store.activate(a.release_id) == a == store.current()
+    assert store.rollback() == b
+    with pytest.raises(UnknownRelease, match=r"no release 2020-01-01-000000000000.*There: .*" + a.release_id):
+        store.activate("2020-01-01-000000000000")
+    with pytest.raises(UnknownRelease, match="not a release id"):
+        store.activate("../../etc")
+    assert store.current() == b
+
+
+def test_releases_are_listed_newest_first(store: ReleaseStore) -> None:
+    made = [publish(store, str(day), day=day) for day in (3, 1, 2)]
+    assert store.list() == tuple(sorted(made, key=lambda m: m.created_at, reverse=True))
+
+
+def test_pruning_keeps_the_current_one_then_those_to_roll_back_to_then_the_newest(store: ReleaseStore) -> None:
+    a, b, c, d = (publish(store, text, day=day) for day, text in enumerate("abcd"))
+    store.activate(a.release_id)
+    assert set(store.prune(3)) == {b.release_id}
+    assert set(store.prune(1)) == {c.release_id, d.release_id}
+    assert store.list() == (a,) == (store.current(),)
+    assert store.prune(1) == ()
+    with pytest.raises(NoRelease, match="no earlier release"):
+        store.rollback()
+    with pytest.raises(UnknownRelease):
+        store.get(b.release_id)
+    with pytest.raises(ValueError, match="at least one"):
+        store.prune(0)
+
+
+def test_a_damaged_file_is_named_with_both_checksums(store: ReleaseStore, damage: Damage) -> None:
+    good = publish(store, "good")
+    bad = publish(store, "bad")
+    damage(f"{bad.release_id}/answer.txt", b"bax")
+    damage(f"{bad.release_id}/models/model.bin", None)
+    expected = bad.file("answer.txt")
+    assert expected is not None
+    found = "57ec9d6f8c7b452f38a48bb8eb92d51f10ed9a7fbf85841e76703a80140deded"
+    message = rf"answer.txt should have SHA-256 {expected.sha256}.*{found}"
+    for ask in (store.verify, store.fetch, store.activate):
+        with pytest.raises(DamagedRelease, match=message) as error:
+            ask(bad.release_id)
+        assert "models/model.bin" in str(error.value)
+    assert store.rollback() == good
+
+
+def test_a_damaged_release_is_not_rolled_back_to(store: ReleaseStore, damage: Damage) -> None:
+    bad = publish(store, "bad")
+    good = publish(store, "good")
+    damage(f"{bad.release_id}/answer.txt", b"")
+    with pytest.raises(DamagedRelease):
+        store.rollback()
+    assert store.current() == good
+
+
+@pytest.mark.parametrize("victim", ["answer.txt", "models/model.bin", "manifest.json"])
+@pytest.mark.parametrize("content", [b"junk", None])
+def test_publishing_again_mends_a_damaged_release(
+    store: ReleaseStore, damage: Damage, victim: str, content: bytes | None
+) -> None:
+    before = publish(store, "text")
+    damage(f"{before.release_id}/{victim}", content)
+    assert publish(store, "text").release_id == before.release_id
+    assert store.verify(before.release_id).files == before.files
+    assert (store.fetch(before.release_id) / "answer.txt").read_text() == "text"
+
+
+def test_publishing_again_mends_a_damaged_pointer(store: ReleaseStore, damage: Damage) -> None:
+    publish(store, "text")
+    damage("current.json", b'{"schema_version": 1')
+    with pytest.raises(DamagedRelease, match=r"current.json is damaged"):
+        store.current()
+    assert publish(store, "text") == store.current()
+
+
+def test_a_manifest_of_a_newer_cartograph_is_left_alone(store: ReleaseStore, damage: Damage) -> None:
+    newer, older = publish(store, "newer"), publish(store, "older")
+    damage(f"{newer.release_id}/manifest.json", b'{"schema_version": 99}')
+    with pytest.raises(NewerManifest, match="Update Cartograph"):
+        store.get(newer.release_id)
+    with pytest.raises(NewerManifest):
+        publish(store, "newer")
+    assert store.prune(1) == ()
+    assert store.ids() == tuple(sorted((newer.release_id, older.release_id)))
+
+
+def test_an_unfit_draft_is_refused_and_names_why(store: ReleaseStore, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("not to be released")
+
+    def link(folder: Path) -> None:
+        (folder / "link").symlink_to(secret)
+
+    def linked_folder(folder: Path) -> None:
+        (folder / "x").write_text("x")
+        (folder / "folder").symlink_to(tmp_path)
+
+    def pipe(folder: Path) -> None:
+        os.mkfifo(folder / "pipe")
+
+    def bad_name(folder: Path) -> None:
+        (folder / "a name with blanks").write_text("x")
+
+    def nothing(folder: Path) -> None:
+        (folder / "empty").mkdir()
+
+    for write, why in (
+        (link, "link is not a plain file"),
+        (linked_folder, "folder is not a plain file"),
+        (pipe, "pipe is not a plain file"),
+        (bad_name, "'a name with blanks' cannot be the name"),
+        (nothing, "nothing was written"),
+    ):
+        with pytest.raises(UnfitRelease, match=why), store.creating(make_inputs(), created_at=MOMENT) as draft:
+            write(draft.path)
+    assert store.list() == ()
+
+
+@pytest.mark.parametrize(
+    ("passed", "severity", "blocking", "released"),
+    [
+        (False, "ERROR", True, False),
+        (True, "ERROR", True, True),
+        (False, "WARN", True, True),
+        (False, "ERROR", False, True),
+    ],
+)
+def test_a_failed_blocking_check_forbids_a_release(
+    store: ReleaseStore, passed: bool, severity: str, blocking: bool, released: bool
+) -> None:
+    check = CheckOutcome(
+        asset_key="models/churn_classifier", name="beats_baseline", passed=passed, severity=severity, blocking=blocking
+    )
+    if released:
+        assert publish(store, "x", checks=(check,)).inputs.checks == (check,)
+    else:
+        with pytest.raises(UnfitRelease, match="beats_baseline of models/churn_classifier"):
+            publish(store, "x", checks=(check,))
+        assert store.list() == ()
+
+
+def test_two_writers_at_once_both_publish(store: ReleaseStore) -> None:
+    with store.creating(make_inputs(), created_at=MOMENT) as outer:
+        write_files(outer.path, "outer")
+        inner = publish(store, "inner")
+    assert {m.release_id for m in store.list()} == {inner.release_id, outer.manifest.release_id}
+    assert store.current() == outer.manifest
+    assert store.rollback() == inner
+
+
+def test_released_files_are_read_only_and_links_into_a_release_are_refused(tmp_path: Path) -> None:
+    store = open_store(Settings(home=tmp_path))
+    manifest = publish(store, "text")
+    folder = store.fetch(manifest.release_id)
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o444}
+    copy = tmp_path / "models"
+    (folder / "models").rename(copy)
+    (folder / "models").symlink_to(copy)
+    with pytest.raises(DamagedRelease, match=r"models/model.bin is reached through a link"):
+        store.verify(manifest.release_id)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedRelease, match="reached through a link"):
+        store.get(manifest.release_id)
+
+
+def test_a_place_that_is_no_folder_or_cannot_be_reached_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    blocked = open_store(Settings(home=tmp_path, release_uri=str(tmp_path / "file")))
+    for ask in (blocked.current, lambda: publish(blocked, "x")):
+        with pytest.raises(StoreUnavailable, match=r"file/simulated.*Check CARTOGRAPH_RELEASE_URI"):
+            ask()
+    with pytest.raises(SettingsError, match="CARTOGRAPH_RELEASE_URI=gs://bucket/simulated"):
+        open_store(Settings(home=tmp_path, release_uri="gs://bucket"))
+
+
+def test_a_missing_bucket_is_named(tmp_path: Path, s3_url: str) -> None:
+    client = s3_client(s3_url)
+    store = open_store(Settings(home=tmp_path, release_uri="s3://nowhere"), client)
+    for ask in (store.current, store.list, lambda: publish(store, "x")):
+        with pytest.raises(StoreUnavailable, match="s3://nowhere/simulated cannot be used"):
+            ask()
+
+
+def test_each_shop_has_its_own_releases(tmp_path: Path) -> None:
+    uri = str(tmp_path / "all")
+    one = open_store(Settings(home=tmp_path, shop="one", release_uri=uri))
+    two = open_store(Settings(home=tmp_path, shop="two", release_uri=uri))
+    assert publish(one, "1") == one.current()
+    assert two.list() == ()
