@@ -1,0 +1,134 @@
+"""The panel of an e-mail campaign: who got it, what they spent after it, and what was known of them before.
+
+Rows and columns only. Effects are estimated in `effect`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ml_assets.core.features.catalogue import available
+from ml_assets.core.features.customers import Marts, column_values, feature_table
+
+OUTCOME_DAYS = 14
+OUTCOME = f"net_spend_{OUTCOME_DAYS}d"
+
+Vector = npt.NDArray[np.float64]
+
+
+class NoCampaign(ValueError):  # noqa: N818 - names what is the case, as the errors of the kernel do
+    """No e-mail campaign can be asked about. The message says what is there and the cure."""
+
+
+class Campaign(NamedTuple):
+    """An e-mail campaign: its recipients, and the moments of its first and last e-mail (UTC)."""
+
+    campaign_id: str
+    recipients: int
+    first_sent: datetime
+    last_sent: datetime
+
+    @property
+    def as_of(self) -> date:
+        """The day of the first e-mail: what was known before it began cannot be caused by the campaign."""
+        return self.first_sent.astimezone(UTC).date()
+
+
+class Panel(NamedTuple):
+    """One row for each customer who could have got the e-mail.
+
+    `treated` is 0 or 1; `outcome` the net spend in the 14 days from the first e-mail on and `previous` that in the 14
+    days before it, in the shop's currency; `confounders` (float32, NaN for null) are the customer features `names`.
+    """
+
+    campaign: Campaign
+    names: tuple[str, ...]
+    confounders: npt.NDArray[np.float32]
+    treated: npt.NDArray[np.int64]
+    outcome: Vector
+    previous: Vector
+
+
+def email_campaigns(con: duckdb.DuckDBPyConnection, marts: Marts) -> list[Campaign]:
+    """The campaigns that sent e-mail to known customers, those with the most recipients first."""
+    rows = con.execute(f"""
+        SELECT campaign_id, count(DISTINCT e.customer_id), min(e.occurred_at), max(e.occurred_at)
+        FROM ({marts["fct_events"]}) e JOIN ({marts["dim_campaigns"]}) c USING (campaign_id)
+        WHERE e.event_type = 'email_sent' AND e.customer_id IS NOT NULL
+        GROUP BY campaign_id ORDER BY 2 DESC, 1""").fetchall()
+    return [Campaign(*row) for row in rows]
+
+
+def choose(campaigns: list[Campaign], wanted: str, data_end: date) -> Campaign:
+    """The campaign `wanted`, or else the one with the most recipients, of those whose outcomes are all in the data.
+
+    Raises:
+        NoCampaign: there is none.
+    """
+    complete = [c for c in campaigns if c.as_of + timedelta(days=OUTCOME_DAYS + 1) <= data_end]
+    for campaign in complete:
+        if campaign.campaign_id == wanted:
+            return campaign
+    if not complete:
+        known = ", ".join(c.campaign_id for c in campaigns) or "none"
+        raise NoCampaign(
+            f"No e-mail campaign has {OUTCOME_DAYS} whole days of orders after its first e-mail: the data end on "
+            f"{data_end}, and the campaigns with e-mails are: {known}. Load later orders, or e-mail events."
+        )
+    return complete[0]
+
+
+def panel(con: duckdb.DuckDBPyConnection, marts: Marts, campaign: Campaign) -> Panel:
+    """The panel of `campaign`: customers registered before it who had not refused e-mail.
+
+    Net spend is what standing (not cancelled) order lines came to after discounts; refunds, which follow weeks later,
+    and shipping are not in it. All of the shop's customers count who had allowed e-mail on the as-of date, or all
+    where it does not say.
+    """
+    features = feature_table(con, {k: v for k, v in marts.items() if k != "dim_campaigns"}, [campaign.as_of])
+    con.register("panel_features", features)
+    try:
+        rows = con.execute(
+            f"""
+            WITH sent AS (
+                SELECT DISTINCT customer_id FROM ({marts["fct_events"]})
+                WHERE event_type = 'email_sent' AND campaign_id = $campaign
+            ), spent AS (
+                SELECT customer_id,
+                    sum(net_amount) FILTER (ordered_at >= $start) AS outcome,
+                    sum(net_amount) FILTER (ordered_at < $start) AS previous
+                FROM ({marts["fct_order_items"]})
+                WHERE NOT is_cancelled AND ordered_at >= $before AND ordered_at < $after GROUP BY ALL
+            )
+            SELECT f.*, CAST(sent.customer_id IS NOT NULL AS BIGINT) AS treated,
+                coalesce(outcome, 0)::DOUBLE AS outcome, coalesce(previous, 0)::DOUBLE AS previous
+            FROM panel_features f LEFT JOIN sent USING (customer_id) LEFT JOIN spent USING (customer_id)
+            WHERE f.email_opt_in IS DISTINCT FROM 0 ORDER BY f.customer_id""",
+            {
+                "campaign": campaign.campaign_id,
+                "start": campaign.first_sent,
+                "before": campaign.first_sent - timedelta(days=OUTCOME_DAYS),
+                "after": campaign.first_sent + timedelta(days=OUTCOME_DAYS),
+            },
+        ).to_arrow_table()
+    finally:
+        con.unregister("panel_features")
+    names = tuple(f.name for f in available(marts) if _varies(rows[f.name]))
+    return Panel(
+        campaign=campaign,
+        names=names,
+        confounders=column_values(rows, names),
+        treated=rows["treated"].to_numpy(),
+        outcome=rows["outcome"].to_numpy(),
+        previous=rows["previous"].to_numpy(),
+    )
+
+
+def _varies(column: pa.ChunkedArray) -> bool:
+    return len(column.unique()) > 1

@@ -1,0 +1,171 @@
+"""A small shop with planted truth, as published marts: purchase rates, drop-out times and campaign effects are known.
+
+Drawn in numpy and independent of the simulator, so that models are held against a truth that did not shape them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+START = date(2024, 1, 1)
+EPOCH = np.datetime64(START.isoformat(), "us")
+END_DAY = 640
+SECONDS_A_DAY = 86_400
+
+RANDOM, OBSERVED, HIDDEN, NO_OVERLAP = "email_random", "email_winback", "email_hidden", "email_all"
+CAMPAIGN_DAYS = {RANDOM: 350, OBSERVED: 430, HIDDEN: 510, NO_OVERLAP: 590}
+EFFECTS = {RANDOM: 12.0, OBSERVED: 12.0, HIDDEN: 0.0, NO_OVERLAP: 12.0}
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The marts, and for each customer (`C00000`, in order) the rates a day of ordering and of dropping out."""
+
+    marts: dict[str, pa.Table]
+    order_rate: np.ndarray
+    drop_rate: np.ndarray
+
+    def write(self, folder: Path) -> dict[str, str]:
+        """Write the marts as Parquet files; a DuckDB SELECT for each."""
+        for name, table in self.marts.items():
+            pq.write_table(table, folder / f"{name}.parquet")
+        return {name: f"SELECT * FROM read_parquet('{folder / f'{name}.parquet'}')" for name in self.marts}
+
+    def oracle(self, customer_ids: list[str], recency_days: np.ndarray, horizon: int) -> np.ndarray:
+        """P(no order within `horizon` days) of one who knows each customer's two rates and last order (Pareto/NBD)."""
+        chosen = np.array([int(customer[1:]) for customer in customer_ids])
+        rate, drop = self.order_rate[chosen], self.drop_rate[chosen]
+        both = rate + drop
+        alive = 1 / (1 + drop / both * np.expm1(both * recency_days))
+        return 1 - alive * rate / both * -np.expm1(-both * horizon)
+
+
+def planted_shop(customers: int = 2500, seed: int = 1) -> Planted:
+    """Customers register over 14 months, order at their own rate, and drop out unseen; four campaigns mail them."""
+    draw = np.random.default_rng(seed)
+    registered = np.sort(draw.integers(0, 420, customers))
+    order_rate = draw.gamma(1.5, 1 / 50, customers)
+    drop_rate = draw.gamma(2.0, 1 / 500, customers)
+    dropped = np.minimum(registered + draw.exponential(1 / drop_rate), END_DAY)
+    counts = draw.poisson(order_rate * (dropped - registered))
+    owner = np.concatenate([np.arange(customers), np.repeat(np.arange(customers), counts)])
+    moment = np.concatenate([registered + 0.5, draw.uniform(np.repeat(registered, counts), np.repeat(dropped, counts))])
+
+    sent_owner, sent_moment, sent_campaign = [], [], []
+    for campaign, day in CAMPAIGN_DAYS.items():
+        here = registered < day - 1
+        last = np.full(customers, -1.0)
+        before = moment < day
+        np.maximum.at(last, owner[before], moment[before])
+        chance = {
+            RANDOM: np.full(customers, 0.5),
+            OBSERVED: 1 / (1 + np.exp(-(np.log1p(day - last) - 3.5))),
+            HIDDEN: np.where(dropped > day, 0.3 + 0.5 * (order_rate > np.median(order_rate)), 0.1),
+            NO_OVERLAP: np.where(day - last < 150, 0.999, 0.001),
+        }[campaign]
+        treated = np.flatnonzero(here & (draw.random(customers) < chance))
+        extra = treated[draw.random(len(treated)) < 0.25]
+        if EFFECTS[campaign]:
+            owner = np.append(owner, extra)
+            moment = np.append(moment, draw.uniform(day + 1, day + 13, len(extra)))
+        sent_owner.append(treated)
+        sent_moment.append(np.full(len(treated), day + 0.3))
+        sent_campaign += [campaign] * len(treated)
+
+    order = np.argsort(moment, kind="stable")
+    owner, moment = owner[order], moment[order]
+    amount = np.round(draw.gamma(8.0, 6.0, len(owner)), 2)  # mean 48: a quarter of the treated order once more for 12
+    cancelled = draw.random(len(owner)) < 0.02
+    ids = np.char.add("C", np.char.zfill(np.arange(customers).astype(str), 5))
+    order_ids = np.char.add("O", np.char.zfill(np.arange(len(owner)).astype(str), 7))
+    at = _moments(moment)
+    money = pa.array(amount).cast(pa.decimal128(18, 2))
+    nothing = pa.array(np.zeros(len(owner))).cast(pa.decimal128(18, 2))
+
+    visits = draw.poisson(np.maximum(order_rate * (dropped - registered), 0.1) * 2)
+    visitor = np.concatenate([np.repeat(np.arange(customers), visits), owner])
+    visited = np.concatenate(
+        [draw.uniform(np.repeat(registered, visits), np.repeat(dropped, visits)), np.maximum(moment - 0.01, 0)]
+    )
+    mailed, mailed_at = np.concatenate(sent_owner), np.concatenate(sent_moment)
+    occurred = _moments(np.concatenate([visited, mailed_at]))
+    marts = {
+        "dim_customers": pa.table(
+            {
+                "customer_id": ids,
+                "version_number": np.ones(customers, np.int64),
+                "valid_from": _moments(registered + 0.4),
+                "valid_to": pa.nulls(customers, pa.timestamp("us", "UTC")),
+                "is_current": np.ones(customers, bool),
+                "registered_at": _moments(registered + 0.4),
+                "loyalty_tier": pa.nulls(customers, pa.string()),
+                "is_email_opt_in": draw.random(customers) < 0.9,
+            }
+        ),
+        "fct_orders": pa.table(
+            {
+                "order_id": order_ids,
+                "ordered_at": at,
+                "order_date": at.cast(pa.date32()),
+                "customer_id": ids[owner],
+                "status": np.where(cancelled, "cancelled", "completed"),
+                "item_quantity": draw.integers(1, 6, len(owner)),
+                "gross_amount": money,
+                "discount_amount": nothing,
+                "shipping_amount": nothing,
+                "total_amount": money,
+                "is_cancelled": cancelled,
+            }
+        ),
+        "fct_order_items": pa.table(
+            {
+                "order_id": order_ids,
+                "line_number": np.ones(len(owner), np.int64),
+                "ordered_at": at,
+                "customer_id": ids[owner],
+                "product_id": np.char.add("P", draw.integers(0, 300, len(owner)).astype(str)),
+                "net_amount": money,
+                "is_cancelled": cancelled,
+            }
+        ),
+        "fct_events": pa.table(
+            {
+                "event_id": np.arange(len(occurred)).astype(str),
+                "occurred_at": occurred,
+                "received_at": occurred,
+                "event_type": ["product_view"] * len(visitor) + ["email_sent"] * len(mailed),
+                "customer_id": ids[np.concatenate([visitor, mailed])],
+                "campaign_id": pa.array([None] * len(visitor) + sent_campaign, pa.string()),
+            }
+        ),
+        "dim_campaigns": pa.table({"campaign_id": list(CAMPAIGN_DAYS), "channel": ["email"] * len(CAMPAIGN_DAYS)}),
+        "rfm_segments": pa.table(
+            {
+                "customer_id": ids,
+                "as_of_date": pa.array([date_of(END_DAY)] * customers),
+                "segment": np.where(order_rate > np.median(order_rate), "Champions", "Hibernating"),
+            }
+        ),
+    }
+    return Planted(marts, order_rate, drop_rate)
+
+
+def date_of(number: int) -> date:
+    """The date of the day `number` of the shop."""
+    return START + timedelta(days=number)
+
+
+def utc(number: float) -> datetime:
+    """The moment `number` days after the shop's start."""
+    return datetime(START.year, START.month, START.day, tzinfo=UTC) + timedelta(days=number)
+
+
+def _moments(days: np.ndarray) -> pa.Array:
+    microseconds = (np.asarray(days, float) * SECONDS_A_DAY * 1e6).astype("timedelta64[us]")
+    return pa.array(EPOCH + microseconds, pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
