@@ -1,0 +1,87 @@
+"""`cartograph up` as a person meets it: the UI in a real browser launches runs, the API answers, Ctrl-C ends it all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.support.whole_run import Bench
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+RUN_MILLISECONDS = 240_000
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[tuple[Bench, subprocess.Popen[str]]]:
+    bench = Bench.with_small_shop(tmp_path, customers=50, end="2024-05-01")
+    bench.variables["CARTOGRAPH_DAGSTER_PORT"] = str(free_port())
+    bench.variables["CARTOGRAPH_API_PORT"] = str(free_port())
+    with subprocess.Popen(
+        bench.command("up"), env=bench.environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Ctrl-C"):
+                break
+        try:
+            yield bench, process
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser.new_page(viewport={"width": 1600, "height": 1000})
+        browser.close()
+
+
+def launch(page: Page, asset: str, partitions: str | None, button: str) -> None:
+    """Materialise an asset from its page in the UI; `partitions` as one types them there."""
+    page.goto(asset)
+    page.get_by_role("button", name="Materialize").first.click()
+    if partitions is not None:
+        page.get_by_placeholder("ex: ").fill(partitions)
+        page.get_by_placeholder("ex: ").press("Enter")
+        page.get_by_role("button", name=button).click()
+    expect(page.get_by_text("Launched").or_(page.get_by_text("Created backfill")).first).to_be_visible()
+
+
+def test_ui_launches_runs_and_everything_stops(up: tuple[Bench, subprocess.Popen[str]], page: Page) -> None:
+    bench, process = up
+    dagster = f"http://127.0.0.1:{bench.variables['CARTOGRAPH_DAGSTER_PORT']}"
+    with urllib.request.urlopen(f"http://127.0.0.1:{bench.variables['CARTOGRAPH_API_PORT']}/health") as answer:
+        assert answer.status == 200
+
+    launch(page, f"{dagster}/assets/truth/customers", None, "")
+    launch(page, f"{dagster}/assets/raw/products", "2024-01-01", "Launch 1 run")
+    launch(page, f"{dagster}/assets/raw/products", "[2024-02-01...2024-04-01]", "Launch backfill")
+    page.goto(f"{dagster}/runs")
+    done = page.get_by_text("Success", exact=True).or_(page.get_by_text("Completed", exact=True))
+    expect(done).to_have_count(3, timeout=RUN_MILLISECONDS)
+
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
