@@ -20,6 +20,8 @@ from cartograph.windows import Grain, Window, at_midnight, floor, windows
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
+FOREVER = date(9999, 1, 1)
+
 
 class ShopError(ValueError):
     """A shop is unknown or its file cannot be used. The message names the file and the cure."""
@@ -72,15 +74,17 @@ class Shop(BaseModel):
         """The names of the datasets that the shop's sources deliver."""
         return frozenset(name for source in self.sources for name in source.datasets)
 
-    def window(self, now: datetime) -> Window:
-        """All of the shop's time; `now` bounds a shop without an end date."""
-        return Window(at_midnight(self.start), at_midnight(self.end) if self.end else now)
+    @property
+    def span(self) -> Window:
+        """All of the shop's time; a shop without an end date goes on for ever."""
+        return Window(at_midnight(self.start), at_midnight(self.end or FOREVER))
 
     def windows(self, grain: Grain, now: datetime) -> list[Window]:
         """The shop's partitions, oldest first: a shop without an end date has only whole windows before `now`."""
-        whole = self.window(now)
-        found = list(windows(whole.start, whole.end, grain))
-        return found if self.end else [w for w in found if w.end <= floor(now, grain)]
+        if self.end is not None:
+            return list(windows(self.span.start, self.span.end, grain))
+        ended = floor(now, grain)
+        return list(windows(self.span.start, ended, grain)) if ended > self.span.start else []
 
 
 def list_shops(settings: Settings) -> list[str]:

@@ -103,7 +103,10 @@ def _outcome(evaluation: dg.AssetCheckEvaluation) -> Outcome:
 
 
 def _cause(event: dg.DagsterEvent) -> str:
-    error = event.step_failure_data.error
+    failure = event.step_failure_data
+    if failure.user_failure_data is not None and failure.user_failure_data.description:
+        return failure.user_failure_data.description
+    error = failure.error
     while error is not None and error.cause is not None:
         error = error.cause
     if error is None:

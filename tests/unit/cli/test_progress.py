@@ -37,6 +37,11 @@ def broken() -> None:
         raise RuntimeError("could not write") from error
 
 
+@dg.asset
+def mistaken() -> None:
+    raise dg.Failure(description="no file matches data/*.csv: mount the folder")
+
+
 def logged(*assets: dg.AssetsDefinition) -> RunLog:
     log = RunLog()
     tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
@@ -57,7 +62,11 @@ def test_an_asset_is_told_once_whatever_the_number_of_partitions() -> None:
 
 @pytest.mark.parametrize(
     ("asset", "cause"),
-    [(gated, "The check has_rows of gated failed: no row came"), (broken, "broken: OSError: disk full")],
+    [
+        (gated, "The check has_rows of gated failed: no row came"),
+        (broken, "broken: OSError: disk full"),
+        (mistaken, "mistaken: no file matches data/*.csv: mount the folder"),
+    ],
 )
 def test_the_first_cause_is_named(asset: dg.AssetsDefinition, cause: str) -> None:
     log = logged(asset)

@@ -13,13 +13,14 @@ from typing import Any
 import dagster as dg
 
 from cartograph.contracts import Contract
-from cartograph.lake import Lake
+from cartograph.lake import Lake, LakeError
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, load_shop
 from ecom_assets.contracts import CONTRACTS
+from ecom_assets.contracts.validation import ContractError
 from ecom_assets.defs.partitions import window_partitions, windows_of
 from ecom_assets.ingestion import Batch, LoadReport, load, quarantine_summary, raw_table
-from ecom_assets.sources import Source
+from ecom_assets.sources import Source, SourceError
 
 OWNERS = ["team:data-platform"]
 
@@ -97,16 +98,18 @@ def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.A
     )
     def _raw(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         settings = get_settings()
-        now = datetime.now(UTC)
-        report = load(
-            Lake.from_settings(settings),
-            reader,
-            contract,
-            windows_of(context),
-            shop_window=shop.window(now),
-            grain=settings.partition_grain,
-            batch=Batch(ingested_at=now, batch_id=context.run_id),
-        )
+        try:
+            report = load(
+                Lake.from_settings(settings),
+                reader,
+                contract,
+                windows_of(context),
+                shop_window=shop.span,
+                grain=settings.partition_grain,
+                batch=Batch(ingested_at=datetime.now(UTC), batch_id=context.run_id),
+            )
+        except (SourceError, ContractError, LakeError) as mistake:
+            raise dg.Failure(description=str(mistake), allow_retries=False) from mistake
         yield dg.MaterializeResult(metadata=load_metadata(report))
         yield from load_checks(report, contract.dataset, settings.quarantine_limit_pct)
 
