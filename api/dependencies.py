@@ -1,0 +1,27 @@
+"""What routes ask for by annotation. How it is loaded is `services`."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.problems import ProblemError
+from api.services.release import LoadedRelease
+from api.services.serving import Serving, State
+
+
+async def _state(request: Request) -> State:
+    serving: Serving = request.app.state.serving
+    return serving.state
+
+
+CurrentState = Annotated[State, Depends(_state)]
+
+
+async def _release(state: CurrentState) -> LoadedRelease:
+    if state.release is None:
+        raise ProblemError(503, "no-release", state.problem or "The release is being loaded. Try again in a moment.")
+    return state.release
+
+
+CurrentRelease = Annotated[LoadedRelease, Depends(_release)]
+"""The release to answer from: one for the whole request. Without one the request ends with a 503 problem."""

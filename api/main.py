@@ -1,0 +1,58 @@
+"""The application: puts routes, problems and middleware together, and follows the current release while it lives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+
+from api import problems
+from api.middleware import BodyLimit, SecurityHeaders
+from api.routes import causal, customers, health, predictions, release
+from api.services.serving import POLL_SECONDS, Serving
+from cartograph.releases import open_store
+from cartograph.settings import Settings, get_settings
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = problems.with_problem_media_type(super().openapi())
+        return self.openapi_schema
+
+
+def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_SECONDS) -> FastAPI:
+    """The service of the shop that the settings choose. It starts without a release, and then waits for one.
+
+    Raises:
+        SettingsError: the settings name a place for releases that there cannot be.
+    """
+    store = open_store(settings or get_settings())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        serving = Serving(store, poll_seconds)
+        app.state.serving = serving
+        await asyncio.to_thread(serving.refresh)
+        watcher = asyncio.create_task(serving.watch())
+        yield
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
+
+    app = _Application(
+        title="Cartograph",
+        summary="Customers, predictions and causal effects of one released state of a shop.",
+        version=health.VERSION,
+        lifespan=lifespan,
+    )
+    problems.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(SecurityHeaders)
+    for module in (health, release, customers, predictions, causal):
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,110 @@
+"""How an error becomes a problem document: the handlers of the application, and the exception that routes raise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from api.schemas.problem import MEDIA_TYPE, InvalidPart, Problem
+
+# What one request may get wrong at a time; more would let a small request ask for a large answer.
+_SHOWN_ERRORS = 20
+_SHOWN_CHARACTERS = 200
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class ProblemError(HTTPException):
+    """Ends a request with a problem of this `kind` (a slug), which also gives it its title."""
+
+    def __init__(self, status: int, kind: str, detail: str, errors: Sequence[InvalidPart] = ()) -> None:
+        super().__init__(status, detail)
+        self.kind = kind
+        self.errors = list(errors)
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error with a problem document."""
+    app.exception_handler(HTTPException)(_on_http_error)
+    app.exception_handler(RequestValidationError)(_on_invalid_request)
+    app.exception_handler(Exception)(_on_unexpected_error)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with these error statuses."""
+    return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def with_problem_media_type(openapi: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with errors under their own media type, where FastAPI can only say `application/json`."""
+    for path in openapi["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    response["content"] = {MEDIA_TYPE: response["content"].pop("application/json")}
+    return openapi
+
+
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """`problem` as an HTTP response."""
+    return JSONResponse(problem.model_dump(exclude_none=True), problem.status, headers, MEDIA_TYPE)
+
+
+def pointer(parts: Sequence[str | int]) -> str:
+    """The JSON pointer (RFC 6901) to a part of the body, fit to be shown: short, and without lone surrogates."""
+    escaped = ("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    return "".join(escaped).encode(errors="backslashreplace").decode()[:_SHOWN_CHARACTERS]
+
+
+def invalid_request(errors: Sequence[InvalidPart], advice: str = "") -> ProblemError:
+    """The problem of a request that is wrong in the parts that `errors` names."""
+    more = f" The first {_SHOWN_ERRORS} are shown." if len(errors) > _SHOWN_ERRORS else ""
+    count = f"{len(errors)} {'part of the request is' if len(errors) == 1 else 'parts of the request are'} wrong"
+    return ProblemError(422, "invalid-request", f"{count}; see errors.{more}{advice}", errors[:_SHOWN_ERRORS])
+
+
+async def _on_http_error(request: Request, error: HTTPException) -> Response:
+    path = request.url.path
+    if isinstance(error, ProblemError):
+        problem = Problem(
+            type=f"urn:cartograph:problem:{error.kind}",
+            title=error.kind.replace("-", " ").capitalize(),
+            status=error.status_code,
+            detail=error.detail,
+            instance=path,
+            errors=error.errors,
+        )
+    else:
+        phrase = HTTPStatus(error.status_code).phrase
+        about = f"{request.method} {path}: {error.detail}. What there is: /docs and /openapi.json."
+        problem = Problem(title=phrase, status=error.status_code, detail=about, instance=path)
+    return problem_response(problem, error.headers)
+
+
+async def _on_invalid_request(request: Request, error: RequestValidationError) -> Response:
+    return await _on_http_error(request, invalid_request([_invalid_part(found) for found in error.errors()]))
+
+
+async def _on_unexpected_error(request: Request, _: Exception) -> Response:
+    phrase = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
+    detail = "The service failed at this request; its log says why. Nothing is wrong with the request."
+    problem = Problem(title=phrase, status=500, detail=detail, instance=request.url.path)
+    return problem_response(problem, SECURITY_HEADERS)
+
+
+def _invalid_part(found: Any) -> InvalidPart:
+    place, *rest = found["loc"]
+    if place == "body":
+        where = [] if found["type"] == "json_invalid" else rest
+        return InvalidPart(detail=found["msg"], pointer=pointer(where))
+    return InvalidPart(detail=found["msg"], parameter=str(rest[-1]))

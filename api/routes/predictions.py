@@ -1,0 +1,31 @@
+"""Predictions from given features."""
+
+from fastapi import APIRouter
+
+from api.dependencies import CurrentRelease
+from api.problems import documented, invalid_request, pointer
+from api.schemas.predictions import ChurnPrediction, ChurnRequest
+from api.schemas.problem import InvalidPart
+from api.services.churn import FeaturesError
+
+router = APIRouter(prefix="/v1/predict", tags=["predictions"])
+
+
+@router.post("/churn", responses=documented(413, 422, 503))
+async def predict_churn(request: ChurnRequest, release: CurrentRelease) -> ChurnPrediction:
+    """The probability that a customer with these features is lost. Every feature of the model must be given."""
+    model = release.churn
+    try:
+        row = model.row(request.features)
+    except FeaturesError as error:
+        parts = [
+            InvalidPart(detail=found.message, pointer=pointer(["features", *([found.name] if found.name else [])]))
+            for found in error.problems
+        ]
+        raise invalid_request(parts, " GET /v1/release lists the model's features.") from None
+    return ChurnPrediction(
+        probability=model.probability(row),
+        model_version=model.card.version,
+        release_id=release.manifest.release_id,
+        as_of=model.card.as_of,
+    )
