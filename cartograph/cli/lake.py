@@ -10,7 +10,8 @@ from rich.table import Table
 
 from cartograph.cli.console import count, output, size
 from cartograph.lake import Lake
-from cartograph.settings import load_settings
+from cartograph.releases import open_store
+from cartograph.settings import Settings, load_settings
 
 app = typer.Typer(help="Tables of the lake.", no_args_is_help=True)
 
@@ -18,28 +19,33 @@ app = typer.Typer(help="Tables of the lake.", no_args_is_help=True)
 @app.command()
 def tables() -> None:
     """List the tables with their rows, files and size."""
-    lake = Lake.from_settings(load_settings())
+    found = Lake.from_settings(load_settings()).tables()
+    if not found:
+        output.print("The lake has no table yet. `cartograph run` fills it.")
+        return
     table = Table("table", header_style="bold")
-    for heading in ("rows", "files", "size", "snapshot"):
+    for heading in ("columns", "rows", "files", "size", "snapshots"):
         table.add_column(heading, justify="right")
-    for info in lake.tables():
-        table.add_row(
-            info.identifier, count(info.rows), count(info.files), size(info.bytes), str(info.snapshot_id or "")
-        )
+    for info in found:
+        now = info.current
+        content = (count(now.rows), count(now.files), size(now.bytes)) if now else ("–", "–", "–")
+        table.add_row(info.identifier, count(info.columns), *content, count(info.snapshots))
     output.print(table)
 
 
 @app.command()
 def snapshots(table: Annotated[str, typer.Argument(help="The table, e.g. raw.orders.")]) -> None:
     """List a table's snapshots, oldest first."""
-    found = Table("snapshot", "committed (UTC)", "operation", header_style="bold")
-    found.add_column("rows", justify="right")
+    found = Table("snapshot", "committed (UTC)", "operation", "window", header_style="bold")
+    for heading in ("added", "deleted", "rows"):
+        found.add_column(heading, justify="right")
     for snapshot in Lake.from_settings(load_settings()).snapshots(table):
         found.add_row(
             str(snapshot.snapshot_id),
             f"{snapshot.committed_at:%Y-%m-%d %H:%M:%S}",
             snapshot.operation,
-            count(snapshot.rows),
+            snapshot.window or "",
+            *(count(rows) for rows in (snapshot.added_rows, snapshot.deleted_rows, snapshot.rows)),
         )
     output.print(found)
 
@@ -47,19 +53,34 @@ def snapshots(table: Annotated[str, typer.Argument(help="The table, e.g. raw.ord
 @app.command()
 def maintain(
     table: Annotated[str | None, typer.Argument(help="The table; by default all.")] = None,
-    keep: Annotated[int, typer.Option(min=1, help="Snapshots to keep in each table.")] = 10,
+    keep: Annotated[int, typer.Option(min=1, help="Newest snapshots to keep of each table.")] = 20,
     grace_hours: Annotated[
-        float,
-        typer.Option(min=0, help="Spare unreferenced files younger than this; a writer may yet commit them."),
+        float, typer.Option(min=0, help="Spare what is younger: a reader or writer may still need it.")
     ] = 24.0,
 ) -> None:
-    """Merge small files, expire old snapshots and delete files that no snapshot refers to."""
-    lake = Lake.from_settings(load_settings())
-    older_than = datetime.now(UTC) - timedelta(hours=grace_hours)
+    """Merge small files, expire old snapshots, delete files that nothing refers to. Releases keep their snapshots."""
+    settings = load_settings()
+    lake = Lake.from_settings(settings)
+    released = released_snapshots(settings)
     for identifier in [table] if table else [info.identifier for info in lake.tables()]:
-        done = lake.maintain(identifier, keep_snapshots=keep, older_than=older_than)
-        output.print(
-            f"{identifier:<34} {done.files_before} → {done.files_after} files, "
-            f"{done.snapshots_expired} snapshots expired, "
-            f"{done.files_deleted} files ({size(done.bytes_deleted)}) deleted"
+        done = lake.maintain(
+            identifier,
+            now=datetime.now(UTC),
+            keep_snapshots=keep,
+            keep=released.get(identifier, set()),
+            min_age=timedelta(hours=grace_hours),
         )
+        output.print(
+            f"{identifier:<34} {done.compacted_files} files merged into {done.written_files}, "
+            f"{done.expired_snapshots} snapshots expired, "
+            f"{done.deleted_files} files ({size(done.deleted_bytes)}) deleted"
+        )
+
+
+def released_snapshots(settings: Settings) -> dict[str, set[int]]:
+    """The snapshot ids that a kept release was made from, by table."""
+    found: dict[str, set[int]] = {}
+    for manifest in open_store(settings).list():
+        for identifier, snapshot in manifest.inputs.snapshots.items():
+            found.setdefault(identifier, set()).add(snapshot)
+    return found

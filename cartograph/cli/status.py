@@ -78,7 +78,7 @@ def collect(settings: Settings, shop: Shop) -> Status:
         partition_grain=settings.partition_grain,
         datasets=[name for name in CONTRACTS if name in shop.datasets],
         switched_off={name: c.enables for name, c in CONTRACTS.items() if name not in shop.datasets},
-        tables={info.identifier: info.rows for info in tables},
+        tables={info.identifier: info.current.rows if info.current else 0 for info in tables},
         last_runs=last_runs(settings) if (settings.dagster_home / "dagster.yaml").is_file() else [],
         release=release.release_id if release else None,
         release_as_of=release.inputs.as_of if release else None,

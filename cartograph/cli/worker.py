@@ -1,7 +1,8 @@
 """A child process that executes one job of one code location: `python -m cartograph.cli.worker REQUEST`.
 
-A process of its own keeps Dagster's log out of the terminal, gives the assets the environment they need and dies
-with its parent, its own children (dbt) too: it leads a process group. Watching it is `cartograph.cli.progress`'s business.
+A process of its own keeps Dagster's log out of the terminal and gives the assets the environment they need. It leads a
+process group, so that it and its own children (dbt) die with its parent. Watching it is `cartograph.cli.progress`'s
+business.
 """
 
 from __future__ import annotations

@@ -1,0 +1,130 @@
+"""Loading accounts for each delivered row, replaces exactly its windows, and can be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from cartograph.lake import Lake
+from cartograph.settings import load_settings
+from cartograph.windows import Window
+from ecom_assets.contracts import CONTRACTS
+from ecom_assets.ingestion import Batch, LoadReport, load, quarantine_summary
+from ecom_assets.sources import Delivery, Unreadable
+
+SHOP = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC))
+JANUARY = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC))
+FEBRUARY = Window(datetime(2024, 2, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC))
+BATCH = Batch(ingested_at=datetime(2024, 3, 2, tzinfo=UTC), batch_id="test")
+
+
+class Rows:
+    """A source of one dataset from a list of rows, one delivery for each window."""
+
+    def __init__(self, dataset: str, rows: list[dict[str, Any]], unreadable: tuple[Unreadable, ...] = ()) -> None:
+        self.dataset, self.rows, self.unreadable = dataset, rows, unreadable
+
+    @property
+    def datasets(self) -> frozenset[str]:
+        return frozenset({self.dataset})
+
+    def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:
+        time = CONTRACTS[dataset].event_time
+        assert time is not None
+        for window in windows:
+            rows = [{**row, "_source": "test"} for row in self.rows if row[time] in window]
+            names = CONTRACTS[dataset].names
+            table = (
+                pa.Table.from_pylist(rows)
+                if rows
+                else pa.table({n: pa.array([], pa.string()) for n in (*names, "_source")})
+            )
+            yield Delivery(window, table, self.unreadable)
+
+
+def order(order_id: str, day: int, **changes: Any) -> dict[str, Any]:
+    at = SHOP.start + timedelta(days=day)
+    amounts = {"subtotal_amount": 10, "discount_amount": 0, "shipping_amount": 2, "total_amount": 12}
+    money = {name: Decimal(amount) for name, amount in amounts.items()}
+    return (
+        {"order_id": order_id, "ordered_at": at, "updated_at": at, "status": "placed", "customer_id": None}
+        | money
+        | changes
+    )
+
+
+def customer(customer_id: str) -> dict[str, Any]:
+    return {"customer_id": customer_id, "updated_at": SHOP.start, "registered_at": SHOP.start}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake.from_settings(load_settings(home=tmp_path))
+
+
+def run(lake: Lake, source: Rows, *windows: Window) -> LoadReport:
+    return load(
+        lake,
+        source,
+        CONTRACTS[source.dataset],
+        windows or (JANUARY, FEBRUARY),
+        shop_window=SHOP,
+        grain="monthly",
+        batch=BATCH,
+    )
+
+
+def ids(lake: Lake, table: str) -> list[str]:
+    return sorted(lake.batches(table, columns=["order_id"]).read_all()["order_id"].to_pylist())
+
+
+def test_each_row_is_accepted_merged_or_quarantined(lake: Lake) -> None:
+    rows = [
+        order("a", 1),
+        order("a", 1),
+        order("b", 40),
+        order("c", 2, total_amount=Decimal(11)),
+        order("d", 3, status="lost"),
+    ]
+    report = run(lake, Rows("orders", rows))
+    assert (report.delivered, report.accepted, report.merged) == (5, 2, 1)
+    assert report.quarantined == {"total_ties_out": 1, "not_accepted:status": 1}
+    assert report.is_accounted_for
+    assert ids(lake, "raw.orders") == ["a", "b"]
+    reasons = {row["reason"]: row["row_count"] for row in quarantine_summary(lake, "orders").to_pylist()}
+    assert reasons == {"exact_duplicate": 1, "total_ties_out": 1, "not_accepted:status": 1}
+
+
+def test_orphans_are_quarantined_until_their_parent_is_there(lake: Lake) -> None:
+    run(lake, Rows("customers", [customer("known")]))
+    orders = Rows("orders", [order("a", 1, customer_id="known"), order("b", 2, customer_id="unknown"), order("c", 3)])
+    assert run(lake, orders).quarantined == {"orphan:customer_id": 1}
+    assert ids(lake, "raw.orders") == ["a", "c"]
+    run(lake, Rows("customers", [customer("known"), customer("unknown")]))
+    assert run(lake, orders).quarantined == {}
+    assert ids(lake, "raw.orders") == ["a", "b", "c"]
+    assert quarantine_summary(lake, "orders").num_rows == 0
+
+
+def test_a_window_is_replaced_and_the_others_are_left(lake: Lake) -> None:
+    run(lake, Rows("orders", [order("a", 1), order("b", 40)]))
+    before = lake.row_count("raw.orders")
+    run(lake, Rows("orders", [order("b", 40), order("late", 41)]), FEBRUARY)
+    assert before == 2
+    assert ids(lake, "raw.orders") == ["a", "b", "late"]
+    run(lake, Rows("orders", []), FEBRUARY)
+    assert ids(lake, "raw.orders") == ["a"]
+
+
+def test_what_could_not_be_read_is_named(lake: Lake) -> None:
+    report = run(
+        lake, Rows("orders", [order("a", 1)], (Unreadable("x.csv.gz", "is cut short", "Deliver it again."),)), JANUARY
+    )
+    assert [file.name for file in report.unreadable] == ["x.csv.gz"]
+    assert report.is_accounted_for
