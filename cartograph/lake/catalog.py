@@ -1,0 +1,178 @@
+"""Opening the Iceberg catalog of a shop, and turning its failures into messages that a person can act on.
+
+Connections only: which tables there are and what is done to them is in `tables`. A SQL catalog is one database for any
+number of shops (the catalog's name is the shop's); Glue and REST catalogs have no such name, so there the shop stands
+before the namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError, OAuthError, RESTError, UnauthorizedError
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
+
+from cartograph.lake.errors import CatalogUnreadable, LakeError, TableMissing
+from cartograph.settings import Settings
+
+LOCK_WAIT_SECONDS = 60
+"""How long a SQLite catalog waits for another process's commit, which holds the lock for about 1 ms."""
+
+_FAILURES = (
+    SQLAlchemyError,
+    sqlite3.Error,
+    RESTError,
+    OAuthError,
+    UnauthorizedError,
+    BotoCoreError,
+    ClientError,
+    OSError,
+)
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The shop's catalog; opened once in a process and made where it does not exist yet.
+
+    Raises:
+        CatalogUnreadable: it cannot be opened; the message names the catalog and the setting.
+    """
+    # A forked child must not share its parent's database connections: the process id is part of the key.
+    return _opened(
+        settings.resolved_catalog_uri, settings.shop, settings.s3_endpoint_url, settings.s3_region, os.getpid()
+    )
+
+
+@lru_cache(maxsize=8)
+def _opened(uri: str, shop: str, s3_endpoint_url: str | None, s3_region: str, _process: int) -> Catalog:
+    properties = {"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO", "s3.region": s3_region}
+    if s3_endpoint_url:
+        properties["s3.endpoint"] = s3_endpoint_url
+    with readable(uri):
+        if uri == "glue":
+            return load_catalog(shop, type="glue", **properties, **{"glue.region": s3_region})
+        if uri.startswith(("http://", "https://")):
+            return load_catalog(shop, type="rest", uri=uri, **properties)
+        url = make_url(uri)
+        if url.get_backend_name() == "sqlite":
+            return _sqlite(url, shop, properties)
+        return load_catalog(shop, type="sql", uri=uri, pool_pre_ping="true", **properties)
+
+
+def _sqlite(url: URL, shop: str, properties: dict[str, str]) -> Catalog:
+    if not url.database or url.database == ":memory:":
+        raise CatalogUnreadable(
+            "CARTOGRAPH_CATALOG_URI names a SQLite database in memory, which no other process could read. Name a file: "
+            "sqlite:////path/catalog.db."
+        )
+    path = Path(url.database)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=LOCK_WAIT_SECONDS)
+    try:  # Kept in the file: readers then never wait for a writer.
+        connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
+    uri = url.update_query_dict({"timeout": str(LOCK_WAIT_SECONDS)}).render_as_string(hide_password=False)
+    try:
+        catalog = load_catalog(shop, type="sql", uri=uri, **properties)
+    except (OperationalError, ProgrammingError) as error:
+        if "already exists" not in str(error):
+            raise
+        catalog = load_catalog(shop, type="sql", uri=uri, **properties)  # Another process made the tables just now.
+    if not isinstance(catalog, SqlCatalog):
+        raise TypeError(f"pyiceberg opened {uri} as {type(catalog).__name__}")
+    event.listen(catalog.engine, "connect", _no_fsync_for_each_commit)
+    catalog.engine.dispose()
+    return catalog
+
+
+def _no_fsync_for_each_commit(connection: Any, _record: Any) -> None:
+    """Leave syncing to SQLite's checkpoints, which saves about 10 ms a commit.
+
+    Table files are not synced either. After a power cut the catalog is older, never torn, and points at older files;
+    with a sync it could point at files that never reached the disk.
+    """
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def full_name(settings: Settings, identifier: str) -> tuple[str, str]:
+    """The catalog's namespace and name of table `identifier` ("namespace.table").
+
+    Raises:
+        LakeError: it is not of that form.
+    """
+    if not _IDENTIFIER.fullmatch(identifier):
+        raise LakeError(f"{identifier!r} does not name a table: write namespace.table in lower case, as in raw.orders.")
+    namespace, _, table = identifier.partition(".")
+    return namespace_prefix(settings) + namespace, table
+
+
+def namespace_prefix(settings: Settings) -> str:
+    """What stands before a namespace in the catalog: the shop, where the catalog does not know shops itself."""
+    uri = settings.resolved_catalog_uri
+    return f"{settings.shop}_" if uri == "glue" or uri.startswith(("http://", "https://")) else ""
+
+
+def location(settings: Settings, identifier: str) -> str:
+    """Where the files of table `identifier` are: each shop and table in a folder of its own."""
+    root = settings.resolved_lake_uri.rstrip("/")
+    if "://" not in root:
+        root = str(Path(root).expanduser().absolute())
+    if settings.lake_uri is not None:
+        root = f"{root}/{settings.shop}"
+    return f"{root}/{identifier.replace('.', '/')}"
+
+
+@contextmanager
+def readable(uri: str, identifier: str | None = None) -> Iterator[None]:
+    """Turn the failures of a catalog, a driver or a store into LakeErrors that name the catalog and the cure.
+
+    Raises:
+        TableMissing: the table does not exist.
+        CatalogUnreadable: anything else that keeps the catalog or the table's metadata from being read.
+    """
+    try:
+        yield
+    except NoSuchTableError:
+        raise TableMissing(
+            f"There is no table {identifier} in the lake ({_shown(uri)}). Load it first (cartograph run); "
+            f"`cartograph lake tables` lists what there is."
+        ) from None
+    except FileNotFoundError as error:
+        raise CatalogUnreadable(
+            f"The catalog {_shown(uri)} points at a file of {identifier} that is not there: {error}. Was the lake's "
+            f"folder moved or deleted? Put it back, or load the shop again into an empty CARTOGRAPH_HOME."
+        ) from None
+    except ModuleNotFoundError as error:
+        raise CatalogUnreadable(
+            f"The catalog {_shown(uri)} needs the Python package {error.name}. Install it, or change "
+            f"CARTOGRAPH_CATALOG_URI."
+        ) from None
+    except _FAILURES as error:
+        reason = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+        raise CatalogUnreadable(
+            f"The Iceberg catalog {_shown(uri)} cannot be used: {reason}. Check CARTOGRAPH_CATALOG_URI, that the "
+            f"database or service is up and may be written, and that the file is an Iceberg catalog."
+        ) from error
+
+
+def _shown(uri: str) -> str:
+    """The catalog's address without its password."""
+    if uri == "glue" or uri.startswith(("http://", "https://")):
+        return uri
+    try:
+        return make_url(uri).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return "given by CARTOGRAPH_CATALOG_URI"

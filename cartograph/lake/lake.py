@@ -1,0 +1,393 @@
+"""The lake: the verbs with which everything else reads and writes tables.
+
+A thin face over the modules beside it, each of which does one thing. An identifier is "namespace.table", as raw.orders.
+Methods take what they need of time as arguments and keep no state, so a Lake can be made anywhere, often, and sent to
+another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+import pyarrow as pa
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
+from pyiceberg.manifest import DataFile
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+from sqlalchemy.exc import IntegrityError
+
+from cartograph.contracts import Contract
+from cartograph.lake import reading, tables
+from cartograph.lake.catalog import full_name, location, namespace_prefix, open_catalog, readable
+from cartograph.lake.conform import Cut, check_key, conform
+from cartograph.lake.errors import LakeError, SchemaConflict, TableMissing
+from cartograph.lake.maintenance import MaintenanceReport, maintain
+from cartograph.lake.replacing import INCOMING, Rewriter, keep_other_keys, keep_outside, key_range, swap
+from cartograph.lake.schema import EVENT_TIME_ID, arrow_schema, changes, iceberg_schema, partition_spec
+from cartograph.lake.tables import Swap
+from cartograph.lake.writing import TableWriter
+from cartograph.settings import Settings
+from cartograph.windows import Grain, Window
+
+_WINDOW = "cartograph.window"
+
+
+@dataclass(frozen=True)
+class SnapshotInfo:
+    """One state of a table: when it was committed (UTC), how, the window it replaced if any, and its totals."""
+
+    snapshot_id: int
+    committed_at: datetime
+    operation: str
+    window: str | None
+    added_rows: int
+    deleted_rows: int
+    rows: int
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """A table and its current snapshot; None until something is written."""
+
+    identifier: str
+    columns: int
+    partitioned_by: str | None
+    snapshots: int
+    current: SnapshotInfo | None
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The Iceberg tables of one shop. Costs nothing to make; the catalog is opened at the first use."""
+
+    settings: Settings
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Lake:
+        """The lake of the shop that `settings` choose."""
+        return cls(settings)
+
+    # --- tables
+
+    def ensure(self, identifier: str, contract: Contract, grain: Grain | None) -> None:
+        """Create the table for `contract`, or evolve it: add columns, widen types, make nullable, describe.
+
+        The table is partitioned by the contract's event time, by day for daily and by month for weekly and monthly; not
+        at all where either is None.
+
+        Raises:
+            SchemaConflict: the table cannot become what the contract asks for without losing values.
+        """
+        try:
+            tables.retrying(self.settings, identifier, lambda table: _evolve(table, identifier, contract, grain))
+        except TableMissing:
+            self._create(identifier, contract, grain)
+            tables.retrying(self.settings, identifier, lambda table: _evolve(table, identifier, contract, grain))
+
+    def rename_column(self, identifier: str, old: str, new: str) -> None:
+        """Rename a column; rows already written keep their values under the new name. Done before: nothing happens.
+
+        Raises:
+            TableMissing: the table has neither column.
+            SchemaConflict: it has both.
+        """
+
+        def attempt(table: Table) -> None:
+            names = table.schema().column_names
+            if old in names and new in names:
+                raise SchemaConflict(f"{identifier} has a column {new} already; {old} needs another name.")
+            if old in names:
+                with table.update_schema() as update:
+                    update.rename_column(old, new)
+            elif new not in names:
+                raise TableMissing(f"{identifier} has no column {old} to rename. It has {', '.join(names)}.")
+
+        tables.retrying(self.settings, identifier, attempt)
+
+    def exists(self, identifier: str) -> bool:
+        """Whether there is such a table."""
+        name = full_name(self.settings, identifier)
+        with readable(self.settings.resolved_catalog_uri, identifier):
+            return open_catalog(self.settings).table_exists(name)
+
+    def tables(self) -> list[TableInfo]:
+        """All tables of the shop, by name."""
+        prefix = namespace_prefix(self.settings)
+        with readable(self.settings.resolved_catalog_uri):
+            catalog = open_catalog(self.settings)
+            namespaces = [".".join(name) for name in catalog.list_namespaces()]
+            found = [name for space in namespaces if space.startswith(prefix) for name in catalog.list_tables(space)]
+        identifiers = sorted(".".join(name).removeprefix(prefix) for name in found)
+        return [_table_info(identifier, tables.load(self.settings, identifier)) for identifier in identifiers]
+
+    # --- snapshots
+
+    def snapshots(self, identifier: str) -> list[SnapshotInfo]:
+        """The table's snapshots that maintenance has kept, oldest first."""
+        kept = tables.load(self.settings, identifier).snapshots()
+        return [_snapshot_info(s) for s in sorted(kept, key=lambda s: s.sequence_number or 0)]
+
+    def snapshot_id(self, identifier: str) -> int | None:
+        """The id of the current snapshot; None for a table that nothing was ever written to."""
+        current = tables.load(self.settings, identifier).current_snapshot()
+        return current.snapshot_id if current is not None else None
+
+    def pin(self, identifiers: Iterable[str]) -> dict[str, int]:
+        """The current snapshot id of each table; tables without a snapshot are left out."""
+        found = {identifier: self.snapshot_id(identifier) for identifier in identifiers}
+        return {identifier: snapshot_id for identifier, snapshot_id in found.items() if snapshot_id is not None}
+
+    # --- writing
+
+    @contextmanager
+    def overwriting(self, identifier: str, window: Window | None) -> Iterator[TableWriter]:
+        """Replace the rows of `window` (None: all rows) by those given to the writer, as one commit on leaving.
+
+        Nothing changes when the block raises. The same rows again give the same table. Rows are written as they come
+        and memory stays flat. Files that lie wholly in the window are dropped, those of other windows are not touched.
+
+        Raises:
+            RowsRejected: from `write`, for rows that do not fit the table or lie outside the window.
+            LakeError: a window is given for a table without event time.
+            CommitConflict: other writers kept changing the table.
+        """
+        table = tables.load(self.settings, identifier)
+        cut = _cut(table, identifier, window)
+        writer = TableWriter(table, identifier, cut)
+        try:
+            yield writer
+            added = writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+
+        def plan(now: Table) -> Swap:
+            current = now.current_snapshot()
+            if cut is None or rewriter is None:
+                return Swap(tuple(tables.data_files(now, identifier, current)), added)
+            touched = tables.data_files(now, identifier, current, cut.expression())
+            return swap(now, touched, added, rewriter, cut.covers)
+
+        rewriter = Rewriter(self.connect, *keep_outside(cut)) if cut is not None else None
+        summary = {} if window is None else {_WINDOW: f"{window.start.isoformat()}/{window.end.isoformat()}"}
+        tables.commit(self.settings, identifier, plan, summary=summary)
+
+    def append(self, identifier: str, rows: pa.Table) -> None:
+        """Add rows, as one commit. Not idempotent: the same rows again are there twice.
+
+        Raises:
+            RowsRejected: they do not fit the table.
+        """
+        added = self._written(identifier, rows)
+        tables.commit(self.settings, identifier, lambda _: Swap(added=added), summary={})
+
+    def upsert(self, identifier: str, rows: pa.Table, key: Sequence[str]) -> None:
+        """Replace the rows that have a `key` of `rows` by these, and add those whose key is new, as one commit.
+
+        Files that hold none of the keys are not touched.
+
+        Raises:
+            RowsRejected: the rows do not fit the table, or a key is null or comes twice.
+        """
+        table = tables.load(self.settings, identifier)
+        rows = conform(identifier, rows, arrow_schema(table.schema()))
+        check_key(identifier, rows, key)
+        if not len(rows):
+            return
+        added, keys, where = self._written(identifier, rows), rows.select(list(key)), key_range(rows, key)
+
+        def connect() -> duckdb.DuckDBPyConnection:
+            return self.connect().register(INCOMING, keys)
+
+        rewriter = Rewriter(connect, keep_other_keys(key))
+        tables.commit(
+            self.settings,
+            identifier,
+            lambda now: swap(now, tables.data_files(now, identifier, now.current_snapshot(), where), added, rewriter),
+            summary={},
+        )
+
+    def _written(self, identifier: str, rows: pa.Table) -> tuple[DataFile, ...]:
+        writer = TableWriter(tables.load(self.settings, identifier), identifier, None)
+        try:
+            writer.write(rows)
+            return writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+
+    # --- reading
+
+    def row_count(self, identifier: str, snapshot_id: int | None = None) -> int:
+        """The number of rows in a snapshot (None: the current one), from metadata."""
+        table = tables.load(self.settings, identifier)
+        snapshot = tables.snapshot_of(table, identifier, snapshot_id)
+        return sum(file.record_count for file in tables.data_files(table, identifier, snapshot))
+
+    def relation_sql(self, identifier: str, snapshot_id: int | None = None) -> str:
+        """A DuckDB SELECT over the data files of a snapshot (None: the current one); DuckDB pushes filters into it.
+
+        Its columns are those of the table's schema as it is now, also over an older snapshot: today's code reads
+        yesterday's rows. Timestamps are TIMESTAMPTZ. A table without rows gives a SELECT of nothing with the same
+        columns. For a connection made by `connect` or prepared by `configure`.
+        """
+        table = tables.load(self.settings, identifier)
+        files = tables.data_files(table, identifier, tables.snapshot_of(table, identifier, snapshot_id))
+        return reading.scan_sql(table.schema(), [file.file_path for file in files])
+
+    def batches(
+        self,
+        identifier: str,
+        *,
+        snapshot_id: int | None = None,
+        window: Window | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.RecordBatchReader:
+        """The rows of a snapshot (None: the current one) as a stream, oldest partition first; memory stays flat.
+
+        `window` leaves out rows, and whole files, outside it. The schema is the table's as it is now.
+
+        Raises:
+            TableMissing: the table has no such column.
+        """
+        table = tables.load(self.settings, identifier)
+        schema = arrow_schema(table.schema())
+        missing = [name for name in columns or () if name not in schema.names]
+        if missing:
+            raise TableMissing(
+                f"{identifier} has no column {', '.join(missing)}. It has {', '.join(schema.names)}. If it was written "
+                f"by an older version, run `cartograph run` to bring it up to date."
+            )
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns])
+        snapshot = tables.snapshot_of(table, identifier, snapshot_id)
+        cut = _cut(table, identifier, window)
+        files = tables.data_files(table, identifier, snapshot, cut.expression() if cut is not None else None)
+        scan = reading.scan_sql(table.schema(), [file.file_path for file in files])
+        return reading.stream(self.settings, scan, schema, cut)
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection in memory with the settings' limits, UTC, and access to the lake's files."""
+        return reading.connect(self.settings)
+
+    def configure(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Prepare someone else's DuckDB connection for `relation_sql`: limits, UTC, access to the lake's files."""
+        reading.configure(self.settings, connection)
+
+    # --- upkeep
+
+    def maintain(
+        self,
+        identifier: str,
+        *,
+        now: datetime,
+        keep_snapshots: int = 20,
+        keep: Collection[int] = (),
+        min_age: timedelta = timedelta(days=1),
+        target_bytes: int = 128 * 1024 * 1024,
+    ) -> MaintenanceReport:
+        """Compact small files, expire snapshots, and delete the files that no kept snapshot refers to.
+
+        Rows do not change, and it can be stopped at any point and run again. Kept are the newest `keep_snapshots`, the
+        ids in `keep` (what a model or a release was made from), tags and branches, and all younger than `min_age`
+        before `now`: neither a running reader nor a running writer loses a file, as long as none runs longer than that.
+        `target_bytes` is the size up to which a partition's files are put together.
+        """
+        return maintain(
+            self.settings,
+            identifier,
+            connect=self.connect,
+            now=now,
+            keep_snapshots=keep_snapshots,
+            keep=frozenset(keep),
+            min_age=min_age,
+            target_bytes=target_bytes,
+        )
+
+    def _create(self, identifier: str, contract: Contract, grain: Grain | None) -> None:
+        schema = iceberg_schema(contract)
+        properties = dict(tables.TABLE_PROPERTIES)
+        if contract.event_time is not None:
+            properties[EVENT_TIME_ID] = str(schema.find_field(contract.event_time).field_id)
+        namespace, table = full_name(self.settings, identifier)
+        with readable(self.settings.resolved_catalog_uri, identifier):
+            catalog = open_catalog(self.settings)
+            with suppress(NamespaceAlreadyExistsError, IntegrityError):  # Another process may create them right now.
+                catalog.create_namespace_if_not_exists(namespace)
+            with suppress(TableAlreadyExistsError):
+                catalog.create_table(
+                    (namespace, table),
+                    schema,
+                    location=location(self.settings, identifier),
+                    partition_spec=partition_spec(schema, contract, grain),
+                    properties=properties,
+                )
+
+
+def _evolve(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:
+    schema, current = table.schema(), table.current_snapshot()
+    has_rows = current is not None and bool(_snapshot_info(current).rows)
+    steps = list(changes(identifier, schema, contract, has_rows=has_rows))
+    _check_partitions(table, identifier, contract, grain)
+    if steps:
+        with table.update_schema(allow_incompatible_changes=not has_rows) as update:
+            for step in steps:
+                step.stage(update)
+
+
+def _check_partitions(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:
+    wanted = partition_spec(table.schema(), contract, grain)
+    if not table.spec().compatible_with(wanted):
+        raise SchemaConflict(
+            f"{identifier} is partitioned by {_partitions(table.spec())} in the lake, and "
+            f"{_partitions(wanted)} is asked for. Set CARTOGRAPH_PARTITION_GRAIN to what the lake was loaded with, "
+            f"or load the shop again into an empty CARTOGRAPH_HOME."
+        )
+
+
+def _partitions(spec: PartitionSpec) -> str:
+    return ", ".join(field.name for field in spec.fields) or "nothing"
+
+
+def _cut(table: Table, identifier: str, window: Window | None) -> Cut | None:
+    if window is None:
+        return None
+    if EVENT_TIME_ID not in table.properties:
+        raise LakeError(
+            f"{identifier} has no event time, so no window of it can be read or replaced. "
+            f"Use the whole table, or give its contract an event_time before it is created."
+        )
+    return Cut(table.schema().find_field(int(table.properties[EVENT_TIME_ID])), window)
+
+
+def _table_info(identifier: str, table: Table) -> TableInfo:
+    current = table.current_snapshot()
+    return TableInfo(
+        identifier=identifier,
+        columns=len(table.schema().fields),
+        partitioned_by=None if table.spec().is_unpartitioned() else _partitions(table.spec()),
+        snapshots=len(table.snapshots()),
+        current=_snapshot_info(current) if current is not None else None,
+    )
+
+
+def _snapshot_info(snapshot: Snapshot) -> SnapshotInfo:
+    summary = snapshot.summary.additional_properties if snapshot.summary is not None else {}
+    return SnapshotInfo(
+        snapshot_id=snapshot.snapshot_id,
+        committed_at=datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC),
+        operation=snapshot.summary.operation.value if snapshot.summary is not None else "unknown",
+        window=summary.get(_WINDOW),
+        added_rows=int(summary.get("added-records", 0)),
+        deleted_rows=int(summary.get("deleted-records", 0)),
+        rows=int(summary.get("total-records", 0)),
+        files=int(summary.get("total-data-files", 0)),
+        bytes=int(summary.get("total-files-size", 0)),
+    )
