@@ -8,7 +8,8 @@ import sys
 import time
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+from uuid import uuid4
 
 import dagster as dg
 import typer
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from cartograph.cli.console import count, errors, output
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
-from cartograph.cli.progress import POLL_SECONDS, RunLog, follow
+from cartograph.cli.progress import POLL_SECONDS, Outcome, RunLog, follow
 from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
 from cartograph.releases import NoRelease, open_store
 from cartograph.settings import Settings, load_settings
@@ -29,13 +30,25 @@ STOP_SECONDS = 30
 
 
 class Location(NamedTuple):
-    """A code location: the module of its definitions and the job that runs all of it."""
+    """A code location: the module of its definitions, and the job that runs all of it.
+
+    `edge` says which edge of a window names a partition: its start, or, for as-of dates, its end.
+    """
 
     module: str
     job: str
+    edge: Literal["start", "end"]
+
+    def partition_key(self, window: Window) -> str:
+        """The key of the partition that belongs to `window`."""
+        return (window.start if self.edge == "start" else window.end).date().isoformat()
 
 
-LOCATIONS = (Location("ecom_assets.definitions", "warehouse_job"), Location("ml_assets.definitions", "ml_job"))
+LOCATIONS = (
+    Location("ecom_assets.definitions", "warehouse_job", "start"),
+    Location("ml_assets.definitions", "ml_job", "end"),
+)
+OUTCOMES: tuple[Outcome, ...] = ("passed", "warned", "failed")
 
 
 def run(
@@ -102,17 +115,17 @@ def execute(
 ) -> RunLog | None:
     """Run a location's job in a child process and show its progress; None where `select` leaves nothing to do in it."""
     name = location.module.split(".")[0]
-    partitions = asset_partitions(location, chosen)
+    first, last = location.partition_key(chosen[0]), location.partition_key(chosen[-1])
     request = Request(
         module=location.module,
         job=location.job,
-        run_id=dg.DagsterRun().run_id,
-        first=partitions[0],
-        last=partitions[1],
+        run_id=str(uuid4()),
+        first=first,
+        last=last,
         select=select,
     )
     log_path = settings.logs_dir / f"{request.run_id}.log"
-    output.print(f"[bold]{name}[/]  {partitions[0]} to {partitions[1]}  [dim]log: {log_path}[/]")
+    output.print(f"[bold]{name}[/]  {first} to {last}  [dim]log: {log_path}[/]")
     log = RunLog()
     with (
         log_path.open("wb") as sink,
@@ -148,13 +161,6 @@ def execute(
     return log
 
 
-def asset_partitions(location: Location, chosen: list[Window]) -> tuple[str, str]:
-    """First and last partition key: windows are named by their start; as-of dates are the windows' ends."""
-    if location.job == "ml_job":
-        return chosen[0].end.date().isoformat(), chosen[-1].end.date().isoformat()
-    return chosen[0].key, chosen[-1].key
-
-
 def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:
     """Print what was made, by layer, and where to look next."""
     table = Table(title=f"{settings.shop}: {seconds:.0f} s", title_justify="left", header_style="bold")
@@ -165,12 +171,13 @@ def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:
     for log in logs:
         for done in log.assets.values():
             layers.setdefault(done.key.split("/")[0], []).append((done.rows or 0, done.seconds))
-    for layer, done in layers.items():
-        table.add_row(layer, count(len(done)), count(sum(r for r, _ in done)), f"{sum(s for _, s in done):.1f}")
+    for layer, figures in layers.items():
+        rows, spent = sum(r for r, _ in figures), sum(s for _, s in figures)
+        table.add_row(layer, count(len(figures)), count(rows), f"{spent:.1f}")
     output.print()
     output.print(table)
-    passed, warned, failed = (sum(log.tally(o) for log in logs) for o in ("passed", "warned", "failed"))
-    output.print(f"checks   {count(passed)} passed, {count(warned)} warned, {count(failed)} failed")
+    tallies = (f"{count(sum(log.tally(outcome) for log in logs))} {outcome}" for outcome in OUTCOMES)
+    output.print(f"checks   {', '.join(tallies)}")
     try:
         output.print(f"release  {open_store(settings).current().release_id}")
     except NoRelease:

@@ -1,0 +1,95 @@
+"""The asset graph of both code locations: one connected lineage, each asset named, owned and described by the rules."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import lru_cache
+from pathlib import Path
+
+import dagster as dg
+import ml_assets.definitions
+import pytest
+
+import ecom_assets.definitions
+
+SNAPSHOT = Path(__file__).with_name("asset_graph.txt")
+LAYERS = {
+    "raw",
+    "quarantine",
+    "truth",
+    "staging",
+    "intermediate",
+    "marts",
+    "published",
+    "features",
+    "models",
+    "predictions",
+    "causal",
+    "serving",
+}
+
+
+@lru_cache(maxsize=1)
+def graphs() -> tuple[dg.AssetGraph, dg.AssetGraph]:
+    locations = (ecom_assets.definitions, ml_assets.definitions)
+    return tuple(location.defs().resolve_asset_graph() for location in locations)  # type: ignore[return-value]
+
+
+def specs() -> list[dg.AssetSpec]:
+    return [node.to_asset_spec() for graph in graphs() for node in graph.asset_nodes if node.is_materializable]
+
+
+def test_both_locations_form_one_connected_lineage_from_raw_to_release() -> None:
+    neighbours: dict[dg.AssetKey, set[dg.AssetKey]] = defaultdict(set)
+    parents: dict[dg.AssetKey, set[dg.AssetKey]] = defaultdict(set)
+    for spec in specs():
+        for dep in spec.deps:
+            parents[spec.key].add(dep.asset_key)
+            neighbours[spec.key].add(dep.asset_key)
+            neighbours[dep.asset_key].add(spec.key)
+    ancestors, queue = set(), [dg.AssetKey(["serving", "release"])]
+    while queue:
+        key = queue.pop()
+        ancestors.add(key)
+        queue.extend(parents[key] - ancestors)
+    assert {dg.AssetKey(["raw", name]) for name in ("customers", "orders", "order_items", "events")} <= ancestors
+    planted = {spec.key for spec in specs() if spec.key.path[0] == "truth"}
+    reached, queue = set(), [dg.AssetKey(["serving", "release"])]
+    while queue:
+        key = queue.pop()
+        reached.add(key)
+        queue.extend(neighbours[key] - reached)
+    assert {spec.key for spec in specs()} - planted == reached
+    assert not planted & reached, "nothing may read the truth"
+
+
+@pytest.mark.parametrize("spec", specs(), ids=lambda spec: spec.key.to_user_string())
+def test_each_asset_follows_the_rules(spec: dg.AssetSpec) -> None:
+    layer, *name = spec.key.path
+    assert layer in LAYERS
+    assert spec.group_name == layer
+    assert len(name) == 1
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", name[0])
+    assert spec.owners
+    assert all(owner.startswith("team:") for owner in spec.owners)
+    assert spec.kinds
+    assert spec.description
+    assert len(spec.description) > 20
+
+
+def test_checks_are_assertions_with_a_description() -> None:
+    for graph in graphs():
+        for key in graph.asset_check_keys:
+            assert re.fullmatch(r"[a-z][a-z0-9_]*", key.name)
+
+
+def test_the_graph_is_as_reviewed() -> None:
+    lines = [
+        f"{spec.key.to_user_string()} <- {', '.join(sorted(dep.asset_key.to_user_string() for dep in spec.deps)) or '-'}"
+        for spec in specs()
+    ]
+    drawn = "\n".join(sorted(lines)) + "\n"
+    assert drawn == SNAPSHOT.read_text(encoding="utf-8"), (
+        f"The asset graph has changed. If that is meant, write this into {SNAPSHOT.name}:\n{drawn}"
+    )

@@ -1,0 +1,104 @@
+"""The main job on a small simulated shop: it succeeds, it can be repeated, and a mistake ends in one message."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from cartograph.lake import Lake
+from cartograph.releases import open_store
+from tests.support.whole_run import Bench, content
+
+ALL = ("raw", "quarantine", "truth", "published", "features", "predictions")
+
+
+def data_files(bench: Bench, table: str) -> set[str]:
+    """The data files of a table's current snapshot."""
+    return set(re.findall(r"[^'\"]+\.parquet", Lake.from_settings(bench.settings).relation_sql(table)))
+
+
+def test_a_run_ends_in_a_summary_and_a_verified_release(small_shop: tuple[Bench, str]) -> None:
+    bench, printed = small_shop
+    release = open_store(bench.settings).current()
+    assert release.release_id in printed
+    assert re.search(r"checks +\d+ passed, \d+ warned, 0 failed", printed)
+    for layer in ("raw", "staging", "marts", "published", "features", "models", "predictions", "causal", "serving"):
+        assert re.search(rf"\b{layer}\b", printed)
+    assert release.release_id in bench.cartograph("release", "verify")
+    assert {check.passed for check in release.inputs.checks if check.blocking} == {True}
+    assert release.inputs.snapshots.keys() >= {"published.fct_orders", "published.dim_customers"}
+
+
+def test_status_tells_the_state_as_json(small_shop: tuple[Bench, str]) -> None:
+    bench, _ = small_shop
+    status = json.loads(bench.cartograph("status", "--json"))
+    assert status["shop"] == "small"
+    assert status["switched_off"] == {}
+    assert {run["job"]: run["status"] for run in status["last_runs"]} == {
+        "warehouse_job": "success",
+        "ml_job": "success",
+    }
+    assert status["release"] == open_store(bench.settings).current().release_id
+    assert status["tables"]["published.fct_orders"] > 0
+
+
+def test_published_marts_hold_what_raw_holds(small_shop: tuple[Bench, str]) -> None:
+    bench, _ = small_shop
+    lake = Lake.from_settings(bench.settings)
+    with lake.connect() as connection:
+        raw = connection.sql(f"SELECT count(DISTINCT order_id) FROM ({lake.relation_sql('raw.orders')})").fetchall()
+        mart = connection.sql(f"SELECT count(*) FROM ({lake.relation_sql('published.fct_orders')})").fetchall()
+        lines = connection.sql(
+            f"""
+            SELECT sum(round(quantity * unit_price, 2) - discount_amount)
+            FROM ({lake.relation_sql("raw.order_items")})
+            """
+        ).fetchall()
+        sold = connection.sql(
+            f"SELECT sum(net_amount) FROM ({lake.relation_sql('published.fct_order_items')})"
+        ).fetchall()
+    assert raw == mart
+    assert lines == sold
+
+
+def test_running_again_changes_nothing_and_a_later_partition_leaves_the_earlier(
+    small_shop: tuple[Bench, str],
+) -> None:
+    bench, _ = small_shop
+    before, release = content(bench.settings, *ALL), open_store(bench.settings).current()
+    bench.cartograph("run")
+    assert content(bench.settings, *ALL) == before
+    assert open_store(bench.settings).current() == release
+
+    tables = ("raw.orders", "raw.events", "published.fct_orders", "published.fct_order_items")
+    files = {table: data_files(bench, table) for table in tables}
+    bench.cartograph("run", "--from", "2024-12-01")
+    assert content(bench.settings, *ALL) == before
+    for table in tables:
+        assert len(files[table] & data_files(bench, table)) == 11, f"{table} keeps the files of the earlier months"
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "message"),
+    [
+        ({"CARTOGRAPH_ENV": "prod"}, ["run"], "CARTOGRAPH_ENV=prod"),
+        ({"CARTOGRAPH_SHOP": "nowhere"}, ["run"], "There is no shop 'nowhere'"),
+        ({}, ["run", "--shop", "nowhere"], "There is no shop 'nowhere'"),
+        ({}, ["run", "--from", "2031-01-01"], "No monthly partition of small lies in --from/--to"),
+        ({}, ["release", "verify"], "cartograph run"),
+        ({}, ["release", "rollback"], "cartograph run"),
+        ({}, ["lake", "snapshots", "raw.nothing"], "raw.nothing"),
+        ({"CARTOGRAPH_DAGSTER_PORT": "0"}, ["up"], "CARTOGRAPH_DAGSTER_PORT=0"),
+    ],
+)
+def test_a_mistake_ends_in_its_message(
+    tmp_path: Path, variables: dict[str, str], arguments: list[str], message: str
+) -> None:
+    bench = Bench.with_small_shop(tmp_path)
+    bench.variables.update(variables)
+    printed = bench.cartograph(*arguments, expect=2)
+    assert message in printed
+    assert "Traceback" not in printed
