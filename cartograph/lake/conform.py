@@ -13,7 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.conversions import from_bytes
-from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThan
+from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThan, Reference
+from pyiceberg.expressions.literals import literal
 from pyiceberg.manifest import DataFile
 from pyiceberg.types import DateType, NestedField, PrimitiveType
 from pyiceberg.utils.datetime import date_to_days, datetime_to_micros
@@ -135,8 +136,8 @@ class Cut:
 
     def expression(self) -> BooleanExpression:
         """The range as an Iceberg filter."""
-        name, low, high = self.field.name, self.low.isoformat(), self.high.isoformat()
-        return And(GreaterThanOrEqual(name, value=low), LessThan(name, value=high))
+        column, low, high = Reference(self.field.name), literal(self.low.isoformat()), literal(self.high.isoformat())
+        return And(GreaterThanOrEqual(term=column, value=low), LessThan(term=column, value=high))
 
     def check(self, identifier: str, rows: pa.Table) -> None:
         """Raise RowsRejected where a row's value is null or outside."""

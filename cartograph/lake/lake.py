@@ -168,16 +168,25 @@ class Lake:
             writer.discard()
             raise
 
+        if cut is None:
+            self._replace_all(identifier, added)
+        else:
+            self._replace_window(identifier, cut, added)
+
+    def _replace_all(self, identifier: str, added: tuple[DataFile, ...]) -> None:
         def plan(now: Table) -> Swap:
-            current = now.current_snapshot()
-            if cut is None or rewriter is None:
-                return Swap(tuple(tables.data_files(now, identifier, current)), added)
-            touched = tables.data_files(now, identifier, current, cut.expression())
+            return Swap(tuple(tables.data_files(now, identifier, now.current_snapshot())), added)
+
+        tables.commit(self.settings, identifier, plan, summary={})
+
+    def _replace_window(self, identifier: str, cut: Cut, added: tuple[DataFile, ...]) -> None:
+        def plan(now: Table) -> Swap:
+            touched = tables.data_files(now, identifier, now.current_snapshot(), cut.expression())
             return swap(now, touched, added, rewriter, cut.covers)
 
-        rewriter = Rewriter(self.connect, *keep_outside(cut)) if cut is not None else None
-        summary = {} if window is None else {_WINDOW: f"{window.start.isoformat()}/{window.end.isoformat()}"}
-        tables.commit(self.settings, identifier, plan, summary=summary)
+        summary = {_WINDOW: f"{cut.window.start.isoformat()}/{cut.window.end.isoformat()}"}
+        with Rewriter(self.connect, *keep_outside(cut)) as rewriter:
+            tables.commit(self.settings, identifier, plan, summary=summary)
 
     def append(self, identifier: str, rows: pa.Table) -> None:
         """Add rows, as one commit. Not idempotent: the same rows again are there twice.
@@ -206,13 +215,12 @@ class Lake:
         def connect() -> duckdb.DuckDBPyConnection:
             return self.connect().register(INCOMING, keys)
 
-        rewriter = Rewriter(connect, keep_other_keys(key))
-        tables.commit(
-            self.settings,
-            identifier,
-            lambda now: swap(now, tables.data_files(now, identifier, now.current_snapshot(), where), added, rewriter),
-            summary={},
-        )
+        def plan(now: Table) -> Swap:
+            touched = tables.data_files(now, identifier, now.current_snapshot(), where)
+            return swap(now, touched, added, rewriter)
+
+        with Rewriter(connect, keep_other_keys(key)) as rewriter:
+            tables.commit(self.settings, identifier, plan, summary={})
 
     def _written(self, identifier: str, rows: pa.Table) -> tuple[DataFile, ...]:
         writer = TableWriter(tables.load(self.settings, identifier), identifier, None)
@@ -313,9 +321,6 @@ class Lake:
 
     def _create(self, identifier: str, contract: Contract, grain: Grain | None) -> None:
         schema = iceberg_schema(contract)
-        properties = dict(tables.TABLE_PROPERTIES)
-        if contract.event_time is not None:
-            properties[EVENT_TIME_ID] = str(schema.find_field(contract.event_time).field_id)
         namespace, table = full_name(self.settings, identifier)
         with readable(self.settings.resolved_catalog_uri, identifier):
             catalog = open_catalog(self.settings)
@@ -327,24 +332,31 @@ class Lake:
                     schema,
                     location=location(self.settings, identifier),
                     partition_spec=partition_spec(schema, contract, grain),
-                    properties=properties,
+                    properties=tables.TABLE_PROPERTIES,
                 )
 
 
 def _evolve(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:
-    schema, current = table.schema(), table.current_snapshot()
-    has_rows = current is not None and bool(_snapshot_info(current).rows)
-    steps = list(changes(identifier, schema, contract, has_rows=has_rows))
-    _check_partitions(table, identifier, contract, grain)
+    """Commit what the table lacks of the contract, which is mostly nothing."""
+    current = table.current_snapshot()
+    has_rows = current is not None and _snapshot_info(current).rows > 0
+    steps = list(changes(identifier, table.schema(), contract, has_rows=has_rows))
     if steps:
         with table.update_schema(allow_incompatible_changes=not has_rows) as update:
             for step in steps:
                 step.stage(update)
+    _check_partitions(table, identifier, contract, grain)
+    if contract.event_time is not None:
+        event_time_id = str(table.schema().find_field(contract.event_time).field_id)
+        if table.properties.get(EVENT_TIME_ID) != event_time_id:
+            with table.transaction() as transaction:
+                transaction.set_properties({EVENT_TIME_ID: event_time_id})
 
 
 def _check_partitions(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:
     wanted = partition_spec(table.schema(), contract, grain)
-    if not table.spec().compatible_with(wanted):
+    # Not their names: a partition keeps its own when the column is renamed.
+    if [(f.source_id, f.transform) for f in table.spec().fields] != [(f.source_id, f.transform) for f in wanted.fields]:
         raise SchemaConflict(
             f"{identifier} is partitioned by {_partitions(table.spec())} in the lake, and "
             f"{_partitions(wanted)} is asked for. Set CARTOGRAPH_PARTITION_GRAIN to what the lake was loaded with, "

@@ -80,7 +80,7 @@ def _compact(
         )
         return swap
 
-    tables.commit(settings, identifier, plan, summary={"cartograph.maintenance": "compaction"})
+    tables.commit(settings, identifier, plan, summary={tables.MAINTENANCE: "compaction"})
     return len(swap.removed), len(swap.added)
 
 

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
-import boto3
 import duckdb
 import pyarrow as pa
 from pyiceberg.schema import Schema
@@ -92,6 +91,8 @@ def configure(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None
 
 
 def _reach_s3(settings: Settings, connection: duckdb.DuckDBPyConnection) -> None:
+    import boto3  # A quarter of a second, which a lake in a folder need not spend.
+
     connection.execute(f"LOAD {quoted(str(_httpfs()))}")
     options = {"REGION": settings.s3_region}
     # AWS's own chain, resolved by boto3: DuckDB's needs one more extension. They end with the connection.

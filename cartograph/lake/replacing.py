@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
-from functools import reduce
+from types import TracebackType
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThanOrEqual
+from pyiceberg.expressions import And, BooleanExpression, GreaterThanOrEqual, LessThanOrEqual, Reference
+from pyiceberg.expressions.literals import literal
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
@@ -32,7 +33,7 @@ class Rewriter:
     """Writes data files anew with the rows that `keep`, given the SQL of a scan, selects from it.
 
     It remembers what it has written, so that planning a commit again after a conflict does not write it again. A file
-    that turns out not to be needed is left to maintenance.
+    that turns out not to be needed is left to maintenance. A context: it connects at the first file, and closes.
     """
 
     def __init__(
@@ -42,7 +43,15 @@ class Rewriter:
         parameters: Sequence[object] = (),
     ) -> None:
         self._connect, self._keep, self._parameters = connect, keep, list(parameters)
+        self._connection: duckdb.DuckDBPyConnection | None = None
         self._kept: dict[str, tuple[DataFile, ...] | None] = {}
+
+    def __enter__(self) -> Rewriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     def kept(self, table: Table, file: DataFile) -> tuple[DataFile, ...] | None:
         """The new files with the rows of `file` that are kept, none if all go; None where `file` can stay as it is."""
@@ -52,13 +61,13 @@ class Rewriter:
         return self._kept[path]
 
     def _rewritten(self, table: Table, file: DataFile) -> tuple[DataFile, ...] | None:
+        connection = self._connection = self._connection or self._connect()
         sql = self._keep(scan_sql(table.schema(), [file.file_path]))
-        with self._connect() as connection:
-            # Counting reads the columns of the condition only; most candidates need no rewriting.
-            (count,) = connection.execute(f"SELECT count(*) FROM ({sql})", self._parameters).fetchall()[0]
-            if count in (0, file.record_count):
-                return () if count == 0 else None
-            return write_all(table, connection.execute(sql, self._parameters))
+        # Counting reads the columns of the condition only; most candidates need no rewriting.
+        (count,) = connection.execute(f"SELECT count(*) FROM ({sql})", self._parameters).fetchall()[0]
+        if count in (0, file.record_count):
+            return () if count == 0 else None
+        return write_all(table, connection.execute(sql, self._parameters))
 
 
 def write_all(table: Table, rows: duckdb.DuckDBPyConnection) -> tuple[DataFile, ...]:
@@ -96,9 +105,10 @@ def key_range(rows: pa.Table, key: Sequence[str]) -> BooleanExpression:
     expressions: list[BooleanExpression] = []
     for column in key:
         ends = pc.min_max(rows[column]).as_py()
-        low, high = (e.isoformat() if isinstance(e, date) else e for e in (ends["min"], ends["max"]))
-        expressions += [GreaterThanOrEqual(column, value=low), LessThanOrEqual(column, value=high)]
-    return reduce(And, expressions)
+        low, high = (literal(e.isoformat() if isinstance(e, date) else e) for e in (ends["min"], ends["max"]))
+        term = Reference(column)
+        expressions += [GreaterThanOrEqual(term=term, value=low), LessThanOrEqual(term=term, value=high)]
+    return And(*expressions)
 
 
 def swap(

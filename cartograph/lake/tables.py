@@ -29,6 +29,8 @@ from cartograph.settings import Settings
 T = TypeVar("T")
 
 COMMIT_ID = "cartograph.commit-id"
+MAINTENANCE = "cartograph.maintenance"
+"""Key in the summary of a snapshot that changed no row."""
 MANY_MANIFESTS = 16
 """Manifests at which a commit merges them: planning costs about 0.8 ms for each, whatever it holds."""
 GIVE_UP_SECONDS = 120
@@ -140,8 +142,9 @@ def commit(
             return table
         with table.transaction() as transaction:
             if current is not None and len(current.manifests(table.io)) >= MANY_MANIFESTS:
-                with transaction.update_snapshot().merge_append():
-                    pass  # A snapshot of the same files under fewer manifests, in the same commit.
+                # A snapshot of the same files under fewer manifests, in the same commit.
+                with transaction.update_snapshot(snapshot_properties={MAINTENANCE: "manifests"}).merge_append():
+                    pass
             update = transaction.update_snapshot(snapshot_properties={**summary, COMMIT_ID: commit_id})
             with update.overwrite() if swap.removed else update.fast_append() as snapshot:
                 for file in swap.removed:

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 from pyiceberg.io import OutputFile
-from pyiceberg.io.fileformat import FileFormatFactory, FileFormatWriter
+from pyiceberg.io.fileformat import FileFormatWriter
+from pyiceberg.io.pyarrow import ParquetFormatModel
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
@@ -144,8 +145,7 @@ class DataWriter:
         number = len(self._files) + len(opened)
         name = f"{self._table.last_sequence_number + 1:08d}-{number:05d}-{uuid.uuid4()}.parquet"
         output = self._table.io.new_output(self._table.location_provider().new_data_location(name, key))
-        model = FileFormatFactory.get(FileFormat.PARQUET)
-        return _OpenFile(output, model.create_writer(output, self._schema, self._table.properties))
+        return _OpenFile(output, ParquetFormatModel().create_writer(output, self._schema, self._table.properties))
 
     def _close(self, part: _Part) -> None:
         if part.file is None:
