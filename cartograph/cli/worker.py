@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 
 import dagster as dg
 from pydantic import BaseModel
@@ -36,7 +37,11 @@ class Request(BaseModel):
 
 def execute(request: Request) -> int:
     """Execute the request on the instance of `DAGSTER_HOME`; the exit status."""
-    definitions = importlib.import_module(request.module).defs()
+    try:
+        definitions = importlib.import_module(request.module).defs()
+    except Exception as error:  # noqa: BLE001  the process boundary: whatever it is, the parent shows its cause
+        sys.stderr.write(f"{''.join(traceback.format_exception(error))}\n{root_cause(error)}\n")
+        return EXIT_FAILED
     job = definitions.resolve_job_def(request.job)
     selected = None
     if request.select is not None:
@@ -53,6 +58,13 @@ def execute(request: Request) -> int:
             raise_on_error=False,
         )
     return 0 if result.success else EXIT_FAILED
+
+
+def root_cause(error: BaseException) -> str:
+    """The message of the exception that the others were raised from: Dagster wraps what a shop file got wrong."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _die_with_parent() -> None:

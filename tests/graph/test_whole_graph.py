@@ -86,7 +86,7 @@ def test_checks_are_assertions_with_a_description() -> None:
 
 def test_the_graph_is_as_reviewed() -> None:
     lines = [
-        f"{spec.key.to_user_string()} <- {', '.join(sorted(dep.asset_key.to_user_string() for dep in spec.deps)) or '-'}"
+        f"{spec.key.to_user_string()} <- {', '.join(sorted(d.asset_key.to_user_string() for d in spec.deps)) or '-'}"
         for spec in specs()
     ]
     drawn = "\n".join(sorted(lines)) + "\n"

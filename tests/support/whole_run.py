@@ -1,4 +1,4 @@
-"""Runs the whole platform on a small simulated shop, as a user would: through the command line, in a home of its own."""
+"""Runs the whole platform on a small simulated shop, as a user would: by the command line, in a home of its own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The source that simulates a shop, with the assets of its ground truth."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from cartograph.lake import Lake

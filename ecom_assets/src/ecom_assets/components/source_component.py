@@ -3,8 +3,6 @@
 A new kind of source is a subclass with its attributes and a `reader`; nothing about one kind belongs here.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """When assets run by themselves: the named automation conditions, the job of this location and its schedule."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from cartograph.settings import get_settings

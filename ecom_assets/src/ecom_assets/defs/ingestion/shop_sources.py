@@ -1,7 +1,5 @@
 """Turns the sources of the chosen shop's file into components. How a source reads belongs in its component."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 import ecom_assets.components
