@@ -16,6 +16,7 @@ import pyarrow as pa
 from cartograph.contracts import ARROW_TYPES, DUCKDB_TYPES, Column, Contract
 from cartograph.windows import Window
 from ecom_assets.contracts.quarantine import QUARANTINE_COLUMNS
+from ecom_assets.sql import literal
 
 EXACT_DUPLICATE = "exact_duplicate"
 DUPLICATE_KEY = "duplicate_key"
@@ -177,7 +178,7 @@ def _column_findings(rows: pa.Table, contract: Contract) -> Iterator[_Finding]:
         if castable:
             yield _Finding(_wrong_type(column), f"{column.name} cannot be read as {column.type}", wrong)
         if column.accepted:
-            accepted = ", ".join(_literal(value) for value in column.accepted)
+            accepted = ", ".join(literal(value) for value in column.accepted)
             yield _Finding(
                 f"not_accepted:{column.name}",
                 f"{column.name} must be one of {', '.join(column.accepted)}",
@@ -230,8 +231,8 @@ def _record(connection: duckdb.DuckDBPyConnection, possible: list[_Finding]) -> 
     found = [finding for finding, count in zip(possible, counts, strict=True) if count]
     if not found:
         return
-    reasons = ", ".join(f"CASE WHEN {f.sql} THEN {_literal(f.reason)} END" for f in found)
-    messages = ", ".join(f"CASE WHEN {f.sql} THEN {_literal(f.message)} END" for f in found)
+    reasons = ", ".join(f"CASE WHEN {f.sql} THEN {literal(f.reason)} END" for f in found)
+    messages = ", ".join(f"CASE WHEN {f.sql} THEN {literal(f.message)} END" for f in found)
     connection.execute(
         f"""
         INSERT INTO findings
@@ -258,7 +259,7 @@ def _record_duplicates(connection: duckdb.DuckDBPyConnection, contract: Contract
             {_ROW},
             CASE WHEN variant = 1 THEN '{EXACT_DUPLICATE}' ELSE '{DUPLICATE_KEY}' END,
             CASE WHEN variant = 1 THEN 'equal to another row in every column; merged into it'
-                ELSE {_literal(message)} END
+                ELSE {literal(message)} END
         FROM (
             SELECT
                 {_ROW},
@@ -299,16 +300,16 @@ def _quarantined(connection: duckdb.DuckDBPyConnection, rows: pa.Table, contract
         connection.sql(
             f"""
             SELECT
-                {_literal(contract.dataset)} AS dataset,
-                reason,
-                message,
+                {literal(contract.dataset)} AS dataset,
+                findings.reason,
+                findings.message,
                 CAST(to_json(struct_pack({delivered})) AS VARCHAR) AS row,
                 {moment} AS event_time,
                 CASE WHEN {_within(moment, window)} THEN greatest(date_trunc('day', {moment}), {start})
                     ELSE {start} END AS window_start,
                 typed."{SOURCE.name}"
             FROM findings JOIN typed USING ({_ROW}) JOIN delivered USING ({_ROW})
-            ORDER BY window_start, event_time, reason, row, "{SOURCE.name}"
+            ORDER BY ALL
             """
         )
         .to_arrow_table()
@@ -332,8 +333,3 @@ def _within(moment: str, window: Window) -> str:
 
 def _timestamp(moment: object) -> str:
     return f"TIMESTAMPTZ '{moment}'"
-
-
-def _literal(text: str) -> str:
-    escaped = text.replace("'", "''")
-    return f"'{escaped}'"

@@ -13,6 +13,10 @@ import pyarrow as pa
 from cartograph.windows import Window
 
 
+class SourceError(ValueError):
+    """A source cannot deliver a dataset at all. The message names what was wrong, where, and the cure."""
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """A piece of a source (a file, say) that could not be read; it holds back only itself."""
@@ -45,5 +49,9 @@ class Source(Protocol):
         ...
 
     def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:
-        """Deliveries that together cover the consecutive `windows`, oldest first; a source chooses how many."""
+        """Deliveries that together cover the consecutive `windows`, oldest first; a source chooses how many.
+
+        Raises:
+            SourceError: nothing can be delivered, e.g. no file is there or a mapping is wrong.
+        """
         ...

@@ -1,0 +1,259 @@
+"""Delivers datasets from files: each dataset is a SELECT over file sets, run by DuckDB.
+
+The selects and their windows belong here; the form of the shop's file is in `files_config`, finding, reading and
+keeping files in `file_store`, `formats` and `landing`, what a select may reach in `sandbox`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from cartograph.contracts import DUCKDB_TYPES
+from cartograph.settings import Settings, get_settings
+from cartograph.windows import Window
+from ecom_assets.contracts import CONTRACTS
+from ecom_assets.sources import Delivery, SourceError, Unreadable
+from ecom_assets.sources.files_config import FilesConfig, FileSet
+from ecom_assets.sources.landing import Landing, Layout
+from ecom_assets.sources.sandbox import explain, sandbox, single_select, tables_of
+from ecom_assets.sql import identifier, literal
+
+
+class FilesSource:
+    """A `Source` over files. It looks at the files whenever it is asked, and reads again what is new or changed.
+
+    A file that cannot be read, or lacks a column that a select needs, is left out and named in each delivery. What is
+    read is kept, parsed, in a temporary folder for as long as the object lives.
+    """
+
+    def __init__(self, config: FilesConfig, shop_window: Window, settings: Settings | None = None) -> None:
+        self._config = config
+        self._shop_window = shop_window
+        self._settings = settings or get_settings()
+        self._versions: dict[str, int] = {}
+        self._parts: dict[str, dict[str, Layout]] = {}
+        self._misfits: dict[str, tuple[Unreadable, ...]] = {}
+        self._built: set[str] = set()
+
+    @property
+    def datasets(self) -> frozenset[str]:
+        """The datasets that have a select."""
+        return frozenset(self._config.datasets)
+
+    def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:
+        """One delivery for the whole span of the consecutive `windows`.
+
+        Raises:
+            SourceError: no file is there or readable, or the select cannot be run.
+        """
+        span = Window(windows[0].start, windows[-1].end)
+        sets = self._sets_of(dataset)
+        self._refresh(dataset, sets)
+        try:
+            for owner in self._views_of(dataset):
+                self._build(owner, self._views[owner])
+            owner = dataset
+            self._build(_delivery(dataset), self._placed(dataset))
+            rows = self._rows(dataset, span)
+        except duckdb.Error as error:
+            raise explain(owner, error, [self._described(name) for name in sets]) from None
+        unreadable = [file for name in sets for file in (*self._landings[name].unreadable, *self._misfits[name])]
+        yield Delivery(span, rows, tuple(unreadable))
+
+    @cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="cartograph-files-")
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        return sandbox(self._settings, Path(self._folder.name) / "spill")
+
+    @cached_property
+    def _landings(self) -> dict[str, Landing]:
+        folder = Path(self._folder.name)
+        return {
+            name: Landing(file_set, self._settings, folder, self._connection)
+            for name, file_set in self._config.files.items()
+        }
+
+    @cached_property
+    def _views(self) -> dict[str, str]:
+        return {
+            name: single_select(self._connection, f"The view {name}", select)
+            for name, select in self._config.views.items()
+        }
+
+    @cached_property
+    def _selects(self) -> dict[str, str]:
+        return {
+            dataset: single_select(self._connection, dataset, mapping.select)
+            for dataset, mapping in self._config.datasets.items()
+        }
+
+    @cached_property
+    def _uses(self) -> dict[str, frozenset[str]]:
+        """For each dataset the file sets and views that it builds on, directly or through a view."""
+        of_view: dict[str, frozenset[str]] = {}
+        for view, select in self._views.items():
+            direct = tables_of(self._connection, select)
+            of_view[view] = direct.union(*(of_view.get(name, frozenset()) for name in direct))
+        uses = {}
+        for dataset, select in self._selects.items():
+            direct = tables_of(self._connection, select)
+            uses[dataset] = direct.union(*(of_view.get(name, frozenset()) for name in direct))
+        return uses
+
+    def _views_of(self, dataset: str) -> list[str]:
+        return [name for name in self._config.views if name in self._uses[dataset]]
+
+    def _sets_of(self, dataset: str) -> list[str]:
+        return [name for name in self._config.files if name in self._uses[dataset]]
+
+    def _refresh(self, dataset: str, sets: Sequence[str]) -> None:
+        """Bring the tables that the selects see up to date; what was built on earlier ones is forgotten."""
+        for name in sets:
+            self._landings[name].refresh()
+        versions = self._versions | {name: self._landings[name].version for name in sets}
+        if versions == self._versions:
+            return
+        layouts = {name: self._landings[name].layouts() for name in versions}
+        for name in sets:
+            if not layouts[name]:
+                raise _nothing_readable(dataset, name, self._landings[name].unreadable)
+        self._show(layouts)
+        self._built.clear()
+        self._versions = versions
+
+    def _show(self, layouts: Mapping[str, Sequence[Layout]]) -> None:
+        """Give the selects a table for each file set, of the files whose columns do for every select on them."""
+        for part in (part for parts in self._parts.values() for part in parts):
+            self._connection.unregister(part)
+        self._parts = {
+            name: {f"__{name}_{number}": layout for number, layout in enumerate(found)}
+            for name, found in layouts.items()
+        }
+        for name, parts in self._parts.items():
+            for part, layout in parts.items():
+                self._connection.register(part, layout.rows)
+            self._show_parts(name, parts)
+        for name, parts in self._parts.items():
+            self._misfits[name] = self._leave_out_misfits(name, parts) if len(parts) > 1 else ()
+
+    def _leave_out_misfits(self, name: str, parts: Mapping[str, Layout]) -> tuple[Unreadable, ...]:
+        """Show only the files of a set that the selects can be bound to; where none is, the select is at fault."""
+        complaints = {}
+        for part, layout in parts.items():
+            self._show_parts(name, {part: layout})
+            complaints[part] = self._complaint(name)
+        fitting = {part: layout for part, layout in parts.items() if complaints[part] is None}
+        self._show_parts(name, fitting or parts)
+        return tuple(
+            Unreadable(
+                file,
+                f"it lacks a column that is selected ({complaint})",
+                "Deliver it with the column, or name the column under `optional_columns`: it is null in this file then",
+            )
+            for part, complaint in complaints.items()
+            if fitting and complaint is not None
+            for file in parts[part].files
+        )
+
+    def _complaint(self, name: str) -> str | None:
+        """Why a select on file set `name` cannot be bound to what is shown; one on sets not yet read is skipped."""
+        for dataset, select in self._selects.items():
+            sets = self._sets_of(dataset)
+            if name in sets and self._parts.keys() >= set(sets):
+                views = ", ".join(f"{view} AS ({self._views[view]})" for view in self._views_of(dataset))
+                try:
+                    self._connection.sql(f"{f'WITH {views} ' if views else ''}SELECT * FROM ({select})")
+                except duckdb.Error as error:
+                    return f"{dataset}: {str(error).splitlines()[0]}"
+        return None
+
+    def _show_parts(self, name: str, parts: Mapping[str, Layout]) -> None:
+        shown = " UNION ALL BY NAME ".join(
+            _presented(self._config.files[name], part, layout.rows.schema) for part, layout in parts.items()
+        )
+        try:
+            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {shown}")
+        except duckdb.Error as error:
+            raise SourceError(
+                f"The files of {name} cannot be read as one table: {str(error).splitlines()[0]} "
+                "Correct `date_formats`, or make two file sets of files whose columns differ in type."
+            ) from None
+
+    def _build(self, table: str, select: str) -> None:
+        if table not in self._built:
+            self._connection.execute(f"CREATE OR REPLACE TABLE {table} AS {select}")
+            self._built.add(table)
+
+    def _placed(self, dataset: str) -> str:
+        """The dataset's select with `__moment`: the event time, null where it is unreadable or outside the shop's."""
+        contract, select = CONTRACTS[dataset], self._selects[dataset]
+        columns = self._connection.sql(select).columns
+        moment = "CAST(NULL AS TIMESTAMPTZ)"
+        if contract.event_time is not None:
+            if contract.event_time not in columns:
+                raise SourceError(
+                    f"{dataset}: its select gives no {contract.event_time}, which places a row in time; it gives "
+                    f"{', '.join(columns)}. Add it in the shop's file."
+                )
+            event_type = DUCKDB_TYPES[contract.column(contract.event_time).type]
+            moment = f"CAST(TRY_CAST({contract.event_time} AS {event_type}) AS TIMESTAMPTZ)"
+        source = "" if "_source" in columns else f", {literal(', '.join(self._sets_of(dataset)) or dataset)} AS _source"
+        start, end = (f"TIMESTAMPTZ '{edge}'" for edge in (self._shop_window.start, self._shop_window.end))
+        return f"""
+            SELECT *{source}, CASE WHEN {moment} >= {start} AND {moment} < {end} THEN {moment} END AS __moment
+            FROM ({select})
+            """
+
+    def _rows(self, dataset: str, span: Window) -> pa.Table:
+        """The rows of `span`, and with the shop's first day those that have no place in its time."""
+        return self._connection.execute(
+            f"""
+            SELECT * EXCLUDE (__moment) FROM {_delivery(dataset)}
+            WHERE coalesce(__moment >= $start AND __moment < $end, $is_first)
+            """,
+            {"start": span.start, "end": span.end, "is_first": self._shop_window.start in span},
+        ).to_arrow_table()
+
+    def _described(self, name: str) -> str:
+        layouts = self._parts[name].values()
+        files = [file for layout in layouts for file in layout.files]
+        columns = dict.fromkeys(column for layout in layouts for column in layout.rows.column_names)
+        return (
+            f"{name} ({len(files):,} files, e.g. {files[0]}; {sum(layout.rows.num_rows for layout in layouts):,} rows; "
+            f"columns {', '.join(columns)})"
+        )
+
+
+def _delivery(dataset: str) -> str:
+    return f"__delivery_{dataset}"
+
+
+def _presented(file_set: FileSet, part: str, schema: pa.Schema) -> str:
+    """The SELECT that shows files of one layout: dates in ISO form, optional columns there."""
+    present = {field.name.lower() for field in schema}
+    dates = ", ".join(
+        # What a format does not fit stays as it is, so that the quarantine shows the value that was delivered.
+        f"coalesce(CAST(try_strptime({name}, [{', '.join(map(literal, formats))}]) AS VARCHAR), {name}) AS {name}"
+        for name, formats in ((identifier(column), formats) for column, formats in file_set.date_formats.items())
+        if name[1:-1].lower() in present
+    )
+    absent = "".join(
+        f", CAST(NULL AS VARCHAR) AS {identifier(column)}"
+        for column in file_set.optional_columns
+        if column.lower() not in present
+    )
+    return f"SELECT *{f' REPLACE ({dates})' if dates else ''}{absent} FROM {part}"
+
+
+def _nothing_readable(dataset: str, name: str, files: Sequence[Unreadable]) -> SourceError:
+    first = " ".join(f"{file.name}: {file.reason}. {file.cure}." for file in files[:3])
+    return SourceError(f"{dataset}: none of the {len(files):,} files of {name} can be read. {first}")

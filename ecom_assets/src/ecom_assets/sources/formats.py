@@ -1,0 +1,167 @@
+"""Reads one file of a source into Arrow batches: CSV, JSON lines or Parquet, unpacked and decoded.
+
+A file is read to its end before any row of it is used: DuckDB's own readers give the rows before the cut of a truncated
+gzip file without an error, so files are parsed here and DuckDB sees only whole ones.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import BinaryIO
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ecom_assets.sources.files_config import FileSet, Format
+from ecom_assets.sql import identifier, literal
+
+FILE, LINE = "_file", "_line"
+_RESERVED = {FILE, LINE}
+_BLOCK_BYTES = 8 << 20  # the longest row that can be read, and the memory that a read takes
+_LINES_AT_ONCE = 65_536
+_DELIVER_AGAIN = "Deliver it again; write a file under another name and rename it when it is complete"
+
+Opener = Callable[[], BinaryIO]
+Batches = tuple[pa.Schema, Iterator[pa.RecordBatch]]
+
+
+class UnusableFileError(Exception):
+    """A file cannot be read; `landing` catches it and names the file in `Unreadable`."""
+
+    def __init__(self, reason: str, cure: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.cure = cure
+
+
+def read(open_file: Opener, is_gzip: bool, file_set: FileSet, connection: duckdb.DuckDBPyConnection) -> Batches:
+    """The schema and the batches of one file, without `_file` and `_line`; wrap their use in `explained`.
+
+    `connection` is used to take JSON apart.
+    """
+    readers: dict[Format, Callable[[], Batches]] = {
+        "csv": lambda: _csv(_unpacked(open_file, is_gzip), file_set),
+        "jsonl": lambda: _json_lines(_unpacked(open_file, is_gzip), file_set, connection),
+        "parquet": lambda: _parquet(_unpacked(open_file, is_gzip)),
+    }
+    schema, batches = readers[file_set.resolved_format]()
+    names = [name.lower() for name in schema.names]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UnusableFileError(f"it has more than one column {', '.join(twice)}", "Give each column its own name")
+    if _RESERVED & set(names):
+        raise UnusableFileError(f"it has a column {' or '.join(sorted(_RESERVED))}", "Rename it; these names are taken")
+    return schema, batches
+
+
+@contextmanager
+def explained(file_set: FileSet) -> Iterator[None]:
+    """Turns what can go wrong while a file is read into `UnusableFileError`."""
+    try:
+        yield
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise UnusableFileError(f"its gzip data is damaged or ends early ({error})", _DELIVER_AGAIN) from None
+    except UnicodeError as error:
+        raise _wrong_encoding(file_set, str(error)) from None
+    except pa.ArrowInvalid as error:
+        if "UTF8" in str(error):
+            raise _wrong_encoding(file_set, str(error)) from None
+        kind = {"csv": "CSV", "jsonl": "JSON", "parquet": "Parquet"}[file_set.resolved_format]
+        cure = f"{_DELIVER_AGAIN}{', or correct `delimiter` and `quote`' if kind == 'CSV' else ''}"
+        raise UnusableFileError(f"it is not whole {kind} ({str(error).splitlines()[0]})", cure) from None
+    except OSError as error:
+        raise UnusableFileError(
+            f"it cannot be opened ({error})", "Check that it is still there and may be read"
+        ) from None
+
+
+def _wrong_encoding(file_set: FileSet, detail: str) -> UnusableFileError:
+    return UnusableFileError(
+        f"it is not {file_set.encoding} text ({detail})", "Set `encoding` to the file's own, e.g. latin-1 or utf-16"
+    )
+
+
+def _unpacked(open_file: Opener, is_gzip: bool) -> Opener:
+    return (lambda: gzip.open(open_file(), "rb")) if is_gzip else open_file  # type: ignore[return-value]
+
+
+def _csv(open_file: Opener, file_set: FileSet) -> Batches:
+    header = list(file_set.columns) or _csv_header(open_file, file_set)
+    reader = pa.csv.open_csv(
+        pa.PythonFile(open_file(), mode="r"),
+        read_options=pa.csv.ReadOptions(
+            encoding=file_set.encoding, block_size=_BLOCK_BYTES, column_names=list(file_set.columns) or None
+        ),
+        parse_options=pa.csv.ParseOptions(
+            delimiter=file_set.delimiter, quote_char=file_set.quote, newlines_in_values=True
+        ),
+        convert_options=pa.csv.ConvertOptions(
+            column_types={name: pa.string() for name in header},
+            null_values=list(file_set.null_values),
+            strings_can_be_null=True,
+        ),
+    )
+    return reader.schema, reader
+
+
+def _csv_header(open_file: Opener, file_set: FileSet) -> list[str]:
+    encoding = "utf-8-sig" if file_set.encoding == "utf-8" else file_set.encoding
+    with io.TextIOWrapper(open_file(), encoding=encoding, newline="") as text:
+        header = next(csv.reader(text, delimiter=file_set.delimiter, quotechar=file_set.quote), None)
+    if not header:
+        raise UnusableFileError("it is empty: not even a header row", _DELIVER_AGAIN)
+    return header
+
+
+def _json_lines(open_file: Opener, file_set: FileSet, connection: duckdb.DuckDBPyConnection) -> Batches:
+    """One column of text for each key that any line has; objects and lists in it stay JSON text."""
+    encoding = "utf-8-sig" if file_set.encoding == "utf-8" else file_set.encoding
+    cursor = connection.cursor()
+    cursor.execute("CREATE OR REPLACE TEMP TABLE __lines (number BIGINT, json VARCHAR)")
+    with io.TextIOWrapper(open_file(), encoding=encoding) as text:
+        numbered = ((number, line) for number, line in enumerate(text, start=1) if line.strip())
+        while chunk := list(islice(numbered, _LINES_AT_ONCE)):
+            numbers, lines = zip(*chunk, strict=True)
+            cursor.register("__chunk", pa.table({"number": numbers, "json": lines}))
+            cursor.execute("INSERT INTO __lines SELECT * FROM __chunk")
+            cursor.unregister("__chunk")
+    bad = cursor.execute(
+        """
+        SELECT count(*), min(number) FROM __lines
+        WHERE CASE WHEN json_valid(json) THEN json_type(json) <> 'OBJECT' ELSE true END
+        """
+    ).fetchone()
+    if bad and bad[0]:
+        raise UnusableFileError(f"{bad[0]:,} of its lines are no JSON objects, line {bad[1]:,} first", _DELIVER_AGAIN)
+    keys = [
+        key
+        for (key,) in cursor.execute(
+            """
+            SELECT key FROM (SELECT number, unnest(json_keys(json)) AS key FROM __lines)
+            GROUP BY key ORDER BY min(number), key
+            """
+        ).fetchall()
+    ]
+    if not keys:
+        raise UnusableFileError("it is empty: not one JSON object", _DELIVER_AGAIN)
+    columns = ", ".join(f"json_extract_string(json, {literal(_json_path(key))}) AS {identifier(key)}" for key in keys)
+    reader = cursor.execute(f"SELECT {columns} FROM __lines ORDER BY number").to_arrow_reader(_LINES_AT_ONCE)
+    return reader.schema, reader
+
+
+def _json_path(key: str) -> str:
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'$."{escaped}"'
+
+
+def _parquet(open_file: Opener) -> Batches:
+    parquet = pa.parquet.ParquetFile(open_file())
+    return parquet.schema_arrow, parquet.iter_batches()

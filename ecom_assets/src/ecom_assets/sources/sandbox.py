@@ -1,0 +1,82 @@
+"""A DuckDB connection for the selects of a shop's file: it reaches the tables it is given and nothing else.
+
+Who owns a shop's file is trusted with its data, not with the machine: files, network, extensions and settings are shut.
+Which tables there are is decided in `files`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import duckdb
+
+from cartograph.settings import Settings
+from ecom_assets.sources import SourceError
+
+
+def sandbox(settings: Settings, spill_folder: Path) -> duckdb.DuckDBPyConnection:
+    """An in-memory database within the settings' limits, that spills to `spill_folder` and is otherwise shut in."""
+    connection = duckdb.connect()
+    for option, value in {
+        "TimeZone": "UTC",
+        "memory_limit": settings.duckdb_memory_limit,
+        "threads": settings.duckdb_threads,
+        "temp_directory": str(spill_folder),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "python_enable_replacements": False,
+        "enable_external_access": False,
+        "lock_configuration": True,
+    }.items():
+        connection.execute(f"SET {option} = $value", {"value": value})
+    return connection
+
+
+def single_select(connection: duckdb.DuckDBPyConnection, owner: str, select: str) -> str:
+    """`select` as it can stand in parentheses: without semicolon, on lines of its own.
+
+    Raises:
+        SourceError: it is not one SELECT statement; the message names `owner`.
+    """
+    parsed = _parsed(connection, select)
+    if parsed["error"]:
+        raise SourceError(f"{owner}: its select cannot be read: {parsed['error_message']}. Mend it in the shop's file.")
+    if len(parsed["statements"]) != 1:
+        raise SourceError(f"{owner}: its select has {len(parsed['statements'])} statements. Leave one SELECT.")
+    return f"{select.strip().removesuffix(';')}\n"
+
+
+def tables_of(connection: duckdb.DuckDBPyConnection, select: str) -> frozenset[str]:
+    """The names, in lower case, of the tables that a SELECT reads, with those of its own CTEs."""
+    return frozenset(_base_tables(_parsed(connection, select)))
+
+
+def _parsed(connection: duckdb.DuckDBPyConnection, select: str) -> dict[str, Any]:
+    row = connection.execute("SELECT json_serialize_sql($select)", {"select": select}).fetchone()
+    return cast(dict[str, Any], json.loads(row[0])) if row else {}
+
+
+def explain(owner: str, error: duckdb.Error, tables: Sequence[str]) -> SourceError:
+    """What went wrong in the select of `owner`, for whom can mend it; `tables` describes what it may read."""
+    cause = str(error).split("\n\nLINE", maxsplit=1)[0].replace("\n", " ")
+    if isinstance(error, duckdb.ConversionException):
+        cure = "Leave the value as text, which its contract types row by row, or use TRY_CAST."
+    elif isinstance(error, duckdb.OutOfMemoryException):
+        cure = "Raise CARTOGRAPH_DUCKDB_MEMORY_LIMIT, or let the select hold fewer rows at a time."
+    else:
+        cure = f"Mend it in the shop's file; it reads nothing but {'; '.join(tables)}."
+    return SourceError(f"{owner}: its select cannot be run: {cause}. {cure}")
+
+
+def _base_tables(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if node.get("type") == "BASE_TABLE":
+            yield str(node["table_name"]).lower()
+        for child in node.values():
+            yield from _base_tables(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _base_tables(child)
