@@ -16,7 +16,7 @@ async def predict_churn(request: ChurnRequest, release: CurrentRelease) -> Churn
     """The probability that a customer with these features is lost. Every feature of the model must be given."""
     model = release.churn
     try:
-        row = model.row(request.features)
+        probability = model.probability(model.row(request.features))
     except FeaturesError as error:
         parts = [
             InvalidPart(detail=found.message, pointer=pointer(["features", *([found.name] if found.name else [])]))
@@ -24,7 +24,7 @@ async def predict_churn(request: ChurnRequest, release: CurrentRelease) -> Churn
         ]
         raise invalid_request(parts, " GET /v1/release lists the model's features.") from None
     return ChurnPrediction(
-        probability=model.probability(row),
+        probability=probability,
         model_version=model.card.version,
         release_id=release.manifest.release_id,
         as_of=model.card.as_of,

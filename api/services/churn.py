@@ -91,9 +91,16 @@ class ChurnModel:
         return np.array([[math.nan if value is None else value for value in values]], dtype=np.float32)
 
     def probability(self, row: npt.NDArray[np.float32]) -> float:
-        """The probability that the customer in `row`, of shape [1, k], is lost."""
+        """The probability that the customer in `row`, of shape [1, k], is lost.
+
+        Raises:
+            FeaturesError: the model has no answer, as when its sums overflow.
+        """
         (probabilities,) = self._session.run([ONNX_OUTPUT], {ONNX_INPUT: row})
-        return float(probabilities[0, _CHURNED])
+        probability = float(probabilities[0, _CHURNED])
+        if math.isnan(probability):
+            raise FeaturesError([FeatureProblem(None, "the model has no answer for this combination of values")])
+        return min(max(probability, 0.0), 1.0)  # float32 sums may end a rounding error outside
 
     def _problem(self, found: Any) -> FeatureProblem:
         name = str(found["loc"][0]) if found["loc"] else None
@@ -102,9 +109,8 @@ class ChurnModel:
             known = ", ".join(self._specs)
             return FeatureProblem(name, f"the model has no such feature; it takes {known}" if name else found["msg"])
         takes = f"{spec.name} takes {_kind(spec)}: {spec.description}"
-        return FeatureProblem(
-            name, f"it is missing; {takes}" if found["type"] == "missing" else f"{found['msg']}; {takes}"
-        )
+        wrong = "it is missing" if found["type"] == "missing" else found["msg"]
+        return FeatureProblem(name, f"{wrong}; {takes}")
 
 
 def _session(path: Path) -> ort.InferenceSession:
@@ -118,8 +124,10 @@ def _session(path: Path) -> ort.InferenceSession:
 
 
 def _shape(features: tuple[FeatureSpec, ...]) -> TypeAdapter[dict[str, Any]]:
-    shape = TypedDict("Features", {feature.name: _annotation(feature) for feature in features})  # type: ignore[misc]
-    shape.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)  # type: ignore[attr-defined]
+    # A TypedDict made here, not a model: its keys may be any names. Any: type checkers know only those written out.
+    make: Any = TypedDict
+    shape = make("Features", {feature.name: _annotation(feature) for feature in features})
+    shape.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     return TypeAdapter(shape)
 
 

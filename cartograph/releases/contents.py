@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 SHOP = "shop.json"
 CUSTOMERS = "customers.arrow"
@@ -83,6 +83,13 @@ class ModelCard(_Content):
     features: tuple[FeatureSpec, ...] = Field(min_length=1)
     metrics: dict[str, float]
     baseline_metrics: dict[str, float]
+
+    @model_validator(mode="after")
+    def _each_feature_once(self) -> Self:
+        names = [feature.name for feature in self.features]
+        if len(set(names)) != len(names):
+            raise ValueError(f"each feature must be listed once, got {', '.join(names)}")
+        return self
 
 
 class EffectCheck(_Content):

@@ -1,0 +1,186 @@
+"""A small release with a real model, and the service of it over real HTTP."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import uvicorn
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from api.main import create_app
+from cartograph.releases import Manifest, ReleaseInputs, open_store
+from cartograph.releases.contents import (
+    CHURN_CARD,
+    CHURN_MODEL,
+    CUSTOMERS,
+    EFFECTS,
+    EFFECTS_FILE,
+    SHOP,
+    Effect,
+    EffectCheck,
+    FeatureSpec,
+    ModelCard,
+    ShopCard,
+    write_customers,
+)
+from cartograph.settings import Settings
+
+AS_OF = date(2026, 1, 1)
+FEATURES = (
+    FeatureSpec(name="recency_days", type="bigint", description="Since the latest order.", nullable=False, minimum=0),
+    FeatureSpec(
+        name="mean_gap_days", type="double", description="Between orders.", nullable=True, minimum=0, maximum=4e3
+    ),
+    FeatureSpec(name="is_opted_in", type="boolean", description="Takes e-mail.", nullable=False),
+)
+
+
+@cache
+def classifier() -> Any:
+    """Customers are lost when they are long overdue: 400 rows, a few trees."""
+    draw = np.random.default_rng(7)
+    rows = np.column_stack([draw.integers(0, 365, 400), draw.uniform(1, 90, 400), draw.integers(0, 2, 400)])
+    lost = rows[:, 0] > 3 * rows[:, 1]
+    rows[::5, 1] = np.nan
+    return HistGradientBoostingClassifier(max_iter=8, random_state=7).fit(rows.astype(np.float32), lost)
+
+
+@cache
+def onnx_model() -> bytes:
+    inputs = [("features", FloatTensorType([None, len(FEATURES)]))]
+    model = to_onnx(classifier(), initial_types=inputs, options={"zipmap": False})
+    return bytes(model.SerializeToString())
+
+
+def make_card(**changes: Any) -> ModelCard:
+    defaults: dict[str, Any] = {
+        "name": "churn_classifier",
+        "version": "3",
+        "as_of": AS_OF,
+        "features": FEATURES,
+        "metrics": {"auc": 0.9},
+        "baseline_metrics": {"auc": 0.8},
+    }
+    return ModelCard(**{**defaults, **changes})
+
+
+def make_effect(**changes: Any) -> Effect:
+    defaults: dict[str, Any] = {
+        "question": "email_spring",
+        "treatment": "got the e-mail",
+        "outcome": "spend_30d",
+        "estimand": "ATT",
+        "unit": "EUR per customer",
+        "estimate": 4.2,
+        "ci_low": 3.1,
+        "ci_high": 5.3,
+        "confidence_level": 0.95,
+        "n_treated": 900,
+        "n_control": 950,
+        "checks": (EffectCheck(name="overlap", passed=True, detail="99 % in [0.02, 0.98]"),),
+        "verdict": "identified",
+        "as_of": AS_OF,
+        "method": "LinearDML",
+    }
+    return Effect(**{**defaults, **changes})
+
+
+def make_customers(ids: list[str], probability: float | None = 0.25) -> pa.Table:
+    rows = len(ids)
+    return pa.table(
+        {
+            "customer_id": pa.array(ids, pa.string()),
+            "as_of": pa.array([AS_OF] * rows, pa.date32()),
+            "segment": pa.array(["champions"] * rows, pa.string()),
+            "churn_probability": pa.array([probability] * rows, pa.float64()),
+            "churn_model_version": pa.array([None if probability is None else "3"] * rows, pa.string()),
+            "recency_days": pa.array(range(rows), pa.int64()),
+            "mean_gap_days": pa.array([float("nan") if at % 2 else None for at in range(rows)], pa.float64()),
+            "is_opted_in": pa.array([at % 2 == 0 for at in range(rows)], pa.bool_()),
+        }
+    )
+
+
+def arrow_file(customers: pa.Table) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / CUSTOMERS
+        write_customers(path, customers)
+        return path.read_bytes()
+
+
+def publish(
+    settings: Settings,
+    *,
+    customers: pa.Table | None = None,
+    effects: tuple[Effect, ...] = (),
+    replaced: dict[str, bytes | None] | None = None,
+) -> Manifest:
+    """Release a shop's small contents; `replaced` gives files another content, or leaves them out."""
+    inputs = ReleaseInputs(
+        as_of=AS_OF,
+        window=(datetime(2024, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)),
+        shop="simulated",
+        snapshots={"published.fct_orders": 7},
+        models={"churn_classifier": "3"},
+        git_commit=None,
+        checks=(),
+    )
+    shop = ShopCard(name="simulated", title="The simulated shop", currency="EUR")
+    files: dict[str, bytes | None] = {
+        CUSTOMERS: arrow_file(make_customers(["C1", "C2", "C3"]) if customers is None else customers),
+        CHURN_MODEL: onnx_model(),
+        CHURN_CARD: make_card().model_dump_json().encode(),
+        EFFECTS_FILE: EFFECTS.dump_json(effects),
+        SHOP: shop.model_dump_json().encode(),
+    }
+    with open_store(settings).creating(inputs, created_at=datetime(2026, 1, 5, tzinfo=UTC)) as draft:
+        (draft.path / "models").mkdir()
+        for name, content in {**files, **(replaced or {})}.items():
+            if content is not None:
+                (draft.path / name).write_bytes(content)
+    return draft.manifest
+
+
+@contextmanager
+def service(settings: Settings, *, poll_seconds: float = 60.0) -> Iterator[httpx.Client]:
+    """The service on a free port of the loopback; connections wait in the socket until it has started."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        app = create_app(settings, poll_seconds=poll_seconds)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def problem(response: httpx.Response, status: int, kind: str | None = None) -> dict[str, Any]:
+    """The problem document of a response, after holding its form against RFC 9457."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = json.loads(response.content)
+    assert document["status"] == status
+    assert document["type"] == (f"urn:cartograph:problem:{kind}" if kind else "about:blank")
+    assert document["title"]
+    assert document["detail"]
+    assert document["instance"] == response.request.url.path
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "Traceback" not in response.text
+    return document

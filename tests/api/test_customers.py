@@ -1,0 +1,101 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.services.customers import Customers
+from cartograph.releases import Manifest
+from cartograph.releases.contents import ContentError, open_customers, write_customers
+from cartograph.settings import Settings
+from tests.api.making import make_customers, problem, publish, service
+
+
+def test_a_customer_has_features_segment_and_score(client: httpx.Client, manifest: Manifest) -> None:
+    assert client.get("/v1/customers/C0041").json() == {
+        "customer_id": "C0041",
+        "release_id": manifest.release_id,
+        "as_of": "2026-01-01",
+        "segment": "champions",
+        "churn": {
+            "probability": 0.25,
+            "model_version": "3",
+            "release_id": manifest.release_id,
+            "as_of": "2026-01-01",
+        },
+        "features": {"recency_days": 41, "mean_gap_days": None, "is_opted_in": False},
+    }
+
+
+def test_each_customer_is_found(client: httpx.Client) -> None:
+    for number in (0, 1, 499, 500, 998, 999):
+        customer = client.get(f"/v1/customers/C{number:04d}").json()
+        assert customer["features"]["recency_days"] == number
+
+
+@pytest.mark.parametrize("customer_id", ["C", "C00410", "c0041", "Ω", "..", "%00", "' OR 1=1 --", "C0041%20"])
+def test_an_unknown_customer_is_named(client: httpx.Client, customer_id: str) -> None:
+    response = client.get(f"/v1/customers/{customer_id.replace(' ', '%20')}")
+    if customer_id == "..":  # the client itself resolves it, to the folder above
+        problem(response, 404)
+    else:
+        assert "has no customer" in problem(response, 404, "unknown-customer")["detail"]
+
+
+def test_an_id_that_is_too_long_is_refused(client: httpx.Client) -> None:
+    document = problem(client.get("/v1/customers/" + "x" * 129), 422, "invalid-request")
+    assert document["errors"] == [{"detail": "String should have at most 128 characters", "parameter": "customer_id"}]
+
+
+def test_a_customer_without_a_score_has_none(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings, customers=make_customers(["only"], probability=None))
+    with service(settings) as client:
+        assert client.get("/v1/customers/only").json()["churn"] is None
+
+
+def test_a_shop_without_customers_is_served(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings, customers=make_customers([]))
+    with service(settings) as client:
+        problem(client.get("/v1/customers/C1"), 404, "unknown-customer")
+
+
+@given(st.sets(st.text(max_size=4), max_size=30), st.text(max_size=4), st.integers(1, 7))
+def test_exactly_those_in_the_table_are_found(ids: set[str], other: str, chunk: int) -> None:
+    table = make_customers(list(ids)).sort_by("customer_id")
+    customers = Customers(pa.Table.from_batches(table.to_batches(max_chunksize=chunk), table.schema))
+    for customer_id in ids:
+        found = customers.find(customer_id)
+        assert found is not None
+        assert found.customer_id == customer_id
+    assert (customers.find(other) is not None) == (other in ids)
+
+
+@given(st.sets(st.text(max_size=4), max_size=30))
+def test_the_file_of_customers_is_sorted_and_whole(ids: set[str]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "customers.arrow"
+        write_customers(path, make_customers(list(ids)))
+        assert open_customers(path)["customer_id"].to_pylist() == sorted(ids)
+
+
+def test_a_table_that_is_not_as_agreed_is_refused(tmp_path: Path) -> None:
+    good = make_customers(["a", "b"])
+    path = tmp_path / "customers.arrow"
+    for bad, why in (
+        (good.drop_columns("segment"), "needs a column segment"),
+        (good.drop_columns("customer_id"), "needs a column customer_id"),
+        (good.set_column(3, "churn_probability", pa.array(["0.1", "0.2"])), "churn_probability must be double"),
+        (make_customers(["a", "a"]), "each customer once"),
+        (good.set_column(0, "customer_id", pa.array(["a", None])), "must not be null"),
+    ):
+        with pytest.raises(ContentError, match=why):
+            write_customers(path, bad)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, good.schema) as writer:
+        writer.write_table(make_customers(["b", "a"]))
+    with pytest.raises(ContentError, match="must be sorted"):
+        open_customers(path)

@@ -1,0 +1,107 @@
+"""What holds for every endpoint: the OpenAPI document, the errors' form, the headers, and the process itself."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.main import create_app
+from cartograph.settings import Settings
+from tests.api.making import problem, publish, service
+
+
+def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    statuses = {
+        f"{method.upper()} {path}": set(operation["responses"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert statuses == {
+        "GET /health": {"200"},
+        "GET /ready": {"200", "503"},
+        "GET /v1/release": {"200", "503"},
+        "GET /v1/customers/{customer_id}": {"200", "404", "422", "503"},
+        "POST /v1/predict/churn": {"200", "413", "422", "503"},
+        "GET /v1/causal/effects": {"200", "503"},
+    }
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert operation["description"]
+            for status, response in operation["responses"].items():
+                media_types = list(response["content"])
+                assert media_types == (["application/json"] if status == "200" else ["application/problem+json"])
+    assert "HTTPValidationError" not in str(document["paths"])
+    assert document["components"]["schemas"]["Problem"]["example"]["status"] == 404
+
+
+def test_unknown_paths_and_methods_are_problems(client: httpx.Client) -> None:
+    problem(client.get("/v1/nothing"), 404)
+    problem(client.get("/"), 404)
+    refused = client.delete("/v1/release")
+    problem(refused, 405)
+    assert refused.headers["allow"] == "GET"
+
+
+def test_answers_carry_the_security_headers(client: httpx.Client) -> None:
+    headers = client.get("/health").headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_a_fault_of_the_service_is_a_problem_without_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings)
+    monkeypatch.setattr("api.services.customers.Customers.find", lambda *_: 1 / 0)
+    with service(settings) as client:
+        answer = client.get("/v1/customers/C1")
+    assert "ZeroDivision" not in answer.text
+    assert "its log says why" in problem(answer, 500)["detail"]
+
+
+def test_a_wrong_place_for_releases_ends_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="CARTOGRAPH_RELEASE_URI=ftp://x/simulated"):
+        create_app(Settings(home=tmp_path, release_uri="ftp://x"))
+
+
+def start(tmp_path: Path, port: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "CARTOGRAPH_HOME": str(tmp_path), "CARTOGRAPH_API_PORT": port}
+    return subprocess.Popen(
+        [sys.executable, "-m", "api"], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+
+
+def test_the_process_listens_where_the_settings_say_and_ends_when_interrupted(tmp_path: Path) -> None:
+    publish(Settings(home=tmp_path))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = start(tmp_path, str(port))
+    try:
+        assert process.stderr is not None
+        seen = ""
+        while "running on" not in seen:
+            line = process.stderr.readline()
+            assert line, seen
+            seen += line
+        assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=30)
+        assert process.returncode in {0, -signal.SIGINT}
+        assert "Traceback" not in seen + rest
+    finally:
+        process.kill()
+
+
+def test_a_wrong_setting_ends_the_process_with_its_message(tmp_path: Path) -> None:
+    process = start(tmp_path, "seventy")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.startswith("CARTOGRAPH_API_PORT=seventy")
+    assert "Traceback" not in said

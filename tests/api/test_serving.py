@@ -1,0 +1,105 @@
+"""The service follows the pointer, and at no moment answers from two releases at once."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from time import monotonic
+
+import httpx
+import pytest
+
+from api.services.serving import Serving
+from cartograph.releases import Manifest, open_store
+from cartograph.releases.contents import SHOP
+from cartograph.settings import Settings
+from tests.api.making import make_customers, make_effect, problem, publish, service
+
+
+def published(settings: Settings, version: str) -> Manifest:
+    """A release in which the customer's segment and the effect's question are both `version`."""
+    customers = make_customers(["C1"]).drop_columns("segment").append_column("segment", [[version]])
+    return publish(settings, customers=customers, effects=(make_effect(question=version),))
+
+
+def answers_until(ask: Callable[[], httpx.Response], wanted: Callable[[httpx.Response], bool]) -> httpx.Response:
+    deadline = monotonic() + 20
+    while not wanted(response := ask()):
+        assert monotonic() < deadline, f"still {response.text}"
+    return response
+
+
+def test_a_first_release_a_new_one_and_a_rollback_are_picked_up(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with service(settings, poll_seconds=0.02) as client:
+        problem(client.get("/ready"), 503, "no-release")
+        first = published(settings, "first")
+        answers_until(lambda: client.get("/ready"), lambda r: r.status_code == 200)
+        second = published(settings, "second")
+        answers_until(lambda: client.get("/ready"), lambda r: r.json()["release_id"] == second.release_id)
+        assert client.get("/v1/customers/C1").json()["segment"] == "second"
+        open_store(settings).rollback()
+        answers_until(lambda: client.get("/ready"), lambda r: r.json()["release_id"] == first.release_id)
+        assert client.get("/v1/causal/effects").json()["effects"][0]["question"] == "first"
+
+
+def test_while_releases_change_every_answer_is_of_one_release_and_none_fails(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    made = {published(settings, "v0").release_id: "v0"}
+    done = Event()
+    with service(settings, poll_seconds=0.005) as client:
+
+        def ask() -> set[tuple[str, str]]:
+            seen = set()
+            while not done.is_set():
+                customer = client.get("/v1/customers/C1").raise_for_status().json()
+                effects = client.get("/v1/causal/effects").raise_for_status().json()
+                seen.add((customer["release_id"], customer["segment"]))
+                seen.add((effects["release_id"], effects["effects"][0]["question"]))
+            return seen
+
+        with ThreadPoolExecutor(3) as askers:
+            asking = [askers.submit(ask) for _ in range(3)]
+            try:
+                for number in range(1, 6):
+                    release = published(settings, f"v{number}").release_id
+                    made[release] = f"v{number}"
+                    open_store(settings).prune(2)
+                    answers_until(lambda: client.get("/ready"), lambda r, at=release: r.json()["release_id"] == at)
+            finally:
+                done.set()
+            seen = set().union(*(future.result() for future in asking))
+    assert seen <= set(made.items())
+    assert len(seen) > 1
+
+
+def test_a_new_release_that_cannot_be_served_leaves_the_old_one_and_says_so(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    good = published(settings, "good")
+    with service(settings, poll_seconds=0.02) as client:
+        bad = publish(settings, replaced={SHOP: b"{}"})
+        ready = answers_until(lambda: client.get("/ready"), lambda r: r.json()["problem"] is not None)
+        assert ready.json()["release_id"] == good.release_id
+        assert bad.release_id in ready.json()["problem"]
+        assert client.get("/v1/customers/C1").json()["segment"] == "good"
+        open_store(settings).rollback()
+        answers_until(lambda: client.get("/ready"), lambda r: r.json()["problem"] is None)
+
+
+def test_an_unexpected_failure_is_logged_and_outlived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(home=tmp_path)
+    release = published(settings, "good")
+    store = open_store(settings)
+    serving = Serving(store)
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "current_id", lambda: 1 / 0)
+        serving.refresh()
+    assert serving.state.release is None
+    assert "log says why" in (serving.state.problem or "")
+    assert "ZeroDivisionError" in caplog.text
+    serving.refresh()
+    assert serving.state.problem is None
+    assert serving.state.release is not None
+    assert serving.state.release.manifest == release
