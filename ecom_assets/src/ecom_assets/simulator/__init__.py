@@ -1,0 +1,10 @@
+"""The simulated shop: a source of all twelve datasets whose truth is known.
+
+What is planted (rates, tastes, prices, effects, fraud) stands in the module of its subject; `shop` delivers the rows,
+`truth` what is behind them. Nothing here knows of Dagster, the lake or the clock of the machine.
+"""
+
+from ecom_assets.simulator.config import SimulatorConfig
+from ecom_assets.simulator.shop import SimulatedShop
+
+__all__ = ["SimulatedShop", "SimulatorConfig"]

@@ -1,0 +1,100 @@
+"""The simulated shop as a source: twelve datasets, window by window, and the truth behind them.
+
+Which windows are generated together, and how rows are cut to them; the rows themselves are made by the modules of the
+datasets, trouble in `trouble`, and the truth in `truth`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from cartograph.windows import Window
+from ecom_assets.simulator import aftersales, goods, marketing, orders, profiles, trouble, web
+from ecom_assets.simulator.columns import Rows
+from ecom_assets.simulator.config import SimulatorConfig
+from ecom_assets.simulator.world import World
+from ecom_assets.sources import Delivery
+
+SOURCE = "simulator"
+CUSTOMER_DAYS_AT_ONCE = 400_000
+LONGEST_BATCH_DAYS = 62
+
+GENERATORS: Mapping[str, Callable[[World, int, int], Rows]] = {
+    "customers": profiles.customer_rows,
+    "products": goods.product_rows,
+    "campaigns": marketing.campaign_rows,
+    "orders": orders.order_rows,
+    "order_items": orders.item_rows,
+    "payments": aftersales.payment_rows,
+    "refunds": aftersales.refund_rows,
+    "events": web.event_rows,
+    "reviews": aftersales.review_rows,
+    "inventory": goods.inventory_rows,
+    "marketing_spend": lambda world, start, end: world.paid.rows(start, end),
+    "experiment_assignments": marketing.assignment_rows,
+}
+
+
+class SimulatedShop:
+    """A `Source` of all twelve datasets. Equal configurations give equal rows, for any windows in any order."""
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self.config = config
+        self._world = World(config)
+
+    @property
+    def datasets(self) -> frozenset[str]:
+        """All twelve."""
+        return frozenset(GENERATORS)
+
+    def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:
+        """One delivery for each window, planted trouble included.
+
+        Short windows are generated together and then cut, since a window costs some milliseconds however short it is.
+
+        Raises:
+            KeyError: there is no such dataset.
+        """
+        generate = GENERATORS[dataset]
+        for batch in _batches(windows, max(1, CUSTOMER_DAYS_AT_ONCE // self.config.customers)):
+            start, end = self._clip(batch[0].start), self._clip(batch[-1].end)
+            rows = generate(self._world, start, end)
+            table, time = trouble.spoil(dataset, rows, self.config, self._world.streams)
+            table = table.append_column("_source", pa.repeat(SOURCE, len(table)))
+            for window in batch:
+                first, last = np.searchsorted(time, [self._clip(window.start), self._clip(window.end)])
+                yield Delivery(window, self._drifted(dataset, table.slice(first, last - first), window))
+
+    def _clip(self, moment: datetime) -> int:
+        calendar = self._world.calendar
+        since = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        return min(max(since, calendar.start), calendar.end)
+
+    def _drifted(self, dataset: str, table: pa.Table, window: Window) -> pa.Table:
+        """Without the column that a dataset gains on the drift's day, for windows that end before it."""
+        drifting, column = trouble.DRIFTING
+        if dataset != drifting:
+            return table
+        calendar = self._world.calendar
+        day = calendar.dates[0] + timedelta(days=int(self.config.schema_drift_after * self.config.days))
+        begins = datetime(day.year, day.month, 1, tzinfo=UTC)
+        if self.config.schema_drift_after == 1 or window.end <= begins:
+            return table.drop_columns([column])
+        return table
+
+
+def _batches(windows: Sequence[Window], days: int) -> Iterator[list[Window]]:
+    """Runs of adjoining windows that together are at most `days` long, and at least one window each."""
+    longest = timedelta(days=min(days, LONGEST_BATCH_DAYS))
+    batch: list[Window] = []
+    for window in windows:
+        if batch and (window.start != batch[-1].end or window.end - batch[0].start > longest):
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch
