@@ -35,8 +35,8 @@ class Counts:
     `quarantined` counts rows by their first reason; `extra_columns` names delivered columns that the contract ignores.
     """
 
-    delivered: int
-    accepted: int
+    delivered: int = 0
+    accepted: int = 0
     merged: int = 0
     quarantined: Mapping[str, int] = field(default_factory=dict)
     extra_columns: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ def validate(
         ContractError: rows are delivered without a column that the contract needs.
     """
     if rows.num_rows == 0:
-        return Validated(_accepted_schema(contract).empty_table(), _quarantined_schema().empty_table(), Counts(0, 0))
+        return Validated(_accepted_schema(contract).empty_table(), _quarantined_schema().empty_table(), Counts())
     _require_columns(rows, contract)
     extra = tuple(name for name in rows.column_names if name not in contract.names and name != SOURCE.name)
     numbered = rows.append_column(_ROW, pa.array(np.arange(rows.num_rows)))

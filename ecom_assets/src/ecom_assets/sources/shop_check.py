@@ -1,0 +1,198 @@
+"""What a shop's sources deliver, held against the contracts without loading it: the report of `cartograph shops check`.
+
+Reads and validates only; printing the report belongs in `cartograph.cli`, loading rows in `ecom_assets.ingestion`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cartograph.contracts import Contract
+from cartograph.shops import Shop
+from cartograph.windows import Window
+from ecom_assets.contracts import CONTRACTS
+from ecom_assets.contracts.validation import EXACT_DUPLICATE, ContractError, Counts, Validated, validate
+from ecom_assets.sources import Source, SourceError, Unreadable
+
+SAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class ColumnReport:
+    """A column of a contract: whether the source delivers it, and in how many accepted rows it has a value."""
+
+    name: str
+    type: str
+    is_mapped: bool
+    is_nullable: bool
+    filled_rows: int
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A reason for which rows were not accepted, with an example: the row as JSON, and where it came from."""
+
+    reason: str
+    rows: int
+    message: str
+    example: str
+    example_source: str
+
+    @property
+    def is_merge(self) -> bool:
+        """Whether the rows repeat accepted rows exactly, which loses nothing."""
+        return self.reason == EXACT_DUPLICATE
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What one dataset's source delivers. With `error`, the source or its mapping is at fault and the rest is empty."""
+
+    dataset: str
+    source: str
+    counts: Counts = field(default_factory=Counts)
+    columns: tuple[ColumnReport, ...] = ()
+    sample: tuple[dict[str, object], ...] = ()
+    violations: tuple[Violation, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    error: str | None = None
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether rows were accepted and nothing was unreadable or broken; merged duplicates are no fault."""
+        return (
+            self.error is None
+            and self.counts.accepted > 0
+            and not self.unreadable
+            and all(violation.is_merge for violation in self.violations)
+        )
+
+
+@dataclass(frozen=True)
+class AbsentDataset:
+    """A dataset that no source delivers, and what is switched off without it."""
+
+    dataset: str
+    enables: str
+    is_required: bool
+
+
+@dataclass(frozen=True)
+class ShopReport:
+    """All datasets of a shop, parents before children, and those that it does not have."""
+
+    shop: str
+    datasets: tuple[DatasetReport, ...]
+    absent: tuple[AbsentDataset, ...]
+
+    @property
+    def can_run(self) -> bool:
+        """Whether each required dataset has accepted rows and no source is at fault."""
+        return not any(absent.is_required for absent in self.absent) and not any(
+            report.error or (CONTRACTS[report.dataset].required and not report.counts.accepted)
+            for report in self.datasets
+        )
+
+
+def check_shop(shop: Shop, sources: Sequence[Source], windows: Sequence[Window]) -> ShopReport:
+    """Read what `sources` deliver for the consecutive `windows` and hold it against the contracts.
+
+    References are held against the parents' accepted rows in the same windows; those to a parent that is absent or at
+    fault are not checked. Memory holds one delivery at a time, and the parents' keys.
+    """
+    known_keys: dict[str, pa.Table] = {}
+    reports = []
+    for contract in CONTRACTS.values():
+        source = next((source for source in sources if contract.dataset in source.datasets), None)
+        if source is not None:
+            reports.append(_check(contract, source, windows, shop.span, known_keys))
+    delivered = {report.dataset for report in reports}
+    absent = tuple(
+        AbsentDataset(contract.dataset, contract.enables, contract.required)
+        for contract in CONTRACTS.values()
+        if contract.dataset not in delivered
+    )
+    return ShopReport(shop.name, tuple(reports), absent)
+
+
+@dataclass
+class _Tally:
+    """Adds up the deliveries of one dataset."""
+
+    counts: Counts = field(default_factory=Counts)
+    mapped: set[str] = field(default_factory=set)
+    filled: Counter[str] = field(default_factory=Counter)
+    sample: list[dict[str, object]] = field(default_factory=list)
+    violations: dict[str, Violation] = field(default_factory=dict)
+    unreadable: dict[str, Unreadable] = field(default_factory=dict)
+    keys: dict[str, list[pa.Array]] = field(default_factory=dict)
+
+    def add(self, checked: Validated, key_columns: Sequence[str]) -> None:
+        """Add one validated delivery; keep the distinct values of `key_columns`."""
+        self.counts = _sum(self.counts, checked.counts)
+        for name in checked.accepted.column_names:
+            self.filled[name] += checked.accepted.num_rows - checked.accepted[name].null_count
+        self.sample += checked.accepted.slice(0, SAMPLE_ROWS - len(self.sample)).to_pylist()
+        reasons = checked.quarantined["reason"]
+        for reason, rows in (pair.values() for pair in reasons.value_counts().to_pylist()):
+            example = checked.quarantined.slice(pc.index(reasons, reason).as_py(), 1).to_pylist()[0]
+            first = self.violations.get(
+                reason, Violation(reason, 0, example["message"], example["row"], example["_source"])
+            )
+            self.violations[reason] = replace(first, rows=first.rows + rows)
+        for name in key_columns:
+            self.keys.setdefault(name, []).append(pc.unique(checked.accepted[name]))
+
+
+def _check(
+    contract: Contract, source: Source, windows: Sequence[Window], span: Window, known_keys: dict[str, pa.Table]
+) -> DatasetReport:
+    """The report of one dataset; its keys are added to `known_keys` where another dataset refers to them."""
+    tally = _Tally()
+    key_columns = sorted(
+        {
+            reference.to_column
+            for child in CONTRACTS.values()
+            for reference in child.references
+            if reference.dataset == contract.dataset
+        }
+    )
+    try:
+        for delivery in source.deliveries(contract.dataset, windows):
+            tally.mapped.update(delivery.rows.column_names)
+            tally.unreadable.update({file.name: file for file in delivery.unreadable})
+            checked = validate(delivery.rows, contract, window=delivery.window, shop_window=span, known_keys=known_keys)
+            tally.add(checked, key_columns)
+    except (SourceError, ContractError) as mistake:
+        return DatasetReport(contract.dataset, type(source).__name__, error=str(mistake))
+    if tally.keys:
+        known_keys[contract.dataset] = pa.table({name: pa.chunked_array(found) for name, found in tally.keys.items()})
+    return DatasetReport(
+        contract.dataset,
+        type(source).__name__,
+        counts=tally.counts,
+        columns=tuple(
+            ColumnReport(
+                column.name, column.type, column.name in tally.mapped, column.nullable, tally.filled[column.name]
+            )
+            for column in contract.columns
+        ),
+        sample=tuple(tally.sample),
+        violations=tuple(sorted(tally.violations.values(), key=lambda found: (-found.rows, found.reason))),
+        unreadable=tuple(tally.unreadable.values()),
+    )
+
+
+def _sum(left: Counts, right: Counts) -> Counts:
+    return Counts(
+        delivered=left.delivered + right.delivered,
+        accepted=left.accepted + right.accepted,
+        merged=left.merged + right.merged,
+        quarantined=Counter(left.quarantined) + Counter(right.quarantined),
+        extra_columns=tuple(dict.fromkeys((*left.extra_columns, *right.extra_columns))),
+    )
