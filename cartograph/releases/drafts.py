@@ -31,13 +31,9 @@ class WorkArea:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lock that all writers of `root` share. Not re-entrant."""
-        try:
+        with writing(str(self.root)):
             self._drafts.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise StoreUnavailable(
-                f"{self.root} cannot be written: {error.strerror}. Check CARTOGRAPH_RELEASE_URI and CARTOGRAPH_HOME."
-            ) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -88,6 +84,18 @@ class WorkArea:
         write_durably(written, content)
         written.replace(path)
         sync(path.parent)
+
+
+@contextmanager
+def writing(location: str) -> Iterator[None]:
+    """Turn the system's refusal to write (no space, no permission) into a StoreUnavailable that names `location`."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{location} cannot be written: {error.strerror}. "
+            "Check its disk, its permissions, CARTOGRAPH_RELEASE_URI and CARTOGRAPH_HOME."
+        ) from error
 
 
 def write_durably(path: Path, content: bytes) -> None:

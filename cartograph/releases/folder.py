@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cartograph.releases.drafts import WorkArea, sync, verify_folder
-from cartograph.releases.errors import DamagedRelease, StoreUnavailable, UnknownRelease
+from cartograph.releases.errors import DamagedRelease, StoreUnavailable
 from cartograph.releases.manifest import CURE, MANIFEST, POINTER, RELEASE_ID, Manifest
 from cartograph.releases.store import ReleaseStore
 
@@ -45,10 +45,7 @@ class FolderStore(ReleaseStore):
         self._work.sweep()
 
     def _place(self, folder: Path, manifest: Manifest) -> Manifest:
-        target = self._root / manifest.release_id
-        if target.exists():
-            self._work.discard(target)
-        folder.rename(target)
+        folder.rename(self._root / manifest.release_id)
         sync(self._root)
         return manifest
 
@@ -58,8 +55,7 @@ class FolderStore(ReleaseStore):
     def _read_manifest(self, release: str) -> bytes:
         folder = self._root / release
         if not folder.exists():
-            known = ", ".join(self.ids()) or "none"
-            raise UnknownRelease(f"There is no release {release} in {self.location}. There: {known}.")
+            raise self._unknown(release)
         path = folder / MANIFEST
         if folder.is_symlink() or path.is_symlink():
             raise DamagedRelease(f"{path} is reached through a link, and releases hold none. {CURE}")

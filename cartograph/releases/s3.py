@@ -18,7 +18,7 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cartograph.releases.drafts import WorkArea, damaged, mismatch, verify_folder
-from cartograph.releases.errors import DamagedRelease, StoreUnavailable, UnknownRelease
+from cartograph.releases.errors import DamagedRelease, StoreUnavailable
 from cartograph.releases.manifest import MANIFEST, POINTER, RELEASE_ID, Manifest
 from cartograph.releases.store import ReleaseStore
 
@@ -96,7 +96,6 @@ class S3Store(ReleaseStore):
     def _place(self, folder: Path, manifest: Manifest) -> Manifest:
         self._sweep()
         release = manifest.release_id
-        self._delete([f"{release}/{MANIFEST}"])
         with self._asking():
             for entry in manifest.files:
                 self._client.upload_file(str(folder / entry.path), self._bucket, self._key(f"{release}/{entry.path}"))
@@ -112,8 +111,7 @@ class S3Store(ReleaseStore):
         try:
             return b"".join(self._content(f"{release}/{MANIFEST}"))
         except FileNotFoundError:
-            known = ", ".join(self.ids()) or "none"
-            raise UnknownRelease(f"There is no release {release} in {self.location}. There: {known}.") from None
+            raise self._unknown(release) from None
 
     def _read_pointer(self) -> tuple[bytes | None, str]:
         with self._asking():

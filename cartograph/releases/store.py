@@ -13,13 +13,14 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from cartograph.releases.drafts import WorkArea, sealed, sync, write_durably
+from cartograph.releases.drafts import WorkArea, sealed, sync, write_durably, writing
 from cartograph.releases.errors import (
     DamagedRelease,
     NewerManifest,
     NoRelease,
     StoreUnavailable,
     UnfitRelease,
+    UnknownRelease,
 )
 from cartograph.releases.manifest import (
     MANIFEST,
@@ -74,10 +75,11 @@ class ReleaseStore(ABC):
         with self._work.draft() as folder:
             draft = Draft(folder)
             yield draft
-            manifest = _finished(folder, inputs, created_at)
-            with self._exclusively():
-                draft._manifest = self._stored_unharmed(manifest.release_id) or self._place(folder, manifest)
-                self._move_pointer(partial(_moved_to, manifest.release_id), forgiving=True)
+            with writing(self.location):
+                manifest = _finished(folder, inputs, created_at)
+                with self._exclusively():
+                    draft._manifest = self._stored(manifest.release_id) or self._place(folder, manifest)
+                    self._move_pointer(partial(_moved_to, manifest.release_id), forgiving=True)
 
     def list(self) -> tuple[Manifest, ...]:
         """The manifests of all releases, newest first.
@@ -196,7 +198,7 @@ class ReleaseStore(ABC):
 
     @abstractmethod
     def _place(self, folder: Path, manifest: Manifest) -> Manifest:
-        """Store a finished draft under its id, instead of a damaged copy if there is one."""
+        """Store a finished draft under its id, where there is nothing yet."""
 
     @abstractmethod
     def _remove(self, release: str) -> None:
@@ -232,11 +234,21 @@ class ReleaseStore(ABC):
                 return moved
         raise StoreUnavailable(f"{self.location}/{POINTER} is being changed by others all the time. Try again.")
 
-    def _stored_unharmed(self, release: str) -> Manifest | None:
-        try:
-            return self.verify(release) if release in self.ids() else None
-        except DamagedRelease:
+    def _stored(self, release: str) -> Manifest | None:
+        """The manifest of `release` where it is stored already; a damaged one is removed, to be stored anew."""
+        if release not in self.ids():
             return None
+        try:
+            return self.verify(release)
+        except DamagedRelease:
+            self._remove(release)
+            return None
+
+    def _unknown(self, release: str) -> UnknownRelease:
+        known = ", ".join(self.ids()) or "none"
+        return UnknownRelease(
+            f"There is no release {release} in {self.location}. There: {known}. `cartograph run` makes a new one."
+        )
 
     def _readable(self) -> Iterator[Manifest]:
         for release in self.ids():

@@ -1,5 +1,6 @@
 """What every store promises, held against both: a local folder, and S3 over HTTP."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -303,10 +304,25 @@ def test_a_place_that_is_no_folder_or_cannot_be_reached_is_named(tmp_path: Path)
     (tmp_path / "file").write_text("")
     blocked = open_store(Settings(home=tmp_path, release_uri=str(tmp_path / "file")))
     for ask in (blocked.current, lambda: publish(blocked, "x")):
-        with pytest.raises(StoreUnavailable, match=r"file/simulated.*Check CARTOGRAPH_RELEASE_URI"):
+        with pytest.raises(StoreUnavailable, match=r"file/simulated.*CARTOGRAPH_RELEASE_URI"):
             ask()
     with pytest.raises(SettingsError, match="CARTOGRAPH_RELEASE_URI=gs://bucket/simulated"):
         open_store(Settings(home=tmp_path, release_uri="gs://bucket"))
+
+
+def test_a_full_disk_leaves_the_old_release_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(Settings(home=tmp_path))
+    old = publish(store, "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(StoreUnavailable, match="No space left on device"):
+            publish(store, "new")
+    assert store.list() == (old,)
+    assert store.verify(old.release_id) == store.current()
 
 
 def test_a_missing_bucket_is_named(tmp_path: Path, s3_url: str) -> None:
