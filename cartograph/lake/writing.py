@@ -75,9 +75,14 @@ class DataWriter:
             part.nbytes += part_rows.nbytes
             if part.rows >= ROW_GROUP_ROWS:
                 self._flush(part, part.rows - part.rows % ROW_GROUP_ROWS)
-        while sum(part.nbytes for part in self._parts.values()) > BUFFER_BYTES:
+        while self.waiting_bytes > BUFFER_BYTES:
             largest = max(self._parts.values(), key=lambda part: part.nbytes)
             self._flush(largest, largest.rows)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Size of the rows in memory that wait for their row group to fill."""
+        return sum(part.nbytes for part in self._parts.values())
 
     def finish(self) -> tuple[DataFile, ...]:
         """The files with all rows that were taken, oldest partition first."""
@@ -124,18 +129,20 @@ class DataWriter:
         return part
 
     def _flush(self, part: _Part, count: int) -> None:
+        """Write the first `count` of the rows that wait."""
         if not count:
             return
         waiting = pa.concat_tables(part.waiting)
-        rows, rest = waiting.slice(0, count).combine_chunks(), waiting.slice(count)
-        part.waiting, part.rows = ([rest.combine_chunks()], len(rest)) if len(rest) else ([], 0)
-        part.nbytes = sum(table.nbytes for table in part.waiting)
-        if part.file is None:
-            part.file = self._open(part.key)
-        part.file.writer.write(rows)
-        part.file.nbytes += rows.nbytes
-        if part.file.nbytes >= FILE_BYTES:
-            self._close(part)
+        rest = waiting.slice(count).combine_chunks()
+        part.waiting, part.rows, part.nbytes = [rest], len(rest), rest.nbytes
+        for start in range(0, count, ROW_GROUP_ROWS):
+            rows = waiting.slice(start, min(ROW_GROUP_ROWS, count - start)).combine_chunks()
+            if part.file is None:
+                part.file = self._open(part.key)
+            part.file.writer.write(rows)
+            part.file.nbytes += rows.nbytes
+            if part.file.nbytes >= FILE_BYTES:
+                self._close(part)
 
     def _open(self, key: PartitionKey | None) -> _OpenFile:
         opened = [part for part in self._parts.values() if part.file is not None]
