@@ -6,5 +6,6 @@ What is planted (rates, tastes, prices, effects, fraud) stands in the module of 
 
 from ecom_assets.simulator.config import SimulatorConfig
 from ecom_assets.simulator.shop import SimulatedShop
+from ecom_assets.simulator.truth_contracts import TRUTH_CONTRACTS
 
-__all__ = ["SimulatedShop", "SimulatorConfig"]
+__all__ = ["TRUTH_CONTRACTS", "SimulatedShop", "SimulatorConfig"]

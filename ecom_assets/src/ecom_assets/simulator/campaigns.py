@@ -23,7 +23,7 @@ Design = Literal["randomised", "confounded_observed", "confounded_unobserved", "
 
 @dataclass(frozen=True)
 class EmailCampaign:
-    """An e-mail campaign, sent at `at` (share of the shop's dates, moved to 09:00) to some of the opted-in customers."""
+    """An e-mail campaign, sent to some of the opted-in customers at 09:00; `at` is a share of the shop's dates."""
 
     campaign_id: str
     name: str
@@ -64,6 +64,7 @@ EXPERIMENTS = (
     ShopExperiment("checkout_redesign", 0.46, 0.10, 0.18, 0.0),
 )
 
+TREATMENT_SHARE = 0.5
 LOYALTY_LIFT = np.array([0.0, 0.0, 0.06, 0.10])
 """The extra share of orders that each tier (bronze to platinum) causes, by its benefits."""
 TIER_FROM_ORDERS = np.array([3, 7, 14])
@@ -72,7 +73,7 @@ TIER_FROM_ORDERS = np.array([3, 7, 14])
 
 @dataclass(frozen=True)
 class Past:
-    """What the shop knows of each customer at a moment: days since the last order (or registration), orders in a year."""
+    """What the shop knows of customers at a moment: days since the last order (or registration), orders in a year."""
 
     recency_days: Floats
     frequency: Ints
@@ -124,9 +125,11 @@ def assign(campaign: EmailCampaign, sent_at: int, customer: Ints, past: Past, st
 
 
 def response_delay(uniform: Floats) -> Ints:
-    """Microseconds from the e-mail to the order that it causes: exponential, cut off after the effect's days."""
-    whole = -np.expm1(-EFFECT_DAYS / EFFECT_FADE_DAYS)
-    return (-np.log1p(-uniform * whole) * EFFECT_FADE_DAYS * DAY).astype(np.int64)
+    """Microseconds from an hour after the last e-mail to the order: exponential, cut off with the effect's days."""
+    last = EFFECT_DAYS - (SEND_HOURS + 1) / 24
+    whole = -np.expm1(-last / EFFECT_FADE_DAYS)
+    delay: Ints = (-np.log1p(-uniform * whole) * EFFECT_FADE_DAYS * DAY).astype(np.int64)
+    return delay
 
 
 def experiment_span(experiment: ShopExperiment, start: int, days: int) -> tuple[int, int]:
@@ -137,7 +140,7 @@ def experiment_span(experiment: ShopExperiment, start: int, days: int) -> tuple[
 
 def is_treatment(experiment: ShopExperiment, customer: Ints, streams: Streams) -> Bools:
     """Whether each customer is in the treatment variant."""
-    return streams.uniform(f"{experiment.experiment_id}.variant", customer) < 0.5
+    return streams.uniform(f"{experiment.experiment_id}.variant", customer) < TREATMENT_SHARE
 
 
 def assigned_at(

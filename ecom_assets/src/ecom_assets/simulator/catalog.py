@@ -37,13 +37,13 @@ CATEGORIES = (
     Category("coffee", ("Espresso", "Filter Roast", "Cold Brew", "Decaf"), -1.4, 11.0, 0.10, 345, 1.20, 1.4),
     Category("tea", ("Green Tea", "Black Tea", "Herbal Tea", "Chai"), -1.2, 8.0, 0.25, 20, 1.15, 1.0),
     Category("chocolate", ("Dark Bar", "Truffles", "Pralines", "Drinking Chocolate"), -2.2, 7.0, 0.35, 350, 1.35, 1.3),
-    Category("kitchen", ("Mug", "Teapot", "Carafe", "Grinder"), -1.8, 24.0, 0.15, 340, 1.25, 0.8),
-    Category("textiles", ("Tea Towel", "Apron", "Cushion", "Throw"), -1.6, 19.0, 0.20, 320, 1.20, 0.7),
+    Category("kitchen", ("Mug", "Teapot", "Carafe", "Grinder"), -1.8, 16.0, 0.15, 340, 1.25, 0.8),
+    Category("textiles", ("Tea Towel", "Apron", "Cushion", "Throw"), -1.6, 13.0, 0.20, 320, 1.20, 0.7),
     Category("candles", ("Candle", "Diffuser", "Tealights", "Incense"), -2.6, 10.0, 0.40, 340, 1.40, 0.9),
     Category("stationery", ("Notebook", "Pen Set", "Planner", "Cards"), -2.0, 9.0, 0.25, 235, 1.20, 0.8),
-    Category("garden", ("Seeds", "Planter", "Watering Can", "Bird Feeder"), -1.5, 16.0, 0.55, 120, 1.20, 0.8),
+    Category("garden", ("Seeds", "Planter", "Watering Can", "Bird Feeder"), -1.5, 11.0, 0.55, 120, 1.20, 0.8),
     Category("bath", ("Soap", "Bath Salts", "Body Lotion", "Shampoo Bar"), -1.7, 8.5, 0.10, 10, 1.25, 1.1),
-    Category("toys", ("Puzzle", "Wooden Train", "Plush", "Board Game"), -2.8, 18.0, 0.45, 348, 1.35, 0.7),
+    Category("toys", ("Puzzle", "Wooden Train", "Plush", "Board Game"), -2.8, 13.0, 0.45, 348, 1.35, 0.7),
 )
 PER_SEGMENT = 6
 SEGMENTS = len(CATEGORIES) * len(STYLES)
@@ -96,12 +96,13 @@ class Catalog:
         """(days, categories)"""
 
     def _life(self, product: Ints) -> tuple[Ints, Ints]:
-        """First day on sale and first day no longer on sale; both Mondays, or the shop's first and the day after its last."""
+        """First day on sale and first day no longer; Mondays, or the shop's first day and the day after its last."""
         days = self._calendar.days
         monday = (-self._calendar.weekday[0]) % 7
 
         def next_monday(day: Floats) -> Ints:
-            return (np.maximum(day.astype(np.int64) - monday, 0) + 6) // 7 * 7 + monday
+            weeks: Ints = (np.maximum(day.astype(np.int64) - monday, 0) + 6) // 7
+            return weeks * 7 + monday
 
         late = self._streams.uniform("product.late", product) < LATE_LAUNCH_SHARE
         launch = np.where(late, next_monday(self._streams.uniform("product.launch", product) * days * 0.85), 0)
@@ -113,7 +114,8 @@ class Catalog:
     def price_version(self, day: Ints, product: Ints) -> Ints:
         """The number of list price changes of each product since its launch, up to each day."""
         since = day - self.launch_day[product] - self.price_offset[product]
-        return np.maximum(since // self.price_period[product] + 1, 0)
+        version: Ints = np.maximum(since // self.price_period[product] + 1, 0)
+        return version
 
     def price_day(self, version: Ints, product: Ints) -> Ints:
         """The day on which a version of the list price (from 1) begins."""
@@ -199,14 +201,16 @@ class Market:
 
     def segment_weight(self) -> Floats:
         """The demand weight of each segment: (days, segments)."""
-        return self.weight.reshape(len(self.weight), SEGMENTS, PER_SEGMENT).sum(axis=2)
+        weight: Floats = self.weight.reshape(len(self.weight), SEGMENTS, PER_SEGMENT).sum(axis=2)
+        return weight
 
     def choose(self, day: Ints, segment: Ints, uniform: Floats) -> Ints:
         """A product of `segment` for each entry, drawn by its weight on `day` (counted from the shop's start)."""
         running = np.cumsum(self.weight.reshape(len(self.weight), SEGMENTS, PER_SEGMENT), axis=2)
         mine = running[day - self.first, segment]
         place = (mine < (uniform * mine[:, -1])[:, None]).sum(axis=1)
-        return segment * PER_SEGMENT + np.minimum(place, PER_SEGMENT - 1)
+        product: Ints = segment * PER_SEGMENT + np.minimum(place, PER_SEGMENT - 1)
+        return product
 
 
 def draw_segments(weights: Floats, uniform: Floats) -> Ints:
@@ -218,4 +222,5 @@ def draw_segments(weights: Floats, uniform: Floats) -> Ints:
 
 def _shelf_price(cents: Floats) -> Ints:
     """The nearest price that ends in nine cents."""
-    return np.maximum(np.rint(cents / 10) * 10 - 1, 99).astype(np.int64)
+    shelf: Ints = np.maximum(np.rint(cents / 10) * 10 - 1, 99).astype(np.int64)
+    return shelf

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class SimulatorConfig(BaseModel):
-    """One simulated shop; equal configurations give equal rows. `start` is the first day, `end` the day after the last."""
+    """One simulated shop; equal configurations give equal rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

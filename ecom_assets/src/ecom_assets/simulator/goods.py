@@ -126,13 +126,22 @@ def _stock(world: World, day: Ints, sold: Ints) -> tuple[Ints, Ints]:
     return on_hand, received
 
 
+def spells(catalog: Catalog, days: int) -> tuple[Ints, Ints, Ints]:
+    """Product, first day and day after the last of each spell out of stock while the product is on sale."""
+    day = np.arange(days)
+    gone = catalog.out_of_stock(day) & catalog.on_sale(day)
+    edge = np.diff(gone.astype(np.int8), axis=0, prepend=0, append=0).T
+    product, first = np.nonzero(edge == 1)
+    _, last = np.nonzero(edge == -1)
+    return product, first, last
+
+
 def _levels(world: World, day: Ints) -> Ints:
     """The stock that each product is filled up to: (days, products); it never falls."""
     registered = np.searchsorted(world.people.registered_at[: world.config.customers], world.calendar.day_start(day))
     share: Floats = world.catalog.popularity * WEEKS_OF_STOCK * UNITS_PER_CUSTOMER_AND_WEEK
-    return (
-        np.ceil(np.maximum(registered, 0.1 * world.config.customers)[:, None] * share).astype(np.int64) + SAFETY_UNITS
-    )
+    served = np.maximum(registered, 0.1 * world.config.customers)
+    return np.ceil(served[:, None] * share).astype(np.int64) + SAFETY_UNITS
 
 
 def _days(calendar: Calendar, start: int, end: int) -> tuple[int, int]:

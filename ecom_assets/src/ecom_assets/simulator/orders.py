@@ -23,7 +23,7 @@ from ecom_assets.simulator.world import World
 CHANNELS = (*(channel.name for channel in PAID_CHANNELS), "direct", "organic", "email", "referral")
 DIRECT, ORGANIC, EMAIL = (CHANNELS.index(name) for name in ("direct", "organic", "email"))
 UNCAUSED_CHANNELS = np.array([0.13, 0.04, 0.01, 0.09, 0.36, 0.26, 0.07, 0.04])
-"""Channels of the visits of orders that no channel caused: affiliates and search get credit for what was coming anyway."""
+"""Channels of the visits of orders that no channel caused: affiliates and search take credit for what came anyway."""
 CREDIT = 0.70
 """The chance that the ordering visit of an order that a paid channel caused comes through that channel."""
 DEVICES = ("desktop", "mobile", "tablet")
@@ -104,15 +104,8 @@ class Totals:
 def describe(world: World, number: Ints) -> Orders:
     """The orders with these numbers."""
     bones = world.skeleton
-    return conceive(
-        world,
-        number,
-        bones.time[number],
-        bones.person[number],
-        bones.key[number],
-        bones.cause[number],
-        bones.is_first[number],
-    )
+    time, person, key = bones.time[number], bones.person[number], bones.key[number]
+    return conceive(world, number, time, person, key, bones.cause[number], bones.is_first[number])
 
 
 def conceive(world: World, number: Ints, time: Ints, person: Ints, key: Bits, cause: Ints, is_first: Bools) -> Orders:
@@ -221,10 +214,8 @@ def _fill_chunk(world: World, orders: Orders, part: slice) -> tuple[Ints, Ints, 
     quantity = np.clip((wish + streams.uniform("line.units", seed)).astype(np.int64), 1, MOST_UNITS)
     cents = market.price_cents[today, product]
     coupon = orders.coupon[part][order]
-    off = 1 - (1 - market.promotion_pct[today, product] / 100) * (
-        1 - np.where(coupon >= 0, COUPON_PCT[coupon], 0) / 100
-    )
-    discount = np.floor(quantity * cents * off + 0.5).astype(np.int64)
+    left = (100 - market.promotion_pct[today, product]) * (100 - np.where(coupon >= 0, COUPON_PCT[coupon], 0))
+    discount = quantity * cents * (10_000 - left) // 10_000
     return order + part.start, product, quantity, cents, discount
 
 

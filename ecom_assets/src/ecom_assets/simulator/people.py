@@ -42,6 +42,7 @@ OWN_STYLE_WEIGHT = 6.0
 
 RING_SHARE = 0.012
 RING_SIZES = (3, 4, 5, 6)
+RING_SHARES_ADDRESS = 0.6
 RING_RATE, RING_DROPOUT = 0.10, 0.12
 SHARED_HOUSEHOLD = 0.04
 
@@ -87,9 +88,8 @@ class People:
         kind = streams.uniform("first.kind", everyone)
         soon = (streams.uniform("first.soon", everyone) * 18 * MINUTE).astype(np.int64) + 90 * SECOND
         later = (streams.exponential("first.later", everyone) * LATE_FIRST_DAYS * DAY).astype(np.int64)
-        wait = np.where(
-            kind < NEVER_BUY_SHARE, NEVER // 2, np.where(kind < NEVER_BUY_SHARE + LATE_FIRST_SHARE, later, 0)
-        )
+        wait = np.where(kind < NEVER_BUY_SHARE + LATE_FIRST_SHARE, later, 0)
+        wait = np.where(kind < NEVER_BUY_SHARE, NEVER // 2, wait)
         return self.registered_at + soon + np.where(self.is_guest, 0, wait)
 
     def tastes(self, person: Ints, categories: int) -> Floats:
@@ -100,7 +100,8 @@ class People:
 
     def moves_before(self, person: Ints, time: Ints) -> Ints:
         """How often each person has moved by `time`."""
-        return (self.moved_at[person] <= time[:, None]).sum(axis=1)
+        moves: Ints = (self.moved_at[person] <= time[:, None]).sum(axis=1)
+        return moves
 
     def address(self, person: Ints, moves: Ints) -> Bits:
         """64 bits that stand for an address: same bits, same street, city and postal code."""
@@ -115,8 +116,12 @@ class People:
         shares = (self._streams.uniform("household", person) < SHARED_HOUSEHOLD) & (person > 0)
         home = np.where(shares, person - 1, person)
         ring = self.ring[person]
-        ring_shares = self._streams.uniform("ring.address", np.maximum(ring, 0)) < 0.6
-        return np.where((ring >= 0) & ring_shares, self.count + ring, home)
+        return np.where(self.ring_shares_address(ring), self.count + ring, home)
+
+    def ring_shares_address(self, ring: Ints) -> Bools:
+        """Whether the members of each ring share an address and a network; no for -1, which is no ring."""
+        drawn = self._streams.uniform("ring.address", np.maximum(ring, 0))
+        return (ring >= 0) & (drawn < RING_SHARES_ADDRESS)
 
     def card(self, person: Ints, other: Ints) -> Bits:
         """64 bits that stand for a card; `other` is 0 for the first card; a ring pays with the ring's own."""

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from cartograph.windows import Window
-from ecom_assets.simulator import aftersales, goods, marketing, orders, profiles, trouble, web
+from ecom_assets.simulator import aftersales, goods, marketing, orders, profiles, trouble, truth, web
 from ecom_assets.simulator.columns import Rows
 from ecom_assets.simulator.config import SimulatorConfig
 from ecom_assets.simulator.world import World
@@ -68,6 +68,10 @@ class SimulatedShop:
             for window in batch:
                 first, last = np.searchsorted(time, [self._clip(window.start), self._clip(window.end)])
                 yield Delivery(window, self._drifted(dataset, table.slice(first, last - first), window))
+
+    def truth(self) -> dict[str, pa.Table]:
+        """What was planted and what it did: the tables of `TRUTH_CONTRACTS`, by name."""
+        return truth.tell(self._world)
 
     def _clip(self, moment: datetime) -> int:
         calendar = self._world.calendar

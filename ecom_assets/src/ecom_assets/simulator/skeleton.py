@@ -150,11 +150,8 @@ class _History:
     def send(self, campaign: campaigns.EmailCampaign, sent_at: int) -> Assignment:
         people = self._people
         customer = np.arange(people.customers)
-        eligible = customer[
-            (people.registered_at[customer] < sent_at)
-            & people.opted_in[customer]
-            & (people.opted_out_at[customer] > sent_at)
-        ]
+        listed = people.opted_in[customer] & (people.opted_out_at[customer] > sent_at)
+        eligible = np.flatnonzero(listed & (people.registered_at[customer] < sent_at))
         past = self.past(sent_at)
         seen = Past(past.recency_days[eligible], past.frequency[eligible])
         assignment = campaigns.assign(campaign, sent_at, eligible, seen, self._streams)

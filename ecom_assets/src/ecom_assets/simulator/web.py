@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+import pyarrow as pa
 
 from ecom_assets.contracts.web import EVENT_TYPES
 from ecom_assets.simulator import people
 from ecom_assets.simulator.campaigns import EFFECT_DAYS, EMAIL_CAMPAIGNS, SEND_HOURS, Assignment
 from ecom_assets.simulator.catalog import draw_segments
 from ecom_assets.simulator.columns import DAY, HOUR, MINUTE, SECOND, Rows, by_time, hexadecimal, pick, timestamps
-from ecom_assets.simulator.orders import CHANNELS, DEVICES, EMAIL, PAID_CHANNELS, describe, fill, order_ids
+from ecom_assets.simulator.orders import CHANNELS, DEVICES, EMAIL, describe, fill, order_ids
+from ecom_assets.simulator.paid import PAID_CHANNELS
 from ecom_assets.simulator.streams import Bits, Bools, Floats, Ints
 from ecom_assets.simulator.world import World
 
@@ -99,7 +101,7 @@ def event_rows(world: World, start: int, end: int) -> Rows:
     return Rows(events.time, events.key, columns)
 
 
-def _order_ids(order: Ints):  # type: ignore[no-untyped-def]
+def _order_ids(order: Ints) -> pa.Array:
     known = order >= 0
     place = np.where(known, np.cumsum(known) - 1, -1)
     return pick(order_ids(order[known]), place)
@@ -118,7 +120,8 @@ def _delay(world: World, key: Bits) -> Ints:
 def _spread(anchor: Ints, duration: Floats, place: Ints, length: Ints, jitter: Floats) -> Ints:
     """The moments of a visit's events: evenly spread with jitter, the last one at the anchor."""
     part = np.where(place == length - 1, 1.0, (place + 0.8 * jitter) / length)
-    return anchor - (duration * (1 - part)).astype(np.int64)
+    time: Ints = anchor - (duration * (1 - part)).astype(np.int64)
+    return time
 
 
 def _duration(world: World, key: Bits, length: Ints) -> Floats:
