@@ -124,8 +124,8 @@ class Settings(BaseSettings):
 
     @property
     def resolved_lake_uri(self) -> str:
-        """The place of table files: `lake_uri`, or a folder in the shop's folder."""
-        return self.lake_uri or str(self.shop_home / "lake")
+        """The place of the shop's table files: beneath `lake_uri`, or a folder in the shop's folder."""
+        return f"{self.lake_uri.rstrip('/')}/{self.shop}" if self.lake_uri else str(self.shop_home / "lake")
 
     @property
     def resolved_release_uri(self) -> str:

@@ -12,8 +12,9 @@ from cartograph.lake import LakeError
 from cartograph.releases import ReleaseError
 from cartograph.settings import SettingsError
 from cartograph.shops import ShopError
+from ecom_assets.sources import SourceError
 
-MISTAKES = (SettingsError, ShopError, LakeError, ReleaseError)
+MISTAKES = (SettingsError, ShopError, SourceError, LakeError, ReleaseError)
 EXIT_MISTAKE = 2
 
 app = typer.Typer(

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import typer
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
-from cartograph.cli.console import output
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from cartograph.cli.console import count, output
 from cartograph.settings import load_settings
 from cartograph.shops import ShopError, list_shops, load_shop
 
+if TYPE_CHECKING:
+    from ecom_assets.sources.shop_check import DatasetReport
+
 app = typer.Typer(help="Shops and what their sources deliver.", no_args_is_help=True)
+
+EXIT_FAULTY = 1
+ShopName = Annotated[str | None, typer.Argument(help="The shop; by default CARTOGRAPH_SHOP.")]
 
 
 @app.command("list")
@@ -20,6 +31,64 @@ def show_shops() -> None:
         try:
             shop = load_shop(settings, name)
         except ShopError as mistake:
-            output.print(f"{mark} {name:<20} [red]{mistake}[/]")
+            output.print(f"{mark} {name:<20} [yellow]{escape(str(mistake))}[/]")
         else:
             output.print(f"{mark} {name:<20} {shop.title}, {shop.start} to {shop.end or 'open'}")
+
+
+@app.command()
+def check(name: ShopName = None) -> None:
+    """Read everything that the shop's sources deliver, hold it against the contracts and load nothing."""
+    from ecom_assets.defs.ingestion.shop_sources import source_component
+    from ecom_assets.sources.shop_check import check_shop
+
+    settings = load_settings(**({"shop": name} if name else {}))
+    shop = load_shop(settings)
+    readers = [source_component(spec, shop).reader(shop) for spec in shop.sources]
+    with output.status("reading"):
+        report = check_shop(shop, readers, shop.windows(settings.partition_grain, datetime.now(UTC)))
+    for dataset in report.datasets:
+        _print_dataset(dataset)
+    for absent in report.absent:
+        what = f"switches off {absent.enables}" if absent.enables else "is required"
+        output.print(f"[yellow]–[/] [bold]{absent.dataset}[/] is not delivered, which {what}")
+    if not report.can_run:
+        raise typer.Exit(EXIT_FAULTY)
+
+
+def _print_dataset(report: DatasetReport) -> None:
+    mark = "[green]✓[/]" if report.is_ok else "[red]✗[/]" if report.error else "[yellow]![/]"
+    counts = report.counts
+    output.print(
+        f"{mark} [bold]{report.dataset}[/] from {report.source}: {count(counts.delivered)} rows read, "
+        f"{count(counts.accepted)} accepted, {count(counts.merged)} merged, "
+        f"{count(sum(counts.quarantined.values()))} to the quarantine"
+    )
+    if report.error:
+        output.print(f"    [red]{escape(report.error)}[/]")
+        return
+    mapped = [column.name for column in report.columns if column.is_mapped]
+    unmapped = [column.name for column in report.columns if not column.is_mapped]
+    output.print(f"    mapped    {', '.join(mapped)}")
+    if unmapped:
+        output.print(f"    left out  {', '.join(unmapped)}")
+    if counts.extra_columns:
+        output.print(f"    ignored   {', '.join(counts.extra_columns)}")
+    for file in report.unreadable:
+        output.print(f"    [red]unreadable[/] {escape(f'{file.name}: {file.reason}. {file.cure}')}")
+    for violation in report.violations:
+        output.print(
+            f"    [yellow]{count(violation.rows)} × {violation.reason}[/] {escape(violation.message)}\n"
+            f"        {escape(f'{violation.example_source}: {violation.example}')}"
+        )
+    _print_sample(report.sample, mapped)
+
+
+def _print_sample(rows: tuple[dict[str, object], ...], columns: list[str]) -> None:
+    shown = [name for name in columns if any(row.get(name) is not None for row in rows)]
+    if not rows or not shown:
+        return
+    table = Table(*shown, header_style="dim", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape("" if row.get(name) is None else str(row[name])) for name in shown))
+    output.print(table)
