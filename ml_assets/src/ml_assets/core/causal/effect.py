@@ -7,6 +7,7 @@ Two estimators of different families share stacked nuisances: doubly robust (the
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,29 +66,36 @@ class Answer(NamedTuple):
         return self.effect is not None and all(gate.passed for gate in self.gates)
 
 
-def answer(panel: Panel) -> Answer:
-    """Estimate the effect of `panel`'s treatment on its outcome, and try to refute it."""
+def answer(panel: Panel, unrecorded: Sequence[str] = ()) -> Answer:
+    """Estimate the effect of `panel`'s treatment on its outcome, and try to refute it.
+
+    `unrecorded` names what the treatment was also chosen by and the panel does not hold. No test on the data can show
+    that such a thing exists (it need not have left a trace before the treatment): it has to be declared.
+    """
     treated, control = int(panel.treated.sum()), int((1 - panel.treated).sum())
     if min(treated, control) < SMALLEST_ARM:
         detail = f"{treated} treated and {control} control customers; each arm needs {SMALLEST_ARM}"
-        return Answer(None, None, treated, control, 0.0, (Gate("overlap", False, 0.0, detail),))
+        gates = (back_door(unrecorded), Gate("overlap", False, 0.0, detail))
+        return Answer(None, None, treated, control, 0.0, gates)
     covariates = prepared(panel.confounders)
     propensity = propensities(covariates, panel.treated)
     kept = (propensity >= COMMON_SUPPORT[0]) & (propensity <= COMMON_SUPPORT[1])
-    gates = [overlap(kept)]
+    trimmed = float(1 - kept.mean())
+    first_gates = (back_door(unrecorded), overlap(kept))
     arms = panel.treated[kept]
     if min(arms.sum(), (1 - arms).sum()) < SMALLEST_ARM:
-        return Answer(None, None, treated, control, float(1 - kept.mean()), tuple(gates))
+        return Answer(None, None, treated, control, trimmed, first_gates)
     inside = covariates[kept]
     effect = doubly_robust(inside, arms, panel.outcome[kept])
     second = double_machine_learning(inside, arms, panel.outcome[kept])
-    gates += [
-        balance(panel.confounders[kept], panel.names, arms, propensity[kept]),
+    gates = (
+        *first_gates,
+        balance(panel.confounders[kept], panel.names, arms, balancing_propensities(inside, arms)),
         agreement(effect, second),
         random_treatment(inside, arms, panel.outcome[kept]),
         earlier_outcome(inside, arms, panel.previous[kept]),
-    ]
-    return Answer(effect, second, treated, control, float(1 - kept.mean()), tuple(gates))
+    )
+    return Answer(effect, second, treated, control, trimmed, gates)
 
 
 def prepared(confounders: npt.NDArray[np.float32]) -> Matrix:
@@ -104,9 +112,10 @@ def prepared(confounders: npt.NDArray[np.float32]) -> Matrix:
 
 
 def outcome_model() -> Any:
-    """Polynomial ridge stacked with boosted trees: trees alone gave an interval that missed a planted truth."""
+    """Splines in a ridge regression stacked with boosted trees: trees alone missed a planted truth."""
     from sklearn.ensemble import HistGradientBoostingRegressor, StackingRegressor
     from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import KFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import SplineTransformer
 
@@ -114,22 +123,48 @@ def outcome_model() -> Any:
     trees = HistGradientBoostingRegressor(
         max_iter=50, learning_rate=0.08, max_leaf_nodes=8, min_samples_leaf=40, early_stopping=False, random_state=SEED
     )
-    return StackingRegressor([("smooth", smooth), ("trees", trees)], final_estimator=RidgeCV(), cv=FOLDS)
+    folds = KFold(FOLDS, shuffle=True, random_state=SEED)
+    return StackingRegressor([("smooth", smooth), ("trees", trees)], final_estimator=RidgeCV(), cv=folds)
 
 
 def propensity_model() -> Any:
-    """Splines in a logistic regression stacked with boosted trees."""
+    """Splines in a logistic regression stacked with boosted trees, by their log-odds: probabilities lose the tails.
+
+    Folds are shuffled here and in the outcome's model: customers are numbered by the date of registration, and with
+    folds in that order the worst weighted |SMD| of a planted confounder was 0.32 instead of 0.04.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier, StackingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+
+    trees = HistGradientBoostingClassifier(
+        max_iter=50, learning_rate=0.08, max_leaf_nodes=8, min_samples_leaf=40, early_stopping=False, random_state=SEED
+    )
+    return StackingClassifier(
+        [("smooth", smooth_propensity_model(0.1)), ("trees", trees)],
+        final_estimator=LogisticRegression(max_iter=500),
+        cv=StratifiedKFold(FOLDS, shuffle=True, random_state=SEED),
+        stack_method="decision_function",
+    )
+
+
+def smooth_propensity_model(looseness: float) -> Any:
+    """Splines in a logistic regression; `looseness` is the inverse of its penalty."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import SplineTransformer
 
-    smooth = make_pipeline(SplineTransformer(n_knots=4, degree=2), LogisticRegression(C=0.1, max_iter=500))
-    trees = HistGradientBoostingClassifier(
-        max_iter=50, learning_rate=0.08, max_leaf_nodes=8, min_samples_leaf=40, early_stopping=False, random_state=SEED
-    )
-    final = LogisticRegression(max_iter=500)
-    return StackingClassifier([("smooth", smooth), ("trees", trees)], final_estimator=final, cv=FOLDS)
+    return make_pipeline(SplineTransformer(n_knots=4, degree=2), LogisticRegression(C=looseness, max_iter=2000))
+
+
+def balancing_propensities(covariates: Matrix, treated: Labels) -> Vector:
+    """The probability of treatment by a smooth model fitted to the very rows: the weights that show comparability.
+
+    Predictions for unseen rows leave chance differences between the arms, which the outcome model removes: with them
+    the worst of 25 weighted |SMD| of 1,800 randomised customers was up to 0.11, with these 0.05.
+    """
+    positive: Vector = smooth_propensity_model(5.0).fit(covariates, treated).predict_proba(covariates)[:, 1]
+    return positive
 
 
 def propensities(covariates: Matrix, treated: Labels) -> Vector:
@@ -179,6 +214,16 @@ def double_machine_learning(covariates: Matrix, treated: Labels, outcome: Vector
     return Estimate(float(learner.ate()), float(low), float(high))
 
 
+def back_door(unrecorded: Sequence[str]) -> Gate:
+    """Whether all that the treatment was chosen by is declared to be recorded."""
+    detail = (
+        f"the treatment was also chosen by what is not recorded: {', '.join(unrecorded)}"
+        if unrecorded
+        else "nothing unrecorded is declared by which the treatment was chosen"
+    )
+    return Gate("back_door", not unrecorded, float(len(unrecorded)), detail)
+
+
 def overlap(kept: npt.NDArray[np.bool_]) -> Gate:
     """Whether nearly all customers could have been in either arm."""
     share = float(kept.mean())
@@ -214,7 +259,7 @@ def agreement(first: Estimate, second: Estimate) -> Gate:
 
 
 def random_treatment(covariates: Matrix, treated: Labels, outcome: Vector) -> Gate:
-    """Placebo: with treatment dealt out at random, the mean effect over 20 deals must be within 3 standard errors of 0."""
+    """Placebo: over 20 random deals of the treatment, the mean effect must be within 3 standard errors of 0."""
     generator = np.random.default_rng(SEED)
     effects = [
         doubly_robust(covariates, generator.permutation(treated), outcome, quick=True).ate for _ in range(PLACEBO_DRAWS)
@@ -225,7 +270,7 @@ def random_treatment(covariates: Matrix, treated: Labels, outcome: Vector) -> Ga
 
 
 def earlier_outcome(covariates: Matrix, treated: Labels, previous: Vector) -> Gate:
-    """Placebo: the treatment cannot have changed what was spent before it; an effect betrays an unseen confounder."""
+    """Placebo: the treatment cannot have changed what was spent before it; an effect betrays a wrong date or a leak."""
     effect = doubly_robust(covariates, treated, previous)
     detail = f"effect on the spend before the treatment {_interval(effect)}; it must hold 0"
     return Gate("placebo_earlier_outcome", effect.holds(0.0), effect.ate, detail)

@@ -14,7 +14,10 @@ from cartograph.contracts import Column, Contract
 
 
 class Feature(BaseModel):
-    """One feature. `null_means` is None where it is never null; `needs` names the optional mart that it is made of."""
+    """One feature, with the least and the greatest value that make sense.
+
+    `null_means` is None where it is never null; `needs` names the optional mart that it is made of.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,6 +27,8 @@ class Feature(BaseModel):
     description: str
     null_means: str | None = None
     needs: str | None = None
+    minimum: float = 0
+    maximum: float | None = None
 
 
 _NO_ORDER = "the customer has not ordered yet"
@@ -36,12 +41,15 @@ CATALOGUE: tuple[Feature, ...] = (
         name="registered_days",
         type="bigint",
         unit="days",
+        minimum=1,
         description="Since the customer registered or first bought.",
     ),
     Feature(
         name="loyalty_rank",
         type="bigint",
         unit="rank, 1 (bronze) to 4 (platinum)",
+        minimum=1,
+        maximum=4,
         description="Loyalty tier on the as-of date.",
         null_means=_NOT_TOLD,
     ),
@@ -49,6 +57,7 @@ CATALOGUE: tuple[Feature, ...] = (
         name="email_opt_in",
         type="bigint",
         unit="0 or 1",
+        maximum=1,
         description="Whether marketing e-mail was allowed on the as-of date.",
         null_means=_NOT_TOLD,
     ),
@@ -56,6 +65,7 @@ CATALOGUE: tuple[Feature, ...] = (
         name="recency_days",
         type="bigint",
         unit="days",
+        minimum=1,
         description="Since the latest order; 1 is the day before the as-of date.",
         null_means=_NO_ORDER,
     ),
@@ -65,6 +75,7 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(name="orders_30d", type="bigint", unit="orders", description="Placed in the last 30 days."),
     Feature(name="orders_90d", type="bigint", unit="orders", description="Placed in the last 90 days."),
     Feature(name="orders_180d", type="bigint", unit="orders", description="Placed in the last 180 days."),
+    Feature(name="orders_365d", type="bigint", unit="orders", description="Placed in the last 365 days."),
     Feature(
         name="mean_gap_days",
         type="double",
@@ -110,6 +121,7 @@ CATALOGUE: tuple[Feature, ...] = (
         name="discount_share",
         type="double",
         unit="share, 0 to 1",
+        maximum=1,
         description="Discounts over gross amount of all orders.",
         null_means="nothing of worth was ordered yet",
     ),
@@ -142,6 +154,8 @@ CATALOGUE: tuple[Feature, ...] = (
         name="visit_recency_days",
         type="bigint",
         unit="days",
+        minimum=1,
+        maximum=180,
         description="Since the latest visit, if in the last 180 days.",
         null_means=f"no visit in the last 180 days, or {_NO_MART}",
         needs="fct_events",

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ml_assets.core.features.catalogue import KEY, available, contract
+from ml_assets.core.features.catalogue import available, contract
 
 Marts = Mapping[str, str]
 """For each published mart that the shop has, by name (`fct_orders`), a DuckDB SELECT that reads it."""
@@ -72,6 +72,7 @@ _ORDERS = """
         sum(o.orders) FILTER (o.day >= a.as_of - 30) AS orders_30d,
         sum(o.orders) FILTER (o.day >= a.as_of - 90) AS orders_90d,
         sum(o.orders) FILTER (o.day >= a.as_of - 180) AS orders_180d,
+        sum(o.orders) FILTER (o.day >= a.as_of - 365) AS orders_365d,
         sum(o.spend) FILTER (o.day >= a.as_of - 90) AS spend_90d,
         sum(o.spend) FILTER (o.day >= a.as_of - 365) AS spend_365d
     FROM dates a JOIN order_days o ON o.day < a.as_of GROUP BY a.as_of, o.customer_id"""
@@ -108,6 +109,7 @@ _VALUES = {
     "orders_30d": "coalesce(o.orders_30d, 0)",
     "orders_90d": "coalesce(o.orders_90d, 0)",
     "orders_180d": "coalesce(o.orders_180d, 0)",
+    "orders_365d": "coalesce(o.orders_365d, 0)",
     "mean_gap_days": "(o.tenure_days - o.recency_days) / nullif(o.order_days - 1, 0)",
     "overdue_ratio": "o.recency_days * (o.order_days - 1) / nullif(o.tenure_days - o.recency_days, 0)",
     "spend_amount": "coalesce(o.spend, 0)",
@@ -152,6 +154,12 @@ def feature_table(con: duckdb.DuckDBPyConnection, marts: Marts, as_of_dates: Col
     return pa.concat_tables([schema.empty_table(), *customer_features(con, marts, as_of_dates)])
 
 
+def as_of_dates(con: duckdb.DuckDBPyConnection, stored: str) -> list[date]:
+    """The as-of dates in the feature table whose DuckDB SELECT is `stored`, oldest first."""
+    found = con.execute(f"SELECT DISTINCT as_of_date FROM ({stored}) ORDER BY ALL").fetchall()
+    return [row[0] for row in found]
+
+
 def _prepare(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, last: date) -> None:
     for mart, statement in _PREPARE.items():
         if mart not in marts:
@@ -180,6 +188,3 @@ def column_values(features: pa.Table, names: Sequence[str]) -> Any:
 
     columns = [features[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in names]
     return np.column_stack(columns).astype(np.float32) if columns else np.empty((len(features), 0), np.float32)
-
-
-__all__ = ["KEY", "OPTIONAL_MARTS", "REQUIRED_MARTS", "Marts", "column_values", "customer_features", "feature_table"]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
-from ml_assets.core.features.customers import Marts, feature_table
+from ml_assets.core.features.customers import Marts, as_of_dates, feature_table
 
 # What was not yet known on the as-of date: rows that were not there, and values that were written into rows later.
 _CUT = {
@@ -39,6 +39,31 @@ class Leakage(NamedTuple):
     rows: int
     differing: int
     example: str | None
+
+    def describe(self) -> str:
+        """The finding in words."""
+        return (
+            f"On {self.as_of}, {self.differing} of {self.rows} customers (such as {self.example}) have features that "
+            "cannot be had from what was known then: look for data after the as-of date in "
+            "ml_assets.core.features.customers, or materialize the date again if its marts were corrected since."
+        )
+
+
+def guard(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str) -> list[Leakage]:
+    """Examine the latest as-of date of the feature table, whose DuckDB SELECT is `stored`, and the one in the middle.
+
+    The latest is examined as it is stored. After it there may be no data that could leak, so the middle one is too; it
+    is computed anew, since corrected marts may rightly have left behind what is stored. No dates: nothing is found.
+    """
+    dates = as_of_dates(con, stored)
+    if not dates:
+        return []
+    middle, latest = dates[(len(dates) - 1) // 2], dates[-1]
+    rows = con.execute(f"SELECT * FROM ({stored}) WHERE as_of_date = $day", {"day": latest}).to_arrow_table()
+    examined = [leakage(con, marts, latest, rows)]
+    if middle != latest:
+        examined.insert(0, leakage(con, marts, middle, feature_table(con, marts, [middle])))
+    return examined
 
 
 def cut_off(marts: Marts, as_of: date) -> Marts:

@@ -1,0 +1,119 @@
+"""One training of the churn model from start to end: rows, split, fit, export, and every figure a decision needs.
+
+A pure function of the feature table and the orders: the same data give the same bytes. What the figures must be is
+decided by the checks of `models/churn_classifier`; where the model goes is `ml_assets.core.registry`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date
+from typing import Any, NamedTuple
+
+import duckdb
+
+from cartograph.releases.contents import FeatureSpec
+from ml_assets.core.evaluation.classification import Scores, auc, evaluate, single_feature_aucs
+from ml_assets.core.features.catalogue import CATALOGUE, describe
+from ml_assets.core.features.customers import column_values
+from ml_assets.core.models import alive, churn, export
+
+
+class Trained(NamedTuple):
+    """An exported churn model and what is known of it.
+
+    `scores` are on the holdout date; `baselines` are AUCs there of the recency rule and of P(alive); `feature_aucs`
+    are those of each feature alone; `parity` is the worst difference of the ONNX form, over `parity_rows` rows.
+    """
+
+    content: bytes
+    names: tuple[str, ...]
+    split: churn.Split
+    training_rows: int
+    scores: Scores
+    baselines: dict[str, float]
+    feature_aucs: dict[str, float]
+    parity: float
+    parity_rows: int
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The holdout's figures by name."""
+        scores = self.scores
+        return {
+            "auc": scores.auc.value,
+            "auc_low": scores.auc.low,
+            "auc_high": scores.auc.high,
+            "brier": scores.brier,
+            "ece": scores.ece,
+            "lift_top_decile": scores.lift,
+            "churn_rate": scores.positives / scores.rows,
+        }
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The model's card in the form of a release, but for the version that the registry gives it."""
+        known = {feature.name: feature for feature in CATALOGUE}
+        specs = [
+            FeatureSpec(
+                name=name,
+                type=known[name].type,
+                description=describe(known[name]),
+                nullable=known[name].null_means is not None,
+                minimum=known[name].minimum,
+                maximum=known[name].maximum,
+            )
+            for name in self.names
+        ]
+        return {
+            "name": churn.NAME,
+            "as_of": self.split.holdout.isoformat(),
+            "features": [spec.model_dump() for spec in specs],
+            "metrics": self.metrics,
+            "baseline_metrics": {f"{name}.auc": value for name, value in self.baselines.items()},
+        }
+
+
+def train_churn(
+    con: duckdb.DuckDBPyConnection,
+    features: str,
+    orders: str,
+    as_of_dates: Collection[date],
+    *,
+    data_start: date,
+    data_end: date,
+) -> Trained:
+    """Train on the early as-of dates and evaluate on the latest one whose outcome is known.
+
+    `features` and `orders` are DuckDB SELECTs; the orders lie in `[data_start, data_end)`.
+
+    Raises:
+        NotEnoughData: the history is too short, or nearly all customers have the same label.
+    """
+    split = churn.split(as_of_dates, data_start=data_start, data_end=data_end)
+    rows = churn.labelled_rows(con, features, orders, split.training)
+    holdout = churn.labelled_rows(con, features, orders, [split.holdout])
+    labels = churn.target(holdout)
+    if not 0 < labels.sum() < len(labels):
+        raise churn.NotEnoughData(
+            f"The churn model cannot be evaluated: of {len(labels)} customers who were active on {split.holdout}, "
+            f"{int(labels.sum())} churned. Load more customers."
+        )
+    names = churn.informative(rows)
+    model = churn.train(rows, names)
+    content = export.to_onnx(model, churn.NAME, len(names))
+    matrix = column_values(holdout, names)
+    parity, parity_rows = export.parity(model, content, column_values(rows, names))
+    histories = alive.fit(alive.histories(rows))
+    silent = alive.no_order_probability(histories, alive.histories(holdout), churn.HORIZON_DAYS)
+    return Trained(
+        content=content,
+        names=names,
+        split=split,
+        training_rows=len(rows),
+        scores=evaluate(labels, export.predict(content, matrix)),
+        baselines={"recency_rule": auc(labels, churn.recency_rule(holdout)), "p_alive": auc(labels, silent)},
+        feature_aucs=dict(single_feature_aucs(labels, matrix, names)),
+        parity=parity,
+        parity_rows=parity_rows,
+    )

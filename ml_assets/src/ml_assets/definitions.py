@@ -1,0 +1,32 @@
+"""Code location 2: loads the defs folder and applies the policies that hold for the whole graph, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+
+from ml_assets.defs.automation import when_trusted
+
+PROJECT_ROOT = Path(__file__).parents[2]
+DEFS_FOLDER = Path(__file__).parent / "defs"
+OWNER = "team:data-science"
+
+
+def load_folder() -> dg.Definitions:
+    """What the defs folder defines.
+
+    `dg.load_from_defs_folder` would also import every installed Dagster library, to list its components in the UI:
+    with dagster-dbt and dagster-aws that takes longer than the rest of this location.
+    """
+    return dg.ComponentTree.for_project(PROJECT_ROOT).build_defs(DEFS_FOLDER)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """All assets, checks, jobs and resources of the location."""
+    return load_folder().map_resolved_asset_specs(
+        func=lambda spec: spec.replace_attributes(
+            owners=[OWNER], group_name=spec.key.path[0], automation_condition=when_trusted()
+        )
+    )

@@ -1,0 +1,96 @@
+"""What this location reads: the published marts that the shop has, as asset dependencies and as pinned snapshots.
+
+Asset keys and table names are all that it knows of the other location.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import dagster as dg
+
+from cartograph.settings import get_settings
+from cartograph.shops import load_shop
+from ml_assets.core.causal.panel import NoCampaign
+from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
+from ml_assets.core.models.churn import NotEnoughData
+from ml_assets.core.registry import NoModel
+from ml_assets.defs.partitions import WINDOW_BEFORE
+
+if TYPE_CHECKING:
+    from cartograph.lake import Lake
+
+FEATURES = "features.customer_features"
+SCORES = "predictions.churn_scores"
+EFFECT = "causal.email_campaign_effect"
+
+_DATASETS = {"fct_refunds": "refunds", "fct_events": "events", "dim_campaigns": "campaigns"}
+_WINDOWED = frozenset({"fct_orders", "fct_order_items", "fct_refunds", "fct_events"})
+
+
+class Pinned(NamedTuple):
+    """Tables at a fixed snapshot: a DuckDB SELECT for each by its own name, and the snapshot ids by identifier."""
+
+    selects: Marts
+    snapshots: dict[str, int]
+
+
+def delivered(marts: Iterable[str]) -> tuple[str, ...]:
+    """Those of `marts` that the shop has: the optional ones depend on the datasets that its sources deliver."""
+    datasets = load_shop(get_settings()).datasets
+    return tuple(mart for mart in marts if mart not in _DATASETS or _DATASETS[mart] in datasets)
+
+
+def feature_marts() -> tuple[str, ...]:
+    """The marts that the shop's customer features are made of."""
+    return delivered((*REQUIRED_MARTS, *OPTIONAL_MARTS))
+
+
+def depends_on(marts: Iterable[str], *, as_of: bool = False) -> list[dg.AssetDep]:
+    """Dependencies on published marts; with `as_of`, of as-of partitions on the window before each."""
+    return [
+        dg.AssetDep(
+            dg.AssetKey(["published", mart]), partition_mapping=WINDOW_BEFORE if as_of and mart in _WINDOWED else None
+        )
+        for mart in marts
+    ]
+
+
+def open_lake() -> Lake:
+    """The lake of the chosen shop. Imported only here: pyiceberg and pandas would double the time to load the graph."""
+    from cartograph.lake import Lake
+
+    return Lake.from_settings(get_settings())
+
+
+def pin(lake: Lake, identifiers: Iterable[str]) -> Pinned:
+    """The current snapshots of tables; one that was never written reads as an empty table and has no snapshot id.
+
+    Raises:
+        TableMissing: there is no such table.
+    """
+    chosen = list(identifiers)
+    snapshots = lake.pin(chosen)
+    selects = {
+        identifier.split(".", 1)[1]: lake.relation_sql(identifier, snapshots.get(identifier)) for identifier in chosen
+    }
+    return Pinned(selects, snapshots)
+
+
+def published(marts: Iterable[str]) -> list[str]:
+    """The lake tables of marts."""
+    return [f"published.{mart}" for mart in marts]
+
+
+@contextmanager
+def plain_failures() -> Iterator[None]:
+    """Turn what a user can mend into a failure that says so, without a traceback."""
+    from cartograph.lake import LakeError
+    from cartograph.releases import ReleaseError
+
+    try:
+        yield
+    except (LakeError, NoCampaign, NoModel, NotEnoughData, ReleaseError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from None

@@ -1,0 +1,148 @@
+"""The release as an asset: what the graph trusts, written as one immutable folder and made current.
+
+The form of the files is `cartograph.releases.contents`; how they are kept is the rest of `cartograph.releases`.
+"""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pyarrow as pa
+
+from cartograph.releases import ReleaseInputs, ReleaseStore, open_store
+from cartograph.releases.contents import (
+    CHURN_CARD,
+    CHURN_MODEL,
+    CUSTOMERS,
+    EFFECTS,
+    EFFECTS_FILE,
+    SHOP,
+    Effect,
+    ShopCard,
+    write_customers,
+)
+from cartograph.settings import Settings, get_settings
+from cartograph.shops import Shop, load_shop
+from cartograph.windows import at_midnight
+from ml_assets.core.features.customers import as_of_dates
+from ml_assets.core.models import churn
+from ml_assets.core.models.scoring import card_of
+from ml_assets.core.registry import ModelRegistry, Registered
+from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
+from ml_assets.defs.causal.email_campaign_effect import is_answerable
+from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
+from ml_assets.defs.marts import EFFECT, FEATURES, SCORES, Pinned, depends_on, open_lake, pin, plain_failures, published
+from ml_assets.defs.metadata import git_commit
+from ml_assets.defs.partitions import scoring_date
+from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
+from ml_assets.defs.serving.evidence import check_outcomes, upstream_snapshots
+from ml_assets.defs.tracking import MlflowTracking
+from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
+
+KEY = dg.AssetKey(["serving", "release"])
+
+
+def sources() -> list[dg.AssetKey]:
+    """The assets of this location that a release of this shop is made of."""
+    return [FEATURES_KEY, MODEL_KEY, SCORES_KEY, *([EFFECT_KEY] if is_answerable() else [])]
+
+
+@dg.asset(
+    key=KEY,
+    deps=[*sources(), *depends_on(["rfm_segments"])],
+    kinds={"python"},
+    tags={"domain": "serving"},
+    description=(
+        "An immutable, checksummed folder of customers with features, segment and churn score, the model as ONNX and "
+        "the effects, with a manifest of what it was made from; the API serves the current one. Nothing is released "
+        "when a blocking check upstream has failed."
+    ),
+)
+def release(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
+    """Write the files, make them current, and prune old releases."""
+    settings = get_settings()
+    shop, lake = load_shop(settings), open_lake()
+    with plain_failures():
+        inputs = pin(lake, [FEATURES, SCORES, *published(["rfm_segments"]), *([EFFECT] if is_answerable() else [])])
+        model = ModelRegistry(tracking.uri).champion(churn.NAME)
+        with lake.connect() as con:
+            as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
+            customers = released_customers(con, inputs, as_of)
+            effects = released_effects(con, inputs)
+        store = release_store(settings)
+        made_from = ReleaseInputs(
+            as_of=as_of,
+            window=(at_midnight(shop.start), at_midnight(as_of)),
+            shop=shop.name,
+            snapshots=upstream_snapshots(context.instance, sources()) | inputs.snapshots,
+            models={churn.NAME: model.version},
+            git_commit=git_commit(),
+            checks=check_outcomes(context, KEY),
+        )
+        with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
+            write_customers(draft.path / CUSTOMERS, customers)
+            write_model(draft.path, model)
+            (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
+            (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
+        pruned = store.prune(settings.release_keep)
+    manifest = draft.manifest
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(customers),
+            "release_id": manifest.release_id,
+            "as_of_date": str(as_of),
+            "model_version": model.version,
+            "effects": len(effects),
+            "bytes": sum(entry.size for entry in manifest.files),
+            "pruned": list(pruned),
+        }
+    )
+
+
+def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date) -> pa.Table:
+    """All customers of the as-of date with their features, and where there are such, segment and churn score."""
+    selects = inputs.selects
+    return con.execute(
+        f"""
+        SELECT f.customer_id, f.as_of_date AS as_of, r.segment, s.churn_probability, s.churn_model_version,
+            f.* EXCLUDE (customer_id, as_of_date)
+        FROM ({selects["customer_features"]}) f
+        LEFT JOIN ({selects["churn_scores"]}) s ON s.customer_id = f.customer_id AND s.as_of_date = f.as_of_date
+        LEFT JOIN (
+            SELECT customer_id, arg_max(segment, as_of_date) AS segment FROM ({selects["rfm_segments"]}) GROUP BY ALL
+        ) r ON r.customer_id = f.customer_id
+        WHERE f.as_of_date = $as_of ORDER BY f.customer_id""",
+        {"as_of": as_of},
+    ).to_arrow_table()
+
+
+def released_effects(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> tuple[Effect, ...]:
+    """The answers to the shop's causal questions; none where it has none."""
+    select = inputs.selects.get("email_campaign_effect")
+    if select is None:
+        return ()
+    rows = con.execute(f"SELECT effect FROM ({select}) ORDER BY campaign_id").fetchall()
+    return tuple(Effect.model_validate_json(row[0]) for row in rows)
+
+
+def write_model(folder: Any, model: Registered) -> None:
+    """Write the model and its card."""
+    (folder / CHURN_MODEL).parent.mkdir()
+    (folder / CHURN_MODEL).write_bytes(model.content)
+    (folder / CHURN_CARD).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
+
+
+def shop_card(shop: Shop) -> ShopCard:
+    """Which shop the release is about."""
+    return ShopCard(name=shop.name, title=shop.title, currency=shop.currency)
+
+
+def release_store(settings: Settings) -> ReleaseStore:
+    """The settings' release store; the client for S3 is dagster-aws's."""
+    if not settings.resolved_release_uri.startswith("s3://"):
+        return open_store(settings)
+    from dagster_aws.s3 import S3Resource  # costs half a second, which no local run has to pay
+
+    resource = S3Resource(endpoint_url=settings.s3_endpoint_url, region_name=settings.s3_region)
+    return open_store(settings, s3_client=resource.get_client())

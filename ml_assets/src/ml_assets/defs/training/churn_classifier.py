@@ -1,0 +1,165 @@
+"""The churn model as an asset: trained, exported, tracked in MLflow, registered, and held against its baselines."""
+
+from typing import Any
+
+import dagster as dg
+
+from cartograph.settings import get_settings
+from cartograph.shops import load_shop
+from ml_assets.core.features.customers import as_of_dates
+from ml_assets.core.models import churn
+from ml_assets.core.models.training import Trained, train_churn
+from ml_assets.core.registry import ModelRegistry
+from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
+from ml_assets.defs.marts import FEATURES, depends_on, open_lake, pin, plain_failures, published
+from ml_assets.defs.metadata import SNAPSHOTS, git_commit, markdown_table, snapshot_metadata
+from ml_assets.defs.partitions import data_end
+from ml_assets.defs.tracking import MlflowTracking
+
+KEY = dg.AssetKey(["models", churn.NAME])
+PARITY = 1e-5
+"""Largest difference of a probability between the model and its ONNX form."""
+LEAKING_AUC = 0.95
+"""A single feature that ranks so well knows the answer."""
+CALIBRATION_ERROR = 0.05
+
+
+@dg.asset(
+    key=KEY,
+    deps=[FEATURES_KEY, *depends_on(["fct_orders"])],
+    kinds={"scikitlearn", "onnx", "mlflow"},
+    tags={"domain": "customer"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            "beats_baseline", asset=KEY, blocking=True, description="Its AUC is above that of ranking by recency."
+        ),
+        dg.AssetCheckSpec(
+            "onnx_parity",
+            asset=KEY,
+            blocking=True,
+            description=f"The exported model gives the same probabilities, within {PARITY:g} on 20,000 rows or more.",
+        ),
+        dg.AssetCheckSpec(
+            "no_leaking_feature",
+            asset=KEY,
+            blocking=True,
+            description=f"No feature alone has an AUC above {LEAKING_AUC}: such a one knows the answer.",
+        ),
+        dg.AssetCheckSpec(
+            "is_calibrated",
+            asset=KEY,
+            description=f"Predicted and observed churn differ by at most {CALIBRATION_ERROR} on average over tenths.",
+        ),
+    ],
+    description=(
+        f"Predicts who of the customers that ordered in the last {churn.ACTIVE_DAYS} days will not order in the next "
+        f"{churn.HORIZON_DAYS}. Gradient-boosted trees with sigmoid calibration, trained on early as-of dates, "
+        "evaluated on the latest whose outcome is known, kept as ONNX in the MLflow registry."
+    ),
+)
+def churn_classifier(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
+    """Train, track, register; the version becomes the champion if it passes the blocking checks."""
+    lake = open_lake()
+    with plain_failures(), tracking.run(context) as mlflow_run:
+        inputs = pin(lake, [FEATURES, *published(["fct_orders"])])
+        with lake.connect() as con:
+            dates = as_of_dates(con, inputs.selects["customer_features"])
+            trained = train_churn(
+                con,
+                inputs.selects["customer_features"],
+                inputs.selects["fct_orders"],
+                dates,
+                data_start=load_shop(get_settings()).start,
+                data_end=data_end(dates),
+            )
+        log(mlflow_run, trained, inputs.snapshots)
+        registry = ModelRegistry(tracking.uri)
+        version = registry.register(churn.NAME, trained.content, trained.card)
+        mlflow_run.set_tags({"model_version": version})
+        checks = judge(trained)
+        if all(check.passed for check in checks if check.severity == dg.AssetCheckSeverity.ERROR):
+            registry.promote(churn.NAME, version)
+    return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
+
+
+def log(mlflow_run: Any, trained: Trained, snapshots: dict[str, int]) -> None:
+    """Record what the model was made from and how good it is, in the active MLflow run."""
+    split = trained.split
+    mlflow_run.log_params(
+        {
+            **churn.TREES,
+            "calibration": "sigmoid",
+            "horizon_days": churn.HORIZON_DAYS,
+            "active_days": churn.ACTIVE_DAYS,
+            "training_from": split.training[0],
+            "training_to": split.training[-1],
+            "training_dates": len(split.training),
+            "training_rows": trained.training_rows,
+            "holdout": split.holdout,
+            "features": len(trained.names),
+        }
+    )
+    mlflow_run.log_metrics(
+        trained.metrics
+        | {f"baseline_{name}_auc": value for name, value in trained.baselines.items()}
+        | {"onnx_parity": trained.parity}
+    )
+    mlflow_run.set_tags(
+        {f"snapshot.{table}": str(snapshot) for table, snapshot in snapshots.items()}
+        | {"git_commit": git_commit() or "unknown"}
+    )
+
+
+def judge(trained: Trained) -> list[dg.AssetCheckResult]:
+    """The checks of a trained model."""
+    scores, worst = trained.scores, next(iter(trained.feature_aucs.items()))
+    recency = trained.baselines["recency_rule"]
+    return [
+        dg.AssetCheckResult(
+            check_name="beats_baseline",
+            passed=scores.auc.value > recency,
+            description=f"AUC {scores.auc.value:.3f} against {recency:.3f} of the recency rule",
+            metadata={"auc": scores.auc.value, **{f"{k}_auc": v for k, v in trained.baselines.items()}},
+        ),
+        dg.AssetCheckResult(
+            check_name="onnx_parity",
+            passed=trained.parity <= PARITY,
+            description=f"worst difference {trained.parity:.1e} over {trained.parity_rows} rows",
+            metadata={"worst_difference": trained.parity, "rows": trained.parity_rows},
+        ),
+        dg.AssetCheckResult(
+            check_name="no_leaking_feature",
+            passed=worst[1] <= LEAKING_AUC,
+            description=f"{worst[0]} alone has an AUC of {worst[1]:.3f}",
+            metadata={"aucs": markdown_table(("feature", "AUC alone"), list(trained.feature_aucs.items())[:10])},
+        ),
+        dg.AssetCheckResult(
+            check_name="is_calibrated",
+            passed=scores.ece <= CALIBRATION_ERROR,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"expected calibration error {scores.ece:.3f}",
+            metadata={"ece": scores.ece},
+        ),
+    ]
+
+
+def metadata(trained: Trained, version: str, snapshots: dict[str, int]) -> dict[str, Any]:
+    """What the materialisation shows of the model."""
+    split, scores = trained.split, trained.scores
+    return {
+        "model_version": version,
+        "training_rows": trained.training_rows,
+        "training_dates": f"{split.training[0]} to {split.training[-1]}",
+        "holdout_date": str(split.holdout),
+        "holdout_rows": scores.rows,
+        "auc": scores.auc.value,
+        "auc_interval": f"{scores.auc.low:.3f} to {scores.auc.high:.3f}",
+        "brier": scores.brier,
+        "lift_top_decile": scores.lift,
+        "baselines": markdown_table(("baseline", "AUC"), [(k, f"{v:.3f}") for k, v in trained.baselines.items()]),
+        "calibration": markdown_table(
+            ("rows", "predicted", "observed"),
+            [(b.rows, f"{b.predicted:.3f}", f"{b.observed:.3f}") for b in scores.bins],
+        ),
+        SNAPSHOTS: snapshot_metadata(snapshots),
+    }
