@@ -46,3 +46,11 @@ def window_of(key: str) -> Window:
 def windows_of(context: dg.AssetExecutionContext) -> list[Window]:
     """The consecutive windows of the partitions that `context`'s step materialises, oldest first."""
     return [window_of(key) for key in context.partition_keys]
+
+
+def whole_window(context: dg.AssetExecutionContext) -> Window | None:
+    """The one window that the consecutive partitions of `context`'s step make up; None in a run without partitions."""
+    if not context.has_partition_key and not context.has_partition_key_range:
+        return None
+    windows = windows_of(context)
+    return Window(windows[0].start, windows[-1].end)

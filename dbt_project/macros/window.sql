@@ -1,0 +1,35 @@
+{#
+    The partition window that a run works on: [CARTOGRAPH_DBT_MIN_DATE, CARTOGRAPH_DBT_MAX_DATE), days in UTC.
+
+    Environment variables and not `--vars`, because dbt parses the whole project again when a var changes. They are read
+    while a model runs and never while it is parsed, so that another window leaves the parsed project as it is.
+#}
+{% macro in_window(column) -%}
+    {%- set min_date = env_var('CARTOGRAPH_DBT_MIN_DATE', '') if execute else '' -%}
+    {%- set max_date = env_var('CARTOGRAPH_DBT_MAX_DATE', '') if execute else '' -%}
+    {%- if min_date and max_date -%}
+        ({{ column }} >= cast('{{ min_date }}' as date) and {{ column }} < cast('{{ max_date }}' as date))
+    {%- elif min_date or max_date -%}
+        {{ exceptions.raise_compiler_error(
+            'CARTOGRAPH_DBT_MIN_DATE and CARTOGRAPH_DBT_MAX_DATE bound a window together: set both or neither.'
+        ) }}
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    The incremental strategy `delete_insert_window`: replaces exactly the rows of the run's window.
+
+    dbt's `delete+insert` deletes by key, so a row that has vanished from the source would stay. The model names its time
+    column as `event_time`, and must select only rows of the window (`in_window`).
+#}
+{% macro get_incremental_delete_insert_window_sql(arguments) -%}
+    {%- set columns = get_quoted_csv(arguments['dest_columns'] | map(attribute='name')) -%}
+    delete from {{ arguments['target_relation'] }}
+    where {{ in_window(config.require('event_time')) }};
+
+    insert into {{ arguments['target_relation'] }} ({{ columns }})
+    select {{ columns }}
+    from {{ arguments['temp_relation'] }}
+{%- endmacro %}

@@ -1,0 +1,78 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete_insert_window',
+    event_time='ordered_at',
+    on_schema_change='fail'
+) }}
+
+with lines as (
+    select * from {{ ref('stg_shop__order_items') }}
+    where {{ in_window('ordered_at') }}
+),
+
+orders as (
+    select * from {{ ref('stg_shop__orders') }}
+    where {{ in_window('ordered_at') }}
+),
+
+customers as (
+    select
+        customer_key,
+        customer_id as member_id,
+        valid_from,
+        valid_to
+    from {{ ref('dim_customers') }}
+),
+
+products as (
+    select
+        product_key,
+        product_id,
+        unit_cost,
+        valid_from,
+        valid_to
+    from {{ ref('dim_products') }}
+),
+
+sold as (
+    select
+        lines.order_id,
+        lines.line_number,
+        lines.ordered_at,
+        orders.customer_id,
+        coalesce(orders.customer_id, {{ guest_id() }}) as member_id,
+        lines.product_id,
+        lines.quantity,
+        lines.unit_price,
+        cast(round(lines.quantity * lines.unit_price, 2) as decimal(18, 2)) as gross_amount,
+        lines.discount_amount,
+        orders.status = 'cancelled' as is_cancelled
+    from lines
+    inner join orders on lines.order_id = orders.order_id
+),
+
+final as (
+    select
+        {{ surrogate_key(['sold.order_id', 'sold.line_number']) }} as order_item_key,
+        sold.order_id,
+        sold.line_number,
+        sold.ordered_at,
+        {{ utc_date('sold.ordered_at') }} as order_date,
+        sold.customer_id,
+        customers.customer_key,
+        sold.product_id,
+        products.product_key,
+        sold.quantity,
+        sold.unit_price,
+        sold.gross_amount,
+        sold.discount_amount,
+        cast(sold.gross_amount - sold.discount_amount as decimal(18, 2)) as net_amount,
+        products.unit_cost,
+        cast(round(sold.quantity * products.unit_cost, 2) as decimal(18, 2)) as cost_amount,
+        sold.is_cancelled
+    from sold
+    {{ asof_join('sold', 'customers', 'member_id', 'ordered_at') }}
+    {{ asof_join('sold', 'products', 'product_id', 'ordered_at') }}
+)
+
+select * from final

@@ -1,0 +1,23 @@
+{{ config(meta={'dagster': {'ref': {'name': 'fct_order_items'}}}) }}
+
+-- The lines of an order add up to the order's own amounts, to the cent.
+with lines as (
+    select
+        order_id,
+        sum(gross_amount) as gross_amount,
+        sum(discount_amount) as discount_amount
+    from {{ ref('fct_order_items') }}
+    group by order_id
+)
+
+select
+    orders.order_id,
+    orders.gross_amount,
+    lines.gross_amount as lines_gross_amount,
+    orders.discount_amount,
+    lines.discount_amount as lines_discount_amount
+from {{ ref('fct_orders') }} as orders
+left join lines on orders.order_id = lines.order_id
+where
+    orders.gross_amount <> coalesce(lines.gross_amount, 0)
+    or orders.discount_amount <> coalesce(lines.discount_amount, 0)

@@ -1,0 +1,50 @@
+"""What Dagster calls a dbt node: its key, group, owners, tags and partitions, all read from the project's own YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator
+
+from ecom_assets.warehouse.marts import column_pii, event_time
+
+
+class WarehouseTranslator(DagsterDbtTranslator):
+    """Keys and groups follow the layers; what has an `event_time` is partitioned by the shop's windows."""
+
+    def __init__(self, partitions: dg.TimeWindowPartitionsDefinition):
+        super().__init__()
+        self._partitions = partitions
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """`<layer>/<model>`; a source is the raw asset that fills it."""
+        return dg.AssetKey([_layer(dbt_resource_props), dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The layer."""
+        return _layer(dbt_resource_props)
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The description as it stands in the YAML, without the SQL that Dagster would add."""
+        return str(dbt_resource_props["description"])
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
+        """The team that owns the dbt group; Dagster passes the group's own entry under `group`."""
+        group = dbt_resource_props.get("group")
+        return [f"team:{group['owner']['name']}"] if isinstance(group, Mapping) else None
+
+    def get_tags(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, str]:
+        """The domain, and whether a column is tagged as personal data."""
+        domain = dbt_resource_props["config"].get("meta", {}).get("domain")
+        pii = any(column_pii(column) for column in dbt_resource_props["columns"].values())
+        return {**({"domain": domain} if domain else {}), **({"pii": "true"} if pii else {})}
+
+    def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition | None:
+        """The shop's windows for a model with an event time; none for one that is built whole."""
+        return self._partitions if event_time(dbt_resource_props) else None
+
+
+def _layer(node: Mapping[str, Any]) -> str:
+    return "raw" if node["resource_type"] == "source" else str(node["fqn"][1])

@@ -1,0 +1,100 @@
+"""The warehouse's assets: all enabled dbt models, and each dbt test as a check.
+
+One multi-asset and so, for a run over everything, one dbt process: starting dbt costs seconds. Thin by rule: how dbt is
+called and what a failure says is in `ecom_assets.warehouse`, names and partitions are in `translator`.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliInvocation, DbtCliResource, dbt_assets
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+from cartograph.lake import Lake
+from cartograph.settings import Settings, get_settings
+from cartograph.shops import load_shop
+from ecom_assets.defs.dbt.resource import dbt_resource
+from ecom_assets.defs.dbt.translator import WarehouseTranslator
+from ecom_assets.defs.partitions import whole_window, window_partitions
+from ecom_assets.warehouse.dbt_project import (
+    dbt_environment,
+    dbt_home,
+    environment_of,
+    failures,
+    parsed_project,
+    read_manifest,
+)
+from ecom_assets.warehouse.raw_views import Pins, pin_raw
+
+
+@dg.definitions
+def warehouse_definitions() -> dg.Definitions:
+    """The dbt assets of the chosen shop, and dbt itself."""
+    settings = get_settings()
+    datasets = load_shop(settings).datasets
+    parsed = parsed_project(settings, datasets)
+
+    @dbt_assets(
+        manifest=read_manifest(parsed),
+        name="warehouse",
+        dagster_dbt_translator=WarehouseTranslator(window_partitions()),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool="warehouse",  # DuckDB lets one process at a time open the file for writing
+    )
+    def warehouse(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+        pins = pin_raw(Lake.from_settings(settings), datasets)
+        variables = dbt_environment(
+            settings, datasets, window=whole_window(context), pins_file=_written(settings, pins)
+        )
+        target = dbt_home(settings) / "run"
+        # dagster-dbt looks there for the parsed project that a run starts from.
+        with environment_of({**variables, "DBT_TARGET_PATH": str(parsed)}):
+            yield from _build(context, dbt, target, pins)
+
+    return dg.Definitions(assets=[warehouse], resources={"dbt": dbt_resource()})
+
+
+def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, target: Path, pins: Pins) -> Iterator[Any]:
+    """Run dbt on what was selected; its models with the snapshots they were built from, and its tests as checks."""
+    # As text: the ids are 64-bit numbers, which the UI's JavaScript would round.
+    snapshots = dg.MetadataValue.json({table: str(snapshot) for table, snapshot in pins.items()})
+    (target / "run_results.json").unlink(missing_ok=True)
+    invocation = dbt.cli(
+        ["build", "--exclude-resource-type", "unit_test"],  # those prove the SQL, which no run changes
+        context=context,
+        target_path=target,
+        raise_on_error=False,
+    )
+    try:
+        for event in invocation.stream().fetch_row_counts().fetch_column_metadata():
+            if isinstance(event, dg.Output):
+                yield event.with_metadata({**event.metadata, "lake_snapshots": snapshots})
+            else:
+                yield event
+    finally:
+        _close_adapter(invocation)
+    if not invocation.is_successful():
+        raise dg.Failure(_explain(invocation, target), allow_retries=False)
+
+
+def _close_adapter(invocation: DbtCliInvocation) -> None:
+    """Let go of the warehouse: dagster-dbt reads the metadata in this process and would keep the file locked."""
+    if invocation.adapter is not None:
+        invocation.adapter.cleanup_connections()
+        DuckDBConnectionManager.close_all_connections()
+
+
+def _explain(invocation: DbtCliInvocation, target: Path) -> str:
+    """What failed, model by model; dbt's last words where it did not come to that."""
+    failed = failures(target)
+    return "\n".join(["The warehouse was not built:", *failed]) if failed else str(invocation.get_error())
+
+
+def _written(settings: Settings, pins: Pins) -> Path:
+    path = dbt_home(settings) / "pins.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(pins, indent=2, sort_keys=True), encoding="utf-8")
+    return path

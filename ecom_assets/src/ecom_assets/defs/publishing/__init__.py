@@ -1,0 +1,1 @@
+"""The published marts as assets."""

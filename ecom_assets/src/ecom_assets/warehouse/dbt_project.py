@@ -1,0 +1,165 @@
+"""How dbt is called for a shop: its folders, its environment, and the parsed project (manifest).
+
+State never goes into the repository: dbt's target folders stand in the shop's home. What dbt builds is in
+`dbt_project/`; what Dagster makes of it is in `ecom_assets.defs.dbt`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cartograph.settings import PREFIX, Settings
+from cartograph.windows import Window
+
+PROJECT_DIR = Path(__file__).parents[4] / "dbt_project"
+PINS_VARIABLE = "CARTOGRAPH_DBT_PINS"
+_MANIFEST = "manifest.json"
+_PARTIAL_PARSE = "partial_parse.msgpack"
+
+
+class DbtProjectError(RuntimeError):
+    """The dbt project cannot be parsed. The message has dbt's own words and where its log is."""
+
+
+def dbt_home(settings: Settings) -> Path:
+    """The folder of dbt's state for the shop: parsed projects, run targets, logs, pins."""
+    return settings.shop_home / "dbt"
+
+
+def dbt_executable() -> str:
+    """The dbt of this Python environment, which need not be on the PATH."""
+    return str(Path(sys.executable).with_name("dbt"))
+
+
+def dbt_environment(
+    settings: Settings, datasets: Collection[str], *, window: Window | None = None, pins_file: Path | None = None
+) -> dict[str, str]:
+    """The variables with which dbt and its plugin work on this shop, whatever folder dbt runs in.
+
+    `window` bounds the facts that are built, midnight to midnight; None builds all. `pins_file` is JSON, snapshot ids
+    by lake table; None reads what is current.
+    """
+    chosen = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings if value is not None}
+    chosen["CARTOGRAPH_DBT_WAREHOUSE"] = str(settings.warehouse_path)
+    chosen["CARTOGRAPH_DBT_DATASETS"] = ",".join(sorted(datasets))
+    chosen["CARTOGRAPH_DBT_MIN_DATE"] = window.start.date().isoformat() if window else ""
+    chosen["CARTOGRAPH_DBT_MAX_DATE"] = window.end.date().isoformat() if window else ""
+    if pins_file is not None:
+        chosen[PINS_VARIABLE] = str(pins_file)
+    return chosen
+
+
+@contextmanager
+def environment_of(variables: Mapping[str, str]) -> Iterator[None]:
+    """This process's environment with `variables`, for as long as the block lasts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def parsed_project(settings: Settings, datasets: Collection[str]) -> Path:
+    """The target folder that holds the manifest of the project as it is now, for a shop with these datasets.
+
+    dbt parses only when the project's files, the datasets or dbt's version have changed since: seconds, once. Processes
+    that do so at the same time do not disturb each other, as each parses aside and the folder is renamed into place.
+
+    Raises:
+        DbtProjectError: the project does not parse.
+    """
+    parent = dbt_home(settings) / "parsed"
+    folder = parent / _fingerprint(PROJECT_DIR, datasets)
+    if (folder / _MANIFEST).is_file():
+        return folder
+    parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=parent, prefix=".parsing-"))
+    try:
+        _reuse_newest_parse(parent, aside)
+        _parse(settings, datasets, aside)
+        with suppress(OSError):  # Another process was faster; its parse is as good.
+            aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    for earlier in parent.glob("[!.]*"):
+        if earlier != folder:
+            shutil.rmtree(earlier, ignore_errors=True)
+    return folder
+
+
+def _fingerprint(project: Path, datasets: Collection[str]) -> str:
+    digest = hashlib.sha256()
+    for name in ("dbt-core", "dbt-duckdb"):
+        digest.update(f"{name}={version(name)}\0".encode())
+    digest.update(",".join(sorted(datasets)).encode())
+    for path in sorted(project.rglob("*")):
+        if path.suffix in {".sql", ".yml", ".md", ".csv"}:
+            digest.update(f"\0{path.relative_to(project).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _reuse_newest_parse(parent: Path, target: Path) -> None:
+    """Give dbt the last parse to start from, so that it reads only the files that changed."""
+    parses = sorted(parent.glob(f"[!.]*/{_PARTIAL_PARSE}"), key=lambda path: path.stat().st_mtime)
+    if parses:
+        shutil.copy(parses[-1], target / _PARTIAL_PARSE)
+
+
+def _parse(settings: Settings, datasets: Collection[str], target: Path) -> None:
+    folders = {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")}
+    done = subprocess.run(
+        [dbt_executable(), "parse", "--no-use-colors", "--quiet"],
+        cwd=PROJECT_DIR,
+        env={**os.environ, **dbt_environment(settings, datasets), **folders},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0 or not (target / _MANIFEST).is_file():
+        raise DbtProjectError(
+            f"The dbt project in {PROJECT_DIR} cannot be parsed:\n{(done.stdout + done.stderr).strip()}\n"
+            f"Correct it; dbt's log is in {folders['DBT_LOG_PATH']}."
+        )
+
+
+def read_manifest(target: Path) -> dict[str, Any]:
+    """The manifest in a target folder."""
+    manifest: dict[str, Any] = json.loads((target / _MANIFEST).read_bytes())
+    return manifest
+
+
+def failures(target: Path) -> list[str]:
+    """What failed in the dbt run whose target folder this is: each model or test, dbt's words, and its compiled SQL.
+
+    Empty where dbt did not come as far as to run a model.
+    """
+    results = target / "run_results.json"
+    if not results.is_file():
+        return []
+    nodes = read_manifest(target)["nodes"]
+    failed = [
+        r for r in json.loads(results.read_bytes())["results"] if r["status"] in {"error", "fail", "runtime error"}
+    ]
+    return [_failure(nodes[result["unique_id"]], result["message"]) for result in failed]
+
+
+def _failure(node: Mapping[str, Any], message: str | None) -> str:
+    compiled = node.get("compiled_path")
+    where = PROJECT_DIR / compiled if compiled else PROJECT_DIR / node["original_file_path"]
+    return f"{node['resource_type']} {node['name']}: {(message or 'failed').strip()} (compiled SQL: {where})"

@@ -1,0 +1,112 @@
+"""Writes marts to the lake as `published.*`: what everything outside the warehouse reads.
+
+Only the copying and its reckoning; when it happens and under which asset is in `ecom_assets.defs.publishing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from cartograph.lake import Lake
+from cartograph.settings import Settings
+from cartograph.windows import Grain, Window
+from ecom_assets.warehouse.marts import Mart
+
+_BATCH_ROWS = 100_000
+
+
+class WarehouseMissingError(RuntimeError):
+    """The warehouse or a mart in it does not exist yet. The message says how to build it."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was written of a mart: its rows and bytes in memory, and the table's snapshot and rows afterwards."""
+
+    rows: int
+    bytes: int
+    snapshot_id: int | None
+    table_rows: int
+
+
+@contextmanager
+def open_warehouse(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The warehouse, to read only; no other process may write it meanwhile, which the pool `warehouse` sees to.
+
+    Raises:
+        WarehouseMissingError: it was not built yet.
+    """
+    if not settings.warehouse_path.is_file():
+        raise WarehouseMissingError(
+            f"There is no warehouse at {settings.warehouse_path}. Build it first: `cartograph run`, or the dbt assets."
+        )
+    with duckdb.connect(settings.warehouse_path, read_only=True) as connection:
+        Lake.from_settings(settings).configure(connection)
+        yield connection
+
+
+def publish(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, mart: Mart, *, grain: Grain, window: Window | None
+) -> Published:
+    """Replace `window` of the published mart (None: all of it) by the warehouse's rows, as one commit.
+
+    Rows are sorted by the mart's key within a window, so that the same rows give the same files.
+
+    Raises:
+        WarehouseMissingError: the mart was not built yet.
+    """
+    lake.ensure(mart.table, mart.contract, grain if mart.contract.event_time else None)
+    rows = size = 0
+    with lake.overwriting(mart.table, window) as writer:
+        for batch in _batches(connection, mart, window):
+            writer.write(batch)
+            rows += batch.num_rows
+            size += batch.nbytes
+    return Published(rows, size, lake.snapshot_id(mart.table), lake.row_count(mart.table))
+
+
+def mart_rows(connection: duckdb.DuckDBPyConnection, mart: Mart, window: Window | None) -> int:
+    """The number of rows of a mart in the warehouse, in `window` (None: all)."""
+    (count,) = _execute(connection, mart, f"SELECT count(*) FROM {mart.relation}{_where(mart, window)}").fetchone() or (
+        0,
+    )
+    return int(count)
+
+
+def published_rows(lake: Lake, mart: Mart, window: Window | None) -> int:
+    """The number of rows of a published mart in the lake, in `window` (None: all)."""
+    if window is None:
+        return lake.row_count(mart.table)
+    with lake.connect() as connection:
+        scan = f"({lake.relation_sql(mart.table)}) AS published"
+        (count,) = connection.execute(f"SELECT count(*) FROM {scan}{_where(mart, window)}").fetchone() or (0,)
+    return int(count)
+
+
+def _batches(connection: duckdb.DuckDBPyConnection, mart: Mart, window: Window | None) -> Iterator[pa.Table]:
+    schema = mart.contract.arrow_schema()
+    order = ", ".join(dict.fromkeys([c for c in (mart.contract.event_time,) if c] + list(mart.contract.key)))
+    sql = f"SELECT {', '.join(mart.contract.names)} FROM {mart.relation}{_where(mart, window)} ORDER BY {order}"
+    for batch in _execute(connection, mart, sql).to_arrow_reader(_BATCH_ROWS):
+        yield pa.Table.from_batches([batch]).cast(schema)
+
+
+def _where(mart: Mart, window: Window | None) -> str:
+    if window is None or mart.contract.event_time is None:
+        return ""
+    low, high = window.start.date(), window.end.date()
+    return f" WHERE {mart.contract.event_time} >= DATE '{low}' AND {mart.contract.event_time} < DATE '{high}'"
+
+
+def _execute(connection: duckdb.DuckDBPyConnection, mart: Mart, sql: str) -> duckdb.DuckDBPyConnection:
+    try:
+        return connection.execute(sql)
+    except duckdb.CatalogException as error:
+        raise WarehouseMissingError(
+            f"{mart.relation} is not in the warehouse. Build marts/{mart.name} first."
+        ) from error
