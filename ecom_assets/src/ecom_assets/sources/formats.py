@@ -115,8 +115,9 @@ def _csv(open_file: Opener, file_set: FileSet) -> Batches:
 def _csv_header(open_file: Opener, file_set: FileSet) -> list[str]:
     encoding = "utf-8-sig" if file_set.encoding == "utf-8" else file_set.encoding
     with io.TextIOWrapper(open_file(), encoding=encoding, newline="") as text:
-        header = next(csv.reader(text, delimiter=file_set.delimiter, quotechar=file_set.quote), None)
-    if not header:
+        rows = csv.reader(text, delimiter=file_set.delimiter, quotechar=file_set.quote)
+        header = next(filter(None, rows), None)
+    if header is None:
         raise UnusableFileError("it is empty: not even a header row", _DELIVER_AGAIN)
     return header
 

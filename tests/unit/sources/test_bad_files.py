@@ -1,0 +1,284 @@
+"""A bad file is named, with the cure, and holds back only itself; a mistake in the shop's file is told in words."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ecom_assets.sources import SourceError
+from ecom_assets.sources.file_store import FileStore
+from ecom_assets.sources.files_config import files_config
+from tests.unit.sources.making import HEADER, deliver, ids, review, reviews_source, source, write_csv
+
+
+def truncated_gzip(path: Path) -> None:
+    whole = gzip.compress("\n".join([HEADER, *(review(n) for n in range(5_000))]).encode())
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def no_gzip(path: Path) -> None:
+    path.write_text(f"{HEADER}\n{review(1)}\n")
+
+
+def damaged_gzip(path: Path) -> None:
+    whole = bytearray(gzip.compress("\n".join([HEADER, *(review(n) for n in range(5_000))]).encode()))
+    whole[-8] ^= 0xFF  # the checksum
+    path.write_bytes(whole)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(gzip.compress(b""))
+
+
+def wrong_encoding(path: Path) -> None:
+    write_csv(path, [review(1, product="Füße")], encoding="latin-1")
+
+
+def utf_16(path: Path) -> None:
+    write_csv(path, [review(1)], encoding="utf-16")
+
+
+def cut_row(path: Path) -> None:
+    path.write_bytes(gzip.compress(f"{HEADER}\n{review(1)}\nr2,p2".encode()))
+
+
+def missing_column(path: Path) -> None:
+    write_csv(path, ["r1,p1,2024-01-15"], header="id,product,moment")
+
+
+def column_twice(path: Path) -> None:
+    write_csv(path, ["r1,p1,2024-01-15,5,4"], header="id,product,moment,stars,Stars")
+
+
+def reserved_column(path: Path) -> None:
+    write_csv(path, ["r1,p1,2024-01-15,5,4"], header="id,product,moment,stars,_file")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason", "cure"),
+    [
+        (truncated_gzip, "gzip data is damaged or ends early", "Deliver it again"),
+        (no_gzip, "gzip data is damaged", "Deliver it again"),
+        (damaged_gzip, "gzip data is damaged", "Deliver it again"),
+        (empty, "it is empty", "Deliver it again"),
+        (wrong_encoding, "it is not utf-8 text", "Set `encoding`"),
+        (utf_16, "it is not utf-8 text", "Set `encoding`"),
+        (cut_row, "it is not whole CSV", "`delimiter`"),
+        (missing_column, 'Referenced column "stars" not found', "`optional_columns`"),
+        (column_twice, "more than one column stars", "its own name"),
+        (reserved_column, "a column _file", "Rename it"),
+    ],
+)
+def test_a_bad_csv_file_holds_back_only_itself(
+    tmp_path: Path, spoil: Callable[[Path], None], reason: str, cure: str
+) -> None:
+    write_csv(tmp_path / "a.csv.gz", [review(1)])
+    spoil(tmp_path / "b.csv.gz")
+    write_csv(tmp_path / "c.csv.gz", [review(3)])
+    reader = reviews_source(tmp_path / "*.csv.gz")
+    delivery = deliver(reader)
+
+    assert ids(delivery) == ["r1", "r3"]
+    (bad,) = delivery.unreadable
+    assert bad.name == "b.csv.gz"
+    assert reason in bad.reason
+    assert cure in bad.cure
+
+    write_csv(tmp_path / "b.csv.gz", [review(2)])
+    mended = deliver(reader)
+    assert (ids(mended), mended.unreadable) == (["r1", "r2", "r3"], ())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"id": "r1", "moment": "2024-01-02"}\n{"id": "r2", "a', "1 of its lines are no JSON objects, line 2 first"),
+        ("[1, 2]\n3\n", "2 of its lines are no JSON objects, line 1 first"),
+        ("\n\n", "it is empty"),
+        ('{"id": "r1", "ID": "r2"}', "more than one column id"),
+    ],
+)
+def test_a_bad_file_of_json_lines(tmp_path: Path, content: str, reason: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "r1", "moment": "2024-01-02"}\n')
+    (tmp_path / "b.jsonl").write_text(content)
+    delivery = deliver(reviews_source(tmp_path / "*.jsonl", "SELECT id AS review_id, moment AS reviewed_at FROM sales"))
+    assert ids(delivery) == ["r1"]
+    assert [(bad.name, reason in bad.reason) for bad in delivery.unreadable] == [("b.jsonl", True)]
+
+
+def test_a_half_written_parquet_file(tmp_path: Path) -> None:
+    rows = pa.table({"id": ["r1"], "product": ["p"], "moment": ["2024-01-02"], "stars": ["4"]})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "b.parquet").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "c.parquet").write_bytes(b"")
+    delivery = deliver(reviews_source(tmp_path / "*.parquet"))
+    assert ids(delivery) == ["r1"]
+    assert [bad.name for bad in delivery.unreadable] == ["b.parquet", "c.parquet"]
+    assert all("not whole Parquet" in bad.reason for bad in delivery.unreadable)
+
+
+def test_a_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    write_csv(tmp_path / "b.csv", [review(2)])
+    opened = FileStore.open
+
+    def growing(store: FileStore, file: Any) -> Any:
+        stream = opened(store, file)
+        if file.name == "b.csv":
+            with (tmp_path / "b.csv").open("a") as more:
+                more.write(f"{review(3)}\n")
+        return stream
+
+    reader = reviews_source(tmp_path / "*.csv")
+    with monkeypatch.context() as patched:
+        patched.setattr(FileStore, "open", growing)
+        delivery = deliver(reader)
+    assert ids(delivery) == ["r1"]
+    assert [(bad.name, bad.reason) for bad in delivery.unreadable] == [("b.csv", "it changed while it was read")]
+    assert {"r2", "r3"} < set(ids(deliver(reader)))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    write_csv(tmp_path / "b.csv", [review(2)]).chmod(0)
+    (bad,) = deliver(reviews_source(tmp_path / "*.csv")).unreadable
+    assert (bad.name, "cannot be opened" in bad.reason) == ("b.csv", True)
+
+
+def test_a_file_that_is_gone_when_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    gone = write_csv(tmp_path / "b.csv", [review(2)])
+    opened = FileStore.open
+
+    def deleting(store: FileStore, file: Any) -> Any:
+        gone.unlink(missing_ok=True)
+        return opened(store, file)
+
+    monkeypatch.setattr(FileStore, "open", deleting)
+    delivery = deliver(reviews_source(tmp_path / "*.csv"))
+    assert ids(delivery) == ["r1"]
+    assert [(bad.name, "cannot be opened" in bad.reason) for bad in delivery.unreadable] == [("b.csv", True)]
+
+
+def test_a_header_without_rows_is_no_fault(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [])
+    delivery = deliver(reviews_source(tmp_path / "a.csv"))
+    assert (delivery.rows.num_rows, delivery.unreadable) == (0, ())
+
+
+def test_an_optional_column_may_be_missing(tmp_path: Path) -> None:
+    missing_column(tmp_path / "a.csv")
+    write_csv(tmp_path / "b.csv", [review(2)])
+    delivery = deliver(reviews_source(tmp_path / "*.csv", optional_columns=["stars"]))
+    assert delivery.unreadable == ()
+    assert set(delivery.rows["rating"].to_pylist()) == {"5", None}
+
+
+def test_when_no_file_can_be_read_the_first_are_named(tmp_path: Path) -> None:
+    empty(tmp_path / "a.csv.gz")
+    with pytest.raises(SourceError, match=r"reviews: none of the 1 files of sales can be read. a.csv.gz: it is empty"):
+        deliver(reviews_source(tmp_path / "*.csv.gz"))
+
+
+def test_no_files(tmp_path: Path) -> None:
+    (tmp_path / "void").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/orders.txt").touch()
+    (tmp_path / "full/.hidden.csv").touch()
+    for path, said in {
+        tmp_path / "nowhere/*.csv": f"the folder {tmp_path}/nowhere does not exist",
+        tmp_path / "void/*.csv": f"the folder {tmp_path}/void is empty",
+        tmp_path
+        / "full/*.csv": f"none of the 2 entries of the folder {tmp_path}/full fits, e.g. .hidden.csv, orders.txt",
+        tmp_path / "full/orders.csv": "none of the 2 entries",
+    }.items():
+        with pytest.raises(SourceError) as caught:
+            deliver(reviews_source(path))
+        assert f"No file fits {path}: " in str(caught.value)
+        assert said in str(caught.value)
+        assert "Correct the source's `path`" in str(caught.value)
+    with pytest.raises(SourceError, match="it is a folder; name the files in it"):
+        deliver(reviews_source(tmp_path / "full", format="csv"))
+
+
+def test_a_relative_path_is_told_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=f"No file fits {tmp_path.parent}/data/\\*.csv"):
+        deliver(reviews_source("../data/*.csv"))
+
+
+@pytest.mark.parametrize(
+    ("select", "said"),
+    [
+        ("SELEC id FROM sales", "reviews: its select cannot be read: syntax error"),
+        ("DELETE FROM sales", "reviews: its select cannot be read: Only SELECT statements"),
+        ("SELECT 1; SELECT 2", "its select has 2 statements. Leave one SELECT"),
+        ("SELECT nothing AS reviewed_at FROM sales", 'Referenced column "nothing" not found'),
+        ("SELECT CAST(moment AS INTEGER) AS reviewed_at FROM sales", "use TRY_CAST"),
+        ("SELECT * FROM other", "Table with name other does not exist"),
+        (
+            "SELECT x.*, moment AS reviewed_at FROM sales, '{secret}' AS x",
+            "it reads nothing but sales (1 files, e.g. a.csv",
+        ),
+        ("SELECT * FROM read_csv('{secret}')", "file system operations are disabled"),
+        ("SELECT * FROM read_text('{secret}')", "file system operations are disabled"),
+        ("SELECT * FROM glob('/*')", "file system operations are disabled"),
+        ("SELECT * FROM read_csv('https://example.com/a.csv')", "file system operations are disabled"),
+        ("SELECT * FROM os_environ", "does not exist"),
+    ],
+)
+def test_a_wrong_select_is_explained_and_reaches_nothing_else(tmp_path: Path, select: str, said: str) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    secret = write_csv(tmp_path / "secret.csv", ["s3cret,p,2024-01-01,5"])
+    os_environ = pa.table({"reviewed_at": ["a local variable that no select may see"]})
+    with pytest.raises(SourceError) as caught:
+        deliver(reviews_source(tmp_path / "a.csv", select.replace("{secret}", str(secret))))
+    assert str(caught.value).startswith("reviews: ")
+    assert said in str(caught.value)
+    assert os_environ.num_rows == 1
+
+
+def test_a_wrong_view_is_named(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    files, selects = {"sales": {"path": f"{tmp_path}/a.csv"}}, {"reviews": "SELECT * FROM halves"}
+    with pytest.raises(SourceError, match=r"halves: its select cannot be run.*nothing"):
+        deliver(source(files, selects, {"halves": "SELECT nothing FROM sales"}))
+    with pytest.raises(SourceError, match=r"halves: its select cannot be read"):
+        deliver(source(files, selects, {"halves": "SELECT FROM WHERE"}))
+
+
+def test_a_wrong_date_format_is_explained(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    with pytest.raises(SourceError, match=r"sales cannot be read as one table.*date_formats"):
+        deliver(reviews_source(tmp_path / "a.csv", date_formats={"moment": "%Q"}))
+
+
+@pytest.mark.parametrize(
+    ("files", "datasets", "views", "said"),
+    [
+        ({}, {"reviews": {"select": "SELECT 1"}}, {}, "files: "),
+        ({"a": {"path": "x.csv"}}, {"reviews": None}, {}, "datasets.reviews: "),
+        ({"a": {"path": "x.csv"}}, {"revues": {"select": "SELECT 1"}}, {}, "no dataset is called revues"),
+        ({"a": {"path": "x.xlsx"}}, {"reviews": {"select": "SELECT 1"}}, {}, "set `format`"),
+        ({"a": {"path": "x.csv", "encoding": "utf-9"}}, {"reviews": {"select": "SELECT 1"}}, {}, "not an encoding"),
+        ({"a": {"path": "x.csv", "delimeter": ";"}}, {"reviews": {"select": "SELECT 1"}}, {}, "files.a.delimeter: "),
+        ({"a": {"path": "x.csv", "delimiter": "||"}}, {"reviews": {"select": "SELECT 1"}}, {}, "files.a.delimiter: "),
+        ({"A b": {"path": "x.csv"}}, {"reviews": {"select": "SELECT 1"}}, {}, "'A b' is not a name"),
+        ({"a": {"path": "x.csv"}}, {"reviews": {"select": "SELECT 1"}}, {"a": "SELECT 1"}, "a names a file set and a"),
+    ],
+)
+def test_a_wrong_form_names_the_place(
+    files: dict[str, Any], datasets: dict[str, Any], views: dict[str, str], said: str
+) -> None:
+    with pytest.raises(SourceError) as caught:
+        files_config({"files": files, "views": views}, datasets)
+    assert said in str(caught.value)
