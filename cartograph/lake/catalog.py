@@ -68,7 +68,7 @@ def _opened(uri: str, shop: str, s3_endpoint_url: str | None, s3_region: str, _p
         url = make_url(uri)
         if url.get_backend_name() == "sqlite":
             return _sqlite(url, shop, properties)
-        return load_catalog(shop, type="sql", uri=uri, pool_pre_ping="true", **properties)
+        return SqlCatalog(shop, uri=uri, pool_pre_ping="true", **properties)
 
 
 def _sqlite(url: URL, shop: str, properties: dict[str, str]) -> Catalog:
@@ -86,13 +86,11 @@ def _sqlite(url: URL, shop: str, properties: dict[str, str]) -> Catalog:
         connection.close()
     uri = url.update_query_dict({"timeout": str(LOCK_WAIT_SECONDS)}).render_as_string(hide_password=False)
     try:
-        catalog = load_catalog(shop, type="sql", uri=uri, **properties)
+        catalog = SqlCatalog(shop, uri=uri, **properties)
     except (OperationalError, ProgrammingError) as error:
         if "already exists" not in str(error):
             raise
-        catalog = load_catalog(shop, type="sql", uri=uri, **properties)  # Another process made the tables just now.
-    if not isinstance(catalog, SqlCatalog):
-        raise TypeError(f"pyiceberg opened {uri} as {type(catalog).__name__}")
+        catalog = SqlCatalog(shop, uri=uri, **properties)  # Another process made the tables just now.
     event.listen(catalog.engine, "connect", _no_fsync_for_each_commit)
     catalog.engine.dispose()
     return catalog
@@ -127,11 +125,9 @@ def namespace_prefix(settings: Settings) -> str:
 
 def location(settings: Settings, identifier: str) -> str:
     """Where the files of table `identifier` are: each shop and table in a folder of its own."""
-    root = settings.resolved_lake_uri.rstrip("/")
+    root = settings.resolved_lake_uri
     if "://" not in root:
         root = str(Path(root).expanduser().absolute())
-    if settings.lake_uri is not None:
-        root = f"{root}/{settings.shop}"
     return f"{root}/{identifier.replace('.', '/')}"
 
 

@@ -135,7 +135,7 @@ def test_a_window_of_dates_holds_the_days_whose_midnight_it_holds(lake: Lake) ->
     found = {row["day"]: row["units"] for row in content(lake, "raw.stock")}
     assert found[date(2024, 1, 31)] == -1
     assert set(all_days) - set(found) == {date(2024, 2, 1)}
-    with pytest.raises(RowsRejected, match="1 of 1 rows for raw.stock lie outside the window"):
+    with pytest.raises(RowsRejected, match=r"1 of 1 rows for raw\.stock lie outside the window"):
         overwrite(lake, window, pa.table({"day": [date(2024, 1, 30)], "units": [0]}), table="raw.stock")
 
 
@@ -304,7 +304,7 @@ def test_an_upsert_refuses_a_key_that_is_not_one(lake: Lake) -> None:
 
 def test_a_window_needs_an_event_time_and_a_table_needs_to_exist(lake: Lake) -> None:
     lake.ensure("raw.plain", VISITS.model_copy(update={"event_time": None}), "monthly")
-    with pytest.raises(LakeError, match="raw.plain has no event time"):
+    with pytest.raises(LakeError, match=r"raw\.plain has no event time"):
         overwrite(lake, JANUARY, table="raw.plain")
     with pytest.raises(TableMissing, match=r"There is no table raw\.absent .*cartograph run"):
         overwrite(lake, None, table="raw.absent")
