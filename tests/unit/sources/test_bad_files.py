@@ -15,7 +15,7 @@ import pytest
 from ecom_assets.sources import SourceError
 from ecom_assets.sources.file_store import FileStore
 from ecom_assets.sources.files_config import files_config
-from tests.unit.sources.making import HEADER, deliver, ids, review, reviews_source, source, write_csv
+from tests.unit.sources.making import HEADER, REVIEWS, deliver, ids, review, reviews_source, source, write_csv
 
 
 def truncated_gzip(path: Path) -> None:
@@ -187,6 +187,23 @@ def test_when_no_file_can_be_read_the_first_are_named(tmp_path: Path) -> None:
     empty(tmp_path / "a.csv.gz")
     with pytest.raises(SourceError, match=r"reviews: none of the 1 files of sales can be read. a.csv.gz: it is empty"):
         deliver(reviews_source(tmp_path / "*.csv.gz"))
+
+
+def test_a_file_set_that_became_unreadable_stops_only_what_reads_it(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    write_csv(tmp_path / "goods.csv", ["p1"], header="code")
+    reader = source(
+        {"sales": {"path": f"{tmp_path}/a.csv"}, "goods": {"path": f"{tmp_path}/goods.csv"}},
+        {"reviews": REVIEWS, "products": "SELECT code AS product_id, '2024-01-01' AS updated_at FROM goods"},
+    )
+    assert deliver(reader, "products").rows.num_rows == deliver(reader).rows.num_rows == 1
+
+    (tmp_path / "goods.csv").write_bytes(b"")
+    write_csv(tmp_path / "a.csv", [review(1), review(2)])
+    for _ in range(2):
+        with pytest.raises(SourceError, match="products: none of the 1 files of goods can be read"):
+            deliver(reader, "products")
+        assert ids(deliver(reader)) == ["r1", "r2"]
 
 
 def test_no_files(tmp_path: Path) -> None:

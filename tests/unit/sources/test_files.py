@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cartograph.windows import Grain, Window, windows
 from ecom_assets.sources import SourceError
 from tests.unit.sources.making import (
+    HEADER,
     MONTHS,
     SHOP,
     column,
@@ -74,6 +75,11 @@ def test_delimiters_quotes_nulls_and_newlines_in_values(tmp_path: Path) -> None:
     rows = deliver(reviews_source(tmp_path / "a.csv", delimiter=";", quote="'", null_values=["", "NULL"])).rows
     assert rows["product_id"].to_pylist() == ["one;\ntwo"]
     assert rows["rating"].to_pylist() == [None]
+
+
+def test_blank_lines_before_the_header(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [HEADER, review(1)], header="\n")
+    assert ids(deliver(reviews_source(tmp_path / "a.csv"))) == ["r1"]
 
 
 def test_files_without_header(tmp_path: Path) -> None:

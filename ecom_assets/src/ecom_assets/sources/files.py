@@ -100,14 +100,14 @@ class FilesSource:
     def _uses(self) -> dict[str, frozenset[str]]:
         """For each dataset the file sets and views that it builds on, directly or through a view."""
         of_view: dict[str, frozenset[str]] = {}
+
+        def reach(select: str) -> frozenset[str]:
+            direct = tables_of(self._connection, select)
+            return direct.union(*(of_view[name] for name in direct & of_view.keys()))
+
         for view, select in self._views.items():
-            direct = tables_of(self._connection, select)
-            of_view[view] = direct.union(*(of_view.get(name, frozenset()) for name in direct))
-        uses = {}
-        for dataset, select in self._selects.items():
-            direct = tables_of(self._connection, select)
-            uses[dataset] = direct.union(*(of_view.get(name, frozenset()) for name in direct))
-        return uses
+            of_view[view] = reach(select)
+        return {dataset: reach(select) for dataset, select in self._selects.items()}
 
     def _views_of(self, dataset: str) -> list[str]:
         return [name for name in self._config.views if name in self._uses[dataset]]
@@ -122,9 +122,9 @@ class FilesSource:
         versions = self._versions | {name: self._landings[name].version for name in sets}
         if versions == self._versions:
             return
-        layouts = {name: self._landings[name].layouts() for name in versions}
+        layouts = {name: found for name in versions if (found := self._landings[name].layouts())}
         for name in sets:
-            if not layouts[name]:
+            if name not in layouts:
                 raise _nothing_readable(dataset, name, self._landings[name].unreadable)
         self._show(layouts)
         self._built.clear()
