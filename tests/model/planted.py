@@ -13,14 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cartograph.contracts import ARROW_TYPES, Column, Contract
+from cartograph.lake import Lake
+
 START = date(2024, 1, 1)
 EPOCH = np.datetime64(START.isoformat(), "us")
 END_DAY = 640
 SECONDS_A_DAY = 86_400
 
-RANDOM, OBSERVED, HIDDEN, NO_OVERLAP = "email_random", "email_winback", "email_hidden", "email_all"
-CAMPAIGN_DAYS = {RANDOM: 350, OBSERVED: 430, HIDDEN: 510, NO_OVERLAP: 590}
-EFFECTS = {RANDOM: 12.0, OBSERVED: 12.0, HIDDEN: 0.0, NO_OVERLAP: 12.0}
+RANDOM, OBSERVED, SELECTED, NO_OVERLAP = "email_random", "email_winback", "email_selected", "email_all"
+CAMPAIGN_DAYS = {RANDOM: 350, OBSERVED: 430, SELECTED: 510, NO_OVERLAP: 590}
+EFFECT = 12.0
 
 
 @dataclass(frozen=True)
@@ -57,30 +60,31 @@ def planted_shop(customers: int = 2500, seed: int = 1) -> Planted:
     owner = np.concatenate([np.arange(customers), np.repeat(np.arange(customers), counts)])
     moment = np.concatenate([registered + 0.5, draw.uniform(np.repeat(registered, counts), np.repeat(dropped, counts))])
 
+    amount = _amounts(draw, len(owner))
     sent_owner, sent_moment, sent_campaign = [], [], []
     for campaign, day in CAMPAIGN_DAYS.items():
         here = registered < day - 1
         last = np.full(customers, -1.0)
         before = moment < day
+        recent = before & (moment >= day - 13)
         np.maximum.at(last, owner[before], moment[before])
         chance = {
             RANDOM: np.full(customers, 0.5),
             OBSERVED: 1 / (1 + np.exp(-(np.log1p(day - last) - 3.5))),
-            HIDDEN: np.where(dropped > day, 0.3 + 0.5 * (order_rate > np.median(order_rate)), 0.1),
+            SELECTED: 0.2 + 0.7 * (np.bincount(owner[recent], amount[recent], customers) > 70),
             NO_OVERLAP: np.where(day - last < 150, 0.999, 0.001),
         }[campaign]
         treated = np.flatnonzero(here & (draw.random(customers) < chance))
         extra = treated[draw.random(len(treated)) < 0.25]
-        if EFFECTS[campaign]:
-            owner = np.append(owner, extra)
-            moment = np.append(moment, draw.uniform(day + 1, day + 13, len(extra)))
+        owner = np.append(owner, extra)
+        moment = np.append(moment, draw.uniform(day + 1, day + 13, len(extra)))
+        amount = np.append(amount, _amounts(draw, len(extra)))
         sent_owner.append(treated)
         sent_moment.append(np.full(len(treated), day + 0.3))
         sent_campaign += [campaign] * len(treated)
 
     order = np.argsort(moment, kind="stable")
-    owner, moment = owner[order], moment[order]
-    amount = np.round(draw.gamma(8.0, 6.0, len(owner)), 2)  # mean 48: a quarter of the treated order once more for 12
+    owner, moment, amount = owner[order], moment[order], amount[order]
     cancelled = draw.random(len(owner)) < 0.02
     ids = np.char.add("C", np.char.zfill(np.arange(customers).astype(str), 5))
     order_ids = np.char.add("O", np.char.zfill(np.arange(len(owner)).astype(str), 7))
@@ -166,6 +170,30 @@ def utc(number: float) -> datetime:
     return datetime(START.year, START.month, START.day, tzinfo=UTC) + timedelta(days=number)
 
 
+def _amounts(draw: np.random.Generator, orders: int) -> np.ndarray:
+    """Order totals with a mean of 48: a quarter of the treated order once more, for 12 on average."""
+    return np.round(draw.gamma(3.0, 16.0, orders), 2)
+
+
 def _moments(days: np.ndarray) -> pa.Array:
     microseconds = (np.asarray(days, float) * SECONDS_A_DAY * 1e6).astype("timedelta64[us]")
     return pa.array(EPOCH + microseconds, pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+
+
+def contract_of(name: str, table: pa.Table) -> Contract:
+    """A contract that `table` fulfils, for writing it to a lake."""
+    types = {kind: column for column, kind in ARROW_TYPES.items()}
+    columns = tuple(
+        Column(name=f.name, type=types[f.type], nullable=True, description=f"{f.name} of {name}") for f in table.schema
+    )
+    event_time = {"fct_orders": "ordered_at", "fct_order_items": "ordered_at", "fct_events": "occurred_at"}.get(name)
+    return Contract(dataset=name, grain="A row.", columns=columns, key=(table.column_names[0],), event_time=event_time)
+
+
+def publish(shop: Planted, lake: Lake) -> None:
+    """Write the marts to `lake` as `published.*`, the way the other code location does."""
+    for name, table in shop.marts.items():
+        contract = contract_of(name, table)
+        lake.ensure(f"published.{name}", contract, "monthly" if contract.event_time else None)
+        with lake.overwriting(f"published.{name}", None) as writer:
+            writer.write(table.cast(contract.arrow_schema()))

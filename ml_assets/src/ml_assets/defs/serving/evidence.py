@@ -22,36 +22,39 @@ def upstream_snapshots(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]
     return found
 
 
-def check_outcomes(context: dg.AssetExecutionContext, key: dg.AssetKey) -> tuple[CheckOutcome, ...]:
-    """The latest results of all checks upstream of the asset `key`, of both code locations, by asset and name.
+def check_outcomes(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> tuple[CheckOutcome, ...]:
+    """The latest results of the checks of `keys` and of all that they were made from, by asset and name.
 
-    The checks of this location are known by name. Those of the other are taken from the runs that last made the
-    published marts which this location reads: such a run holds the checks of all that it made them from.
+    `keys` may be assets of both code locations. Which checks there are is told by the runs that last materialised
+    them: such a run holds the checks of what it made them from, too. A check that was run again since counts as it
+    ended then.
     """
-    instance, graph = context.instance, context.repository_def.asset_graph
-    latest: dict[tuple[str, str], tuple[float, dg.AssetCheckEvaluation]] = {}
-    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
-    entries = [record.event for record in records.values() if record.event is not None]
-    for run_id in {_latest_run(instance, external) for external in graph.external_asset_keys} - {None}:
-        entries += instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
-    for entry in entries:
-        event = entry.dagster_event
-        if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            continue
-        result = event.asset_check_evaluation_data
-        name = (result.asset_key.to_user_string(), result.check_name)
-        if result.asset_key != key and (name not in latest or latest[name][0] < entry.timestamp):
-            latest[name] = (entry.timestamp, result)
+    results: dict[dg.AssetCheckKey, dg.AssetCheckEvaluation] = {}
+    for run_id in sorted({run_id for key in keys if (run_id := _latest_run(instance, key)) is not None}):
+        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+            if (result := _evaluation(entry)) is not None:
+                results[result.asset_check_key] = result
+    again = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(results))
+    for key, record in again.items():
+        if (result := _evaluation(record.event)) is not None:
+            results[key] = result
     return tuple(
         CheckOutcome(
-            asset_key=asset,
-            name=check,
+            asset_key=key.asset_key.to_user_string(),
+            name=key.name,
             passed=result.passed,
             severity=result.severity.value,
             blocking=bool(result.blocking),
         )
-        for (asset, check), (_, result) in sorted(latest.items(), key=lambda item: item[0])
+        for key, result in sorted(results.items(), key=lambda item: (item[0].asset_key.path, item[0].name))
     )
+
+
+def _evaluation(entry: dg.EventLogEntry | None) -> dg.AssetCheckEvaluation | None:
+    event = entry.dagster_event if entry is not None else None
+    if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return None
+    return event.asset_check_evaluation_data
 
 
 def _latest_run(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:

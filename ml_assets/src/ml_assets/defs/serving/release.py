@@ -32,7 +32,19 @@ from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
 from ml_assets.defs.causal.email_campaign_effect import is_answerable
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
-from ml_assets.defs.marts import EFFECT, FEATURES, SCORES, Pinned, depends_on, open_lake, pin, plain_failures, published
+from ml_assets.defs.marts import (
+    EFFECT,
+    FEATURES,
+    SCORES,
+    Pinned,
+    delivered,
+    depends_on,
+    feature_marts,
+    open_lake,
+    pin,
+    plain_failures,
+    published,
+)
 from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
@@ -46,6 +58,12 @@ KEY = dg.AssetKey(["serving", "release"])
 def sources() -> list[dg.AssetKey]:
     """The assets of this location that a release of this shop is made of."""
     return [FEATURES_KEY, MODEL_KEY, SCORES_KEY, *([EFFECT_KEY] if is_answerable() else [])]
+
+
+def upstream() -> list[dg.AssetKey]:
+    """`sources`, and the published marts that they and the release are made of."""
+    marts = dict.fromkeys((*feature_marts(), *delivered(["dim_campaigns"]), "rfm_segments"))
+    return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
 @dg.asset(
@@ -78,7 +96,7 @@ def release(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.M
             snapshots=upstream_snapshots(context.instance, sources()) | inputs.snapshots,
             models={churn.NAME: model.version},
             git_commit=git_commit(),
-            checks=check_outcomes(context, KEY),
+            checks=check_outcomes(context.instance, upstream()),
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
             write_customers(draft.path / CUSTOMERS, customers)
