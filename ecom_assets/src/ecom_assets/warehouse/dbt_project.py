@@ -23,7 +23,7 @@ from cartograph.settings import PREFIX, Settings
 from cartograph.windows import Window
 
 PROJECT_DIR = Path(__file__).parents[4] / "dbt_project"
-PINS_VARIABLE = "CARTOGRAPH_DBT_PINS"
+VIEWS_VARIABLE = "CARTOGRAPH_DBT_VIEWS"
 _MANIFEST = "manifest.json"
 _PARTIAL_PARSE = "partial_parse.msgpack"
 
@@ -43,20 +43,20 @@ def dbt_executable() -> str:
 
 
 def dbt_environment(
-    settings: Settings, datasets: Collection[str], *, window: Window | None = None, pins_file: Path | None = None
+    settings: Settings, datasets: Collection[str], *, window: Window | None = None, views_file: Path | None = None
 ) -> dict[str, str]:
     """The variables with which dbt and its plugin work on this shop, whatever folder dbt runs in.
 
-    `window` bounds the facts that are built, midnight to midnight; None builds all. `pins_file` is JSON, snapshot ids
-    by lake table; None reads what is current.
+    `window` bounds the facts that are built, midnight to midnight; None builds all. `views_file` holds what is read of
+    the lake (`raw_views.write_views`); None reads what is current.
     """
     chosen = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings if value is not None}
     chosen["CARTOGRAPH_DBT_WAREHOUSE"] = str(settings.warehouse_path)
     chosen["CARTOGRAPH_DBT_DATASETS"] = ",".join(sorted(datasets))
     chosen["CARTOGRAPH_DBT_MIN_DATE"] = window.start.date().isoformat() if window else ""
     chosen["CARTOGRAPH_DBT_MAX_DATE"] = window.end.date().isoformat() if window else ""
-    if pins_file is not None:
-        chosen[PINS_VARIABLE] = str(pins_file)
+    if views_file is not None:
+        chosen[VIEWS_VARIABLE] = str(views_file)
     return chosen
 
 

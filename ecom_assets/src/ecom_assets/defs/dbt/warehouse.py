@@ -4,17 +4,17 @@ One multi-asset and so, for a run over everything, one dbt process: starting dbt
 called and what a failure says is in `ecom_assets.warehouse`, names and partitions are in `translator`.
 """
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, dbt_assets
+from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from cartograph.lake import Lake
-from cartograph.settings import Settings, get_settings
+from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from ecom_assets.defs.dbt.resource import dbt_resource
 from ecom_assets.defs.dbt.translator import WarehouseTranslator
@@ -27,7 +27,7 @@ from ecom_assets.warehouse.dbt_project import (
     parsed_project,
     read_manifest,
 )
-from ecom_assets.warehouse.raw_views import Pins, pin_raw
+from ecom_assets.warehouse.raw_views import pinned_views, write_views
 
 
 @dg.definitions
@@ -45,19 +45,20 @@ def warehouse_definitions() -> dg.Definitions:
         pool="warehouse",  # DuckDB lets one process at a time open the file for writing
     )
     def warehouse(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-        pins = pin_raw(Lake.from_settings(settings), datasets)
-        variables = dbt_environment(
-            settings, datasets, window=whole_window(context), pins_file=_written(settings, pins)
-        )
-        target = dbt_home(settings) / "run"
-        # dagster-dbt looks there for the parsed project that a run starts from.
+        views = pinned_views(Lake.from_settings(settings), datasets)
+        views_file = dbt_home(settings) / "raw_views.json"
+        write_views(views, views_file)
+        variables = dbt_environment(settings, datasets, window=whole_window(context), views_file=views_file)
+        # dagster-dbt looks in DBT_TARGET_PATH for the parsed project that a run starts from.
         with environment_of({**variables, "DBT_TARGET_PATH": str(parsed)}):
-            yield from _build(context, dbt, target, pins)
+            yield from _build(context, dbt, dbt_home(settings) / "run", views.pins)
 
     return dg.Definitions(assets=[warehouse], resources={"dbt": dbt_resource()})
 
 
-def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, target: Path, pins: Pins) -> Iterator[Any]:
+def _build(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, target: Path, pins: Mapping[str, int]
+) -> Iterator[Any]:
     """Run dbt on what was selected; its models with the snapshots they were built from, and its tests as checks."""
     # As text: the ids are 64-bit numbers, which the UI's JavaScript would round.
     snapshots = dg.MetadataValue.json({table: str(snapshot) for table, snapshot in pins.items()})
@@ -69,11 +70,12 @@ def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, target: Path,
         raise_on_error=False,
     )
     try:
-        for event in invocation.stream().fetch_row_counts().fetch_column_metadata():
-            if isinstance(event, dg.Output):
-                yield event.with_metadata({**event.metadata, "lake_snapshots": snapshots})
-            else:
-                yield event
+        # All events first: while dbt runs nothing may open the warehouse, and dagster-dbt would wait for it spinning on
+        # a core, of which dbt needs both.
+        events = DbtEventIterator(iter(list(invocation.stream())), invocation)
+        for event in events.fetch_row_counts().fetch_column_metadata():
+            is_model = isinstance(event, dg.Output)
+            yield event.with_metadata({**event.metadata, "lake_snapshots": snapshots}) if is_model else event
     finally:
         _close_adapter(invocation)
     if not invocation.is_successful():
@@ -91,10 +93,3 @@ def _explain(invocation: DbtCliInvocation, target: Path) -> str:
     """What failed, model by model; dbt's last words where it did not come to that."""
     failed = failures(target)
     return "\n".join(["The warehouse was not built:", *failed]) if failed else str(invocation.get_error())
-
-
-def _written(settings: Settings, pins: Pins) -> Path:
-    path = dbt_home(settings) / "pins.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(pins, indent=2, sort_keys=True), encoding="utf-8")
-    return path
