@@ -75,8 +75,7 @@ def answer(panel: Panel, unrecorded: Sequence[str] = ()) -> Answer:
     treated, control = int(panel.treated.sum()), int((1 - panel.treated).sum())
     if min(treated, control) < SMALLEST_ARM:
         detail = f"{treated} treated and {control} control customers; each arm needs {SMALLEST_ARM}"
-        gates = (back_door(unrecorded), Gate("overlap", False, 0.0, detail))
-        return Answer(None, None, treated, control, 0.0, gates)
+        return Answer(None, None, treated, control, 0.0, (back_door(unrecorded), Gate("overlap", False, 0.0, detail)))
     covariates = prepared(panel.confounders)
     propensity = propensities(covariates, panel.treated)
     kept = (propensity >= COMMON_SUPPORT[0]) & (propensity <= COMMON_SUPPORT[1])

@@ -54,7 +54,7 @@ def auc(labels: Labels, scores: npt.NDArray[Any]) -> float:
 def auc_interval(labels: Labels, scores: npt.NDArray[Any]) -> Interval:
     """AUC with the percentile interval of a seeded bootstrap of the rows."""
     generator = np.random.default_rng(SEED)
-    draws = []
+    draws: list[float] = []
     while len(draws) < DRAWS:
         chosen = generator.integers(0, len(labels), len(labels))
         if 0 < labels[chosen].sum() < len(labels):
@@ -89,6 +89,6 @@ def evaluate(labels: Labels, probabilities: Vector) -> Scores:
 
 def single_feature_aucs(labels: Labels, matrix: npt.NDArray[Any], names: Sequence[str]) -> Mapping[str, float]:
     """How well each column alone ranks the labels, in its better direction; nulls rank lowest. Best first."""
-    filled = np.nan_to_num(matrix, nan=np.finfo(np.float32).min)
+    filled = np.nan_to_num(matrix, nan=float(np.finfo(np.float32).min))
     ranks = {name: auc(labels, filled[:, column]) for column, name in enumerate(names)}
     return dict(sorted(((n, max(a, 1 - a)) for n, a in ranks.items()), key=lambda item: -item[1]))
