@@ -195,7 +195,7 @@ class Lake:
             RowsRejected: they do not fit the table.
         """
         added = self._written(identifier, rows)
-        tables.commit(self.settings, identifier, lambda _: Swap(added=added), summary={})
+        tables.commit(self.settings, identifier, lambda _: Swap(added=added), summary={}, appending=True)
 
     def upsert(self, identifier: str, rows: pa.Table, key: Sequence[str]) -> None:
         """Replace the rows that have a `key` of `rows` by these, and add those whose key is new, as one commit.

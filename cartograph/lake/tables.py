@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, ValidationException
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table, TableProperties
@@ -37,8 +37,11 @@ GIVE_UP_SECONDS = 120
 """For how long a commit is tried again. One takes some 30 ms, so this is thousands of lost races."""
 
 TABLE_PROPERTIES = {
-    # Retries are made here, with a new plan: pyiceberg's own would refuse files that another window's writer added.
-    TableProperties.COMMIT_NUM_RETRIES: "0",
+    # pyiceberg tries again itself where nobody added files, and finds a commit of its own whose answer was lost; with
+    # no retries at all it would delete the manifests of such a commit. All else is planned again, in `commit`.
+    TableProperties.COMMIT_NUM_RETRIES: "8",
+    TableProperties.COMMIT_MIN_RETRY_WAIT_MS: "10",
+    TableProperties.COMMIT_MAX_RETRY_WAIT_MS: "200",
     TableProperties.MANIFEST_MERGE_ENABLED: "true",
     TableProperties.MANIFEST_MIN_MERGE_COUNT: str(MANY_MANIFESTS),
     # Each metadata file lists all snapshots: without these, a thousand commits leave half a gigabyte of them.
@@ -124,10 +127,12 @@ def commit(
     plan: Callable[[Table], Swap],
     *,
     summary: Mapping[str, str],
+    appending: bool = False,
 ) -> Table:
     """Make the swap that `plan` finds for the newest snapshot, as one commit; planned again after each conflict.
 
     A swap of nothing commits nothing, except that a table always comes out with a snapshot that a reader can pin.
+    `appending` tells that the files may join whatever other writers do.
 
     Raises:
         CommitConflict: other writers won every time; the table does not hold the new files.
@@ -146,7 +151,7 @@ def commit(
                 with transaction.update_snapshot(snapshot_properties={MAINTENANCE: "manifests"}).merge_append():
                     pass
             update = transaction.update_snapshot(snapshot_properties={**summary, COMMIT_ID: commit_id})
-            with update.overwrite() if swap.removed else update.fast_append() as snapshot:
+            with update.fast_append() if appending else update.overwrite() as snapshot:
                 for file in swap.removed:
                     snapshot.delete_data_file(file)
                 for file in swap.added:
@@ -163,8 +168,10 @@ def retrying(settings: Settings, identifier: str, attempt: Callable[[Table], T])
         CommitConflict: it kept failing for GIVE_UP_SECONDS.
     """
     tries = Retrying(
-        # OperationalError: SQLite's "database is locked", or a database that is briefly away.
-        retry=retry_if_exception_type((CommitFailedException, OperationalError)),
+        # ValidationException: another writer's files. The last two: a catalog that is locked or briefly away.
+        retry=retry_if_exception_type(
+            (CommitFailedException, ValidationException, CommitStateUnknownException, OperationalError)
+        ),
         wait=wait_random_exponential(multiplier=0.05, max=2),
         stop=stop_after_delay(GIVE_UP_SECONDS),
     )
