@@ -1,5 +1,7 @@
 """The source that simulates a shop, with the assets of its ground truth."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from cartograph.lake import Lake
@@ -50,16 +52,12 @@ def truth_assets(simulated: SimulatedShop) -> dg.AssetsDefinition:
             for name, contract in TRUTH_CONTRACTS.items()
         ],
     )
-    def _truth() -> list[dg.MaterializeResult[None]]:
+    def _truth() -> Iterator[dg.MaterializeResult[None]]:
         lake = Lake.from_settings(get_settings())
-        results = []
         for name, rows in simulated.truth().items():
             lake.ensure(f"truth.{name}", TRUTH_CONTRACTS[name], None)
             with lake.overwriting(f"truth.{name}", None) as writer:
                 writer.write(rows)
-            results.append(
-                dg.MaterializeResult(asset_key=["truth", name], metadata={"dagster/row_count": rows.num_rows})
-            )
-        return results
+            yield dg.MaterializeResult(asset_key=["truth", name], metadata={"dagster/row_count": rows.num_rows})
 
     return _truth
