@@ -78,6 +78,8 @@ def _fit(identifier: str, values: pa.ChunkedArray, field: pa.Field) -> pa.Chunke
                 f"Rows for {identifier} have {field.name} as {values.type}, and the table has {field.type}. "
                 f"Cast the column before writing it."
             )
+        if pa.types.is_integer(plain) and pa.types.is_decimal(field.type):
+            values = values.cast(pa.decimal128(38, field.type.scale))  # Arrow wants room for any integer on the way.
         try:
             values = values.cast(field.type)
         except pa.ArrowInvalid as error:

@@ -162,6 +162,7 @@ def wrong(rows: pa.Table, name: str, values: pa.Array) -> pa.Table:
         (lambda t: wrong(t, "amount", pa.array([0.1] * 4)), "amount as double"),
         (lambda t: wrong(t, "visited_at", t["visited_at"].cast(pa.timestamp("us"))), "visited_at as timestamp"),
         (lambda t: wrong(t, "amount", pa.array([Decimal("0.001")] * 4)), r"values of amount .* cannot hold"),
+        (lambda t: wrong(t, "amount", pa.array([10**17] * 4)), r"values of amount .* cannot hold"),
         (lambda t: wrong(t, "note", pa.array([True] * 4)), "note as bool"),
     ],
 )
@@ -178,7 +179,7 @@ def test_columns_are_matched_by_name_and_cast_where_nothing_is_lost(lake: Lake) 
     rows = visits_in(JANUARY, 1)
     given_rows = pa.table(
         {
-            "amount": pa.array([7], pa.int8()),
+            "amount": pa.array([7], pa.int64()),
             "visited_at": rows["visited_at"].cast(pa.timestamp("ms", tz="Etc/UTC")),
             "visit_id": pa.array([1], pa.int16()),
         }
