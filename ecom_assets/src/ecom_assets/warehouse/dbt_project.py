@@ -48,7 +48,7 @@ def dbt_environment(
     """The variables with which dbt and its plugin work on this shop, whatever folder dbt runs in.
 
     `window` bounds the facts that are built, midnight to midnight; None builds all. `views_file` holds what is read of
-    the lake (`raw_views.write_views`); None reads what is current.
+    the lake (`lake_views.write_views`); None reads what is current.
     """
     chosen = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings if value is not None}
     chosen["CARTOGRAPH_DBT_WAREHOUSE"] = str(settings.warehouse_path)

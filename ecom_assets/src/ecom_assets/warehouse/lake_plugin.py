@@ -1,6 +1,7 @@
-"""The dbt-duckdb plugin, named in `profiles.yml`: gives dbt's connection the lake's tables as `raw.*`.
+"""The dbt-duckdb plugin, named in `profiles.yml`: gives dbt's connection the lake's tables as `raw.*` and
+`quarantine.*`.
 
-It runs inside the dbt process. Only the hook is here; the views are made in `raw_views`.
+It runs inside the dbt process. Only the hook is here; the views are made in `lake_views`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from ecom_assets.warehouse.dbt_project import VIEWS_VARIABLE
-from ecom_assets.warehouse.raw_views import create_views, pinned_views, read_views
+from ecom_assets.warehouse.lake_views import create_views, pinned_views, read_views
 
 
 class Plugin(BasePlugin):
-    """Makes the `raw.*` views when dbt opens the warehouse for writing."""
+    """Makes the views of the lake when dbt opens the warehouse for writing."""
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Make the views; not on a read-only connection, which Dagster opens to read columns when they are there.

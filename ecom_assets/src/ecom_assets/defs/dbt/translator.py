@@ -19,7 +19,7 @@ class WarehouseTranslator(DagsterDbtTranslator):
         self._partitions = partitions
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """`<layer>/<model>`; a source is the raw asset that fills it."""
+        """`<layer>/<model>`; a source is the asset that fills its table in the lake."""
         return dg.AssetKey([_layer(dbt_resource_props), dbt_resource_props["name"]])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
@@ -47,4 +47,4 @@ class WarehouseTranslator(DagsterDbtTranslator):
 
 
 def _layer(node: Mapping[str, Any]) -> str:
-    return "raw" if node["resource_type"] == "source" else str(node["fqn"][1])
+    return str(node["schema"] if node["resource_type"] == "source" else node["fqn"][1])

@@ -27,7 +27,7 @@ from ecom_assets.warehouse.dbt_project import (
     parsed_project,
     read_manifest,
 )
-from ecom_assets.warehouse.raw_views import pinned_views, write_views
+from ecom_assets.warehouse.lake_views import pinned_views, write_views
 
 
 @dg.definitions
@@ -46,7 +46,7 @@ def warehouse_definitions() -> dg.Definitions:
     )
     def warehouse(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
         views = pinned_views(Lake.from_settings(settings), datasets)
-        views_file = dbt_home(settings) / "raw_views.json"
+        views_file = dbt_home(settings) / "lake_views.json"
         write_views(views, views_file)
         variables = dbt_environment(settings, datasets, window=whole_window(context), views_file=views_file)
         # dagster-dbt looks in DBT_TARGET_PATH for the parsed project that a run starts from.
