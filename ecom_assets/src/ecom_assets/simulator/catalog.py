@@ -8,12 +8,17 @@ the datasets `products` and `inventory` are made in `goods`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ecom_assets.simulator.calendar import Calendar
 from ecom_assets.simulator.people import OWN_STYLE_WEIGHT, STYLES, People
 from ecom_assets.simulator.streams import Bools, Floats, Ints, Streams
+
+Shares = npt.NDArray[Any]
+"""Doubles, or floats where the halved memory counts."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +39,16 @@ class Category:
 
 
 CATEGORIES = (
-    Category("coffee", ("Espresso", "Filter Roast", "Cold Brew", "Decaf"), -1.4, 11.0, 0.10, 345, 1.20, 1.4),
-    Category("tea", ("Green Tea", "Black Tea", "Herbal Tea", "Chai"), -1.2, 8.0, 0.25, 20, 1.15, 1.0),
-    Category("chocolate", ("Dark Bar", "Truffles", "Pralines", "Drinking Chocolate"), -2.2, 7.0, 0.35, 350, 1.35, 1.3),
-    Category("kitchen", ("Mug", "Teapot", "Carafe", "Grinder"), -1.8, 16.0, 0.15, 340, 1.25, 0.8),
-    Category("textiles", ("Tea Towel", "Apron", "Cushion", "Throw"), -1.6, 13.0, 0.20, 320, 1.20, 0.7),
-    Category("candles", ("Candle", "Diffuser", "Tealights", "Incense"), -2.6, 10.0, 0.40, 340, 1.40, 0.9),
-    Category("stationery", ("Notebook", "Pen Set", "Planner", "Cards"), -2.0, 9.0, 0.25, 235, 1.20, 0.8),
-    Category("garden", ("Seeds", "Planter", "Watering Can", "Bird Feeder"), -1.5, 11.0, 0.55, 120, 1.20, 0.8),
-    Category("bath", ("Soap", "Bath Salts", "Body Lotion", "Shampoo Bar"), -1.7, 8.5, 0.10, 10, 1.25, 1.1),
-    Category("toys", ("Puzzle", "Wooden Train", "Plush", "Board Game"), -2.8, 13.0, 0.45, 348, 1.35, 0.7),
+    Category("coffee", ("Espresso", "Filter Roast", "Cold Brew", "Decaf"), -1.4, 10.0, 0.10, 345, 1.20, 1.4),
+    Category("tea", ("Green Tea", "Black Tea", "Herbal Tea", "Chai"), -1.2, 7.0, 0.25, 20, 1.15, 1.0),
+    Category("chocolate", ("Dark Bar", "Truffles", "Pralines", "Drinking Chocolate"), -2.2, 6.0, 0.35, 350, 1.35, 1.3),
+    Category("kitchen", ("Mug", "Teapot", "Carafe", "Grinder"), -1.8, 14.0, 0.15, 340, 1.25, 0.8),
+    Category("textiles", ("Tea Towel", "Apron", "Cushion", "Throw"), -1.6, 11.0, 0.20, 320, 1.20, 0.7),
+    Category("candles", ("Candle", "Diffuser", "Tealights", "Incense"), -2.6, 9.0, 0.40, 340, 1.40, 0.9),
+    Category("stationery", ("Notebook", "Pen Set", "Planner", "Cards"), -2.0, 8.0, 0.25, 235, 1.20, 0.8),
+    Category("garden", ("Seeds", "Planter", "Watering Can", "Bird Feeder"), -1.5, 10.0, 0.55, 120, 1.20, 0.8),
+    Category("bath", ("Soap", "Bath Salts", "Body Lotion", "Shampoo Bar"), -1.7, 7.5, 0.10, 10, 1.25, 1.1),
+    Category("toys", ("Puzzle", "Wooden Train", "Plush", "Board Game"), -2.8, 12.0, 0.45, 348, 1.35, 0.7),
 )
 PER_SEGMENT = 6
 SEGMENTS = len(CATEGORIES) * len(STYLES)
@@ -80,8 +85,8 @@ class Catalog:
         share = np.array([c.share for c in CATEGORIES])[self.category]
         self.popularity: Floats = noise * share / rank**0.7
         self.popularity /= self.popularity.sum()
-        typical = np.array([c.typical_price for c in CATEGORIES])[self.category] * np.where(self.style == 4, 1.5, 1.0)
-        self.base_cents: Ints = _shelf_price(100 * typical * np.exp(0.4 * streams.normal("product.price", product)))
+        typical = np.array([c.typical_price for c in CATEGORIES])[self.category] * np.where(self.style == 4, 1.4, 1.0)
+        self.base_cents: Ints = _shelf_price(100 * typical * np.exp(0.35 * streams.normal("product.price", product)))
         low, high = COST_SHARE
         self.cost_cents: Ints = np.rint(
             self.base_cents * (low + (high - low) * streams.uniform("product.cost", product))
@@ -101,8 +106,9 @@ class Catalog:
         monday = (-self._calendar.weekday[0]) % 7
 
         def next_monday(day: Floats) -> Ints:
-            weeks: Ints = (np.maximum(day.astype(np.int64) - monday, 0) + 6) // 7
-            return weeks * 7 + monday
+            weeks = (np.maximum(day.astype(np.int64) - monday, 0) + 6) // 7
+            whole: Ints = weeks * 7 + monday
+            return whole
 
         late = self._streams.uniform("product.late", product) < LATE_LAUNCH_SHARE
         launch = np.where(late, next_monday(self._streams.uniform("product.launch", product) * days * 0.85), 0)
@@ -182,10 +188,12 @@ class Catalog:
             gone |= starts & (begun if earlier == 0 else shape < 0.5) & (number >= 0)
         return gone
 
-    def segment_preference(self, people: People, person: Ints) -> Floats:
+    def segment_preference(self, people: People, person: Ints) -> Shares:
         """How much each person wants each segment, at base prices and out of season: (persons, segments)."""
-        styles = np.where(np.arange(len(STYLES)) == people.style[person][:, None], OWN_STYLE_WEIGHT, 1.0)
-        tastes = people.tastes(person, len(CATEGORIES))
+        styles = np.where(np.eye(len(STYLES), dtype=bool), np.float32(OWN_STYLE_WEIGHT), np.float32(1))[
+            people.style[person]
+        ]
+        tastes = people.tastes(person, len(CATEGORIES)).astype(np.float32)
         return (tastes[:, :, None] * styles[:, None, :]).reshape(len(person), SEGMENTS)
 
 
@@ -206,18 +214,21 @@ class Market:
 
     def choose(self, day: Ints, segment: Ints, uniform: Floats) -> Ints:
         """A product of `segment` for each entry, drawn by its weight on `day` (counted from the shop's start)."""
-        running = np.cumsum(self.weight.reshape(len(self.weight), SEGMENTS, PER_SEGMENT), axis=2)
-        mine = running[day - self.first, segment]
-        place = (mine < (uniform * mine[:, -1])[:, None]).sum(axis=1)
-        product: Ints = segment * PER_SEGMENT + np.minimum(place, PER_SEGMENT - 1)
-        return product
+        running = np.cumsum(self.weight.reshape(len(self.weight) * SEGMENTS, PER_SEGMENT), axis=1)
+        return segment * PER_SEGMENT + place_below(running, (day - self.first) * SEGMENTS + segment, uniform)
 
 
-def draw_segments(weights: Floats, uniform: Floats) -> Ints:
+def draw_segments(weights: Shares, uniform: Floats) -> Ints:
     """A segment for each row of `weights` (rows, segments), drawn in proportion."""
-    running = np.cumsum(weights, axis=1)
-    drawn: Ints = (running < (uniform * running[:, -1])[:, None]).sum(axis=1)
-    return np.minimum(drawn, SEGMENTS - 1)
+    return place_below(np.cumsum(weights, axis=1), np.arange(len(weights)), uniform)
+
+
+def place_below(running: Shares, row: Ints, uniform: Floats) -> Ints:
+    """For each draw the first place whose running sum, in the draw's row, exceeds that part of the row's total."""
+    goal = uniform.astype(running.dtype) * running[row, -1]
+    place: Ints = (running[row] < goal[:, None]).sum(axis=1)
+    last: Ints = np.minimum(place, running.shape[1] - 1)
+    return last
 
 
 def _shelf_price(cents: Floats) -> Ints:

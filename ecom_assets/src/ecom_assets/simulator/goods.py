@@ -114,11 +114,11 @@ def _stock(world: World, day: Ints, sold: Ints) -> tuple[Ints, Ints]:
     """
     catalog = world.catalog
     level = _levels(world, day)
-    gone = catalog.out_of_stock(day)
+    gone = catalog.out_of_stock(day) | ~catalog.on_sale(day)
     on_hand, received = np.zeros_like(sold), np.zeros_like(sold)
     stock = np.zeros(PRODUCTS, dtype=np.int64)
     for row, today in enumerate(day):
-        fills = (world.calendar.weekday[today] == 0) | (catalog.launch_day == today) | (today == 0)
+        fills = (world.calendar.weekday[today] == 0) | (today == 0)
         delivery = np.where(fills & ~gone[row], np.maximum(level[row] - stock, 0), 0)
         delivery += np.maximum(sold[row] - stock - delivery, 0)
         stock = np.where(gone[row], 0, stock + delivery - sold[row])

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ecom_assets.simulator import campaigns, people
 from ecom_assets.simulator.campaigns import EMAIL_CAMPAIGNS, EXPERIMENTS
-from ecom_assets.simulator.catalog import PRODUCTS, draw_segments
+from ecom_assets.simulator.catalog import PRODUCTS, place_below
 from ecom_assets.simulator.columns import DAY, Rows, by_time, integers, money, numbered, pick, price, timestamps
 from ecom_assets.simulator.identities import places
 from ecom_assets.simulator.paid import PAID_CHANNELS
@@ -39,7 +39,9 @@ PARTNER_CHANCE, PARTNER_RESPONSE_CAP = 0.06, 4.0
 FREE_SHIPPING_FROM, SHIPPING_CENTS = 4900, 490
 SHIPS_FREE_FROM_TIER = 2
 TWO_VERSIONS_SHARE = 0.10
-CHUNK = 65_536
+BUDGET_SHARE = 0.955
+"""Planned for at base prices, of the target: whole units and list prices above base add the rest (measured)."""
+CHUNK = 8_192
 
 
 @dataclass(frozen=True)
@@ -162,9 +164,8 @@ def in_treatment(world: World, experiment: campaigns.ShopExperiment, person: Int
 
 def _paid_cause(world: World, key: Bits, day: Ints, cause: Ints) -> Ints:
     """Which paid channel an order of one's own wish is due to: a channel's part of the day's demand is its chance."""
-    uplift = world.calendar.paid[:, day]
-    share = np.cumsum(uplift / (1 + uplift.sum(axis=0)), axis=0)
-    row = (share < world.streams.uniform("order.cause", key)).sum(axis=0)
+    share = np.cumsum(world.calendar.paid / (1 + world.calendar.paid.sum(axis=0)), axis=0)
+    row = (share.T[day] < world.streams.uniform("order.cause", key)[:, None]).sum(axis=1)
     return np.where((cause == 0) & (row < len(PAID_CHANNELS)), row, -1)
 
 
@@ -189,9 +190,9 @@ def _fill_chunk(world: World, orders: Orders, part: slice) -> tuple[Ints, Ints, 
     day, person, key, target = orders.day[part], orders.person[part], orders.key[part], orders.target[part]
     market = catalog.market(int(day.min()), int(day.max()) + 1)
     usual = catalog.segment_preference(folk, person)
-    wanted = usual * market.segment_weight()[day - market.first]
-    base = usual @ np.bincount(catalog.segment, weights=catalog.popularity)
-    appeal = wanted.sum(axis=1) / base
+    wanted = usual * market.segment_weight()[day - market.first].astype(np.float32)
+    base = usual @ np.bincount(catalog.segment, weights=catalog.popularity).astype(np.float32)
+    appeal = (wanted.sum(axis=1) / base).astype(np.float64)
 
     mean = np.minimum(LINES_PER_EURO * target * people.BREADTH[folk.persona[person]], MOST_LINES / 2)
     count = 1 + poisson(streams.uniform("lines", key), mean * appeal, MOST_LINES - 1)
@@ -199,7 +200,8 @@ def _fill_chunk(world: World, orders: Orders, part: slice) -> tuple[Ints, Ints, 
     place = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
     seed = streams.bits("line", key[order], place)
 
-    segment = draw_segments(wanted[order], unit(seed))
+    running = np.cumsum(wanted, axis=1)
+    segment = place_below(running, order, unit(seed))
     product = market.choose(day[order], segment, streams.uniform("line.product", seed))
     partner = catalog.partner[product[np.cumsum(count) - count]][order]
     today = day[order] - market.first
@@ -210,7 +212,8 @@ def _fill_chunk(world: World, orders: Orders, part: slice) -> tuple[Ints, Ints, 
     kept.sort()
     order, product, seed, today = order[kept], product[kept], seed[kept], today[kept]
 
-    wish = 100 * target[order] / (1 + mean[order]) / catalog.base_cents[product]
+    budget = 100 * BUDGET_SHARE * target * (1 + mean * appeal) / (1 + mean) / np.bincount(order, minlength=len(key))
+    wish = budget[order] / catalog.base_cents[product]
     quantity = np.clip((wish + streams.uniform("line.units", seed)).astype(np.int64), 1, MOST_UNITS)
     cents = market.price_cents[today, product]
     coupon = orders.coupon[part][order]
@@ -240,7 +243,7 @@ def order_rows(world: World, start: int, end: int) -> Rows:
     streams = world.streams
     age = world.calendar.end - orders.time
     settled = np.where(age < 3 * DAY, 0, np.where(age < 10 * DAY, 1, 2))
-    status = np.where(orders.is_cancelled & (settled > 0), 3, settled)
+    status = np.where(orders.is_cancelled, 3, settled)
     wait = ((1 + 8 * streams.uniform("order.settled", orders.key)) * DAY).astype(np.int64)
     updated = np.where(status == 0, orders.time, np.minimum(orders.time + wait, world.calendar.end - 1))
     twice = (status > 0) & (streams.uniform("order.versions", orders.key) < TWO_VERSIONS_SHARE)

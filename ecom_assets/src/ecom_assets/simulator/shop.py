@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from cartograph.windows import Window
+from cartograph.windows import Window, at_midnight
 from ecom_assets.simulator import aftersales, goods, marketing, orders, profiles, trouble, truth, web
 from ecom_assets.simulator.columns import Rows
 from ecom_assets.simulator.config import SimulatorConfig
@@ -21,7 +21,7 @@ from ecom_assets.sources import Delivery
 
 SOURCE = "simulator"
 CUSTOMER_DAYS_AT_ONCE = 400_000
-LONGEST_BATCH_DAYS = 62
+LONGEST_BATCH_DAYS = 31
 
 GENERATORS: Mapping[str, Callable[[World, int, int], Rows]] = {
     "customers": profiles.customer_rows,
@@ -68,6 +68,7 @@ class SimulatedShop:
             for window in batch:
                 first, last = np.searchsorted(time, [self._clip(window.start), self._clip(window.end)])
                 yield Delivery(window, self._drifted(dataset, table.slice(first, last - first), window))
+            del rows, table  # before the next batch is made, so that one is held at a time
 
     def truth(self) -> dict[str, pa.Table]:
         """What was planted and what it did: the tables of `TRUTH_CONTRACTS`, by name."""
@@ -81,12 +82,8 @@ class SimulatedShop:
     def _drifted(self, dataset: str, table: pa.Table, window: Window) -> pa.Table:
         """Without the column that a dataset gains on the drift's day, for windows that end before it."""
         drifting, column = trouble.DRIFTING
-        if dataset != drifting:
-            return table
-        calendar = self._world.calendar
-        day = calendar.dates[0] + timedelta(days=int(self.config.schema_drift_after * self.config.days))
-        begins = datetime(day.year, day.month, 1, tzinfo=UTC)
-        if self.config.schema_drift_after == 1 or window.end <= begins:
+        begins = trouble.drift_day(self.config)
+        if dataset == drifting and (begins is None or window.end <= at_midnight(begins)):
             return table.drop_columns([column])
         return table
 

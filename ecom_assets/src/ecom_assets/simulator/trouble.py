@@ -7,17 +7,25 @@ row is delivered. Late events are made late in `web`. The event time is left who
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecom_assets.simulator.columns import Rows
+from ecom_assets.simulator.columns import DAY, Rows, blank
 from ecom_assets.simulator.config import SimulatorConfig
 from ecom_assets.simulator.streams import Bools, Ints, Streams
 
 DRIFTING = ("payments", "wallet")
 """The dataset and the column that it gains."""
+
+
+def drift_day(config: SimulatorConfig) -> date | None:
+    """The first day of the month in which the column appears; None where it never does."""
+    if config.schema_drift_after == 1:
+        return None
+    return (config.start + timedelta(days=int(config.schema_drift_after * config.days))).replace(day=1)
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,10 @@ def spoil(dataset: str, rows: Rows, config: SimulatorConfig, streams: Streams) -
     """
     fate = streams.uniform(f"trouble.{dataset}", rows.key)
     columns = dict(rows.columns)
+    begins = drift_day(config)
+    if dataset == DRIFTING[0] and begins is not None:
+        before = rows.time < (begins - date(1970, 1, 1)).days * DAY
+        columns[DRIFTING[1]] = blank(columns[DRIFTING[1]], before)
     faults = FAULTS[dataset]
     if config.invalid_rate > 0 and faults:
         for name in {fault.column for fault in faults if isinstance(fault.value, str)}:
