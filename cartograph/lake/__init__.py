@@ -13,7 +13,8 @@ from cartograph.lake.errors import (
     SnapshotMissing,
     TableMissing,
 )
-from cartograph.lake.lake import Lake, SnapshotInfo, TableInfo
+from cartograph.lake.history import SnapshotInfo, TableInfo
+from cartograph.lake.lake import Lake
 from cartograph.lake.maintenance import MaintenanceReport
 from cartograph.lake.writing import TableWriter
 

@@ -10,22 +10,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import duckdb
 import pyarrow as pa
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, TableAlreadyExistsError
 from pyiceberg.manifest import DataFile
-from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
 from sqlalchemy.exc import IntegrityError
 
 from cartograph.contracts import Contract
 from cartograph.lake import reading, tables
-from cartograph.lake.catalog import full_name, location, namespace_prefix, open_catalog, readable
+from cartograph.lake.catalog import full_name, identifiers, location, open_catalog, readable
 from cartograph.lake.conform import Cut, check_key, conform
 from cartograph.lake.errors import LakeError, SchemaConflict, TableMissing
+from cartograph.lake.history import WINDOW, SnapshotInfo, TableInfo, partition_names, snapshot_info, table_info
 from cartograph.lake.maintenance import MaintenanceReport, maintain
 from cartograph.lake.replacing import INCOMING, Rewriter, keep_other_keys, keep_outside, key_range, swap
 from cartograph.lake.schema import EVENT_TIME_ID, arrow_schema, changes, iceberg_schema, partition_spec
@@ -33,34 +32,6 @@ from cartograph.lake.tables import Swap
 from cartograph.lake.writing import TableWriter
 from cartograph.settings import Settings
 from cartograph.windows import Grain, Window
-
-_WINDOW = "cartograph.window"
-
-
-@dataclass(frozen=True)
-class SnapshotInfo:
-    """One state of a table: when it was committed (UTC), how, the window it replaced if any, and its totals."""
-
-    snapshot_id: int
-    committed_at: datetime
-    operation: str
-    window: str | None
-    added_rows: int
-    deleted_rows: int
-    rows: int
-    files: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class TableInfo:
-    """A table and its current snapshot; None until something is written."""
-
-    identifier: str
-    columns: int
-    partitioned_by: str | None
-    snapshots: int
-    current: SnapshotInfo | None
 
 
 @dataclass(frozen=True)
@@ -119,20 +90,14 @@ class Lake:
 
     def tables(self) -> list[TableInfo]:
         """All tables of the shop, by name."""
-        prefix = namespace_prefix(self.settings)
-        with readable(self.settings.resolved_catalog_uri):
-            catalog = open_catalog(self.settings)
-            namespaces = [".".join(name) for name in catalog.list_namespaces()]
-            found = [name for space in namespaces if space.startswith(prefix) for name in catalog.list_tables(space)]
-        identifiers = sorted(".".join(name).removeprefix(prefix) for name in found)
-        return [_table_info(identifier, tables.load(self.settings, identifier)) for identifier in identifiers]
+        return [table_info(name, tables.load(self.settings, name)) for name in identifiers(self.settings)]
 
     # --- snapshots
 
     def snapshots(self, identifier: str) -> list[SnapshotInfo]:
         """The table's snapshots that maintenance has kept, oldest first."""
         kept = tables.load(self.settings, identifier).snapshots()
-        return [_snapshot_info(s) for s in sorted(kept, key=lambda s: s.sequence_number or 0)]
+        return [snapshot_info(s) for s in sorted(kept, key=lambda s: s.sequence_number or 0)]
 
     def snapshot_id(self, identifier: str) -> int | None:
         """The id of the current snapshot; None for a table that nothing was ever written to."""
@@ -184,7 +149,7 @@ class Lake:
             touched = tables.data_files(now, identifier, now.current_snapshot(), cut.expression())
             return swap(now, touched, added, rewriter, cut.covers)
 
-        summary = {_WINDOW: f"{cut.window.start.isoformat()}/{cut.window.end.isoformat()}"}
+        summary = {WINDOW: f"{cut.window.start.isoformat()}/{cut.window.end.isoformat()}"}
         with Rewriter(self.connect, *keep_outside(cut)) as rewriter:
             tables.commit(self.settings, identifier, plan, summary=summary)
 
@@ -339,13 +304,13 @@ class Lake:
 def _evolve(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:
     """Commit what the table lacks of the contract, which is mostly nothing."""
     current = table.current_snapshot()
-    has_rows = current is not None and _snapshot_info(current).rows > 0
+    has_rows = current is not None and snapshot_info(current).rows > 0
     steps = list(changes(identifier, table.schema(), contract, has_rows=has_rows))
     if steps:
         with table.update_schema(allow_incompatible_changes=not has_rows) as update:
             for step in steps:
                 step.stage(update)
-    _check_partitions(table, identifier, contract, grain)
+    _checkpartition_names(table, identifier, contract, grain)
     if contract.event_time is not None:
         event_time_id = str(table.schema().find_field(contract.event_time).field_id)
         if table.properties.get(EVENT_TIME_ID) != event_time_id:
@@ -353,19 +318,15 @@ def _evolve(table: Table, identifier: str, contract: Contract, grain: Grain | No
                 transaction.set_properties({EVENT_TIME_ID: event_time_id})
 
 
-def _check_partitions(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:
+def _checkpartition_names(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:
     wanted = partition_spec(table.schema(), contract, grain)
     # Not their names: a partition keeps its own when the column is renamed.
     if [(f.source_id, f.transform) for f in table.spec().fields] != [(f.source_id, f.transform) for f in wanted.fields]:
         raise SchemaConflict(
-            f"{identifier} is partitioned by {_partitions(table.spec())} in the lake, and "
-            f"{_partitions(wanted)} is asked for. Set CARTOGRAPH_PARTITION_GRAIN to what the lake was loaded with, "
+            f"{identifier} is partitioned by {partition_names(table.spec())} in the lake, and "
+            f"{partition_names(wanted)} is asked for. Set CARTOGRAPH_PARTITION_GRAIN to what the lake was loaded with, "
             f"or load the shop again into an empty CARTOGRAPH_HOME."
         )
-
-
-def _partitions(spec: PartitionSpec) -> str:
-    return ", ".join(field.name for field in spec.fields) or "nothing"
 
 
 def _cut(table: Table, identifier: str, window: Window | None) -> Cut | None:
@@ -377,29 +338,3 @@ def _cut(table: Table, identifier: str, window: Window | None) -> Cut | None:
             f"Use the whole table, or give its contract an event_time before it is created."
         )
     return Cut(table.schema().find_field(int(table.properties[EVENT_TIME_ID])), window)
-
-
-def _table_info(identifier: str, table: Table) -> TableInfo:
-    current = table.current_snapshot()
-    return TableInfo(
-        identifier=identifier,
-        columns=len(table.schema().fields),
-        partitioned_by=None if table.spec().is_unpartitioned() else _partitions(table.spec()),
-        snapshots=len(table.snapshots()),
-        current=_snapshot_info(current) if current is not None else None,
-    )
-
-
-def _snapshot_info(snapshot: Snapshot) -> SnapshotInfo:
-    summary = snapshot.summary.additional_properties if snapshot.summary is not None else {}
-    return SnapshotInfo(
-        snapshot_id=snapshot.snapshot_id,
-        committed_at=datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC),
-        operation=snapshot.summary.operation.value if snapshot.summary is not None else "unknown",
-        window=summary.get(_WINDOW),
-        added_rows=int(summary.get("added-records", 0)),
-        deleted_rows=int(summary.get("deleted-records", 0)),
-        rows=int(summary.get("total-records", 0)),
-        files=int(summary.get("total-data-files", 0)),
-        bytes=int(summary.get("total-files-size", 0)),
-    )

@@ -8,6 +8,7 @@ writer in flight has files that no snapshot names yet, and a reader may hold a s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -123,7 +124,8 @@ def _delete_unreferenced(settings: Settings, identifier: str, before: datetime) 
     referenced = {_path(table, location) for location in _references(table)}
     orphans = [file for file in listed if file.path not in referenced and file.mtime < before]
     for file in orphans:
-        filesystem.delete_file(file.path)
+        with suppress(FileNotFoundError):  # Another run of maintenance was faster.
+            filesystem.delete_file(file.path)
     return len(orphans), sum(file.size or 0 for file in orphans)
 
 

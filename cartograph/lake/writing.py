@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -93,9 +94,9 @@ class DataWriter:
         return tuple(self._files)
 
     def discard(self) -> None:
-        """Delete all files, finished or not."""
+        """Delete all files, finished or not; one that cannot be finished is left for maintenance."""
         for part in self._parts.values():
-            if part.file is not None:
+            with suppress(OSError, pa.ArrowException):
                 self._close(part)
         drop_files(self._table, self._files)
         self._parts.clear()

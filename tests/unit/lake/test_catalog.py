@@ -132,7 +132,7 @@ def test_a_lake_on_s3(tmp_path: Path, aws: str) -> None:
 
 def test_a_lake_in_glue(tmp_path: Path, aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws)
-    one, two = (make_lake(tmp_path, catalog_uri="glue", shop=shop) for shop in ("one", "two"))
+    one, two = (make_lake(tmp_path, catalog_uri="glue", shop=shop) for shop in ("one", "one_two"))
     use_everything(one)
     make_visits(two, [0])
     assert [info.identifier for info in one.tables()] == [TABLE]
