@@ -1,6 +1,6 @@
 {{ config(meta={'dagster': {'ref': {'name': 'fct_order_items'}}}) }}
 
--- The lines of an order add up to the order's own amounts, to the cent; only a line in quarantine explains a difference.
+-- The lines of an order add up to the order's own amounts, to the cent; only a line in quarantine may be missing.
 with lines as (
     select
         order_id,

@@ -1,5 +1,9 @@
-{%- set months = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December'] -%}
-{%- set days = ['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'] -%}
+{%- set month_names = [
+    'January', 'February', 'March', 'April', 'May', 'June',
+    'July', 'August', 'September', 'October', 'November', 'December'
+] -%}
+{%- set day_names = ['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'] -%}
+{%- set fiscal_start = var('fiscal_year_start_month') -%}
 
 with orders as (
     select * from {{ ref('stg_shop__orders') }}
@@ -14,7 +18,7 @@ bounds as (
 ),
 
 spine as (
-    {{ dbt.date_spine('day', "cast('1995-01-01' as date)", "cast('2060-01-01' as date)") }}
+    {{ days_between("cast('1995-01-01' as date)", "cast('2060-01-01' as date)") }}
 ),
 
 days as (
@@ -28,7 +32,7 @@ days as (
         cast(extract(isodow from spine.date_day) as bigint) as day_of_week,
         cast(extract(doy from spine.date_day) as bigint) as day_of_year,
         cast(date_trunc('month', spine.date_day) as date) as month_start_date,
-        mod(cast(extract(month from spine.date_day) as bigint) - {{ var('fiscal_year_start_month') }} + 12, 12) + 1
+        mod(cast(extract(month from spine.date_day) as bigint) - {{ fiscal_start }} + 12, 12) + 1
             as fiscal_month
     from spine
 ),
@@ -40,7 +44,7 @@ final as (
         days.calendar_quarter,
         days.calendar_month,
         case days.calendar_month
-            {%- for name in months %}
+            {%- for name in month_names %}
             when {{ loop.index }} then '{{ name }}'
             {%- endfor %}
         end as month_name,
@@ -50,14 +54,15 @@ final as (
         days.day_of_year,
         days.day_of_week,
         case days.day_of_week
-            {%- for name in days %}
+            {%- for name in day_names %}
             when {{ loop.index }} then '{{ name }}'
             {%- endfor %}
         end as day_name,
         days.day_of_week >= 6 as is_weekend,
-        days.calendar_year
-        + case when {{ var('fiscal_year_start_month') }} > 1 and days.calendar_month >= {{ var('fiscal_year_start_month') }} then 1 else 0 end
-            as fiscal_year,
+        days.calendar_year + case
+            when {{ fiscal_start }} > 1 and days.calendar_month >= {{ fiscal_start }} then 1
+            else 0
+        end as fiscal_year,
         cast(ceil(days.fiscal_month / 3.0) as bigint) as fiscal_quarter,
         days.fiscal_month
     from days

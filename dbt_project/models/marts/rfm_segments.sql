@@ -20,32 +20,33 @@ purchases as (
         and not is_guest
     group by customer_id
 ),
-{% if delivers('refunds') %}
+
 returns as (
+    {% if delivers('refunds') %}
     select
         customer_id,
         sum(amount) as refunded_amount
     from {{ ref('fct_refunds') }}
     where customer_id is not null
     group by customer_id
+    {% else %}
+    select
+        cast(null as varchar) as customer_id,
+        cast(0 as decimal(18, 2)) as refunded_amount
+    where false
+    {% endif %}
 ),
-{% endif %}
+
 measured as (
     select
         purchases.customer_id,
         as_of.as_of_date,
         cast(as_of.as_of_date - purchases.last_order_date as bigint) as recency_days,
         purchases.frequency,
-        {%- if delivers('refunds') %}
         cast(purchases.ordered_amount - coalesce(returns.refunded_amount, 0) as decimal(18, 2)) as monetary_amount
-        {%- else %}
-        cast(purchases.ordered_amount as decimal(18, 2)) as monetary_amount
-        {%- endif %}
     from purchases
     cross join as_of
-    {%- if delivers('refunds') %}
     left join returns on purchases.customer_id = returns.customer_id
-    {%- endif %}
 ),
 
 scored as (

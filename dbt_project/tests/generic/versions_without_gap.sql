@@ -1,5 +1,5 @@
 {% test versions_without_gap(model, key) %}
-{#- The versions of each `key` cover all time: no overlap, no gap, no empty version, and exactly the last is current. -#}
+{#- The versions of each `key` cover all time: no overlap, no gap, none empty, and exactly the last is current. -#}
 with versions as (
     select
         {{ key }},

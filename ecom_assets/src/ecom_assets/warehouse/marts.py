@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cartograph.contracts import Column, ColumnType, Contract
+from cartograph.contracts import Column, ColumnType, Contract, Pii
 
 _TYPES: dict[str, ColumnType] = {
     "varchar": "string",
@@ -71,9 +71,9 @@ def event_time(node: Mapping[str, Any]) -> str | None:
     return column
 
 
-def column_pii(column: Mapping[str, Any]) -> str | None:
+def column_pii(column: Mapping[str, Any]) -> Pii | None:
     """The kind of personal data that a column of a dbt manifest is tagged with."""
-    kind: str | None = column["config"]["meta"].get("pii")
+    kind: Pii | None = column["config"]["meta"].get("pii")
     return kind
 
 
@@ -109,5 +109,5 @@ def _column(model: str, column: Mapping[str, Any]) -> Column:
         type=_TYPES[data_type],
         description=column["description"],
         nullable=not any(constraint["type"] == "not_null" for constraint in column["constraints"]),
-        pii=column_pii(column),  # type: ignore[arg-type]  # pydantic holds it against the kinds there are
+        pii=column_pii(column),
     )

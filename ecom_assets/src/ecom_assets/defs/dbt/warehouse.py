@@ -86,7 +86,7 @@ def _close_adapter(invocation: DbtCliInvocation) -> None:
     """Let go of the warehouse: dagster-dbt reads the metadata in this process and would keep the file locked."""
     if invocation.adapter is not None:
         invocation.adapter.cleanup_connections()
-        DuckDBConnectionManager.close_all_connections()
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def _explain(invocation: DbtCliInvocation, target: Path) -> str:

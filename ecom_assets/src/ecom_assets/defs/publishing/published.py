@@ -4,6 +4,7 @@ The copying and its reckoning are in `ecom_assets.warehouse.publishing`; what a 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -70,7 +71,7 @@ def published_asset(mart: Mart) -> dg.AssetsDefinition:
     return _published
 
 
-def _metadata(done: Published, mart: Mart, source: dg.AssetKey) -> dict[str, object]:
+def _metadata(done: Published, mart: Mart, source: dg.AssetKey) -> dict[str, Any]:
     lineage = {name: [dg.TableColumnDep(asset_key=source, column_name=name)] for name in mart.contract.names}
     return {
         "dagster/row_count": done.table_rows,

@@ -1,0 +1,131 @@
+"""Marts from the warehouse to the lake."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from cartograph.contracts import Column, Contract
+from cartograph.lake import Lake
+from cartograph.settings import Settings
+from cartograph.windows import Window, windows
+from ecom_assets.warehouse.marts import Mart
+from ecom_assets.warehouse.publishing import (
+    WarehouseMissingError,
+    mart_rows,
+    open_warehouse,
+    publish,
+    published_rows,
+)
+from tests.unit.warehouse.making import tiny_shop
+
+START, END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)
+MONTHS = list(windows(START, END, "monthly"))
+
+
+def make_mart(event_time: str | None) -> Mart:
+    columns = (
+        Column(name="id", type="bigint", description="The key."),
+        Column(name="happened_at", type="timestamp", description="When."),
+        Column(name="happened_on", type="date", description="Which day."),
+        Column(name="amount", type="money", description="How much.", nullable=True),
+    )
+    return Mart(
+        "fct",
+        "marts.fct",
+        Contract(dataset="fct", grain="A row.", columns=columns, key=("id",), event_time=event_time),
+        "sales",
+    )
+
+
+def write_warehouse(settings: Settings, moments: list[datetime]) -> None:
+    settings.shop_home.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(settings.warehouse_path) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("CREATE SCHEMA IF NOT EXISTS marts")
+        connection.execute(
+            "CREATE OR REPLACE TABLE marts.fct"
+            "(id BIGINT, happened_at TIMESTAMPTZ, happened_on DATE, amount DECIMAL(18,2))"
+        )
+        for number, moment in enumerate(moments):
+            connection.execute("INSERT INTO marts.fct VALUES (?, ?, ?, ?)", [number, moment, moment.date(), number / 4])
+
+
+def published(lake: Lake) -> list[tuple[object, ...]]:
+    with lake.connect() as connection:
+        return connection.execute(f"SELECT * FROM ({lake.relation_sql('published.fct')}) ORDER BY id").fetchall()
+
+
+def in_warehouse(settings: Settings) -> list[tuple[object, ...]]:
+    with open_warehouse(settings) as connection:
+        return connection.execute("SELECT * FROM marts.fct ORDER BY id").fetchall()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Settings:
+    return tiny_shop(tmp_path)
+
+
+@hypothesis_settings(max_examples=8, deadline=None)
+@given(
+    minutes=st.lists(st.integers(0, 91 * 24 * 60 - 1), max_size=12),
+    event_time=st.sampled_from(["happened_at", "happened_on"]),
+    seed=st.integers(0, 99),
+)
+def test_windows_published_in_any_order_give_the_mart(
+    tmp_path_factory: pytest.TempPathFactory, minutes: list[int], event_time: str, seed: int
+) -> None:
+    settings = tiny_shop(tmp_path_factory.mktemp("shop"))
+    write_warehouse(settings, [START + timedelta(minutes=m) for m in minutes])
+    lake, mart = Lake.from_settings(settings), make_mart(event_time)
+    order = random.Random(seed).sample(MONTHS, k=len(MONTHS))
+    with open_warehouse(settings) as warehouse:
+        for window in [*order, order[0]]:
+            publish(warehouse, lake, mart, grain="monthly", window=window)
+            assert published_rows(lake, mart, window) == mart_rows(warehouse, mart, window)
+    assert published(lake) == in_warehouse(settings)
+
+
+def test_a_window_leaves_the_other_windows_as_they_were(shop: Settings) -> None:
+    write_warehouse(shop, [START, START + timedelta(days=40)])
+    lake, mart = Lake.from_settings(shop), make_mart("happened_at")
+    with open_warehouse(shop) as warehouse:
+        publish(warehouse, lake, mart, grain="monthly", window=Window(START, END))
+    write_warehouse(shop, [START + timedelta(days=1), START + timedelta(days=41)])
+    with open_warehouse(shop) as warehouse:
+        done = publish(warehouse, lake, mart, grain="monthly", window=MONTHS[1])
+    assert (done.rows, done.table_rows) == (1, 2)
+    assert [row[1] for row in published(lake)] == [START, START + timedelta(days=41)]
+
+
+def test_a_mart_without_windows_is_replaced_whole(shop: Settings) -> None:
+    lake, mart = Lake.from_settings(shop), make_mart(None)
+    for moments in ([START, END], [START]):
+        write_warehouse(shop, moments)
+        with open_warehouse(shop) as warehouse:
+            done = publish(warehouse, lake, mart, grain="monthly", window=None)
+        assert done.table_rows == published_rows(lake, mart, None) == len(moments)
+        assert done.snapshot_id == lake.snapshot_id(mart.table)
+
+
+def test_a_warehouse_or_mart_that_is_not_built_is_named_with_the_cure(shop: Settings) -> None:
+    with (
+        pytest.raises(WarehouseMissingError, match=r"no warehouse at .*warehouse\.duckdb.*cartograph run"),
+        open_warehouse(shop),
+    ):
+        pass
+    write_warehouse(shop, [])
+    with duckdb.connect(shop.warehouse_path) as connection:
+        connection.execute("DROP TABLE marts.fct")
+    with (
+        open_warehouse(shop) as warehouse,
+        pytest.raises(WarehouseMissingError, match=r"marts\.fct is not in the warehouse\. Build marts/fct"),
+    ):
+        publish(warehouse, Lake.from_settings(shop), make_mart(None), grain="monthly", window=None)
