@@ -1,8 +1,8 @@
 """How fast does the simulated shop deliver its rows? Prints JSON lines: order lines and events, then each dataset.
 
-`python benchmarks/simulator.py [customers]`: the default shop's 24 months in monthly windows. Seconds are CPU seconds of
-the process, all threads together, so that a busy machine does not count. `start_up` is what must be drawn once before
-the first row: people, the times of orders, pools of names.
+`python benchmarks/simulator.py [customers]`: the default shop's 24 months in monthly windows. Seconds are CPU seconds
+of the process, all threads together, so that a busy machine does not count. `start_up` is what must be drawn once
+before the first row: people, the times of orders, pools of names.
 """
 
 from __future__ import annotations

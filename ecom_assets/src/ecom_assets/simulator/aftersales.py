@@ -7,7 +7,6 @@ labels of fraud, and arrive weeks after it.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,7 +24,8 @@ from ecom_assets.simulator.columns import (
     pick,
     timestamps,
 )
-from ecom_assets.simulator.orders import Orders, add_up, describe, fill, order_ids
+from ecom_assets.simulator.orders import add_up, describe, fate, fill, order_ids
+from ecom_assets.simulator.people import NEVER
 from ecom_assets.simulator.streams import Bits, Floats, Ints
 from ecom_assets.simulator.world import World
 
@@ -106,25 +106,26 @@ def _ip(bits: Bits) -> pa.Array:
     return pc.binary_join_element_wise("10", *parts, ".")
 
 
-def refund_times(world: World, orders: Orders) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """When each order is refunded, and whether it ever is; the order's reason is in `Orders.is_fraud`."""
-    streams = world.streams
-    chance = streams.uniform("refund", orders.key)
+def refund_times(world: World, number: Ints) -> Ints:
+    """When each of these orders is refunded, possibly after the shop's end; `NEVER` for the others."""
+    streams, bones = world.streams, world.skeleton
+    time, key = bones.time[number], bones.key[number]
+    is_fraud, is_cancelled = fate(world, bones.person[number], key)
     low, high = RETURN_DAYS
-    returned = low + (high - low) * streams.uniform("refund.delay", orders.key) ** 1.6
-    lognormal = CHARGEBACK_MEDIAN_DAYS * np.exp(CHARGEBACK_SPREAD * streams.normal("refund.chargeback", orders.key))
-    days = np.where(orders.is_fraud, np.clip(lognormal, *CHARGEBACK_DAYS), returned)
-    time = orders.time + (days * DAY).astype(np.int64)
-    return time, orders.is_fraud | (~orders.is_cancelled & (chance < RETURN_CHANCE))
+    returned = low + (high - low) * streams.uniform("refund.delay", key) ** 1.6
+    lognormal = CHARGEBACK_MEDIAN_DAYS * np.exp(CHARGEBACK_SPREAD * streams.normal("refund.chargeback", key))
+    days = np.where(is_fraud, np.clip(lognormal, *CHARGEBACK_DAYS), returned)
+    comes = is_fraud | (~is_cancelled & (streams.uniform("refund", key) < RETURN_CHANCE))
+    return np.where(comes, time + (days * DAY).astype(np.int64), NEVER)
 
 
 def refund_rows(world: World, start: int, end: int) -> Rows:
     """The dataset `refunds` for refunds granted in `[start, end)`: a returned line, or all lines of a chargeback."""
     streams = world.streams
-    candidates = describe(world, world.skeleton.between(start - int(CHARGEBACK_DAYS[1] * DAY) - DAY, end))
-    when, refunded = refund_times(world, candidates)
-    chosen = np.flatnonzero(refunded & (when >= start) & (when < end))
-    orders, when = describe(world, candidates.number[chosen]), when[chosen]
+    candidates = world.skeleton.between(start - int(CHARGEBACK_DAYS[1] * DAY) - DAY, end)
+    when = refund_times(world, candidates)
+    chosen = np.flatnonzero((when >= start) & (when < end))
+    orders, when = describe(world, candidates[chosen]), when[chosen]
     lines = fill(world, orders)
     order = lines.order
     drawn = 1 + (streams.uniform("refund.line", orders.key) * lines.count).astype(np.int64)

@@ -131,9 +131,7 @@ def conceive(world: World, number: Ints, time: Ints, person: Ints, key: Bits, ca
     welcomed = is_first & (streams.uniform("order.welcome", key) < WELCOME_CHANCE)
     coupon = np.where(email >= 0, email + len(GENERAL_COUPONS), np.where(welcomed, 1, np.where(saves, 0, -1)))
 
-    fraud_chance = np.where(folk.ring[person] >= 0, FRAUD_CHANCE_IN_RING, FRAUD_CHANCE_ALONE)
-    is_fraud = streams.uniform("order.fraud", key) < fraud_chance
-    is_cancelled = ~is_fraud & (streams.uniform("order.cancelled", key) < CANCELLED_CHANCE)
+    is_fraud, is_cancelled = fate(world, person, key)
     shape = people.SPEND_SHAPE
     target = folk.spend[person] * streams.erlang("order.spend", shape, key) / shape
     target *= np.where(is_fraud, FRAUD_SPEND, 1.0)
@@ -147,6 +145,13 @@ def conceive(world: World, number: Ints, time: Ints, person: Ints, key: Bits, ca
         number, time, person, key, day, cause, is_first, paid_cause, channel, campaign, device, coupon,
         is_fraud, is_cancelled, target, threshold,
     )  # fmt: skip
+
+
+def fate(world: World, person: Ints, key: Bits) -> tuple[Bools, Bools]:
+    """Whether each order is a fraud, and whether it is cancelled because no payment went through."""
+    chance = np.where(world.people.ring[person] >= 0, FRAUD_CHANCE_IN_RING, FRAUD_CHANCE_ALONE)
+    is_fraud = world.streams.uniform("order.fraud", key) < chance
+    return is_fraud, ~is_fraud & (world.streams.uniform("order.cancelled", key) < CANCELLED_CHANCE)
 
 
 def in_treatment(world: World, experiment: campaigns.ShopExperiment, person: Ints, time: Ints) -> Bools:

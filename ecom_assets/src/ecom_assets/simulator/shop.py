@@ -14,14 +14,18 @@ import pyarrow as pa
 
 from cartograph.windows import Window, at_midnight
 from ecom_assets.simulator import aftersales, goods, marketing, orders, profiles, trouble, truth, web
-from ecom_assets.simulator.columns import Rows
+from ecom_assets.simulator.columns import DAY, Rows
 from ecom_assets.simulator.config import SimulatorConfig
+from ecom_assets.simulator.streams import Ints
 from ecom_assets.simulator.world import World
 from ecom_assets.sources import Delivery
 
 SOURCE = "simulator"
-CUSTOMER_DAYS_AT_ONCE = 400_000
 LONGEST_BATCH_DAYS = 31
+SPLIT = ("orders", "order_items", "payments", "events")
+CUSTOMER_DAYS_AT_ONCE = 800_000
+"""Large datasets are made in pieces of so many customers times days (five months of the default shop), which bounds
+what is held beside the rows themselves; the others look back over weeks, and would pay for that with each piece."""
 
 GENERATORS: Mapping[str, Callable[[World, int, int], Rows]] = {
     "customers": profiles.customer_rows,
@@ -59,16 +63,25 @@ class SimulatedShop:
         Raises:
             KeyError: there is no such dataset.
         """
-        generate = GENERATORS[dataset]
-        for batch in _batches(windows, max(1, CUSTOMER_DAYS_AT_ONCE // self.config.customers)):
-            start, end = self._clip(batch[0].start), self._clip(batch[-1].end)
-            rows = generate(self._world, start, end)
-            table, time = trouble.spoil(dataset, rows, self.config, self._world.streams)
-            table = table.append_column("_source", pa.repeat(SOURCE, len(table)))
+        for batch in _batches(windows):
+            rows, time = self._generate(dataset, self._clip(batch[0].start), self._clip(batch[-1].end))
             for window in batch:
                 first, last = np.searchsorted(time, [self._clip(window.start), self._clip(window.end)])
-                yield Delivery(window, self._drifted(dataset, table.slice(first, last - first), window))
-            del rows, table  # before the next batch is made, so that one is held at a time
+                yield Delivery(window, self._drifted(dataset, rows.slice(first, last - first), window))
+            del rows, time  # before the next batch is made, so that one is held at a time
+
+    def _generate(self, dataset: str, start: int, end: int) -> tuple[pa.Table, Ints]:
+        """The rows of `[start, end)` as they are delivered, in order of their event times, and these."""
+        step = DAY * max(1, CUSTOMER_DAYS_AT_ONCE // self.config.customers)
+        if dataset not in SPLIT:
+            step = max(step, end - start)
+        tables, times = [], []
+        for begin in range(start, max(end, start + 1), step):
+            rows = GENERATORS[dataset](self._world, begin, min(begin + step, end))
+            table, time = trouble.spoil(dataset, rows, self.config, self._world.streams)
+            tables.append(table.append_column("_source", pa.repeat(SOURCE, len(table))))
+            times.append(time)
+        return pa.concat_tables(tables), np.concatenate(times)
 
     def truth(self) -> dict[str, pa.Table]:
         """What was planted and what it did: the tables of `TRUTH_CONTRACTS`, by name."""
@@ -88,9 +101,9 @@ class SimulatedShop:
         return table
 
 
-def _batches(windows: Sequence[Window], days: int) -> Iterator[list[Window]]:
-    """Runs of adjoining windows that together are at most `days` long, and at least one window each."""
-    longest = timedelta(days=min(days, LONGEST_BATCH_DAYS))
+def _batches(windows: Sequence[Window]) -> Iterator[list[Window]]:
+    """Runs of adjoining windows that together are no longer than a batch, and at least one window each."""
+    longest = timedelta(days=LONGEST_BATCH_DAYS)
     batch: list[Window] = []
     for window in windows:
         if batch and (window.start != batch[-1].end or window.end - batch[0].start > longest):

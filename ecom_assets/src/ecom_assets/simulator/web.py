@@ -254,13 +254,15 @@ def _touching(world: World, start: int, end: int) -> _Events:
     """Earlier visits, through the paid channel that caused it, of those who order days later."""
     streams, folk = world.streams, world.people
     low, high = TOUCH_DAYS
-    orders = describe(world, world.skeleton.between(start, end + int(high * DAY) + LONGEST_VISIT))
-    lag = ((low + (high - low) * streams.uniform("touch.lag", orders.key)) * DAY).astype(np.int64)
-    anchor = orders.time - lag
-    touched = (orders.paid_cause >= 0) & (streams.uniform("touch", orders.key) < TOUCH_CHANCE)
-    near = touched & (anchor >= max(start, world.calendar.start)) & (anchor < end + LONGEST_VISIT)
-    chosen = np.flatnonzero(near)
-    person, anchor, key = orders.person[chosen], anchor[chosen], streams.bits("touch.key", orders.key[chosen])
+    number = world.skeleton.between(start, end + int(high * DAY) + LONGEST_VISIT)
+    key = world.skeleton.key[number]
+    lag = ((low + (high - low) * streams.uniform("touch.lag", key)) * DAY).astype(np.int64)
+    anchor = world.skeleton.time[number] - lag
+    near = (anchor >= max(start, world.calendar.start)) & (anchor < end + LONGEST_VISIT)
+    orders = describe(world, number[near & (streams.uniform("touch", key) < TOUCH_CHANCE)])
+    chosen = np.flatnonzero(orders.paid_cause >= 0)
+    person, key = orders.person[chosen], streams.bits("touch.key", orders.key[chosen])
+    anchor = anchor[orders.number[chosen] - number[0]] if len(chosen) else anchor[:0]
     day, device = world.calendar.day_of(anchor), orders.device[chosen]
     if len(chosen) == 0:
         return _walk(world, _no_visits())
