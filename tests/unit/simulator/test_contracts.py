@@ -82,6 +82,19 @@ def test_trouble_is_planted_at_its_rate(troubled_shop: SimulatedShop, dataset: s
         assert broken > 0
 
 
+def test_broken_rows_orphan_few_others(troubled_shop: SimulatedShop) -> None:
+    """Each customer and product keeps a whole first version, however many rows are broken."""
+    connection = duckdb.connect(config={"threads": 1})
+    for dataset in ("customers", "products"):
+        key = CONTRACTS[dataset].key[0]
+        connection.register("delivered", read(troubled_shop, dataset))
+        connection.execute(
+            f"create or replace table firsts as from delivered "
+            f"qualify updated_at = min(updated_at) over (partition by {key})"
+        )
+        assert broken_rows(connection, CONTRACTS[dataset], "firsts") == 0
+
+
 def test_orders_and_their_lines_break_apart(troubled_shop: SimulatedShop) -> None:
     clean = make_shop(customers=500, end=date(2024, 10, 1), invalid_rate=0, duplicate_rate=0)
 

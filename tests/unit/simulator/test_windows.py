@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cartograph.windows import Window, windows
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.simulator import SimulatedShop, SimulatorConfig
+from ecom_assets.simulator import shop as shop_module
 from ecom_assets.sources import Source
 from shops import NO_TROUBLE, make_config, make_shop, read, whole, window
 
@@ -117,6 +118,13 @@ def test_a_very_short_shop_works(days: int) -> None:
     for dataset in DATASETS:
         read(shop, dataset)
     assert shop.truth()["customers"].num_rows == 20
+
+
+@pytest.mark.parametrize("dataset", shop_module.SPLIT)
+def test_a_large_window_is_made_in_pieces(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = read(make_shop(), dataset)
+    monkeypatch.setattr(shop_module, "CUSTOMER_DAYS_AT_ONCE", 300 * 7)
+    assert read(make_shop(), dataset).equals(at_once)
 
 
 def test_memory_does_not_grow_with_the_number_of_windows() -> None:

@@ -30,12 +30,14 @@ class Rows:
     """Rows of one dataset in the order of `(time, key)`.
 
     `time` is each row's event time in microseconds since 1970, `key` 64 bits that identify the row; `columns` are
-    named as in the contract. All are as long as each other.
+    named as in the contract. `spared` rows are never broken, since rows of other datasets hang on them. All are as long
+    as each other.
     """
 
     time: Ints
     key: Bits
     columns: dict[str, pa.Array]
+    spared: Bools | None = None
 
 
 def by_time(time: Ints, key: Bits) -> Ints:

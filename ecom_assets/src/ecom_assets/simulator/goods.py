@@ -41,7 +41,7 @@ def product_rows(world: World, start: int, end: int) -> Rows:
         "unit_cost": price(catalog.cost_cents[product]),
         "is_active": pa.array(active),
     }
-    return Rows(time, key, columns)
+    return Rows(time, key, columns, spared=time == calendar.day_start(catalog.launch_day[product]))
 
 
 def product_names() -> list[str]:

@@ -72,7 +72,7 @@ def customer_rows(world: World, start: int, end: int) -> Rows:
         "acquisition_channel": pick(CHANNELS, _acquisition(world, customer)),
         "is_email_opt_in": pa.array(folk.opted_in[customer] & (folk.opted_out_at[customer] > time)),
     }
-    return Rows(time, key, columns)
+    return Rows(time, key, columns, spared=time == folk.registered_at[customer])
 
 
 def _email(world: World, customer: Ints, first: pa.Array, last: pa.Array) -> pa.Array:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from ecom_assets.simulator.columns import DAY, Rows, blank
 from ecom_assets.simulator.config import SimulatorConfig
-from ecom_assets.simulator.streams import Bools, Ints, Streams
+from ecom_assets.simulator.streams import Ints, Streams
 
 DRIFTING = ("payments", "wallet")
 """The dataset and the column that it gains."""
@@ -68,7 +68,9 @@ def spoil(dataset: str, rows: Rows, config: SimulatorConfig, streams: Streams) -
     if config.invalid_rate > 0 and faults:
         for name in {fault.column for fault in faults if isinstance(fault.value, str)}:
             columns[name] = pc.cast(columns[name], pa.string())
-        broken = (fate < config.invalid_rate) & breakable(dataset, rows)
+        broken = fate < config.invalid_rate
+        if rows.spared is not None:
+            broken &= ~rows.spared
         which = np.minimum((fate / config.invalid_rate * len(faults)).astype(np.int64), len(faults) - 1)
         for number, fault in enumerate(faults):
             mine = np.flatnonzero(broken & (which == number))
@@ -80,13 +82,6 @@ def spoil(dataset: str, rows: Rows, config: SimulatorConfig, streams: Streams) -
         return table, rows.time
     place = np.repeat(np.arange(len(fate)), 1 + twice)
     return table.take(pa.array(place)), rows.time[place]
-
-
-def breakable(dataset: str, rows: Rows) -> Bools:
-    """Whether a row may be broken: not a customer's first version, whose loss would orphan all their orders."""
-    if dataset == "customers":
-        return np.asarray(pc.not_equal(rows.columns["updated_at"], rows.columns["registered_at"]))
-    return np.ones(len(rows.key), dtype=bool)
 
 
 def _broken(column: pa.Array, fault: Fault, rows: Ints) -> pa.Array:
