@@ -7,7 +7,6 @@ Two estimators of different families share stacked nuisances: doubly robust (the
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +21,8 @@ OVERLAP_SHARE = 0.95
 BALANCE_SMD = 0.1
 SMALLEST_ARM = 50
 PLACEBO_DRAWS = 20
+ASSIGNMENT_ERRORS = 3.0
+"""Standard errors from 0.5 beyond which an AUC is no chance."""
 CONFIDENCE = 0.95
 
 Matrix = npt.NDArray[np.float64]
@@ -50,6 +51,17 @@ class Gate(NamedTuple):
     detail: str
 
 
+class Design(NamedTuple):
+    """What is known of how the treatment was chosen.
+
+    `unrecorded` names what it was chosen by and the panel does not hold. Where recorded facts had a part in the choice
+    too, no test on the data can find such a thing: it has to be declared.
+    """
+
+    is_randomised: bool = False
+    unrecorded: tuple[str, ...] = ()
+
+
 class Answer(NamedTuple):
     """The effect of a treatment, or why there is none: `effect` is None where an arm is too small to estimate."""
 
@@ -66,21 +78,17 @@ class Answer(NamedTuple):
         return self.effect is not None and all(gate.passed for gate in self.gates)
 
 
-def answer(panel: Panel, unrecorded: Sequence[str] = ()) -> Answer:
-    """Estimate the effect of `panel`'s treatment on its outcome, and try to refute it.
-
-    `unrecorded` names what the treatment was also chosen by and the panel does not hold. No test on the data can show
-    that such a thing exists (it need not have left a trace before the treatment): it has to be declared.
-    """
+def answer(panel: Panel, design: Design) -> Answer:
+    """Estimate the effect of `panel`'s treatment on its outcome, and try to refute it."""
     treated, control = int(panel.treated.sum()), int((1 - panel.treated).sum())
     if min(treated, control) < SMALLEST_ARM:
         detail = f"{treated} treated and {control} control customers; each arm needs {SMALLEST_ARM}"
-        return Answer(None, None, treated, control, 0.0, (back_door(unrecorded), Gate("overlap", False, 0.0, detail)))
+        return Answer(None, None, treated, control, 0.0, (Gate("overlap", False, 0.0, detail),))
     covariates = prepared(panel.confounders)
     propensity = propensities(covariates, panel.treated)
     kept = (propensity >= COMMON_SUPPORT[0]) & (propensity <= COMMON_SUPPORT[1])
     trimmed = float(1 - kept.mean())
-    first_gates = (back_door(unrecorded), overlap(kept))
+    first_gates = (back_door(design, panel.treated, propensity), overlap(kept))
     arms = panel.treated[kept]
     if min(arms.sum(), (1 - arms).sum()) < SMALLEST_ARM:
         return Answer(None, None, treated, control, trimmed, first_gates)
@@ -213,14 +221,25 @@ def double_machine_learning(covariates: Matrix, treated: Labels, outcome: Vector
     return Estimate(float(learner.ate()), float(low), float(high))
 
 
-def back_door(unrecorded: Sequence[str]) -> Gate:
-    """Whether all that the treatment was chosen by is declared to be recorded."""
-    detail = (
-        f"the treatment was also chosen by what is not recorded: {', '.join(unrecorded)}"
-        if unrecorded
-        else "nothing unrecorded is declared by which the treatment was chosen"
-    )
-    return Gate("back_door", not unrecorded, float(len(unrecorded)), detail)
+def back_door(design: Design, treated: Labels, propensity: Vector) -> Gate:
+    """Whether the treatment was chosen as `design` says, and by nothing that the confounders do not hold.
+
+    If it was chosen by recorded facts, these must tell who was treated; if they tell nothing and it was not dealt out
+    at random, something unrecorded decided. If it was dealt out at random, they must tell nothing.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    ranking = float(roc_auc_score(treated, propensity))
+    arms = int(treated.sum()), int((1 - treated).sum())
+    error = float(np.sqrt((sum(arms) + 1) / (12 * arms[0] * arms[1])))
+    tells = ranking > 0.5 + ASSIGNMENT_ERRORS * error
+    told = f"what is recorded ranks the treated with an AUC of {ranking:.3f} (chance is 0.5 ± {error:.3f})"
+    if design.unrecorded:
+        detail = f"the treatment was also chosen by what is not recorded: {', '.join(design.unrecorded)}"
+        return Gate("back_door", False, ranking, detail)
+    if design.is_randomised:
+        return Gate("back_door", not tells, ranking, f"declared as random: {told}")
+    return Gate("back_door", tells, ranking, f"declared as chosen by recorded facts: {told}")
 
 
 def overlap(kept: npt.NDArray[np.bool_]) -> Gate:

@@ -11,7 +11,7 @@ from pydantic import Field
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from ml_assets.core.causal.answers import CONTRACT, effect_of, row_of
-from ml_assets.core.causal.effect import Answer, answer
+from ml_assets.core.causal.effect import Answer, Design, answer
 from ml_assets.core.causal.panel import choose, email_campaigns, panel
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
@@ -32,6 +32,7 @@ from ml_assets.defs.partitions import data_end
 KEY = dg.AssetKey(["causal", "email_campaign_effect"])
 NEEDED = ("fct_events", "dim_campaigns")
 GATES = {
+    "choice_is_recorded": ("back_door", "The recipients were chosen as declared, by nothing that is not recorded."),
     "has_overlap": ("overlap", "At least 95 % of the customers could have been in either arm."),
     "is_balanced": ("balance", "Weighted by the inverse propensity, the arms are alike in all that is known."),
     "estimators_agree": ("agreement", "Two estimators of different families have overlapping intervals."),
@@ -49,6 +50,13 @@ class CampaignQuestion(dg.Config):
         description=(
             "The campaign. Where the shop has none of this name with 14 days of orders after it, the e-mail campaign "
             "with the most recipients that has."
+        ),
+    )
+    is_randomised: bool = Field(
+        False,
+        description=(
+            "Whether the recipients were drawn at random. Otherwise recorded facts must tell who got the e-mail: if "
+            "they tell nothing, something unrecorded decided, and the effect is not identified."
         ),
     )
     unrecorded: list[str] = Field(
@@ -101,7 +109,7 @@ def email_campaign_effect(config: CampaignQuestion) -> dg.MaterializeResult:
             dates = as_of_dates(con, lake.relation_sql(FEATURES))
             campaign = choose(email_campaigns(con, inputs.selects), config.campaign_id, data_end(dates))
             rows = panel(con, inputs.selects, campaign)
-        found = answer(rows, config.unrecorded)
+        found = answer(rows, Design(config.is_randomised, tuple(config.unrecorded)))
         effect = effect_of(campaign, found, load_shop(settings).currency)
         lake.ensure(EFFECT, CONTRACT, None)
         with lake.overwriting(EFFECT, None) as writer:

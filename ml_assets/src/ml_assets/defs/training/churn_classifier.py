@@ -34,6 +34,11 @@ CALIBRATION_ERROR = 0.05
             "beats_baseline", asset=KEY, blocking=True, description="Its AUC is above that of ranking by recency."
         ),
         dg.AssetCheckSpec(
+            "beats_p_alive",
+            asset=KEY,
+            description="Its AUC is above that of the BG/NBD model, which knows only when and how often one ordered.",
+        ),
+        dg.AssetCheckSpec(
             "onnx_parity",
             asset=KEY,
             blocking=True,
@@ -113,13 +118,20 @@ def log(mlflow_run: Any, trained: Trained, snapshots: dict[str, int]) -> None:
 def judge(trained: Trained) -> list[dg.AssetCheckResult]:
     """The checks of a trained model."""
     scores, worst = trained.scores, next(iter(trained.feature_aucs.items()))
-    recency = trained.baselines["recency_rule"]
+    recency, p_alive = trained.baselines["recency_rule"], trained.baselines["p_alive"]
     return [
         dg.AssetCheckResult(
             check_name="beats_baseline",
             passed=scores.auc.value > recency,
             description=f"AUC {scores.auc.value:.3f} against {recency:.3f} of the recency rule",
-            metadata={"auc": scores.auc.value, **{f"{k}_auc": v for k, v in trained.baselines.items()}},
+            metadata={"auc": scores.auc.value, "recency_rule_auc": recency},
+        ),
+        dg.AssetCheckResult(
+            check_name="beats_p_alive",
+            passed=scores.auc.value > p_alive,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"AUC {scores.auc.value:.3f} against {p_alive:.3f} of P(alive)",
+            metadata={"auc": scores.auc.value, "p_alive_auc": p_alive},
         ),
         dg.AssetCheckResult(
             check_name="onnx_parity",
