@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml_assets.core.features.customers import Marts, as_of_dates, feature_table
 
@@ -62,7 +63,9 @@ def guard(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str) -> list[Lea
     rows = con.execute(f"SELECT * FROM ({stored}) WHERE as_of_date = $day", {"day": latest}).to_arrow_table()
     examined = [leakage(con, marts, latest, rows)]
     if middle != latest:
-        examined.insert(0, leakage(con, marts, middle, feature_table(con, marts, [middle])))
+        # Together with the latest date, as a backfill computes it: alone, it would not be given what could leak.
+        both = feature_table(con, marts, [middle, latest])
+        examined.insert(0, leakage(con, marts, middle, both.filter(pc.equal(both["as_of_date"], middle))))
     return examined
 
 
