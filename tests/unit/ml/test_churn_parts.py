@@ -1,0 +1,185 @@
+"""The parts of the churn model: the split by time, the label, the baselines, the scores, and the exported form."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_assets.core.evaluation.classification import auc_interval, evaluate, single_feature_aucs
+from ml_assets.core.models import alive, churn, export
+
+START = date(2024, 1, 1)
+
+
+def days(*numbers: int) -> list[date]:
+    return [START + timedelta(days=number) for number in numbers]
+
+
+@given(
+    start=st.dates(date(2000, 1, 1), date(2030, 1, 1)),
+    length=st.integers(1, 900),
+    step=st.sampled_from([1, 7, 30]),
+)
+@settings(max_examples=100, deadline=None)
+def test_no_label_window_reaches_into_the_holdout_or_beyond_the_data(start, length, step):
+    end = start + timedelta(days=length)
+    dates = [start + timedelta(days=number) for number in range(step, length + 1, step)]
+    try:
+        found = churn.split(dates, data_start=start, data_end=end)
+    except churn.NotEnoughData:
+        assert length < 2 * churn.HORIZON_DAYS + 2 * step
+        return
+    horizon = timedelta(days=churn.HORIZON_DAYS)
+    assert found.holdout + horizon <= end
+    assert all(day + horizon <= found.holdout for day in found.training)
+    gaps = [(later - earlier).days for earlier, later in zip(found.training, found.training[1:], strict=False)]
+    assert all(gap >= churn.SPACING_DAYS for gap in gaps)
+    assert not [day for day in dates if found.holdout < day <= end - horizon], "the holdout is the latest possible"
+
+
+def test_dates_with_a_short_history_are_left_out_where_others_remain():
+    with_history = churn.split(days(30, 60, 90, 120, 300), data_start=START, data_end=START + timedelta(days=400))
+    assert list(with_history.training) == days(90, 120)
+    without = churn.split(days(30, 60, 300), data_start=START, data_end=START + timedelta(days=400))
+    assert list(without.training) == days(30, 60)
+
+
+def test_too_short_a_history_is_refused_with_its_cure():
+    with pytest.raises(churn.NotEnoughData, match=r"data from 2024-01-01 to 2024-06-01, 2 of 5 .* Load at least 211"):
+        churn.split(days(31, 60, 91, 121, 152), data_start=START, data_end=date(2024, 6, 1))
+
+
+def test_the_label_is_no_standing_order_in_the_ninety_days_from_the_as_of_date_on():
+    con = duckdb.connect()
+    con.execute("SET TimeZone = 'UTC'")
+    as_of = date(2024, 6, 1)
+    midnight = datetime(2024, 6, 1, tzinfo=UTC)
+    cases = {  # seconds after the as-of date, is cancelled, churned
+        "on the day": (0, False, 0),
+        "just before": (-1, False, 1),
+        "last moment": (90 * 86400 - 1, False, 0),
+        "too late": (90 * 86400, False, 1),
+        "cancelled": (5 * 86400, True, 1),
+    }
+    con.register(
+        "features",
+        pa.table(
+            {"customer_id": [*cases, "silent", "gone"], "as_of_date": [as_of] * 7, "recency_days": [9] * 6 + [181]}
+        ),
+    )
+    con.register(
+        "orders",
+        pa.table(
+            {
+                "customer_id": list(cases),
+                "ordered_at": [midnight + timedelta(seconds=seconds) for seconds, _, _ in cases.values()],
+                "is_cancelled": [cancelled for _, cancelled, _ in cases.values()],
+            }
+        ),
+    )
+    rows = churn.labelled_rows(con, "FROM features", "FROM orders", [as_of]).to_pylist()
+    assert {row["customer_id"]: row["churned"] for row in rows} == {
+        **{name: churned for name, (_, _, churned) in cases.items()},
+        "silent": 1,
+    }
+
+
+def test_training_on_one_kind_of_customer_is_refused():
+    rows = pa.table({"customer_id": ["A", "B"] * 50, "x": np.arange(100.0), "churned": np.zeros(100, np.int64)})
+    with pytest.raises(churn.NotEnoughData, match="of 100 training rows 0 churned"):
+        churn.train(rows, ["x"])
+
+
+def test_columns_that_tell_nothing_apart_are_not_used():
+    rows = pa.table({"customer_id": ["A", "B"], "as_of_date": days(1, 2), "x": [1, 2], "same": [3, 3],
+                     "null": pa.nulls(2, pa.float64()), "once": [None, 1.0], "churned": [0, 1]})  # fmt: skip
+    assert churn.informative(rows) == ("x",)
+
+
+def test_bgnbd_finds_planted_parameters_again():
+    draw = np.random.default_rng(3)
+    customers, r, alpha, a, b, observed = 8000, 1.2, 2.0, 1.5, 4.0, 20.0
+    rate, leaves = draw.gamma(r, 1 / alpha, customers), draw.beta(a, b, customers)
+    repeats, last, clock = np.zeros(customers), np.zeros(customers), np.zeros(customers)
+    active = np.ones(customers, bool)
+    while active.any():
+        clock = clock + draw.exponential(1 / rate)
+        active &= clock < observed
+        repeats[active] += 1
+        last[active] = clock[active]
+        active &= draw.random(customers) >= leaves
+    found = alive.fit(alive.Histories(repeats, last, np.full(customers, observed)))
+    assert found == pytest.approx((r, alpha, a, b), rel=0.2)
+    silent = alive.no_order_probability(found, alive.Histories(repeats, last, np.full(customers, observed)), 90)
+    assert ((silent > 0) & (silent < 1)).all()
+
+
+@given(st.integers(0, 30), st.floats(0.1, 20), st.floats(0, 20))
+def test_a_longer_silence_never_makes_an_order_likelier(repeats, last, silence):
+    model = alive.Parameters(0.8, 2.0, 1.1, 3.0)
+    history = [np.array([float(repeats)]), np.array([last if repeats else 0.0])]
+    shorter = alive.no_order_probability(model, alive.Histories(*history, np.array([last + silence])), 90)
+    longer = alive.no_order_probability(model, alive.Histories(*history, np.array([last + silence + 1])), 90)
+    assert longer[0] >= shorter[0] - 1e-12
+
+
+def test_scores_of_known_predictions():
+    draw = np.random.default_rng(1)
+    truth = draw.random(20_000)
+    labels = (draw.random(20_000) < truth).astype(np.int64)
+    good = evaluate(labels, truth)
+    assert good.ece < 0.02
+    assert good.brier == pytest.approx(1 / 6, abs=0.01)
+    assert good.auc.low < 5 / 6 < good.auc.high
+    assert good.lift == pytest.approx(0.95 / 0.5, abs=0.05)
+    assert evaluate(labels, truth / 2).ece == pytest.approx(0.25, abs=0.02)
+
+
+def test_the_interval_is_the_same_each_time():
+    labels, scores = np.array([0, 1] * 50), np.linspace(0, 1, 100)
+    assert auc_interval(labels, scores) == auc_interval(labels, scores)
+
+
+def test_a_feature_that_knows_the_answer_is_seen_in_either_direction():
+    labels = np.array([0, 1] * 100)
+    noise = np.random.default_rng(1).normal(size=200)
+    matrix = np.column_stack([noise, -labels, np.where(labels == 1, np.nan, 1.0)]).astype(np.float32)
+    found = single_feature_aucs(labels, matrix, ["noise", "answer", "null where churned"])
+    assert found["answer"] == found["null where churned"] == 1.0
+    assert found["noise"] < 0.65
+    assert list(found)[-1] == "noise"
+
+
+@pytest.fixture(scope="module")
+def small_model():
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    matrix = np.random.default_rng(5).normal(size=(400, 3)).astype(np.float32)
+    matrix[::7, 1] = np.nan
+    return HistGradientBoostingClassifier(max_iter=15).fit(matrix, matrix[:, 0] > 0), matrix
+
+
+def test_the_exported_model_agrees_also_where_no_row_has_been(small_model):
+    model, matrix = small_model
+    worst, rows = export.parity(model, export.to_onnx(model, "small", 3), matrix)
+    assert worst < 1e-6
+    assert rows == export.PARITY_ROWS
+
+
+def test_parity_sees_a_wrong_export(small_model):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    model, matrix = small_model
+    other = HistGradientBoostingClassifier(max_iter=15).fit(matrix, matrix[:, 0] > 0.05)
+    assert export.parity(model, export.to_onnx(other, "small", 3), matrix)[0] > 1e-5
+
+
+def test_the_same_model_gives_the_same_bytes(small_model):
+    model, _ = small_model
+    assert export.to_onnx(model, "small", 3) == export.to_onnx(model, "small", 3)
