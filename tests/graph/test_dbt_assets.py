@@ -1,0 +1,89 @@
+"""The warehouse in the asset graph: its assets' names, partitions and checks, and what is absent with its dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cartograph.settings import get_settings
+from cartograph.shops import load_shop
+from ecom_assets.defs.dbt.warehouse import warehouse_definitions
+from ecom_assets.defs.publishing.published import published_definitions
+from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
+from tests.unit.warehouse.making import REQUIRED, tiny_shop
+
+BY_WINDOW = ("fct_orders", "fct_order_items", "fct_refunds", "agg_daily_sales")
+WHOLE = ("dim_customers", "dim_products", "dim_dates", "rfm_segments")
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.AssetGraph]:
+    settings = tiny_shop(tmp_path_factory.mktemp("shop"), "refunds")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("home", "shop", "shops_dir"):
+            patch.setenv(f"CARTOGRAPH_{name.upper()}", str(getattr(settings, name)))
+        get_settings.cache_clear()
+        yield dg.Definitions.merge(warehouse_definitions(), published_definitions()).resolve_asset_graph()
+    get_settings.cache_clear()
+
+
+def key(path: str) -> dg.AssetKey:
+    return dg.AssetKey(path.split("/"))
+
+
+def test_a_model_whose_dataset_is_not_delivered_is_absent(graph: dg.AssetGraph) -> None:
+    built = {k.to_user_string() for k in graph.materializable_asset_keys}
+    staged = {f"staging/stg_shop__{dataset}" for dataset in (*REQUIRED, "refunds")}
+    made = {f"{layer}/{mart}" for layer in ("marts", "published") for mart in (*BY_WINDOW, *WHOLE)}
+    assert built == staged | made | {"intermediate/int_order_items_summed"}
+
+
+def test_the_lineage_runs_from_raw_to_published(graph: dg.AssetGraph) -> None:
+    for path, parents in {
+        "staging/stg_shop__orders": {"raw/orders"},
+        "marts/fct_orders": {"staging/stg_shop__orders", "intermediate/int_order_items_summed", "marts/dim_customers"},
+        "marts/rfm_segments": {"marts/fct_orders", "marts/fct_refunds"},
+        "published/fct_orders": {"marts/fct_orders"},
+    }.items():
+        assert graph.get(key(path)).parent_keys == {key(parent) for parent in parents}
+
+
+def test_facts_are_cut_into_the_shops_windows_and_dimensions_are_not(graph: dg.AssetGraph) -> None:
+    for layer in ("marts", "published"):
+        for mart in BY_WINDOW:
+            node = graph.get(key(f"{layer}/{mart}"))
+            assert node.partitions_def is not None
+            assert node.partitions_def.get_partition_keys() == ["2024-01-01", "2024-02-01", "2024-03-01"]
+            assert node.backfill_policy == dg.BackfillPolicy.single_run()
+        for mart in WHOLE:
+            assert graph.get(key(f"{layer}/{mart}")).partitions_def is None
+
+
+def test_assets_say_who_owns_them_and_whether_they_hold_personal_data(graph: dg.AssetGraph) -> None:
+    customers, orders = graph.get(key("marts/dim_customers")), graph.get(key("marts/fct_orders"))
+    assert (customers.owners, orders.owners) == (["team:analytics"], ["team:analytics"])
+    assert graph.get(key("staging/stg_shop__orders")).owners == ["team:data-platform"]
+    assert (customers.tags["pii"], customers.tags["domain"]) == ("true", "customers")
+    assert "pii" not in orders.tags
+    assert orders.kinds == {"dbt", "duckdb"}
+    assert graph.get(key("published/fct_orders")).kinds == {"iceberg", "duckdb"}
+
+
+def test_every_dbt_test_is_a_blocking_check(graph: dg.AssetGraph) -> None:
+    settings = get_settings()
+    nodes = read_manifest(parsed_project(settings, load_shop(settings).datasets))["nodes"].values()
+    tests = {node["name"] for node in nodes if node["resource_type"] == "test" and node["config"]["enabled"]}
+    checks = {k.name: graph.get(k).blocking for k in graph.asset_check_keys if k.asset_key.path[0] != "published"}
+    assert set(checks) == tests
+    assert all(checks.values())
+    published = {k.name for k in graph.asset_check_keys if k.asset_key.path[0] == "published"}
+    assert published == {"rows_match_mart"}
+
+
+def test_state_stays_out_of_the_repository(graph: dg.AssetGraph) -> None:
+    del graph
+    repository = Path(__file__).parents[2] / "dbt_project"
+    assert not [name for name in ("target", "logs", "dbt_packages") if (repository / name).exists()]

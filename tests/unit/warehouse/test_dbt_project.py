@@ -1,0 +1,169 @@
+"""How dbt is called, and what its project says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cartograph.settings import Settings
+from cartograph.windows import Window
+from ecom_assets.contracts import CONTRACTS
+from ecom_assets.warehouse import dbt_project
+from ecom_assets.warehouse.dbt_project import (
+    DbtProjectError,
+    dbt_environment,
+    environment_of,
+    failures,
+    parsed_project,
+    read_manifest,
+)
+from ecom_assets.warehouse.marts import marts
+from tests.unit.warehouse.making import at, tiny_shop
+
+MODELS = {
+    model["name"]: model
+    for path in dbt_project.PROJECT_DIR.glob("models/*/_*__models.yml")
+    for model in yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
+}
+RENAMED = {
+    "stg_shop__products": {"name": "product_name"},
+    "stg_shop__campaigns": {"name": "campaign_name"},
+    "stg_shop__payments": {"method": "payment_method", "status": "payment_status"},
+    "stg_shop__orders": {"subtotal_amount": "gross_amount"},
+    "stg_shop__reviews": {"body": "review_text"},
+}
+TYPES = {
+    "string": "varchar",
+    "bigint": "bigint",
+    "double": "double precision",
+    "money": "decimal(18, 2)",
+    "price": "decimal(18, 4)",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamptz",
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return tiny_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
+def parsed(settings: Settings) -> Path:
+    return parsed_project(settings, set(CONTRACTS))
+
+
+def test_the_environment_leads_dbt_to_this_shop(settings: Settings) -> None:
+    variables = dbt_environment(settings, {"orders", "customers"}, window=Window(at("2024-01-01"), at("2024-03-01")))
+    assert variables["CARTOGRAPH_SHOP"] == "tiny"
+    assert variables["CARTOGRAPH_HOME"] == str(settings.home)
+    assert variables["CARTOGRAPH_DBT_WAREHOUSE"] == str(settings.warehouse_path)
+    assert variables["CARTOGRAPH_DBT_DATASETS"] == "customers,orders"
+    assert (variables["CARTOGRAPH_DBT_MIN_DATE"], variables["CARTOGRAPH_DBT_MAX_DATE"]) == ("2024-01-01", "2024-03-01")
+    assert "CARTOGRAPH_LAKE_URI" not in variables, "what is unset must stay unset"
+
+
+def test_an_environment_lasts_as_long_as_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARTOGRAPH_A", "before")
+    monkeypatch.delenv("CARTOGRAPH_B", raising=False)
+    with environment_of({"CARTOGRAPH_A": "now", "CARTOGRAPH_B": "now"}):
+        assert (os.environ["CARTOGRAPH_A"], os.environ["CARTOGRAPH_B"]) == ("now", "now")
+    assert os.environ["CARTOGRAPH_A"] == "before"
+    assert "CARTOGRAPH_B" not in os.environ
+
+
+def test_a_project_that_has_not_changed_is_not_parsed_again(
+    settings: Settings, parsed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dbt_project, "dbt_executable", lambda: "/no/such/dbt")
+    assert parsed_project(settings, set(CONTRACTS)) == parsed
+    with pytest.raises(FileNotFoundError):
+        parsed_project(settings, set(CONTRACTS) - {"refunds"})
+
+
+def test_a_project_that_does_not_parse_is_told_in_dbts_words(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "dbt_project"
+    (broken / "models").mkdir(parents=True)
+    for name in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(dbt_project.PROJECT_DIR / name, broken)
+    (broken / "models" / "broken.sql").write_text("select * from {{ ref('no_such_model') }}")
+    monkeypatch.setattr(dbt_project, "PROJECT_DIR", broken)
+    with pytest.raises(DbtProjectError, match=r"(?s)cannot be parsed:.*no_such_model.*log is in"):
+        parsed_project(settings, set(CONTRACTS))
+    assert not list((settings.shop_home / "dbt" / "parsed").glob(".parsing-*")), "nothing is left of the attempt"
+
+
+def test_failures_name_the_test_its_words_and_its_sql(tmp_path: Path) -> None:
+    nodes = {
+        "test.a": {"resource_type": "test", "name": "unique_x", "compiled_path": "/t/compiled/unique_x.sql"},
+        "model.b": {"resource_type": "model", "name": "b", "original_file_path": "models/b.sql"},
+    }
+    results = [
+        {"unique_id": "test.a", "status": "fail", "message": "Got 2 results"},
+        {"unique_id": "model.b", "status": "error", "message": "Binder Error"},
+        {"unique_id": "test.c", "status": "pass", "message": None},
+    ]
+    assert failures(tmp_path) == []
+    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes}))
+    (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
+    assert failures(tmp_path) == [
+        "test unique_x: Got 2 results (compiled SQL: /t/compiled/unique_x.sql)",
+        f"model b: Binder Error (compiled SQL: {dbt_project.PROJECT_DIR / 'models/b.sql'})",
+    ]
+
+
+def test_everything_that_is_published_has_a_contract(parsed: Path) -> None:
+    found = {mart.name: mart.contract for mart in marts(read_manifest(parsed))}
+    assert {name: contract.event_time for name, contract in found.items()} == {
+        "agg_daily_sales": "order_date",
+        "dim_campaigns": None,
+        "dim_customers": None,
+        "dim_dates": None,
+        "dim_products": None,
+        "fct_events": "occurred_at",
+        "fct_order_items": "ordered_at",
+        "fct_orders": "ordered_at",
+        "fct_refunds": "refunded_at",
+        "rfm_segments": None,
+    }
+    assert found["dim_customers"].column("email").pii == "email"
+    assert found["fct_orders"].column("customer_id").nullable
+    assert not found["fct_orders"].column("customer_key").nullable
+
+
+def test_every_test_belongs_to_a_model_so_that_it_becomes_a_check(parsed: Path) -> None:
+    for node in read_manifest(parsed)["nodes"].values():
+        if node["resource_type"] == "test" and node.get("attached_node") is None:
+            named = node["config"]["meta"].get("dagster", {}).get("ref", {}).get("name")
+            assert len(node["depends_on"]["nodes"]) == 1 or named in MODELS, f"{node['name']} belongs to no model"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_model_is_described_and_owned(name: str, parsed: Path) -> None:
+    node = read_manifest(parsed)["nodes"][f"model.cartograph.{name}"]
+    assert node["description"].endswith(".")
+    assert node["config"]["group"] in {"data_platform", "analytics"}
+    assert node["config"]["meta"]["domain"]
+    assert node["columns"]
+    for column in node["columns"].values():
+        assert column["description"], f"{name}.{column['name']}"
+        assert column["data_type"], f"{name}.{column['name']}"
+
+
+@pytest.mark.parametrize("dataset", CONTRACTS)
+def test_staging_has_the_columns_of_the_contract(dataset: str) -> None:
+    name = f"stg_shop__{dataset}"
+    renamed = RENAMED.get(name, {})
+    described: list[tuple[Any, ...]] = [
+        (c["name"], c["data_type"], c.get("config", {}).get("meta", {}).get("pii")) for c in MODELS[name]["columns"]
+    ]
+    assert described == [(renamed.get(c.name, c.name), TYPES[c.type], c.pii) for c in CONTRACTS[dataset].columns]
