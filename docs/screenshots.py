@@ -9,27 +9,44 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import sync_playwright
 
 IMAGES = Path(__file__).with_name("images")
-PAGES = {
-    "ecom_assets.png": "/locations/ecom_assets/asset-graph",
-    "ml_assets.png": "/locations/ml_assets/asset-graph",
-    "whole_graph.png": "/asset-groups",
+GRAPHS = {
+    "lineage.png": ("", (), (1800, 600)),
+    "ecom_assets.png": (
+        '+key:"published/fct_order_items"',
+        ("raw", "staging", "intermediate", "marts", "published"),
+        (2200, 2000),
+    ),
+    "ml_assets.png": (
+        'code_location:"ml_assets"',
+        ("features", "models", "predictions", "causal", "serving"),
+        (1800, 1000),
+    ),
 }
+"""Each picture's asset selection, the groups that are unfolded in it, and its width and height in pixels."""
+
 LAYOUT_MILLISECONDS = 8_000
 
 
+def address_of(selection: str, unfolded: tuple[str, ...]) -> str:
+    """The path of the lineage page that shows `selection`."""
+    groups = quote(",".join(f"global@global:{group}" for group in unfolded), safe="")
+    return f"/asset-groups{'~' + quote(selection, safe='') + '/' if selection else ''}?expanded={groups}"
+
+
 def main(address: str) -> None:
-    """Take each page, as large as a reader's screen, once its graph is laid out."""
+    """Take each graph once it is laid out."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"] if os.geteuid() == 0 else []
         )
-        page = browser.new_page(viewport={"width": 1800, "height": 1100})
-        for name, path in PAGES.items():
-            page.goto(address + path)
+        for name, (selection, unfolded, (width, height)) in GRAPHS.items():
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.goto(address + address_of(selection, unfolded))
             page.wait_for_timeout(LAYOUT_MILLISECONDS)
             page.screenshot(path=IMAGES / name)
         browser.close()

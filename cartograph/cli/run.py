@@ -125,7 +125,7 @@ def execute(
         select=select,
     )
     log_path = settings.logs_dir / f"{request.run_id}.log"
-    output.print(f"[bold]{name}[/]  {first} to {last}  [dim]log: {log_path}[/]")
+    output.print(f"[bold]{name}[/]  {first} to {last}  [dim]log: {log_path}[/]", soft_wrap=True)
     log = RunLog()
     with (
         log_path.open("wb") as sink,
@@ -182,7 +182,7 @@ def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:
         output.print(f"release  {open_store(settings).current().release_id}")
     except NoRelease:
         output.print("release  none yet")
-    output.print("next     `make up` for the UI and the API; `cartograph status`; `cartograph release show`")
+    output.print("next     `cartograph up` starts the UI and the API; `cartograph status` tells the state")
 
 
 def _show(instance: dg.DagsterInstance, run_id: str, log: RunLog) -> None:

@@ -46,7 +46,8 @@ def up() -> None:
         ("CARTOGRAPH_API_PORT", settings.api_host, settings.api_port),
     ):
         require_free(variable, host, port)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job inherits SIGINT ignored
+        signal.signal(stop, signal.default_int_handler)
     with ExitStack() as stack:
         started = [(s, stack.enter_context(running(s, settings))) for s in services(settings)]
         try:
