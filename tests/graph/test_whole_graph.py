@@ -8,10 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
-import ml_assets.definitions
-import pytest
 
 import ecom_assets.definitions
+import ml_assets.definitions
 
 SNAPSHOT = Path(__file__).with_name("asset_graph.txt")
 LAYERS = {
@@ -64,24 +63,29 @@ def test_both_locations_form_one_connected_lineage_from_raw_to_release() -> None
     assert not planted & reached, "nothing may read the truth"
 
 
-@pytest.mark.parametrize("spec", specs(), ids=lambda spec: spec.key.to_user_string())
-def test_each_asset_follows_the_rules(spec: dg.AssetSpec) -> None:
+def is_by_the_rules(spec: dg.AssetSpec) -> bool:
+    """Layer, name, owner, kind and description as `docs/naming.md` has them."""
     layer, *name = spec.key.path
-    assert layer in LAYERS
-    assert spec.group_name == layer
-    assert len(name) == 1
-    assert re.fullmatch(r"[a-z][a-z0-9_]*", name[0])
-    assert spec.owners
-    assert all(owner.startswith("team:") for owner in spec.owners)
-    assert spec.kinds
-    assert spec.description
-    assert len(spec.description) > 20
+    return bool(
+        layer in LAYERS
+        and spec.group_name == layer
+        and len(name) == 1
+        and re.fullmatch(r"[a-z][a-z0-9_]*", name[0])
+        and spec.owners
+        and all(owner.startswith("team:") for owner in spec.owners)
+        and spec.kinds
+        and re.match(r"[A-Z].*\.", spec.description or "", re.DOTALL)
+    )
 
 
-def test_checks_are_assertions_with_a_description() -> None:
-    for graph in graphs():
-        for key in graph.asset_check_keys:
-            assert re.fullmatch(r"[a-z][a-z0-9_]*", key.name)
+def test_each_asset_follows_the_rules() -> None:
+    assert [spec.key.to_user_string() for spec in specs() if not is_by_the_rules(spec)] == []
+
+
+def test_checks_have_plain_names() -> None:
+    names = [key.name for graph in graphs() for key in graph.asset_check_keys]
+    assert len(names) > 100
+    assert [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_]*", name)] == []
 
 
 def test_the_graph_is_as_reviewed() -> None:
