@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -137,6 +138,7 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
 
 def test_a_run_builds_checks_and_publishes_everything(shop: TinyShop, first_run: dg.ExecuteInProcessResult) -> None:
     assert failures(first_run) == []
+    assert Path.cwd() != PROJECT_DIR, "dagster-dbt's threads must not leave the process in dbt's folder"
     checks = first_run.get_asset_check_evaluations()
     assert len(checks) > 60
     assert all(check.passed for check in checks)

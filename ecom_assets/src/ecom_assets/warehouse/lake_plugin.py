@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from cartograph.settings import get_settings
+from cartograph.settings import Settings, get_settings
 from cartograph.shops import load_shop
 from ecom_assets.warehouse.dbt_project import VIEWS_VARIABLE
 from ecom_assets.warehouse.lake_views import create_views, pinned_views, read_views
+
+if TYPE_CHECKING:
+    from cartograph.lake import Lake
 
 
 class Plugin(BasePlugin):
@@ -26,16 +30,17 @@ class Plugin(BasePlugin):
 
         They are those that the caller pinned, or for a dbt that was started by hand those of the current snapshots.
         """
-        (mode,) = conn.execute("SELECT current_setting('access_mode')").fetchone() or ("",)
-        if mode.lower() == "read_only":
-            return
         settings, given = get_settings(), os.environ.get(VIEWS_VARIABLE)
-        if given is not None and "://" not in settings.resolved_lake_uri:
-            create_views(conn, read_views(Path(given)))
-            return
+        (mode,) = conn.execute("SELECT current_setting('access_mode')").fetchone() or ("",)
+        is_read_only, is_remote = mode.lower() == "read_only", "://" in settings.resolved_lake_uri
+        if is_remote:
+            _lake(settings).configure(conn)
+        if not is_read_only:
+            views = read_views(Path(given)) if given else pinned_views(_lake(settings), load_shop(settings).datasets)
+            create_views(conn, views)
 
-        from cartograph.lake import Lake  # 2 seconds, for the access to S3 or for the current snapshots
 
-        lake = Lake.from_settings(settings)
-        lake.configure(conn)
-        create_views(conn, read_views(Path(given)) if given else pinned_views(lake, load_shop(settings).datasets))
+def _lake(settings: Settings) -> Lake:
+    from cartograph.lake import Lake  # 2 seconds, which views that are given need not cost
+
+    return Lake.from_settings(settings)

@@ -4,13 +4,14 @@ One multi-asset and so, for a run over everything, one dbt process: starting dbt
 called and what a failure says is in `ecom_assets.warehouse`, names and partitions are in `translator`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, dbt_assets
-from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
+from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType, DbtEventIterator
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from cartograph.lake import Lake
@@ -46,40 +47,50 @@ def warehouse_definitions() -> dg.Definitions:
     )
     def warehouse(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
         views = pinned_views(Lake.from_settings(settings), datasets)
-        views_file = dbt_home(settings) / "lake_views.json"
+        views_file, target = dbt_home(settings) / "lake_views.json", dbt_home(settings) / "run"
         write_views(views, views_file)
         variables = dbt_environment(settings, datasets, window=whole_window(context), views_file=views_file)
         # dagster-dbt looks in DBT_TARGET_PATH for the parsed project that a run starts from.
         with environment_of({**variables, "DBT_TARGET_PATH": str(parsed)}):
-            yield from _build(context, dbt, dbt_home(settings) / "run", views.pins)
+            invocation, events = _build(context, dbt, target)
+        yield from _with_snapshots(events, views.pins)
+        if not invocation.is_successful():
+            raise dg.Failure(_explain(invocation, target), allow_retries=False)
 
     return dg.Definitions(assets=[warehouse], resources={"dbt": dbt_resource()})
 
 
 def _build(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, target: Path, pins: Mapping[str, int]
-) -> Iterator[Any]:
-    """Run dbt on what was selected; its models with the snapshots they were built from, and its tests as checks."""
-    # As text: the ids are 64-bit numbers, which the UI's JavaScript would round.
-    snapshots = dg.MetadataValue.json({table: str(snapshot) for table, snapshot in pins.items()})
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, target: Path
+) -> tuple[DbtCliInvocation, list[DbtDagsterEventType]]:
+    """Run dbt to its end on what was selected: an Output for each model that was built, a check for each test that ran.
+
+    The events come with row counts, columns and column lineage. A failure does not raise.
+    """
     (target / "run_results.json").unlink(missing_ok=True)
-    invocation = dbt.cli(
-        ["build", "--exclude-resource-type", "unit_test"],  # those prove the SQL, which no run changes
-        context=context,
-        target_path=target,
-        raise_on_error=False,
-    )
-    try:
+    with chdir(Path.cwd()):  # dagster-dbt's threads change the folder side by side and leave it changed
+        invocation = dbt.cli(
+            ["build", "--exclude-resource-type", "unit_test"],  # those prove the SQL, which no run changes
+            context=context,
+            target_path=target,
+            raise_on_error=False,
+        )
         # All events first: while dbt runs nothing may open the warehouse, and dagster-dbt would wait for it spinning on
         # a core, of which dbt needs both.
         events = DbtEventIterator(iter(list(invocation.stream())), invocation)
-        for event in events.fetch_row_counts().fetch_column_metadata():
-            is_model = isinstance(event, dg.Output)
-            yield event.with_metadata({**event.metadata, "lake_snapshots": snapshots}) if is_model else event
-    finally:
-        _close_adapter(invocation)
-    if not invocation.is_successful():
-        raise dg.Failure(_explain(invocation, target), allow_retries=False)
+        try:
+            return invocation, list(events.fetch_row_counts().fetch_column_metadata())
+        finally:
+            _close_adapter(invocation)
+
+
+def _with_snapshots(events: Iterable[DbtDagsterEventType], pins: Mapping[str, int]) -> Iterator[DbtDagsterEventType]:
+    """The events; each model's with the snapshots of the lake that dbt read."""
+    # As text: the ids are 64-bit numbers, which the UI's JavaScript would round.
+    snapshots = dg.MetadataValue.json({table: str(snapshot) for table, snapshot in pins.items()})
+    for event in events:
+        is_model = isinstance(event, dg.Output)
+        yield event.with_metadata({**event.metadata, "lake_snapshots": snapshots}) if is_model else event
 
 
 def _close_adapter(invocation: DbtCliInvocation) -> None:
