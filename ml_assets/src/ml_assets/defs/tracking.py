@@ -6,6 +6,7 @@ records failed runs as finished. The registry of models is `ml_assets.core.regis
 
 from __future__ import annotations
 
+import fcntl
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,9 +45,11 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         mlflow.set_tracking_uri(self.uri)
-        client = mlflow.MlflowClient(self.uri)
+        with self._alone():
+            client = mlflow.MlflowClient(self.uri)
+            experiment = self._experiment_id(client)
         asset = context.asset_key.to_user_string()
-        created = client.create_run(self._experiment_id(client), run_name=f"{asset} {context.run_id[:8]}")
+        created = client.create_run(experiment, run_name=f"{asset} {context.run_id[:8]}")
         status = "KILLED"
         try:
             tags = {"dagster_asset_key": asset}
@@ -74,10 +77,20 @@ class MlflowTracking(dg.ConfigurableResource[Any]):
 
         found = client.get_experiment_by_name(self.experiment)
         if found is None:
-            if self.artifacts is not None:
-                Path(self.artifacts).mkdir(parents=True, exist_ok=True)
             try:
                 return str(client.create_experiment(self.experiment, artifact_location=self.artifacts))
-            except MlflowException:  # another process has just made it
+            except MlflowException:  # another machine has just made it
                 found = client.get_experiment_by_name(self.experiment)
         return str(found.experiment_id)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes of this machine away: two that make MLflow's tables at once break each other."""
+        if self.artifacts is None:
+            yield
+            return
+        folder = Path(self.artifacts)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

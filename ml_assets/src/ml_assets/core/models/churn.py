@@ -30,18 +30,25 @@ SPACING_DAYS = 28
 
 SEED = 7
 FOLDS = 3
-TREES = {
-    "max_iter": 120,
-    "learning_rate": 0.06,
-    "max_leaf_nodes": 15,
-    "min_samples_leaf": 40,
-    "l2_regularization": 1.0,
-    "early_stopping": False,
-    "random_state": SEED,
-}
 
 Matrix = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
+
+
+def boosting(rows: int) -> dict[str, Any]:
+    """The parameters of the trees for so many training rows: fewer trees for few rows.
+
+    Of 910 rows, 120 trees had an AUC of 0.845 on the holdout and 40 had 0.863; of 32,396 rows 0.869 and 0.866.
+    """
+    return {
+        "max_iter": min(120, max(40, rows // 100)),
+        "learning_rate": 0.06,
+        "max_leaf_nodes": 15,
+        "min_samples_leaf": 40,
+        "l2_regularization": 1.0,
+        "early_stopping": False,
+        "random_state": SEED,
+    }
 
 
 class NotEnoughData(ValueError):  # noqa: N818 - names what is the case, as the errors of the kernel do
@@ -133,7 +140,7 @@ def train(rows: pa.Table, names: Sequence[str]) -> Any:
         )
     matrix = column_values(rows, names)
     folds = list(GroupKFold(FOLDS).split(matrix, labels, groups=customers))
-    trees = HistGradientBoostingClassifier(**TREES)
+    trees = HistGradientBoostingClassifier(**boosting(len(rows)))
     model = CalibratedClassifierCV(trees, method="sigmoid", cv=folds, ensemble=False)
     return model.fit(matrix, labels)
 

@@ -92,7 +92,7 @@ def log(mlflow_run: Any, trained: Trained, snapshots: dict[str, int]) -> None:
     split = trained.split
     mlflow_run.log_params(
         {
-            **churn.TREES,
+            **churn.boosting(trained.training_rows),
             "calibration": "sigmoid",
             "horizon_days": churn.HORIZON_DAYS,
             "active_days": churn.ACTIVE_DAYS,

@@ -1,0 +1,130 @@
+"""The definitions of code location 2: partitions, what is left out for a shop, and when assets run by themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import date
+
+import dagster as dg
+import pytest
+
+from cartograph.windows import at_midnight
+from tests.graph.ml_location import forget_location, key, load_location
+
+FEATURES, MODEL, SCORES = (
+    key("features/customer_features"),
+    key("models/churn_classifier"),
+    key("predictions/churn_scores"),
+)
+
+
+@pytest.fixture
+def load(monkeypatch, tmp_path):
+    yield lambda **options: load_location(monkeypatch, tmp_path, **options)
+    monkeypatch.undo()
+    forget_location()
+
+
+def partitions(definitions: dg.Definitions) -> dg.TimeWindowPartitionsDefinition:
+    return definitions.resolve_asset_graph().get(FEATURES).partitions_def
+
+
+@pytest.mark.parametrize(
+    ("grain", "end", "first", "last", "count"),
+    [
+        ("monthly", "2025-01-01", "2024-02-01", "2025-01-01", 12),
+        ("monthly", "2024-12-10", "2024-02-01", "2025-01-01", 12),
+        ("weekly", "2024-02-01", "2024-01-08", "2024-02-05", 5),
+        ("daily", "2024-01-11", "2024-01-02", "2024-01-11", 10),
+        ("monthly", "2099-01-01", "2024-02-01", "2099-01-01", 900),
+    ],
+)
+def test_as_of_dates_are_the_ends_of_the_shops_windows(load, grain, end, first, last, count):
+    from cartograph.settings import get_settings
+    from cartograph.shops import load_shop
+
+    keys = partitions(load(grain=grain, end=end)).get_partition_keys()
+    assert (keys[0], keys[-1], len(keys)) == (first, last, count)
+    whole = load_shop(get_settings()).windows(grain, at_midnight(date(2024, 1, 1)))
+    assert keys == [window.end.date().isoformat() for window in whole]
+
+
+def test_a_shop_that_goes_on_has_the_as_of_dates_that_have_come(load):
+    found = partitions(load(end=None)).get_partition_keys()
+    today = date.today()  # noqa: DTZ011 - Dagster's own clock decides here
+    assert found[-1] == today.replace(day=1).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("grain", "as_of", "window"), [("monthly", "2024-03-01", "2024-02-01"), ("weekly", "2024-01-15", "2024-01-08")]
+)
+def test_an_as_of_date_depends_on_the_window_that_ends_on_it(load, grain, as_of, window):
+    load(grain=grain, end="2024-12-31")
+    from ml_assets.defs.partitions import _CRON, WINDOW_BEFORE, as_of_partitions
+
+    upstream = dg.TimeWindowPartitionsDefinition(
+        start="2024-01-01", end="2025-01-06", fmt="%Y-%m-%d", cron_schedule=_CRON[grain]
+    )
+    found = WINDOW_BEFORE.get_upstream_mapped_partitions_result_for_partitions(
+        as_of_partitions().subset_with_partition_keys([as_of]), as_of_partitions(), upstream
+    )
+    assert list(found.partitions_subset.get_partition_keys()) == [window]
+
+
+@pytest.mark.parametrize("missing", ["events", "campaigns"])
+def test_a_shop_without_events_or_campaigns_has_no_campaign_effect(load, missing):
+    everything = ["customers", "products", "orders", "order_items", "refunds", "events", "campaigns"]
+    graph = load(datasets=[name for name in everything if name != missing]).resolve_asset_graph()
+    assert key("causal/email_campaign_effect") not in graph.get_all_asset_keys()
+    parents = graph.get(key("serving/release")).parent_keys
+    assert parents == {FEATURES, MODEL, SCORES, key("published/rfm_segments")}
+    assert (key("published/fct_events") in graph.get(FEATURES).parent_keys) == (missing != "events")
+
+
+def test_no_asset_of_the_other_location_is_defined_here(load):
+    graph = load().resolve_asset_graph()
+    external = {k for k in graph.get_all_asset_keys() if k.path[0] == "published"}
+    assert external
+    assert not any(graph.get(k).is_materializable for k in external)
+
+
+def test_nothing_runs_downstream_of_a_failed_blocking_check(load):
+    definitions = load()
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def requested(cursor=None):
+            result = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
+            return result, result.get_num_requested(SCORES)
+
+        def report(*, passed):
+            instance.report_runless_asset_event(dg.AssetMaterialization(MODEL))
+            for name in ("beats_baseline", "onnx_parity", "no_leaking_feature"):
+                instance.report_runless_asset_event(dg.AssetCheckEvaluation(MODEL, name, passed=passed, blocking=True))
+
+        for partition in partitions(definitions).get_partition_keys():
+            instance.report_runless_asset_event(dg.AssetMaterialization(FEATURES, partition=partition))
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=FEATURES, check_name="nothing_from_the_future", passed=True, blocking=True
+            )
+        )
+        report(passed=True)
+        instance.report_runless_asset_event(dg.AssetMaterialization(SCORES))
+        first, _ = requested()
+        report(passed=False)
+        second, count = requested(first.cursor)
+        assert count == 0
+        report(passed=True)
+        assert requested(second.cursor)[1] == 1
+
+
+def test_loading_the_graph_imports_none_of_what_trains_models():
+    heavy = ["mlflow", "econml", "sklearn", "onnx", "onnxruntime", "scipy", "pandas", "dagster_aws", "dagster_dbt"]
+    code = f"""
+import sys
+import ml_assets.definitions
+ml_assets.definitions.defs()
+print([name for name in {heavy} if name in sys.modules])"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

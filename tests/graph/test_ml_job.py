@@ -1,0 +1,202 @@
+"""The whole of code location 2 run on a planted shop: its release, its repetition, and what stops it."""
+
+from __future__ import annotations
+
+import json
+
+import dagster as dg
+import pytest
+
+from cartograph.lake import Lake
+from cartograph.releases import open_store
+from cartograph.releases.contents import (
+    CHURN_CARD,
+    CHURN_MODEL,
+    CUSTOMERS,
+    EFFECTS,
+    EFFECTS_FILE,
+    SHOP,
+    ModelCard,
+    ShopCard,
+    open_customers,
+)
+from cartograph.settings import get_settings
+from tests.graph.ml_location import failure, forget_location, key, load_location, materialized, run
+from tests.model.planted import planted_shop, publish
+
+ASSETS = {
+    "features/customer_features",
+    "models/churn_classifier",
+    "predictions/churn_scores",
+    "causal/email_campaign_effect",
+    "serving/release",
+}
+FEATURES = "features.customer_features"
+
+
+class Shop:
+    """The location's definitions, its instance, and what the first runs gave."""
+
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self.definitions, self.instance = definitions, instance
+        self.settings = get_settings()
+        self.lake = Lake.from_settings(self.settings)
+        publish(planted_shop(1500), self.lake)
+        self.too_early = self.run("features/customer_features", "models/churn_classifier", dates=EARLY)
+        self.whole = self.run()
+
+    def run(self, *assets: str, dates: tuple[str, str] | None = None) -> dg.ExecuteInProcessResult:
+        return run(self.definitions, self.instance, *assets, dates=dates)
+
+    def tracked(self) -> list:
+        import mlflow
+
+        client = mlflow.MlflowClient(self.settings.resolved_mlflow_uri)
+        return client.search_runs([found.experiment_id for found in client.search_experiments()])
+
+    def versions(self) -> list:
+        import mlflow
+
+        return mlflow.MlflowClient(self.settings.resolved_mlflow_uri).search_model_versions("name='churn_classifier'")
+
+
+EARLY = ("2024-02-01", "2024-04-01")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("ml")
+    definitions = load_location(patch, folder)
+    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
+        yield Shop(definitions, instance)
+    patch.undo()
+    forget_location()
+
+
+def test_a_history_that_is_too_short_is_refused_in_words_and_tracked_as_failed(shop):
+    assert not shop.too_early.success
+    said = failure(shop.too_early, "models__churn_classifier")
+    assert "needs two as-of dates 90 days apart" in said
+    assert "Load at least 211 days of orders" in said
+    assert [found.info.status for found in shop.tracked()][-1] == "FAILED"
+
+
+def test_the_whole_location_runs_and_releases(shop):
+    assert shop.whole.success
+    assert materialized(shop.whole) == ASSETS
+    store = open_store(shop.settings)
+    manifest = store.current()
+    folder = store.fetch(manifest.release_id)
+    customers = open_customers(folder / CUSTOMERS)
+    effects = EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes())
+    card = ModelCard.model_validate_json((folder / CHURN_CARD).read_bytes())
+    assert ShopCard.model_validate_json((folder / SHOP).read_bytes()).name == "planted"
+    assert len(customers) == 1500
+    assert customers["segment"].null_count == 0
+    scored = customers.filter(customers["churn_probability"].is_valid())
+    assert max(scored["recency_days"].to_pylist()) <= 180
+    assert set(scored["churn_model_version"].to_pylist()) == {"1"}
+    assert {feature.name for feature in card.features} <= set(customers.column_names)
+    assert (effects[0].verdict, effects[0].unit) == ("identified", "EUR per customer")
+
+
+def test_the_released_model_gives_the_released_scores(shop):
+    from ml_assets.core.features.customers import column_values
+    from ml_assets.core.models.export import predict
+
+    store = open_store(shop.settings)
+    folder = store.fetch(store.current_id())
+    customers = open_customers(folder / CUSTOMERS)
+    scored = customers.filter(customers["churn_probability"].is_valid())
+    card = ModelCard.model_validate_json((folder / CHURN_CARD).read_bytes())
+    matrix = column_values(scored, [feature.name for feature in card.features])
+    again = predict((folder / CHURN_MODEL).read_bytes(), matrix)
+    assert again == pytest.approx(scored["churn_probability"].to_numpy(), abs=0)
+
+
+def test_the_manifest_says_what_the_release_was_made_from(shop):
+    inputs = open_store(shop.settings).current().inputs
+    published = {"fct_orders", "fct_order_items", "fct_events", "dim_customers", "dim_campaigns", "rfm_segments"}
+    own = {FEATURES, "predictions.churn_scores", "causal.email_campaign_effect"}
+    assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}
+    assert inputs.models == {"churn_classifier": "1"}
+    assert str(inputs.as_of) == "2025-10-01"
+    assert {check.name for check in inputs.checks} >= {
+        "nothing_from_the_future", "beats_baseline", "onnx_parity", "no_leaking_feature", "is_balanced",
+    }  # fmt: skip
+    for identifier, snapshot in inputs.snapshots.items():
+        assert snapshot in {found.snapshot_id for found in shop.lake.snapshots(identifier)}
+
+
+def test_each_step_has_a_run_of_its_own_with_the_data_it_saw(shop):
+    found = {one.data.tags["dagster_run_id"]: one for one in shop.tracked()}
+    run_of_model = found[shop.whole.run_id]
+    assert run_of_model.info.status == "FINISHED"
+    assert run_of_model.data.tags["dagster_asset_key"] == "models/churn_classifier"
+    assert run_of_model.data.tags["dagster_partitions"] == "2024-02-01...2025-11-01"
+    assert int(run_of_model.data.tags[f"snapshot.{FEATURES}"]) in {s.snapshot_id for s in shop.lake.snapshots(FEATURES)}
+    assert run_of_model.data.metrics["auc"] > run_of_model.data.metrics["baseline_recency_rule_auc"]
+
+
+def test_running_again_changes_nothing(shop):
+    before = open_store(shop.settings).current()
+    again = shop.run("models/churn_classifier", "predictions/churn_scores", "serving/release")
+    assert again.success
+    assert len(shop.versions()) == 1
+    assert open_store(shop.settings).current() == before
+
+
+def test_a_changed_model_file_is_not_used(shop):
+    from pathlib import Path
+
+    from ml_assets.core.registry import ModelRegistry, NoModel
+
+    registry = ModelRegistry(shop.settings.resolved_mlflow_uri)
+    (file,) = Path(shop.settings.shop_home / "mlflow_artifacts").rglob("model.onnx")
+    original = file.read_bytes()
+    file.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+    try:
+        with pytest.raises(NoModel, match="its SHA-256 differs"):
+            registry.champion("churn_classifier")
+        result = shop.run("predictions/churn_scores")
+        assert "Materialize models/churn_classifier again" in failure(result, "predictions__churn_scores")
+    finally:
+        file.write_bytes(original)
+
+
+def test_a_leak_stops_what_is_downstream_and_nothing_is_released(shop, monkeypatch):
+    from ml_assets.core.features import customers
+
+    before = open_store(shop.settings).current_id()
+    snapshot = shop.lake.snapshot_id("predictions.churn_scores")
+    leaking = customers._ORDERS.replace("o.day < a.as_of GROUP", "o.day < a.as_of + 30 GROUP")
+    assert leaking != customers._ORDERS
+    monkeypatch.setattr(customers, "_ORDERS", leaking)
+    result = shop.run("features/customer_features", "predictions/churn_scores")
+    assert not result.success
+    assert materialized(result) == {"features/customer_features"}
+    assert shop.lake.snapshot_id("predictions.churn_scores") == snapshot
+    monkeypatch.undo()
+
+    refused = shop.run("serving/release")
+    said = failure(refused, "serving__release")
+    assert "blocking checks failed: nothing_from_the_future of features/customer_features" in said
+    assert open_store(shop.settings).current_id() == before
+
+    assert shop.run("features/customer_features").success
+    assert shop.run("serving/release").success
+    assert open_store(shop.settings).current_id() == before
+
+
+def test_another_campaign_can_be_asked_about(shop):
+    job = shop.definitions.resolve_job_def("ml_job")
+    result = job.execute_in_process(
+        instance=shop.instance,
+        asset_selection=[key("causal/email_campaign_effect")],
+        run_config={"ops": {"causal__email_campaign_effect": {"config": {"campaign_id": "email_all"}}}},
+    )
+    (event,) = result.get_asset_materialization_events()
+    assert event.materialization.metadata["verdict"].value == "not identified"
+    row = next(iter(shop.lake.batches("causal.email_campaign_effect"))).to_pylist()[0]
+    assert (row["campaign_id"], row["estimate"]) == ("email_all", None)
+    assert json.loads(row["effect"])["verdict"] == "not identified"
