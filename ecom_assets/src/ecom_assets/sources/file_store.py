@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import fsspec  # type: ignore[import-untyped]
-from fsspec.implementations.arrow import ArrowFSWrapper  # type: ignore[import-untyped]
+import fsspec
+from fsspec.implementations.arrow import ArrowFSWrapper
 from pyarrow.fs import S3FileSystem
 
 from cartograph.settings import Settings

@@ -1,6 +1,7 @@
 """Turns the sources of the chosen shop's file into components. How a source reads belongs in its component."""
 
 import dagster as dg
+from dagster.components.resolved.errors import ResolutionException
 
 import ecom_assets.components
 from cartograph.settings import get_settings
@@ -25,7 +26,7 @@ def source_component(spec: SourceSpec, shop: Shop) -> SourceComponent:
         )
     try:
         component: SourceComponent = known[spec.type].resolve_from_dict({"datasets": spec.datasets, **spec.attributes})
-    except dg.components.resolved.errors.ResolutionException as error:
+    except ResolutionException as error:
         raise ShopError(f"shops/{shop.name}.yaml: {spec.type}: {error}") from None
     return component
 
