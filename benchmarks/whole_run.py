@@ -48,7 +48,11 @@ def measure(home: Path, scale: int) -> dict[str, float]:
     seconds = time.perf_counter() - began
     if process.returncode != 0:
         raise SystemExit(f"cartograph run ended with status {process.returncode} at {scale} times the default size")
-    return {"seconds": round(seconds, 1), "peak_mib": round(peak / 2**20), "events": events(home / "simulated" / "dagster")}
+    return {
+        "seconds": round(seconds, 1),
+        "peak_mib": round(peak / 2**20),
+        "events": events(home / "simulated" / "dagster"),
+    }
 
 
 def resident(process: psutil.Process) -> int:

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     shop: str = Field(
         "simulated", description="The shop to work on: the name of a file in the shops folder, without `.yaml`."
     )
-    shops_dir: Path = Field(Path("shops"), description="Folder of the shop files.")
+    shops_dir: Path | None = Field(None, description="Folder of the shop files. Unset: `shops/` of the repository.")
     partition_grain: Grain = Field("monthly", description="Length of a partition. Choose it before the first load.")
     catalog_uri: str | None = Field(
         None,
@@ -87,8 +87,8 @@ class Settings(BaseSettings):
 
     @field_validator("home", "shops_dir")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None
 
     @field_validator("shop")
     @classmethod
@@ -96,6 +96,11 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
             raise ValueError("a shop's name is lower-case letters, digits and underscores, and begins with a letter")
         return value
+
+    @property
+    def resolved_shops_dir(self) -> Path:
+        """The folder of the shop files: `shops_dir`, or the repository's."""
+        return self.shops_dir or Path(__file__).parents[1] / "shops"
 
     @property
     def shop_home(self) -> Path:

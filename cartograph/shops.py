@@ -89,7 +89,7 @@ class Shop(BaseModel):
 
 def list_shops(settings: Settings) -> list[str]:
     """The names of all shops, sorted."""
-    return sorted(path.stem for path in settings.shops_dir.glob("*.yaml"))
+    return sorted(path.stem for path in settings.resolved_shops_dir.glob("*.yaml"))
 
 
 def load_shop(settings: Settings, name: str | None = None) -> Shop:
@@ -99,10 +99,12 @@ def load_shop(settings: Settings, name: str | None = None) -> Shop:
         ShopError: there is no such file, or it does not have the form of a shop file.
     """
     name = name or settings.shop
-    path = settings.shops_dir / f"{name}.yaml"
+    path = settings.resolved_shops_dir / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(list_shops(settings)) or "none"
-        raise ShopError(f"There is no shop {name!r}: {path} does not exist. Shops in {settings.shops_dir}: {known}.")
+        raise ShopError(
+            f"There is no shop {name!r}: {path} does not exist. Shops in {settings.resolved_shops_dir}: {known}."
+        )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -36,11 +36,12 @@ def process_environment(settings: Settings) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
         **os.environ,
         "DAGSTER_HOME": str(settings.dagster_home),
         "CARTOGRAPH_HOME": str(settings.home),
         "CARTOGRAPH_SHOP": settings.shop,
-        "CARTOGRAPH_SHOPS_DIR": str(settings.shops_dir),
+        "CARTOGRAPH_SHOPS_DIR": str(settings.resolved_shops_dir),
     }
 
 

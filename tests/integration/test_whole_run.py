@@ -89,7 +89,7 @@ def test_running_again_changes_nothing_and_a_later_partition_leaves_the_earlier(
         ({}, ["run", "--shop", "nowhere"], "There is no shop 'nowhere'"),
         ({}, ["run", "--from", "2031-01-01"], "No monthly partition of small lies in --from/--to"),
         ({}, ["release", "verify"], "cartograph run"),
-        ({}, ["release", "rollback"], "cartograph run"),
+        ({}, ["release", "rollback"], "There is no earlier release"),
         ({}, ["lake", "snapshots", "raw.nothing"], "raw.nothing"),
         ({"CARTOGRAPH_DAGSTER_PORT": "0"}, ["up"], "CARTOGRAPH_DAGSTER_PORT=0"),
     ],

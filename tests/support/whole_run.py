@@ -99,4 +99,3 @@ def content(settings: Settings, *namespaces: str) -> dict[str, str]:
             for info in lake.tables()
             if info.identifier.split(".")[0] in namespaces
         }
-

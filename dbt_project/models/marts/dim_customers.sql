@@ -20,7 +20,7 @@ versions as (
         country,
         loyalty_tier,
         acquisition_channel,
-        coalesce(is_email_opt_in, false) as is_email_opt_in
+        is_email_opt_in
     from source
 ),
 
@@ -45,7 +45,7 @@ guest as (
         cast(null as varchar) as country,
         cast(null as varchar) as loyalty_tier,
         cast(null as varchar) as acquisition_channel,
-        false as is_email_opt_in
+        cast(null as boolean) as is_email_opt_in
 ),
 
 final as (

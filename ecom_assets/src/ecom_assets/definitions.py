@@ -9,12 +9,21 @@ import dagster as dg
 from ecom_assets.defs.automation import when_trusted
 
 PROJECT_ROOT = Path(__file__).parents[2]
+DEFS_FOLDER = Path(__file__).parent / "defs"
+
+
+def load_folder() -> dg.Definitions:
+    """What the defs folder defines.
+
+    `dg.load_from_defs_folder` would also import every installed Dagster library, to list its components in the UI.
+    """
+    return dg.ComponentTree.for_project(PROJECT_ROOT).build_defs(DEFS_FOLDER)
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """All assets, checks, jobs and schedules of the location."""
-    return dg.load_from_defs_folder(project_root=PROJECT_ROOT).map_resolved_asset_specs(
+    return load_folder().map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(automation_condition=when_trusted()),
         selection=dg.AssetSelection.all() - dg.AssetSelection.groups("raw", "truth"),
     )

@@ -26,11 +26,11 @@ sources:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shops").mkdir()
-    return load_settings(shop="corner")
+    return load_settings(shop="corner", shops_dir=tmp_path / "shops")
 
 
 def write(settings: Settings, text: str) -> None:
-    (settings.shops_dir / "corner.yaml").write_text(text, encoding="utf-8")
+    (settings.resolved_shops_dir / "corner.yaml").write_text(text, encoding="utf-8")
 
 
 def test_a_shop_is_read_with_its_variables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
