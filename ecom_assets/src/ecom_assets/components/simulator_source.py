@@ -51,13 +51,17 @@ def truth_assets(simulated: SimulatedShop) -> dg.AssetsDefinition:
             )
             for name, contract in TRUTH_CONTRACTS.items()
         ],
+        can_subset=True,
     )
-    def _truth() -> Iterator[dg.MaterializeResult[None]]:
+    def _truth(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         lake = Lake.from_settings(get_settings())
-        for name, rows in simulated.truth().items():
+        planted = simulated.truth()
+        for key in sorted(context.selected_asset_keys):
+            name = key.path[-1]
             lake.ensure(f"truth.{name}", TRUTH_CONTRACTS[name], None)
             with lake.overwriting(f"truth.{name}", None) as writer:
-                writer.write(rows)
-            yield dg.MaterializeResult(asset_key=["truth", name], metadata={"dagster/row_count": rows.num_rows})
+                writer.write(planted[name])
+            rows = planted[name].num_rows
+            yield dg.MaterializeResult(asset_key=key, metadata={"dagster/row_count": rows})
 
     return _truth
