@@ -30,7 +30,7 @@ up: $(STAMP) ## Start the Dagster UI, its daemon and the API; Ctrl-C stops them
 	@$(BIN)/cartograph up
 
 test: $(STAMP) ## Run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## Check style, types, layers and SQL
 	@$(BIN)/ruff check .
