@@ -1,5 +1,5 @@
 # Everything a developer does, from a machine that has Python 3.11, make and git. `make help` lists the targets.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -11,7 +11,9 @@ help: ## List the targets
 
 # Installs the lock once; again only when the lock or pyproject.toml is newer. uv where it is there, pip otherwise.
 $(STAMP): requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	@echo "Setting up .venv; this takes some minutes, once." >&2
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
 	  uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock && \
@@ -47,7 +49,7 @@ docs: $(STAMP) ## Write the documents that are generated from code
 
 lock: ## Resolve the dependencies anew (needs uv)
 	@uv pip compile pyproject.toml --extra dev --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --output-file requirements.lock
+	  --no-strip-extras --no-emit-index-url --no-header --output-file requirements.lock
 
 clean: ## Delete the environment, caches and all state
 	@rm -rf .venv .cartograph .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
