@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
+from api.main import create_app
 from cartograph.lake import Lake
 from cartograph.releases import open_store
 from tests.support.whole_run import Bench, content
@@ -62,6 +64,24 @@ def test_published_marts_hold_what_raw_holds(small_shop: tuple[Bench, str]) -> N
         ).fetchall()
     assert raw == mart
     assert lines == sold
+
+
+def test_the_api_serves_what_was_released(small_shop: tuple[Bench, str]) -> None:
+    bench, _ = small_shop
+    scores = Lake.from_settings(bench.settings).batches("predictions.churn_scores").read_all().to_pylist()
+    released = open_store(bench.settings).current()
+    with TestClient(create_app(bench.settings)) as client:
+        release = client.get("/v1/release").json()
+        assert release["release_id"] == released.release_id
+        taken = [feature["name"] for feature in release["models"][0]["features"]]
+        assert client.get("/v1/causal/effects").json()["effects"]
+        for score in scores[:20]:
+            customer = client.get(f"/v1/customers/{score['customer_id']}").json()
+            assert customer["churn"]["probability"] == pytest.approx(score["churn_probability"])
+            features = {name: customer["features"][name] for name in taken}
+            predicted = client.post("/v1/predict/churn", json={"features": features}).json()
+            assert predicted["probability"] == pytest.approx(score["churn_probability"], abs=1e-6)
+            assert predicted["model_version"] == released.inputs.models["churn_classifier"]
 
 
 def test_running_again_changes_nothing_and_a_later_partition_leaves_the_earlier(

@@ -1,0 +1,84 @@
+"""The commands that need no run: what they print for a shop that has no state yet, and for files that are wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.whole_run import Bench
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "docs" / "examples" / "corner_shop"
+
+
+@pytest.fixture
+def corner_shop(tmp_path: Path) -> Bench:
+    """A copy of the example shop, whose files a test may damage."""
+    shutil.copytree(EXAMPLE, tmp_path / "docs" / "examples" / "corner_shop")
+    shops = tmp_path / "docs" / "examples" / "corner_shop"
+    return Bench(tmp_path, {"CARTOGRAPH_SHOP": "corner_shop", "CARTOGRAPH_SHOPS_DIR": str(shops)})
+
+
+def test_a_shop_without_state_is_looked_at_without_making_any(corner_shop: Bench) -> None:
+    assert "corner_shop" in corner_shop.cartograph("shops", "list")
+    assert json.loads(corner_shop.cartograph("status", "--json"))["release"] is None
+    assert "cartograph run" in corner_shop.cartograph("status")
+    assert not (corner_shop.root / "home").exists()
+
+
+def test_the_example_shop_is_sound(corner_shop: Bench) -> None:
+    printed = corner_shop.cartograph("shops", "check")
+    assert "order_items" in printed
+    assert "events is not delivered, which switches off" in printed
+
+
+def test_a_damaged_file_is_named_and_the_rest_is_read(corner_shop: Bench) -> None:
+    (corner_shop.root / "docs/examples/corner_shop/data/sales/broken.csv").write_bytes(b"number;when\n1;2024-01-01\n")
+    printed = corner_shop.cartograph("shops", "check")
+    assert "broken.csv" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_missing_folder_is_named_with_the_cure(corner_shop: Bench) -> None:
+    shutil.rmtree(corner_shop.root / "docs/examples/corner_shop/data")
+    printed = corner_shop.cartograph("shops", "check", expect=1)
+    assert "people.jsonl" in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("ecom_assets.components.FilesSource", "ecom_assets.components.FileSource", "there is no source"),
+        ("delimiter:", "delimeter:", "delimeter"),
+        ("FROM sold", "FROM sould", "sould"),
+    ],
+)
+def test_a_mistake_in_the_shop_file_is_named(corner_shop: Bench, before: str, after: str, message: str) -> None:
+    path = corner_shop.root / "docs/examples/corner_shop/corner_shop.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), encoding="utf-8")
+    done = subprocess.run(
+        corner_shop.command("shops", "check"),
+        env=corner_shop.environment,
+        cwd=corner_shop.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("location", ["ecom_assets", "ml_assets"])
+def test_dg_checks_the_definitions_of_each_location(location: str) -> None:
+    dg = Path(sys.executable).with_name("dg")
+    done = subprocess.run([dg, "check", "defs"], cwd=ROOT / location, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
