@@ -144,7 +144,16 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
         lake.ensure("predictions.churn_scores", CONTRACT, settings.partition_grain)
         with lake.overwriting("predictions.churn_scores", None) as writer:
             writer.write(churn_scores(connection, stored, model, dates[-1]))
-        released = connection.sql(f"SELECT * FROM ({stored}) WHERE as_of_date = DATE '{dates[-1]}'").to_arrow_table()
+        released = connection.sql(
+            f"""
+            SELECT f.customer_id, f.as_of_date AS as_of, r.segment, s.churn_probability, s.churn_model_version,
+                f.* EXCLUDE (customer_id, as_of_date)
+            FROM ({stored}) f
+            LEFT JOIN ({lake.relation_sql("predictions.churn_scores")}) s USING (customer_id, as_of_date)
+            LEFT JOIN ({lake.relation_sql("published.rfm_segments")}) r ON r.customer_id = f.customer_id
+            WHERE f.as_of_date = DATE '{dates[-1]}'
+            """
+        ).to_arrow_table()
     inputs = ReleaseInputs(
         as_of=dates[-1],
         window=(windows[0].start, windows[-1].end),
