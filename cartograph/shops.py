@@ -43,11 +43,15 @@ class SourceSpec(BaseModel):
 
 
 class Shop(BaseModel):
-    """A shop: its dates (half-open, UTC), currency and sources. `end` is None for a shop that goes on."""
+    """A shop: its dates (half-open, UTC), currency and sources. `end` is None for a shop that goes on.
+
+    `name` and `file` come from where the shop was read, not from what is written there.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    file: Path
     title: str
     description: str = ""
     currency: str = Field(pattern=r"^[A-Z]{3}$")
@@ -107,12 +111,14 @@ def load_shop(settings: Settings, name: str | None = None) -> Shop:
         )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date or encoding is a plain ValueError
         raise ShopError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise ShopError(f"{path} must be a mapping with title, currency, start and sources.")
+    for given in sorted({"name", "file"} & content.keys()):
+        raise ShopError(f"{path}: leave out {given}: a shop is called after its file.")
     try:
-        return Shop(name=name, **_fill(content, environment(), path))
+        return Shop(name=name, file=path, **_fill(content, environment(), path))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'shop'}: {e['msg']}" for e in error.errors())
         raise ShopError(f"{path} cannot be used: {problems}") from None

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cartograph.cli import lake, release, run, shops, status, up
-from cartograph.cli.console import errors
+from cartograph.cli.console import say_error
 from cartograph.lake import LakeError
 from cartograph.releases import ReleaseError
 from cartograph.settings import SettingsError
@@ -36,5 +36,5 @@ def main() -> None:
     try:
         app()
     except MISTAKES as mistake:
-        errors.print(f"[bold red]Error:[/] {mistake}", highlight=False, markup=True, soft_wrap=True)
+        say_error("Error:", str(mistake))
         sys.exit(EXIT_MISTAKE)

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 output = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+
+
+def say_error(heading: str, message: str) -> None:
+    """Print a message on the error channel as it is: not wrapped, and no part of it taken for markup."""
+    errors.print(f"[bold red]{heading}[/] {escape(message)}", soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a line that a reader may copy from: never broken, whatever the width of the terminal."""
+    output.print(text, soft_wrap=True)
+
+
+def names_and_numbers(*names: str, numbers: tuple[str, ...] = (), title: str | None = None) -> Table:
+    """A table whose columns of names, which other commands take, are folded and never cut off."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for number in numbers:
+        table.add_column(number, justify="right")
+    return table
 
 
 def count(number: int | None) -> str:

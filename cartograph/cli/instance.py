@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO
 
 import dagster as dg
+from sqlalchemy.exc import DatabaseError
 
-from cartograph.settings import Settings
+from cartograph.settings import Settings, SettingsError
 from cartograph.shops import ShopError
 
 REPOSITORY_ROOT = Path(__file__).parents[2]
@@ -21,10 +22,20 @@ UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.Dags
 
 
 def prepare_home(settings: Settings) -> None:
-    """Make the shop's folders and put the instance's configuration where Dagster reads it."""
-    settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    settings.logs_dir.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(REPOSITORY_ROOT / "deploy" / "dagster" / "dagster.yaml", settings.dagster_home / "dagster.yaml")
+    """Make the shop's folders and put the instance's configuration where Dagster reads it.
+
+    Raises:
+        SettingsError: the home cannot be written.
+    """
+    try:
+        settings.dagster_home.mkdir(parents=True, exist_ok=True)
+        settings.logs_dir.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPOSITORY_ROOT / "deploy" / "dagster" / "dagster.yaml", settings.dagster_home / "dagster.yaml")
+    except OSError as error:
+        raise SettingsError(
+            f"CARTOGRAPH_HOME={settings.home}: {error.filename} cannot be written ({error.strerror}). "
+            "It takes a folder in which you may write."
+        ) from None
 
 
 def process_environment(settings: Settings) -> dict[str, str]:
@@ -47,9 +58,19 @@ def process_environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The shop's instance, opened from its folder."""
-    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-        yield instance
+    """The shop's instance, opened from its folder.
+
+    Raises:
+        ShopError: its database is damaged.
+    """
+    try:
+        with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+            yield instance
+    except DatabaseError as error:
+        raise ShopError(
+            f"Dagster's run history in {settings.dagster_home} cannot be read ({error.orig}). Move that folder away to "
+            "begin a new one; lake, warehouse and releases do not depend on it."
+        ) from None
 
 
 @contextmanager

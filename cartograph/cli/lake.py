@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from cartograph.cli.console import count, output, size
+from cartograph.cli.console import count, names_and_numbers, output, say, size
 from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.settings import Settings, load_settings
@@ -23,9 +22,7 @@ def tables() -> None:
     if not found:
         output.print("The lake has no table yet. `cartograph run` fills it.")
         return
-    table = Table("table", header_style="bold")
-    for heading in ("columns", "rows", "files", "size", "snapshots"):
-        table.add_column(heading, justify="right")
+    table = names_and_numbers("table", numbers=("columns", "rows", "files", "size", "snapshots"))
     for info in found:
         now = info.current
         content = (count(now.rows), count(now.files), size(now.bytes)) if now else ("–", "–", "–")
@@ -36,9 +33,8 @@ def tables() -> None:
 @app.command()
 def snapshots(table: Annotated[str, typer.Argument(help="The table, e.g. raw.orders.")]) -> None:
     """List a table's snapshots, oldest first."""
-    found = Table("snapshot", "committed (UTC)", "operation", "window", header_style="bold")
-    for heading in ("added", "deleted", "rows"):
-        found.add_column(heading, justify="right")
+    numbers = ("added", "deleted", "rows")
+    found = names_and_numbers("snapshot", "committed (UTC)", "operation", "window", numbers=numbers)
     for snapshot in Lake.from_settings(load_settings()).snapshots(table):
         found.add_row(
             str(snapshot.snapshot_id),
@@ -70,7 +66,7 @@ def maintain(
             keep=released.get(identifier, set()),
             min_age=timedelta(hours=grace_hours),
         )
-        output.print(
+        say(
             f"{identifier:<34} {done.compacted_files} files merged into {done.written_files}, "
             f"{done.expired_snapshots} snapshots expired, "
             f"{done.deleted_files} files ({size(done.deleted_bytes)}) deleted"

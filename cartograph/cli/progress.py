@@ -26,6 +26,7 @@ class RunLog:
 
     assets: dict[str, AssetDone] = field(default_factory=dict)
     checks: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    complaints: dict[tuple[str, str], str] = field(default_factory=dict)
     running: str | None = None
     first_cause: str | None = None
     succeeded: bool = False
@@ -63,6 +64,8 @@ def _take(event: dg.DagsterEvent, timestamp: float, log: RunLog) -> AssetDone | 
             evaluation = event.asset_check_evaluation_data
             name = (evaluation.asset_key.to_user_string(), evaluation.check_name)
             log.checks[name] = _outcome(evaluation)
+            if not evaluation.passed:
+                log.complaints[name] = evaluation.description or "did not pass"
             if log.checks[name] == "failed" and evaluation.blocking and log.first_cause is None:
                 reason = f": {evaluation.description}" if evaluation.description else ""
                 log.first_cause = f"The check {name[1]} of {name[0]} failed{reason}"

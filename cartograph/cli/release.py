@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from cartograph.cli.console import output, size
+from cartograph.cli.console import names_and_numbers, output, size
 from cartograph.releases import NoRelease, open_store
 from cartograph.settings import load_settings
 
@@ -28,7 +27,7 @@ def list_releases() -> None:
         current = store.current().release_id
     except NoRelease:
         current = None
-    table = Table("", "release", "created (UTC)", "as of", "models", header_style="bold")
+    table = names_and_numbers("", "release", "created (UTC)", "as of", "models")
     for manifest in releases:
         table.add_row(
             "→" if manifest.release_id == current else "",

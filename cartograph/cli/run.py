@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import dagster as dg
 import typer
-from rich.table import Table
+from rich.markup import escape
 
-from cartograph.cli.console import count, errors, output
+from cartograph.cli.console import count, errors, names_and_numbers, output, say, say_error
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
 from cartograph.cli.progress import POLL_SECONDS, Outcome, RunLog, follow
 from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
@@ -65,9 +65,11 @@ def run(
 ) -> None:
     """Load, build, train and release: everything, or the partitions and assets that you choose."""
     settings = load_settings(**({"shop": shop} if shop else {}))
+    shop_of_run = load_shop(settings)
     chosen = chosen_windows(
-        load_shop(settings), settings, start.date() if start else None, end.date() if end else None, datetime.now(UTC)
+        shop_of_run, settings, start.date() if start else None, end.date() if end else None, datetime.now(UTC)
     )
+    require_readable_sources(shop_of_run)
     prepare_home(settings)
     began = time.monotonic()
     with only_run(settings) as lock, open_instance(settings) as instance:
@@ -87,12 +89,22 @@ def run(
         raise typer.Exit(EXIT_FAILED)
 
 
+def require_readable_sources(shop: Shop) -> None:
+    """Raise ShopError or SourceError now, not in a child, where the shop's file names a source or attribute wrongly."""
+    from ecom_assets.defs.ingestion.shop_sources import source_component
+
+    for spec in shop.sources:
+        source_component(spec, shop).reader(shop)
+
+
 def chosen_windows(shop: Shop, settings: Settings, start: date | None, end: date | None, now: datetime) -> list[Window]:
     """The shop's partitions that hold the days `start` to `end`, both included.
 
     Raises:
         ShopError: no partition does.
     """
+    if start is not None and end is not None and start > end:
+        raise ShopError(f"--from {start} is after --to {end}: exchange them.")
     everything = shop.windows(settings.partition_grain, now)
     chosen = [
         window
@@ -157,16 +169,14 @@ def execute(
     if worker.returncode != 0:
         log.succeeded = False
         log.first_cause = log.first_cause or _last_line(log_path.read_text(encoding="utf-8", errors="replace"))
-        errors.print(f"[bold red]{name} failed.[/] {log.first_cause}\nThe whole log: {log_path}", markup=True)
+        say_error(f"{name} failed.", f"{log.first_cause}\nThe whole log: {log_path}")
     return log
 
 
 def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:
     """Print what was made, by layer, and where to look next."""
-    table = Table(title=f"{settings.shop}: {seconds:.0f} s", title_justify="left", header_style="bold")
-    table.add_column("layer")
-    for heading in ("assets", "rows", "seconds"):
-        table.add_column(heading, justify="right")
+    title = f"{settings.shop}: {seconds:.0f} s"
+    table = names_and_numbers("layer", numbers=("assets", "rows", "seconds"), title=title)
     layers: dict[str, list[tuple[int, float]]] = {}
     for log in logs:
         for done in log.assets.values():
@@ -177,12 +187,18 @@ def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:
     output.print()
     output.print(table)
     tallies = (f"{count(sum(log.tally(outcome) for log in logs))} {outcome}" for outcome in OUTCOMES)
-    output.print(f"checks   {', '.join(tallies)}")
+    say(f"checks   {', '.join(tallies)}")
+    for log in logs:
+        for (asset, check), reason in log.complaints.items():
+            mark = "[yellow]![/]" if log.checks[asset, check] == "warned" else "[red]✗[/]"
+            say(f"         {mark} {asset} {check}: {escape(reason)}")
     try:
-        output.print(f"release  {open_store(settings).current().release_id}")
+        say(f"release  {open_store(settings).current().release_id}")
     except NoRelease:
-        output.print("release  none yet")
-    output.print("next     `cartograph up` starts the UI and the API; `cartograph status` tells the state")
+        say("release  none yet")
+    if all(log.succeeded for log in logs):
+        chosen = f"CARTOGRAPH_SHOP={settings.shop} " if settings.shop != load_settings().shop else ""
+        say(f"next     `{chosen}cartograph up` starts the UI and the API; `{chosen}cartograph status` tells the state")
 
 
 def _show(instance: dg.DagsterInstance, run_id: str, log: RunLog) -> None:

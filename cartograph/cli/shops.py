@@ -26,7 +26,10 @@ ShopName = Annotated[str | None, typer.Argument(help="The shop; by default CARTO
 def show_shops() -> None:
     """List the shops; the chosen one is marked."""
     settings = load_settings()
-    for name in list_shops(settings):
+    names = list_shops(settings)
+    if not names:
+        raise ShopError(f"{settings.resolved_shops_dir} has no shop file. CARTOGRAPH_SHOPS_DIR says where to look.")
+    for name in names:
         mark = "→" if name == settings.shop else " "
         try:
             shop = load_shop(settings, name)

@@ -8,9 +8,9 @@ from typing import Annotated
 import dagster as dg
 import typer
 from pydantic import BaseModel
-from rich.table import Table
+from rich.markup import escape
 
-from cartograph.cli.console import count, output
+from cartograph.cli.console import count, names_and_numbers, output, say
 from cartograph.cli.instance import open_instance
 from cartograph.cli.progress import RunLog, follow
 from cartograph.lake import Lake
@@ -29,6 +29,7 @@ class LastRun(BaseModel):
     checks_passed: int
     checks_warned: int
     checks_failed: int
+    complaints: list[str]
     first_cause: str | None
 
 
@@ -103,6 +104,7 @@ def last_runs(settings: Settings) -> list[LastRun]:
                 checks_passed=log.tally("passed"),
                 checks_warned=log.tally("warned"),
                 checks_failed=log.tally("failed"),
+                complaints=[f"{asset} {check}: {reason}" for (asset, check), reason in log.complaints.items()],
                 first_cause=log.first_cause if run.status == dg.DagsterRunStatus.FAILURE else None,
             )
     return list(found.values())
@@ -118,11 +120,12 @@ def _print(found: Status) -> None:
     for run in found.last_runs:
         checks = f"checks {run.checks_passed} passed, {run.checks_warned} warned, {run.checks_failed} failed"
         output.print(f"last run  {run.job} {run.status} {run.started_at:%Y-%m-%d %H:%M} UTC, {checks}")
+        for complaint in run.complaints:
+            say(f"          [yellow]{escape(complaint)}[/]")
         if run.first_cause:
-            output.print(f"          [red]{run.first_cause}[/]")
+            say(f"          [red]{escape(run.first_cause)}[/]")
     if found.tables:
-        table = Table("table", header_style="bold")
-        table.add_column("rows", justify="right")
+        table = names_and_numbers("table", numbers=("rows",))
         for name, rows in found.tables.items():
             table.add_row(name, count(rows))
         output.print(table)

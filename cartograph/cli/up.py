@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import typer
 
-from cartograph.cli.console import errors, output
+from cartograph.cli.console import output, say_error
 from cartograph.cli.instance import REPOSITORY_ROOT, prepare_home, process_environment
 from cartograph.settings import Settings, SettingsError, load_settings
 from cartograph.shops import load_shop
@@ -61,7 +61,7 @@ def up() -> None:
             output.print("Stopping.")
             return
         dead = next(service for service, process in started if process.poll() is not None)
-        errors.print(f"[bold red]{dead.name} ended by itself.[/] Its log: {log_path(settings, dead)}")
+        say_error(f"{dead.name} ended by itself.", f"Its log: {log_path(settings, dead)}")
         raise typer.Exit(1)
 
 

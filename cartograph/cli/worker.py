@@ -45,7 +45,14 @@ def execute(request: Request) -> int:
     job = definitions.resolve_job_def(request.job)
     selected = None
     if request.select is not None:
-        chosen = dg.AssetSelection.from_string(request.select).resolve(definitions.resolve_asset_graph())
+        try:
+            chosen = dg.AssetSelection.from_string(request.select).resolve(definitions.resolve_asset_graph())
+        except dg.DagsterError as error:
+            sys.stderr.write(
+                f"--select {request.select!r} is no asset selection: {root_cause(error)}. "
+                "Examples: 'key:\"raw/orders\"+', 'group:\"marts\"', '+key:\"serving/release\"'.\n"
+            )
+            return EXIT_FAILED
         selected = sorted(chosen & set(job.asset_layer.executable_asset_keys))
         if not selected:
             return EXIT_NOTHING_SELECTED

@@ -55,7 +55,7 @@ def test_a_missing_folder_is_named_with_the_cure(corner_shop: Bench) -> None:
     ("before", "after", "message"),
     [
         ("ecom_assets.components.FilesSource", "ecom_assets.components.FileSource", "there is no source"),
-        ("delimiter:", "delimeter:", "delimeter"),
+        ("delimiter:", "delimeter:", "corner_shop.yaml: The FilesSource"),
         ("FROM sold", "FROM sould", "sould"),
     ],
 )
@@ -82,3 +82,32 @@ def test_dg_checks_the_definitions_of_each_location(location: str) -> None:
     dg = Path(sys.executable).with_name("dg")
     done = subprocess.run([dg, "check", "defs"], cwd=ROOT / location, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_left_out_file_and_quarantined_rows_are_told_by_the_run(corner_shop: Bench) -> None:
+    data = corner_shop.root / "docs/examples/corner_shop/data"
+    (data / "sales" / "broken.csv").write_bytes(b"number;when\n1;2024-01-01\n")
+    printed = corner_shop.cartograph("run", "--select", 'group:"raw"')
+    assert "broken.csv" in printed
+    people = data / "people.jsonl"
+    people.write_text(people.read_text(encoding="utf-8").replace('"since": "', '"since": "x'), encoding="utf-8")
+    printed = corner_shop.cartograph("run", "--select", 'group:"raw"', expect=1)
+    assert "raw/customers" in printed
+    assert "CARTOGRAPH_QUARANTINE_LIMIT_PCT" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_damaged_run_history_is_named(corner_shop: Bench) -> None:
+    history = corner_shop.root / "home" / "corner_shop" / "dagster" / "history"
+    history.mkdir(parents=True)
+    (history.parent / "dagster.yaml").write_text("", encoding="utf-8")
+    (history / "runs.db").write_bytes(b"garbage" * 1000)
+    printed = corner_shop.cartograph("status", expect=2)
+    assert str(history.parent) in printed
+    assert "Traceback" not in printed
+
+
+def test_a_selection_that_cannot_be_read_is_answered_with_examples(corner_shop: Bench) -> None:
+    printed = corner_shop.cartograph("run", "--select", "raw//orders++(", expect=1)
+    assert "is no asset selection" in printed
+    assert "Traceback" not in printed

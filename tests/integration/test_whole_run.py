@@ -31,7 +31,7 @@ def test_a_run_ends_in_a_summary_and_a_verified_release(small_shop: tuple[Bench,
         assert re.search(rf"\b{layer}\b", printed)
     assert release.release_id in bench.cartograph("release", "verify")
     assert {check.passed for check in release.inputs.checks if check.blocking} == {True}
-    assert release.inputs.snapshots.keys() >= {"published.fct_orders", "published.dim_customers"}
+    assert release.inputs.snapshots.keys() >= {"raw.orders", "published.fct_orders", "features.customer_features"}
 
 
 def test_status_tells_the_state_as_json(small_shop: tuple[Bench, str]) -> None:
@@ -112,6 +112,10 @@ def test_running_again_changes_nothing_and_a_later_partition_leaves_the_earlier(
         ({}, ["release", "rollback"], "There is no earlier release"),
         ({}, ["lake", "snapshots", "raw.nothing"], "raw.nothing"),
         ({"CARTOGRAPH_DAGSTER_PORT": "0"}, ["up"], "CARTOGRAPH_DAGSTER_PORT=0"),
+        ({}, ["run", "--from", "2024-03-01", "--to", "2024-01-01"], "is after --to"),
+        ({"CARTOGRAPH_SHOPS_DIR": "/no/[/such]/folder"}, ["run"], "/no/[/such]/folder"),
+        ({"CARTOGRAPH_SHOPS_DIR": "/no/such/folder"}, ["shops", "list"], "CARTOGRAPH_SHOPS_DIR"),
+        ({"CARTOGRAPH_HOME": "/proc/home"}, ["run"], "CARTOGRAPH_HOME=/proc/home"),
     ],
 )
 def test_a_mistake_ends_in_its_message(

@@ -56,6 +56,7 @@ def test_an_asset_is_told_once_whatever_the_number_of_partitions() -> None:
     log = logged(orders, report)
     assert {key: done.rows for key, done in log.assets.items()} == {"orders": 42, "report": None}
     assert log.checks == {("report", "totals_agree"): "warned"}
+    assert log.complaints == {("report", "totals_agree"): "did not pass"}
     assert log.succeeded
     assert log.first_cause is None
 

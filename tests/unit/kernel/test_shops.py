@@ -68,6 +68,8 @@ def test_an_open_shop_has_the_windows_that_have_ended(settings: Settings) -> Non
         (GOOD.replace(":-here", ""), "needs the variable CARTOGRAPH_FILES"),
         (GOOD.replace("CARTOGRAPH_FILES", "HOME"), "only CARTOGRAPH_"),
         (GOOD + "colour: red\n", "colour"),
+        (GOOD + "name: other\n", "leave out name"),
+        (GOOD.replace("start: 2024-01-15", "start: 2024-13-01"), "month must be in 1..12"),
     ],
 )
 def test_a_mistake_is_named(settings: Settings, text: str, message: str) -> None:

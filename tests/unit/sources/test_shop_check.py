@@ -48,6 +48,7 @@ def line(number: str, **changes: Any) -> dict[str, Any]:
 def check(*sources: Source) -> ShopReport:
     datasets = sorted(frozenset().union(*(source.datasets for source in sources)))
     shop = Shop(
+        file=Path("shops/test.yaml"),
         name="corner_shop",
         title="Corner shop",
         currency="EUR",

@@ -9,6 +9,7 @@ from pydantic import Field
 from cartograph.settings import get_settings
 from cartograph.shops import Shop
 from ecom_assets.components.source_component import SourceComponent
+from ecom_assets.sources import SourceError
 from ecom_assets.sources.files import FilesSource as FilesReader
 from ecom_assets.sources.files_config import files_config
 
@@ -27,5 +28,8 @@ class FilesSource(SourceComponent):
     def reader(self, shop: Shop) -> FilesReader:
         """The reader of the file sets; it looks at the files when it is asked for rows."""
         settings = get_settings()
-        config = files_config({"files": self.files, "views": self.views}, self.datasets)
+        try:
+            config = files_config({"files": self.files, "views": self.views}, self.datasets)
+        except SourceError as error:
+            raise SourceError(f"{shop.file}: {error}") from None
         return FilesReader(config, shop.span, settings)

@@ -25,7 +25,7 @@ class SimulatorSource(SourceComponent):
     def reader(self, shop: Shop) -> SimulatedShop:
         """The simulator for the shop's dates. Raises ValueError for a shop without an end."""
         if shop.end is None:
-            raise ValueError(f"shops/{shop.name}.yaml: a simulated shop needs an end date.")
+            raise ValueError(f"{shop.file}: a simulated shop needs an end date.")
         return SimulatedShop(SimulatorConfig(customers=self.customers, seed=self.seed, start=shop.start, end=shop.end))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

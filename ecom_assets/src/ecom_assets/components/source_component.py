@@ -43,8 +43,7 @@ class SourceComponent(dg.Component, dg.Model, dg.Resolvable):
         unknown = sorted(set(self.datasets) - set(CONTRACTS))
         if unknown:
             raise dg.DagsterInvalidDefinitionError(
-                f"shops/{shop.name}.yaml delivers unknown datasets: {', '.join(unknown)}. "
-                f"Known datasets: {', '.join(CONTRACTS)}."
+                f"{shop.file} delivers unknown datasets: {', '.join(unknown)}. Known datasets: {', '.join(CONTRACTS)}."
             )
         reader = self.reader(shop)
         assets = [
@@ -182,19 +181,12 @@ def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[
             "stored": report.stored,
         },
     )
-    top = ", ".join(f"{reason} ({rows})" for reason, rows in report.quarantined.most_common(3))
     within = report.quarantined_pct <= limit_pct
     yield dg.AssetCheckResult(
         check_name="quarantine_within_limit",
         passed=within,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=None
-        if within
-        else (
-            f"{report.quarantined.total()} of {report.delivered} rows of {dataset} broke the contract: {top}. "
-            f"See the asset quarantine/{dataset}; mend the source or its mapping and materialise this partition again. "
-            "Rows whose parent is missing are cured by loading the parent's earlier partitions first."
-        ),
+        description=None if within else too_many_quarantined(report, dataset, limit_pct),
         metadata={
             "quarantined_pct": report.quarantined_pct,
             "limit_pct": limit_pct,
@@ -207,6 +199,19 @@ def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(f"{u.name}: {u.reason}. {u.cure}" for u in report.unreadable) or None,
         metadata={"unreadable": [u.name for u in report.unreadable]},
+    )
+
+
+def too_many_quarantined(report: LoadReport, dataset: str, limit_pct: float) -> str:
+    """What a person needs to know when too many rows broke the contract: how many, why, where they are, what to do."""
+    reasons = report.quarantined.most_common(3)
+    orphans = "Load the parents' partitions first. " if reasons[0][0].startswith("orphan:") else ""
+    return (
+        f"{report.quarantined.total()} of {report.delivered} rows of {dataset} broke the contract "
+        f"({report.quarantined_pct:.1f} %, CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}): "
+        f"{', '.join(f'{reason} ({rows})' for reason, rows in reasons)}. {orphans}"
+        f"`cartograph shops check` shows examples with their files; all rows are in the lake's quarantine.{dataset}. "
+        "Mend the source or its mapping and run again."
     )
 
 

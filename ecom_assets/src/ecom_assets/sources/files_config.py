@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.sources import SourceError
@@ -117,6 +118,15 @@ class FilesConfig(_Form):
         return self
 
 
+def _in_words(problem: ErrorDetails) -> str:
+    if problem["type"] != "extra_forbidden":
+        return problem["msg"].removeprefix("Value error, ")
+    place = problem["loc"][0] if len(problem["loc"]) > 1 else ""
+    forms: dict[str, type[BaseModel]] = {"files": FileSet, "datasets": DatasetSelect}
+    form = forms.get(str(place), FilesConfig)
+    return f"there is no such attribute; it takes {', '.join(form.model_fields)}"
+
+
 def files_config(attributes: Mapping[str, Any], datasets: Mapping[str, Any]) -> FilesConfig:
     """The form of a shop file's `attributes` (`files` and `views`) and `datasets`.
 
@@ -127,7 +137,6 @@ def files_config(attributes: Mapping[str, Any], datasets: Mapping[str, Any]) -> 
         return FilesConfig.model_validate({**attributes, "datasets": dict(datasets)})
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'source'}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
+            f"{'.'.join(map(str, problem['loc'])) or 'source'}: {_in_words(problem)}" for problem in error.errors()
         )
         raise SourceError(f"The FilesSource of the shop's file cannot be used: {problems}.") from None

@@ -21,13 +21,11 @@ def source_component(spec: SourceSpec, shop: Shop) -> SourceComponent:
         if name != SourceComponent.__name__
     }
     if spec.type not in known:
-        raise ShopError(
-            f"shops/{shop.name}.yaml: there is no source {spec.type!r}. Sources: {', '.join(sorted(known))}."
-        )
+        raise ShopError(f"{shop.file}: there is no source {spec.type!r}. Sources: {', '.join(sorted(known))}.")
     try:
         component: SourceComponent = known[spec.type].resolve_from_dict({"datasets": spec.datasets, **spec.attributes})
     except ResolutionException as error:
-        raise ShopError(f"shops/{shop.name}.yaml: {spec.type}: {error}") from None
+        raise ShopError(f"{shop.file}: {spec.type}: {error}") from None
     return component
 
 

@@ -66,6 +66,11 @@ def upstream() -> list[dg.AssetKey]:
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
+def warehouse() -> list[dg.AssetKey]:
+    """The marts behind the published ones: they record which snapshots of the raw tables they were built from."""
+    return [dg.AssetKey(["marts", key.path[-1]]) for key in upstream() if key.path[0] == "published"]
+
+
 @dg.asset(
     key=KEY,
     deps=[*sources(), *depends_on(["rfm_segments"])],
@@ -93,7 +98,7 @@ def release(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.M
             as_of=as_of,
             window=(at_midnight(shop.start), at_midnight(as_of)),
             shop=shop.name,
-            snapshots=upstream_snapshots(context.instance, sources()) | inputs.snapshots,
+            snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
             models={churn.NAME: model.version},
             git_commit=git_commit(),
             checks=check_outcomes(context.instance, upstream()),
