@@ -23,5 +23,7 @@ class Customer(BaseModel):
     release_id: str = Field(examples=["2026-01-01-0123456789ab"])
     as_of: date
     segment: str | None = Field(examples=["champions"])
-    churn: ChurnScore | None = Field(description="Null without an order in the 180 days before `as_of`: such a customer has churned already.")
+    churn: ChurnScore | None = Field(
+        description="Null without an order in the 180 days before `as_of`: such a customer has churned already."
+    )
     features: dict[str, FeatureValue] = Field(examples=[{"recency_days": 12, "orders_count": 7}])
