@@ -96,6 +96,14 @@ def list_shops(settings: Settings) -> list[str]:
     return sorted(path.stem for path in settings.resolved_shops_dir.glob("*.yaml"))
 
 
+def unknown_variables(settings: Settings) -> list[str]:
+    """The `CARTOGRAPH_…` variables that are set but known to no setting and no shop file: often misspelt."""
+    texts = (path.read_text(encoding="utf-8") for path in settings.resolved_shops_dir.glob("*.yaml"))
+    named = {match["name"] for text in texts for match in _VARIABLE.finditer(text)}
+    fields = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
+    return sorted(environment().keys() - fields - named)
+
+
 def load_shop(settings: Settings, name: str | None = None) -> Shop:
     """Read the file of shop `name` (by default the chosen one), with `${CARTOGRAPH_…}` variables filled in.
 

@@ -21,7 +21,7 @@ from cartograph.cli.progress import POLL_SECONDS, Outcome, RunLog, follow
 from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
 from cartograph.releases import NoRelease, open_store
 from cartograph.settings import Settings, load_settings
-from cartograph.shops import Shop, ShopError, load_shop
+from cartograph.shops import Shop, ShopError, load_shop, unknown_variables
 from cartograph.windows import Window
 
 EXIT_FAILED = 1
@@ -69,6 +69,8 @@ def run(
     chosen = chosen_windows(
         shop_of_run, settings, start.date() if start else None, end.date() if end else None, datetime.now(UTC)
     )
+    for variable in unknown_variables(settings):
+        say(f"[yellow]{variable} is set, and no setting and no shop file knows it.[/] Settings: docs/configuration.md")
     require_readable_sources(shop_of_run)
     prepare_home(settings)
     began = time.monotonic()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cartograph.settings import Settings, load_settings
-from cartograph.shops import ShopError, list_shops, load_shop
+from cartograph.shops import ShopError, list_shops, load_shop, unknown_variables
 
 GOOD = """
 title: Corner shop
@@ -77,6 +77,13 @@ def test_a_mistake_is_named(settings: Settings, text: str, message: str) -> None
     with pytest.raises(ShopError, match=message) as error:
         load_shop(settings)
     assert "corner.yaml" in str(error.value)
+
+
+def test_a_misspelt_variable_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(settings, GOOD)
+    monkeypatch.setenv("CARTOGRAPH_FILES", "/data")
+    monkeypatch.setenv("CARTOGRAPH_HOMME", "/data")
+    assert unknown_variables(settings) == ["CARTOGRAPH_HOMME"]
 
 
 def test_an_unknown_shop_is_told_what_there_is(settings: Settings) -> None:
