@@ -19,6 +19,7 @@ from tests.support.whole_run import Bench
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 RUN_MILLISECONDS = 240_000
+PAGE_MILLISECONDS = 60_000
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
 
@@ -52,7 +53,9 @@ def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser.new_page(viewport={"width": 1600, "height": 1000})
+        opened = browser.new_page(viewport={"width": 1600, "height": 1000})
+        opened.set_default_timeout(PAGE_MILLISECONDS)
+        yield opened
         browser.close()
 
 
@@ -64,7 +67,8 @@ def launch(page: Page, asset: str, partitions: str | None, button: str) -> None:
         page.get_by_placeholder("ex: ").fill(partitions)
         page.get_by_placeholder("ex: ").press("Enter")
         page.get_by_role("button", name=button).click()
-    expect(page.get_by_text("Launched").or_(page.get_by_text("Created backfill")).first).to_be_visible()
+    launched = page.get_by_text("Launched").or_(page.get_by_text("Created backfill")).first
+    expect(launched).to_be_visible(timeout=PAGE_MILLISECONDS)
 
 
 def test_ui_launches_runs_and_everything_stops(up: tuple[Bench, subprocess.Popen[str]], page: Page) -> None:
