@@ -37,6 +37,11 @@ class Bench:
         """A bench whose chosen shop is `small`, simulated, with the given size and end."""
         (root / "shops").mkdir(parents=True)
         (root / "shops" / "small.yaml").write_text(SMALL_SHOP.format(customers=customers, end=end), encoding="utf-8")
+        return cls.of_small_shop(root)
+
+    @classmethod
+    def of_small_shop(cls, root: Path) -> Bench:
+        """The bench that `with_small_shop` made in `root`."""
         return cls(root, {"CARTOGRAPH_SHOP": "small", "CARTOGRAPH_SHOPS_DIR": str(root / "shops")})
 
     @property
