@@ -81,6 +81,7 @@ def test_a_mistake_is_named(settings: Settings, text: str, message: str) -> None
 
 def test_a_misspelt_variable_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     write(settings, GOOD)
+    monkeypatch.delenv("CARTOGRAPH_ONLINE_RETAIL_FILES", raising=False)
     monkeypatch.setenv("CARTOGRAPH_FILES", "/data")
     monkeypatch.setenv("CARTOGRAPH_HOMME", "/data")
     assert unknown_variables(settings) == ["CARTOGRAPH_HOMME"]
