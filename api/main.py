@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.middleware import BodyLimit, SecurityHeaders
@@ -15,14 +15,6 @@ from api.routes import causal, customers, health, predictions, release
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import open_store
 from cartograph.settings import Settings, get_settings
-
-
-class _Application(FastAPI):
-    def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, made once."""
-        if self.openapi_schema is None:
-            self.openapi_schema = problems.with_problem_media_type(super().openapi())
-        return self.openapi_schema
 
 
 def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_SECONDS) -> FastAPI:
@@ -44,7 +36,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         with suppress(asyncio.CancelledError):
             await watcher
 
-    app = _Application(
+    app = FastAPIOffline(
         title="Cartograph",
         summary="Customers, predictions and causal effects of one released state of a shop.",
         version=health.VERSION,
@@ -55,4 +47,5 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     app.add_middleware(SecurityHeaders)
     for module in (health, release, customers, predictions, causal):
         app.include_router(module.router)
+    app.openapi_schema = problems.with_problem_media_type(app.openapi())
     return app

@@ -24,6 +24,7 @@ class Customer(BaseModel):
     as_of: date
     segment: str | None = Field(examples=["champions"])
     churn: ChurnScore | None = Field(
-        description="Null without an order in the 180 days before `as_of`: such a customer has churned already."
+        description="Null without an order in the 180 days before `as_of`: such a customer has churned already. "
+        "Null for everyone while the shop is too young for a model."
     )
     features: dict[str, FeatureValue] = Field(examples=[{"recency_days": 12, "orders_count": 7}])

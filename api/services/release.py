@@ -22,6 +22,8 @@ from cartograph.releases.contents import (
     open_customers,
 )
 
+MODEL_FILES = (CHURN_MODEL, CHURN_CARD)
+
 
 class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other release errors
     """The files of a release are as released, but not what this service reads."""
@@ -29,12 +31,15 @@ class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other releas
 
 @dataclass(frozen=True)
 class LoadedRelease:
-    """All that is answered from. A request works on one such object from beginning to end."""
+    """All that is answered from. A request works on one such object from beginning to end.
+
+    `churn` is None in the release of a shop that is too young for a model.
+    """
 
     manifest: Manifest
     shop: ShopCard
     customers: Customers
-    churn: ChurnModel
+    churn: ChurnModel | None
     effects: tuple[Effect, ...]
 
 
@@ -46,7 +51,9 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     """
     folder = store.fetch(release_id)
     manifest = store.get(release_id)
-    missing = [name for name in (SHOP, CUSTOMERS, CHURN_MODEL, CHURN_CARD, EFFECTS_FILE) if not manifest.file(name)]
+    has_model = any(manifest.file(name) for name in MODEL_FILES)
+    needed = (SHOP, CUSTOMERS, EFFECTS_FILE, *(MODEL_FILES if has_model else ()))
+    missing = [name for name in needed if not manifest.file(name)]
     if missing:
         raise UnusableRelease(f"Release {release_id} has no {', '.join(missing)}. {_CURE}")
     try:
@@ -54,7 +61,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             manifest=manifest,
             shop=ShopCard.model_validate_json((folder / SHOP).read_bytes()),
             customers=Customers(open_customers(folder / CUSTOMERS)),
-            churn=ChurnModel.load(folder),
+            churn=ChurnModel.load(folder) if has_model else None,
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
         )
     except (ContentError, ValidationError) as error:

@@ -9,6 +9,7 @@ how features, models and effects are computed is `ml_assets`.
 | `customers.arrow` | Arrow IPC file: one row for each customer, see `write_customers` |
 | `models/churn_classifier.onnx` | the model: input `features` float32 [n, k], output `probabilities` [n, 2] |
 | `models/churn_classifier.json` | `ModelCard`: the model's features in the order of its input, and its metrics |
+| | both are absent where the shop's history is too short for a model |
 | `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
 """
 

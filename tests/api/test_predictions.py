@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartograph.releases import Manifest
-from tests.api.making import classifier, problem
+from cartograph.releases.contents import CHURN_CARD, CHURN_MODEL
+from cartograph.settings import Settings
+from tests.api.making import classifier, make_customers, problem, publish, service
 
 PATH = "/v1/predict/churn"
 GOOD: dict[str, Any] = {"recency_days": 200, "mean_gap_days": 12.5, "is_opted_in": True}
@@ -16,6 +19,16 @@ GOOD: dict[str, Any] = {"recency_days": 200, "mean_gap_days": 12.5, "is_opted_in
 
 def post(client: httpx.Client, body: str | bytes) -> httpx.Response:
     return client.post(PATH, content=body, headers={"content-type": "application/json"})
+
+
+def test_a_shop_too_young_for_a_model_is_served_without_one(tmp_path: Path) -> None:
+    young = Settings(home=tmp_path)
+    publish(young, customers=make_customers(["C1"], None), replaced={CHURN_MODEL: None, CHURN_CARD: None})
+    with service(young) as client:
+        detail = problem(client.post(PATH, json={"features": GOOD}), 404, "no-model")["detail"]
+        assert "too short" in detail
+        assert client.get("/v1/release").json()["models"] == []
+        assert client.get("/v1/customers/C1").json()["churn"] is None
 
 
 def test_a_prediction_says_what_made_it(client: httpx.Client, manifest: Manifest) -> None:

@@ -1,6 +1,7 @@
 """What holds for every endpoint: the OpenAPI document, the errors' form, the headers, and the process itself."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -27,7 +28,7 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /ready": {"200", "503"},
         "GET /v1/release": {"200", "503"},
         "GET /v1/customers/{customer_id}": {"200", "404", "422", "503"},
-        "POST /v1/predict/churn": {"200", "413", "422", "503"},
+        "POST /v1/predict/churn": {"200", "404", "413", "422", "503"},
         "GET /v1/causal/effects": {"200", "503"},
     }
     for operations in document["paths"].values():
@@ -38,6 +39,16 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
                 assert media_types == (["application/json"] if status == "200" else ["application/problem+json"])
     assert "HTTPValidationError" not in str(document["paths"])
     assert document["components"]["schemas"]["Problem"]["example"]["status"] == 404
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_the_pages_of_the_documentation_load_nothing_from_elsewhere(client: httpx.Client, path: str) -> None:
+    page = client.get(path).raise_for_status().text
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert any(part.endswith(".js") for part in parts)
+    for part in parts:
+        assert part.startswith("/")
+        assert client.get(part).status_code == 200, part
 
 
 def test_unknown_paths_and_methods_are_problems(client: httpx.Client) -> None:

@@ -42,7 +42,8 @@ class Shop:
         self.settings = get_settings()
         self.lake = Lake.from_settings(self.settings)
         publish(planted_shop(1500), self.lake)
-        self.too_early = self.run("features/customer_features", "models/churn_classifier", dates=EARLY)
+        self.young = self.run(dates=EARLY)
+        self.young_release = open_store(self.settings).current()
         self.whole = self.run()
 
     def run(self, *assets: str, dates: tuple[str, str] | None = None) -> dg.ExecuteInProcessResult:
@@ -73,12 +74,33 @@ def shop(tmp_path_factory):
     forget_location()
 
 
-def test_a_history_that_is_too_short_is_refused_in_words_and_tracked_as_failed(shop):
-    assert not shop.too_early.success
-    said = failure(shop.too_early, "models__churn_classifier")
-    assert "needs two as-of dates 90 days apart" in said
-    assert "Load at least 211 days of orders" in said
-    assert [found.info.status for found in shop.tracked()][-1] == "FAILED"
+def test_a_young_shop_is_released_without_a_model_and_told_why(shop):
+    assert shop.young.success
+    assert materialized(shop.young) == ASSETS
+    store = open_store(shop.settings)
+    folder = store.fetch(shop.young_release.release_id)
+    customers = open_customers(folder / CUSTOMERS)
+    assert len(customers) > 0
+    assert customers["churn_probability"].null_count == len(customers)
+    assert shop.young_release.inputs.models == {}
+    assert not any(shop.young_release.file(name) for name in (CHURN_MODEL, CHURN_CARD))
+    assert EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()) == ()
+
+
+def test_the_checks_of_a_young_shop_warn_and_say_what_is_missing(shop):
+    checks = {
+        (found.asset_key.path[-1], found.check_name): found
+        for found in shop.young.get_asset_check_evaluations()
+        if not found.passed
+    }
+    assert {found.severity for found in checks.values()} == {dg.AssetCheckSeverity.WARN}
+    enough = checks["churn_classifier", "has_enough_data"].description
+    assert "needs two as-of dates 90 days apart" in enough
+    assert "Load at least 211 days of orders" in enough
+    assert checks["churn_classifier", "beats_baseline"].description == "not examined: no model was trained"
+    assert "14 whole days of orders after its first" in checks["email_campaign_effect", "has_overlap"].description
+    run_of_model = {one.data.tags["dagster_run_id"]: one for one in shop.tracked()}[shop.young.run_id]
+    assert run_of_model.data.tags["abstained"] == enough
 
 
 def test_the_whole_location_runs_and_releases(shop):

@@ -19,7 +19,7 @@ _SHA256 = "sha256"
 
 
 class NoModel(LookupError):  # noqa: N818 - names what is the case, as the errors of the kernel do
-    """The registry has no such model, or not with the bytes that were registered. The message says the cure."""
+    """The registry's model is not what was registered, or does not fit the data. The message says the cure."""
 
 
 class Registered(NamedTuple):
@@ -51,11 +51,11 @@ class ModelRegistry:
         """Make `version` the champion of `name`."""
         self._client().set_registered_model_alias(name, CHAMPION, version)
 
-    def champion(self, name: str) -> Registered:
-        """The champion of `name`, its bytes held against their SHA-256.
+    def champion(self, name: str) -> Registered | None:
+        """The champion of `name`, its bytes held against their SHA-256; None where no version was promoted yet.
 
         Raises:
-            NoModel: there is none, or its file was changed.
+            NoModel: its file was changed.
         """
         import mlflow
         from mlflow.exceptions import MlflowException
@@ -63,7 +63,7 @@ class ModelRegistry:
         try:
             version = self._client().get_model_version_by_alias(name, CHAMPION)
         except MlflowException:
-            raise NoModel(f"{self.uri} has no champion of {name}. Materialize models/{name} first.") from None
+            return None
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}"))
         content = (folder / "model.onnx").read_bytes()
         if sha256(content) != version.tags.get(_SHA256):

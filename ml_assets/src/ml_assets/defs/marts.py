@@ -13,9 +13,7 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from ml_assets.core.causal.panel import NoCampaign
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
-from ml_assets.core.models.churn import NotEnoughData
 from ml_assets.core.registry import NoModel
 from ml_assets.defs.partitions import WINDOW_BEFORE
 
@@ -92,5 +90,5 @@ def plain_failures() -> Iterator[None]:
 
     try:
         yield
-    except (LakeError, NoCampaign, NoModel, NotEnoughData, ReleaseError) as error:
+    except (LakeError, NoModel, ReleaseError) as error:
         raise dg.Failure(str(error), allow_retries=False) from None

@@ -77,8 +77,7 @@ def split(as_of_dates: Collection[date], *, data_start: date, data_end: date) ->
         raise NotEnoughData(
             f"The churn model needs two as-of dates {HORIZON_DAYS} days apart, each with {HORIZON_DAYS} days of orders "
             f"after it. With data from {data_start} to {data_end}, {len(complete)} of {len(as_of_dates)} as-of dates "
-            f"have such days. Load at least {2 * HORIZON_DAYS + 31} days of orders, and materialize "
-            "features/customer_features for all of them."
+            f"have such days. Load at least {2 * HORIZON_DAYS + 31} days of orders, and run again."
         )
     with_history = [day for day in eligible if day - timedelta(days=HISTORY_DAYS) >= data_start] or eligible
     chosen: list[date] = []

@@ -36,12 +36,17 @@ def card_of(model: Registered) -> ModelCard:
     return ModelCard.model_validate({**model.card, "version": model.version})
 
 
-def churn_scores(con: duckdb.DuckDBPyConnection, features: str, model: Registered, as_of: date) -> pa.Table:
+def churn_scores(con: duckdb.DuckDBPyConnection, features: str, model: Registered | None, as_of: date) -> pa.Table:
     """The scores of all active customers of `as_of`, by customer; `features` is a DuckDB SELECT of the feature table.
+
+    Without a model nobody has a score.
 
     Raises:
         NoModel: the model takes a feature that the table does not have.
     """
+    schema = CONTRACT.arrow_schema()
+    if model is None:
+        return schema.empty_table()
     rows = con.execute(
         f"SELECT * FROM ({features}) WHERE as_of_date = $as_of AND recency_days <= $active ORDER BY customer_id",
         {"as_of": as_of, "active": ACTIVE_DAYS},
@@ -53,7 +58,6 @@ def churn_scores(con: duckdb.DuckDBPyConnection, features: str, model: Registere
             f"Version {model.version} of {model.name} takes {', '.join(missing)}, which the feature table does not "
             "have. Train it again: materialize models/churn_classifier."
         )
-    schema = CONTRACT.arrow_schema()
     return pa.table(
         [
             rows["customer_id"],

@@ -12,7 +12,7 @@ from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from ml_assets.core.causal.answers import CONTRACT, effect_of, row_of
 from ml_assets.core.causal.effect import Answer, Design, answer
-from ml_assets.core.causal.panel import choose, email_campaigns, panel
+from ml_assets.core.causal.panel import NoCampaign, choose, email_campaigns, panel
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
@@ -40,6 +40,9 @@ GATES = {
     "earlier_spend_has_no_effect": ("placebo_earlier_outcome", "The e-mail did not change what was spent before it."),
 }
 """Asset checks by name: the gate of the estimate that each shows, and what it asserts."""
+
+
+FINITE = "interval_is_finite"
 
 
 class CampaignQuestion(dg.Config):
@@ -87,7 +90,7 @@ def is_answerable() -> bool:
     check_specs=[
         *(dg.AssetCheckSpec(name, asset=KEY, description=about) for name, (_, about) in GATES.items()),
         dg.AssetCheckSpec(
-            "interval_is_finite",
+            FINITE,
             asset=KEY,
             blocking=True,
             description="The estimate, where there is one, lies in a finite interval.",
@@ -107,11 +110,15 @@ def email_campaign_effect(config: CampaignQuestion) -> dg.MaterializeResult:
         inputs = pin(lake, published(dict.fromkeys((*feature_marts(), *NEEDED))))
         with lake.connect() as con:
             dates = as_of_dates(con, lake.relation_sql(FEATURES))
-            campaign = choose(email_campaigns(con, inputs.selects), config.campaign_id, data_end(dates))
+            lake.ensure(EFFECT, CONTRACT, None)
+            try:
+                campaign = choose(email_campaigns(con, inputs.selects), config.campaign_id, data_end(dates))
+            except NoCampaign as reason:
+                with lake.overwriting(EFFECT, None):  # by nothing
+                    return abstention(str(reason))
             rows = panel(con, inputs.selects, campaign)
         found = answer(rows, Design(config.is_randomised, tuple(config.unrecorded)))
         effect = effect_of(campaign, found, load_shop(settings).currency)
-        lake.ensure(EFFECT, CONTRACT, None)
         with lake.overwriting(EFFECT, None) as writer:
             writer.write(row_of(campaign, effect))
     return dg.MaterializeResult(
@@ -132,6 +139,16 @@ def email_campaign_effect(config: CampaignQuestion) -> dg.MaterializeResult:
     )
 
 
+def abstention(reason: str) -> dg.MaterializeResult:
+    """No campaign to ask about, and why: no gate counts as passed, and nothing blocks."""
+    unexamined = [
+        dg.AssetCheckResult(check_name=name, passed=False, severity=dg.AssetCheckSeverity.WARN, description=reason)
+        for name in GATES
+    ]
+    finite = dg.AssetCheckResult(check_name=FINITE, passed=True, description="there is no estimate")
+    return dg.MaterializeResult(metadata={"abstained": reason}, check_results=[*unexamined, finite])
+
+
 def judge(found: Answer) -> list[dg.AssetCheckResult]:
     """The checks of an answer. A gate that fails warns and blocks nothing: the released verdict says so."""
     gates = {gate.name: gate for gate in found.gates}
@@ -145,4 +162,4 @@ def judge(found: Answer) -> list[dg.AssetCheckResult]:
         for name, (gate, _) in GATES.items()
     ]
     is_finite = found.effect is None or all(map(math.isfinite, found.effect))
-    return [*results, dg.AssetCheckResult(check_name="interval_is_finite", passed=is_finite)]
+    return [*results, dg.AssetCheckResult(check_name=FINITE, passed=is_finite)]

@@ -25,7 +25,7 @@ KEY = dg.AssetKey(["predictions", "churn_scores"])
     description=(
         f"The probability that each customer who ordered in the last {churn.ACTIVE_DAYS} days does not order in the "
         f"next {churn.HORIZON_DAYS}, on the latest as-of date, by the champion of the MLflow registry. Customers who "
-        "have been silent for longer have churned already and get no score."
+        "have been silent for longer have churned already and get no score, and nobody does while there is no champion."
     ),
 )
 def scores(tracking: MlflowTracking) -> dg.MaterializeResult:
@@ -44,7 +44,7 @@ def scores(tracking: MlflowTracking) -> dg.MaterializeResult:
             writer.write(table)
     return dg.MaterializeResult(
         metadata=table_metadata(CONTRACT, len(table), inputs.snapshots)
-        | {"as_of_date": str(as_of), "model_version": model.version}
+        | {"as_of_date": str(as_of), "model_version": model.version if model else "no model yet"}
     )
 
 

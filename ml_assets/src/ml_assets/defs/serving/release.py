@@ -77,9 +77,9 @@ def warehouse() -> list[dg.AssetKey]:
     kinds={"python"},
     tags={"domain": "serving"},
     description=(
-        "An immutable, checksummed folder of customers with features, segment and churn score, the model as ONNX and "
-        "the effects, with a manifest of what it was made from; the API serves the current one. Nothing is released "
-        "when a blocking check upstream has failed."
+        "An immutable, checksummed folder of customers with features, segment and churn score, the model as ONNX where "
+        "the shop has one, and the effects, with a manifest of what it was made from; the API serves the current one. "
+        "Nothing is released when a blocking check upstream has failed."
     ),
 )
 def release(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
@@ -99,13 +99,14 @@ def release(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.M
             window=(at_midnight(shop.start), at_midnight(as_of)),
             shop=shop.name,
             snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
-            models={churn.NAME: model.version},
+            models={model.name: model.version} if model else {},
             git_commit=git_commit(),
             checks=check_outcomes(context.instance, upstream()),
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
             write_customers(draft.path / CUSTOMERS, customers)
-            write_model(draft.path, model)
+            if model:
+                write_model(draft.path, model)
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
@@ -115,7 +116,7 @@ def release(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.M
             "dagster/row_count": len(customers),
             "release_id": manifest.release_id,
             "as_of_date": str(as_of),
-            "model_version": model.version,
+            "model_version": model.version if model else "no model yet",
             "effects": len(effects),
             "bytes": sum(entry.size for entry in manifest.files),
             "pruned": list(pruned),

@@ -22,6 +22,7 @@ PARITY = 1e-5
 LEAKING_AUC = 0.95
 """A single feature that ranks so well knows the answer."""
 CALIBRATION_ERROR = 0.05
+ENOUGH_DATA = "has_enough_data"
 
 
 @dg.asset(
@@ -30,6 +31,11 @@ CALIBRATION_ERROR = 0.05
     kinds={"scikitlearn", "onnx", "mlflow"},
     tags={"domain": "customer"},
     check_specs=[
+        dg.AssetCheckSpec(
+            ENOUGH_DATA,
+            asset=KEY,
+            description="The shop's history is long and varied enough to train on; if not, there is no new model.",
+        ),
         dg.AssetCheckSpec(
             "beats_baseline", asset=KEY, blocking=True, description="Its AUC is above that of ranking by recency."
         ),
@@ -63,20 +69,28 @@ CALIBRATION_ERROR = 0.05
     ),
 )
 def churn_classifier(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
-    """Train, track, register; the version becomes the champion if it passes the blocking checks."""
+    """Train, track, register; the version becomes the champion if it passes the blocking checks.
+
+    A young shop has too little to learn from: then the champion, if there is one, stays, and what is downstream does
+    without a model where there is none.
+    """
     lake = open_lake()
     with plain_failures(), tracking.run(context) as mlflow_run:
         inputs = pin(lake, [FEATURES, *published(["fct_orders"])])
         with lake.connect() as con:
             dates = as_of_dates(con, inputs.selects["customer_features"])
-            trained = train_churn(
-                con,
-                inputs.selects["customer_features"],
-                inputs.selects["fct_orders"],
-                dates,
-                data_start=load_shop(get_settings()).start,
-                data_end=data_end(dates),
-            )
+            try:
+                trained = train_churn(
+                    con,
+                    inputs.selects["customer_features"],
+                    inputs.selects["fct_orders"],
+                    dates,
+                    data_start=load_shop(get_settings()).start,
+                    data_end=data_end(dates),
+                )
+            except churn.NotEnoughData as reason:
+                mlflow_run.set_tags({"abstained": str(reason)})
+                return abstention(context, str(reason))
         log(mlflow_run, trained, inputs.snapshots)
         registry = ModelRegistry(tracking.uri)
         version = registry.register(churn.NAME, trained.content, trained.card)
@@ -121,6 +135,11 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
     recency, p_alive = trained.baselines["recency_rule"], trained.baselines["p_alive"]
     return [
         dg.AssetCheckResult(
+            check_name=ENOUGH_DATA,
+            passed=True,
+            description=f"{trained.training_rows} rows of {len(trained.split.training)} as-of dates to train on",
+        ),
+        dg.AssetCheckResult(
             check_name="beats_baseline",
             passed=scores.auc.value > recency,
             description=f"AUC {scores.auc.value:.3f} against {recency:.3f} of the recency rule",
@@ -153,6 +172,24 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
             metadata={"ece": scores.ece},
         ),
     ]
+
+
+def abstention(context: dg.AssetExecutionContext, reason: str) -> dg.MaterializeResult:
+    """No model, and why: nothing that was to be checked of it passes, and nothing blocks."""
+    context.log.warning("No model was trained. %s", reason)
+    names = [check.name for check in context.selected_asset_check_keys]
+    return dg.MaterializeResult(
+        metadata={"abstained": reason},
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=name,
+                passed=False,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=reason if name == ENOUGH_DATA else "not examined: no model was trained",
+            )
+            for name in sorted(names)
+        ],
+    )
 
 
 def metadata(trained: Trained, version: str, snapshots: dict[str, int]) -> dict[str, Any]:
