@@ -27,7 +27,7 @@ from cartograph.lake.errors import LakeError, SchemaConflict, TableMissing
 from cartograph.lake.history import WINDOW, SnapshotInfo, TableInfo, partition_names, snapshot_info, table_info
 from cartograph.lake.maintenance import MaintenanceReport, maintain
 from cartograph.lake.replacing import INCOMING, Rewriter, keep_other_keys, keep_outside, key_range, swap
-from cartograph.lake.schema import EVENT_TIME_ID, arrow_schema, changes, iceberg_schema, partition_spec
+from cartograph.lake.schema import EVENT_TIME_ID, GRAIN, arrow_schema, changes, iceberg_schema, partition_spec
 from cartograph.lake.tables import Swap
 from cartograph.lake.writing import TableWriter
 from cartograph.settings import Settings
@@ -310,23 +310,34 @@ def _evolve(table: Table, identifier: str, contract: Contract, grain: Grain | No
         with table.update_schema(allow_incompatible_changes=not has_rows) as update:
             for step in steps:
                 step.stage(update)
-    _checkpartition_names(table, identifier, contract, grain)
+    _check_partitions(table, identifier, contract, grain)
     if contract.event_time is not None:
-        event_time_id = str(table.schema().find_field(contract.event_time).field_id)
-        if table.properties.get(EVENT_TIME_ID) != event_time_id:
+        wanted = {EVENT_TIME_ID: str(table.schema().find_field(contract.event_time).field_id)}
+        if grain is not None:
+            wanted[GRAIN] = grain
+        if not wanted.items() <= table.properties.items():
             with table.transaction() as transaction:
-                transaction.set_properties({EVENT_TIME_ID: event_time_id})
+                transaction.set_properties(wanted)
 
 
-def _checkpartition_names(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:
+def _check_partitions(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:
     wanted = partition_spec(table.schema(), contract, grain)
     # Not their names: a partition keeps its own when the column is renamed.
     if [(f.source_id, f.transform) for f in table.spec().fields] != [(f.source_id, f.transform) for f in wanted.fields]:
         raise SchemaConflict(
             f"{identifier} is partitioned by {partition_names(table.spec())} in the lake, and "
-            f"{partition_names(wanted)} is asked for. Set CARTOGRAPH_PARTITION_GRAIN to what the lake was loaded with, "
-            f"or load the shop again into an empty CARTOGRAPH_HOME."
+            f"{partition_names(wanted)} is asked for. {_GRAIN_CURE}"
         )
+    # Weekly and monthly tables have the same files, but rows of one as-of date for each partition would be mixed.
+    loaded = table.properties.get(GRAIN, grain)
+    if grain is not None and contract.event_time is not None and loaded != grain:
+        raise SchemaConflict(f"{identifier} was loaded in {loaded} partitions, and {grain} is asked for. {_GRAIN_CURE}")
+
+
+_GRAIN_CURE = (
+    "Set CARTOGRAPH_PARTITION_GRAIN to what the lake was loaded with, or load the shop again into an empty "
+    "CARTOGRAPH_HOME."
+)
 
 
 def _cut(table: Table, identifier: str, window: Window | None) -> Cut | None:

@@ -36,6 +36,7 @@ from cartograph.lake.errors import LakeError, SchemaConflict
 from cartograph.windows import Grain
 
 EVENT_TIME_ID = "cartograph.event-time-id"
+GRAIN = "cartograph.grain"
 """Table property: the field id of the column that windows cut. An id, so that a rename does not lose it."""
 
 FIELD_ID_KEY = "PARQUET:field_id"

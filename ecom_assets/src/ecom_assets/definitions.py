@@ -25,5 +25,5 @@ def defs() -> dg.Definitions:
     """All assets, checks, jobs and schedules of the location."""
     return load_folder().map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(automation_condition=when_trusted()),
-        selection=dg.AssetSelection.all() - dg.AssetSelection.groups("raw", "truth"),
+        selection=dg.AssetSelection.all() - dg.AssetSelection.groups("source", "raw", "truth"),
     )

@@ -43,14 +43,15 @@ def test_ensure_twice_changes_nothing(lake: Lake) -> None:
     assert sorted(folder.iterdir()) == before
 
 
-def test_weekly_and_monthly_share_months_and_daily_has_days(lake: Lake) -> None:
+def test_weekly_and_monthly_have_months_and_daily_has_days(lake: Lake) -> None:
     lake.ensure(TABLE, VISITS, "weekly")
-    lake.ensure(TABLE, VISITS, "monthly")
     lake.ensure("raw.days", VISITS, "daily")
     lake.ensure("raw.whole", VISITS, None)
     assert [info.partitioned_by for info in lake.tables()] == ["visited_at_day", "visited_at_month", None]
     with pytest.raises(SchemaConflict, match=r"partitioned by visited_at_month .* visited_at_day .*PARTITION_GRAIN"):
         lake.ensure(TABLE, VISITS, "daily")
+    with pytest.raises(SchemaConflict, match=r"loaded in weekly partitions, and monthly is asked for.*PARTITION_GRAIN"):
+        lake.ensure(TABLE, VISITS, "monthly")
 
 
 def test_a_column_is_added_and_old_rows_have_none(lake: Lake) -> None:

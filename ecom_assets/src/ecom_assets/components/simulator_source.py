@@ -7,7 +7,7 @@ import dagster as dg
 from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, load_shop
-from ecom_assets.components.source_component import OWNERS, SourceComponent, column_schema
+from ecom_assets.components.source_component import OWNERS, SourceComponent, column_schema, origin_key
 from ecom_assets.simulator import TRUTH_CONTRACTS, SimulatedShop, SimulatorConfig
 
 
@@ -48,6 +48,7 @@ def truth_assets(simulated: SimulatedShop) -> dg.AssetsDefinition:
                 owners=OWNERS,
                 tags={"domain": "truth"},
                 metadata={"dagster/column_schema": column_schema(contract)},
+                deps=[*map(origin_key, simulated.origins(name))],
             )
             for name, contract in TRUTH_CONTRACTS.items()
         ],

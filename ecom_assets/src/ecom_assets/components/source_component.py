@@ -18,7 +18,7 @@ from ecom_assets.contracts import CONTRACTS
 from ecom_assets.contracts.validation import ContractError
 from ecom_assets.defs.partitions import window_partitions, windows_of
 from ecom_assets.ingestion import Batch, LoadReport, load, quarantine_summary, raw_table
-from ecom_assets.sources import Source, SourceError
+from ecom_assets.sources import Origins, Source, SourceError
 
 OWNERS = ["team:data-platform"]
 
@@ -38,7 +38,7 @@ class SourceComponent(dg.Component, dg.Model, dg.Resolvable):
         """The technology that the UI shows on the assets."""
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
-        """A raw and a quarantine asset for each dataset that this source delivers."""
+        """What the source reads, and a raw and a quarantine asset for each dataset that it delivers."""
         shop = load_shop(get_settings())
         unknown = sorted(set(self.datasets) - set(CONTRACTS))
         if unknown:
@@ -46,13 +46,27 @@ class SourceComponent(dg.Component, dg.Model, dg.Resolvable):
                 f"{shop.file} delivers unknown datasets: {', '.join(unknown)}. Known datasets: {', '.join(CONTRACTS)}."
             )
         reader = self.reader(shop)
-        assets = [
-            build(contract)
-            for contract in CONTRACTS.values()
-            if contract.dataset in self.datasets
-            for build in (lambda c: raw_asset(c, reader, shop, self.kind), quarantine_asset)
-        ]
-        return dg.Definitions(assets=assets)
+        contracts = [contract for contract in CONTRACTS.values() if contract.dataset in self.datasets]
+        origins = {name: what for contract in contracts for name, what in reader.origins(contract.dataset).items()}
+        return dg.Definitions(
+            assets=[
+                *(origin_asset(name, what, self.kind) for name, what in origins.items()),
+                *(raw_asset(contract, reader, shop, self.kind) for contract in contracts),
+                *(quarantine_asset(contract) for contract in contracts),
+            ]
+        )
+
+
+def origin_key(name: str) -> dg.AssetKey:
+    """The key of what a source reads: a set of files, a table."""
+    return dg.AssetKey(["source", name])
+
+
+def origin_asset(name: str, what: str, kind: str) -> dg.AssetSpec:
+    """The external asset `source/<name>`: where lineage begins; Cartograph reads it and never writes it."""
+    return dg.AssetSpec(
+        origin_key(name), description=what, group_name="source", kinds={kind}, owners=OWNERS, tags={"domain": "source"}
+    )
 
 
 def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.AssetsDefinition:
@@ -70,8 +84,11 @@ def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.A
         partitions_def=window_partitions(),
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[
-            dg.AssetDep(["raw", dataset], partition_mapping=dg.AllPartitionMapping())
-            for dataset in sorted({r.dataset for r in contract.references} & shop.datasets)
+            *map(origin_key, sorted(reader.origins(contract.dataset))),
+            *(
+                dg.AssetDep(["raw", dataset], partition_mapping=dg.AllPartitionMapping())
+                for dataset in sorted({r.dataset for r in contract.references} & shop.datasets)
+            ),
         ],
         check_specs=[
             dg.AssetCheckSpec(
@@ -105,9 +122,10 @@ def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.A
                 grain=settings.partition_grain,
                 batch=Batch(ingested_at=datetime.now(UTC), batch_id=context.run_id),
             )
+            lineage = column_lineage(contract, reader.column_origins(contract.dataset))
         except (SourceError, ContractError, LakeError) as mistake:
             raise dg.Failure(description=str(mistake), allow_retries=False) from mistake
-        yield dg.MaterializeResult(metadata=load_metadata(report))
+        yield dg.MaterializeResult(metadata=load_metadata(report) | {"dagster/column_lineage": lineage})
         yield from load_checks(report, contract.dataset, settings.quarantine_limit_pct)
 
     return _raw
@@ -150,6 +168,16 @@ def column_schema(contract: Contract) -> dg.TableSchema:
             )
             for column in contract.columns
         ]
+    )
+
+
+def column_lineage(contract: Contract, origins: Origins) -> dg.TableColumnLineage:
+    """What the contract's columns are made of, as the UI shows it."""
+    return dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(origin_key(origin), column) for origin, column in origins.get(name, ())]
+            for name in contract.names
+        }
     )
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from cartograph.windows import Window, at_midnight
+from ecom_assets.contracts import CONTRACTS
 from ecom_assets.simulator import aftersales, goods, marketing, orders, profiles, trouble, truth, web
 from ecom_assets.simulator.columns import DAY, Rows
 from ecom_assets.simulator.config import SimulatorConfig
 from ecom_assets.simulator.streams import Ints
 from ecom_assets.simulator.world import World
-from ecom_assets.sources import Delivery
+from ecom_assets.sources import Delivery, Origins
 
 SOURCE = "simulator"
 LONGEST_BATCH_DAYS = 31
@@ -69,6 +70,15 @@ class SimulatedShop:
                 first, last = np.searchsorted(time, [self._clip(window.start), self._clip(window.end)])
                 yield Delivery(window, self._drifted(dataset, rows.slice(first, last - first), window))
             del rows, time  # before the next batch is made, so that one is held at a time
+
+    def origins(self, dataset: str) -> dict[str, str]:  # noqa: ARG002 - all datasets have the same
+        """The simulator itself."""
+        config = self.config
+        return {SOURCE: f"A simulated shop of {config.customers:,} customers, seed {config.seed}."}
+
+    def column_origins(self, dataset: str) -> Origins:
+        """Each column is the simulator's own."""
+        return {column: ((SOURCE, column),) for column in CONTRACTS[dataset].names}
 
     def _generate(self, dataset: str, start: int, end: int) -> tuple[pa.Table, Ints]:
         """The rows of `[start, end)` as they are delivered, in order of their event times, and these."""

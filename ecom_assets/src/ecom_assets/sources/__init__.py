@@ -4,7 +4,7 @@ What a source is stands here; each kind of source has a module of its own. Rows 
 afterwards, in `ecom_assets.contracts.validation`: a source maps and never judges.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +40,10 @@ class Delivery:
     unreadable: tuple[Unreadable, ...] = ()
 
 
+Origins = Mapping[str, tuple[tuple[str, str], ...]]
+"""Column to the (origin, column) pairs that it is made of, sorted; no pair where it is a constant."""
+
+
 class Source(Protocol):
     """Delivers datasets window by window; the same windows always give the same rows."""
 
@@ -53,5 +57,17 @@ class Source(Protocol):
 
         Raises:
             SourceError: nothing can be delivered, e.g. no file is there or a mapping is wrong.
+        """
+        ...
+
+    def origins(self, dataset: str) -> Mapping[str, str]:
+        """What the dataset is read from: names (a set of files, a table) and what is there, without looking there."""
+        ...
+
+    def column_origins(self, dataset: str) -> Origins:
+        """Which columns of its `origins` each column of the dataset is made of; empty where that cannot be told.
+
+        Raises:
+            SourceError: as for `deliveries`.
         """
         ...

@@ -18,9 +18,10 @@ from cartograph.contracts import DUCKDB_TYPES
 from cartograph.settings import Settings, get_settings
 from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS
-from ecom_assets.sources import Delivery, SourceError, Unreadable
+from ecom_assets.sources import Delivery, Origins, SourceError, Unreadable
 from ecom_assets.sources.files_config import FilesConfig, FileSet
 from ecom_assets.sources.landing import Landing, Layout
+from ecom_assets.sources.lineage import select_origins
 from ecom_assets.sources.sandbox import explain, sandbox, single_select, tables_of
 from ecom_assets.sql import identifier, literal
 
@@ -65,6 +66,18 @@ class FilesSource:
             raise explain(owner, error, [self._described(name) for name in sets]) from None
         unreadable = [file for name in sets for file in (*self._landings[name].unreadable, *self._misfits[name])]
         yield Delivery(span, rows, tuple(unreadable))
+
+    def origins(self, dataset: str) -> dict[str, str]:
+        """The file sets that the dataset's select reads, each with its path."""
+        return {name: f"Files at {self._config.files[name].path}." for name in self._sets_of(dataset)}
+
+    def column_origins(self, dataset: str) -> Origins:
+        """The columns of the files that each column of the dataset's select is made of."""
+        sets = self._sets_of(dataset)
+        self._refresh(dataset, sets)
+        tables = {name: self._columns(name) for name in sets}
+        views = {name: self._views[name] for name in self._views_of(dataset)}
+        return select_origins(self._selects[dataset], views, tables)
 
     @cached_property
     def _folder(self) -> tempfile.TemporaryDirectory[str]:
@@ -226,11 +239,14 @@ class FilesSource:
     def _described(self, name: str) -> str:
         layouts = self._parts[name].values()
         files = [file for layout in layouts for file in layout.files]
-        columns = dict.fromkeys(column for layout in layouts for column in layout.rows.column_names)
         return (
             f"{name} ({len(files):,} files, e.g. {files[0]}; {sum(layout.rows.num_rows for layout in layouts):,} rows; "
-            f"columns {', '.join(columns)})"
+            f"columns {', '.join(self._columns(name))})"
         )
+
+    def _columns(self, name: str) -> tuple[str, ...]:
+        """The columns that any file of a set has."""
+        return tuple(dict.fromkeys(c for layout in self._parts[name].values() for c in layout.rows.column_names))
 
 
 def _delivery(dataset: str) -> str:

@@ -1,0 +1,51 @@
+"""Column lineage of a SELECT: which columns of which tables each of its columns is made of.
+
+By sqlglot, from the text and the tables' columns alone; nothing is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.lineage import Node, lineage
+from sqlglot.optimizer.qualify import qualify
+
+from ecom_assets.sources import Origins
+
+
+def select_origins(select: str, views: Mapping[str, str], tables: Mapping[str, Collection[str]]) -> Origins:
+    """The origins of the columns of a DuckDB `select`, by their names in lower case.
+
+    They are columns of `tables` (name to columns), also through `views` (name to SELECT).
+
+    Empty where sqlglot cannot follow the select, which DuckDB may well run.
+    """
+    schema = {table: dict.fromkeys(columns, "VARCHAR") for table, columns in tables.items()}
+    try:
+        whole = exp.expand(sqlglot.parse_one(select, dialect="duckdb"), _parsed(views), dialect="duckdb")
+        qualified = qualify(whole, schema=schema, dialect="duckdb", validate_qualify_columns=False)
+        return {
+            name: _leaves(lineage(name, qualified, schema=schema, dialect="duckdb"), tables)
+            for name in qualified.named_selects
+        }
+    except SqlglotError:
+        return {}
+
+
+def _parsed(views: Mapping[str, str]) -> dict[str, exp.Query]:
+    parsed = {name: sqlglot.parse_one(select, dialect="duckdb") for name, select in views.items()}
+    return {name: query for name, query in parsed.items() if isinstance(query, exp.Query)}
+
+
+def _leaves(node: Node, tables: Mapping[str, Collection[str]]) -> tuple[tuple[str, str], ...]:
+    """The columns of `tables` at the ends of a lineage, by their names there whatever their case in the select."""
+    names = {(table.lower(), column.lower()): (table, column) for table in tables for column in tables[table]}
+    found = set()
+    for leaf in node.walk():
+        if isinstance(leaf.source, exp.Table):
+            column = leaf.name.rsplit(".", 1)[-1].strip('"')
+            found.add(names.get((leaf.source.name.lower(), column.lower())))
+    return tuple(sorted(pair for pair in found if pair))
