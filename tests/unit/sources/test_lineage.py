@@ -18,6 +18,7 @@ SALES = {"sales": ("InvoiceNo", "Quantity", "UnitPrice", "_file")}
         ("WITH one AS (SELECT InvoiceNo AS i FROM sales) SELECT i AS order_id FROM one", "order_id",
          (("sales", "InvoiceNo"),)),
         ("SELECT id FROM lines", "id", (("sales", "InvoiceNo"),)),
+        ("SELECT id FROM long_lines", "id", (("sales", "InvoiceNo"),)),
         ("SELECT min(_file) OVER (PARTITION BY InvoiceNo) AS f FROM sales", "f",
          (("sales", "InvoiceNo"), ("sales", "_file"))),
         ("SELECT a.InvoiceNo AS x, b.name AS n FROM sales a JOIN names b USING (InvoiceNo)", "n", (("names", "name"),)),
@@ -25,7 +26,8 @@ SALES = {"sales": ("InvoiceNo", "Quantity", "UnitPrice", "_file")}
 )  # fmt: skip
 def test_columns_are_followed_to_the_files(select: str, column: str, origins: tuple[tuple[str, str], ...]) -> None:
     tables = {**SALES, "names": ("InvoiceNo", "name")}
-    assert select_origins(select, {"lines": "SELECT InvoiceNo AS id FROM sales"}, tables)[column] == origins
+    views = {"lines": "SELECT InvoiceNo AS id FROM sales", "long_lines": "SELECT id FROM lines WHERE length(id) > 6"}
+    assert select_origins(select, views, tables)[column] == origins
 
 
 def test_what_cannot_be_followed_has_no_lineage_and_breaks_nothing() -> None:

@@ -23,21 +23,22 @@ def select_origins(select: str, views: Mapping[str, str], tables: Mapping[str, C
 
     Empty where sqlglot cannot follow the select, which DuckDB may well run.
     """
-    schema = {table: dict.fromkeys(columns, "VARCHAR") for table, columns in tables.items()}
+    schema: dict[str, object] = {table: dict.fromkeys(columns, "VARCHAR") for table, columns in tables.items()}
     try:
-        whole = exp.expand(sqlglot.parse_one(select, dialect="duckdb"), _parsed(views), dialect="duckdb")
-        qualified = qualify(whole, schema=schema, dialect="duckdb", validate_qualify_columns=False)
-        return {
-            name: _leaves(lineage(name, qualified, schema=schema, dialect="duckdb"), tables)
-            for name in qualified.named_selects
-        }
+        parsed = {name: _query(view) for name, view in views.items()}
+        whole = exp.expand(_query(select), parsed, dialect="duckdb")
+        query = qualify(whole, schema=schema, dialect="duckdb", validate_qualify_columns=False)
+        names = query.named_selects if isinstance(query, exp.Query) else ()
+        return {name: _leaves(lineage(name, query, schema=schema, dialect="duckdb"), tables) for name in names}
     except SqlglotError:
         return {}
 
 
-def _parsed(views: Mapping[str, str]) -> dict[str, exp.Query]:
-    parsed = {name: sqlglot.parse_one(select, dialect="duckdb") for name, select in views.items()}
-    return {name: query for name, query in parsed.items() if isinstance(query, exp.Query)}
+def _query(select: str) -> exp.Query:
+    parsed = sqlglot.parse_one(select, dialect="duckdb")
+    if not isinstance(parsed, exp.Query):
+        raise SqlglotError(f"not a query: {select}")
+    return parsed
 
 
 def _leaves(node: Node, tables: Mapping[str, Collection[str]]) -> tuple[tuple[str, str], ...]:
