@@ -55,8 +55,13 @@ def check(name: ShopName = None) -> None:
     for absent in report.absent:
         what = f"switches off {absent.enables}" if absent.enables else "is required"
         output.print(f"[yellow]–[/] [bold]{absent.dataset}[/] is not delivered, which {what}")
-    if not report.can_run:
+    obstacles = report.obstacles(settings.quarantine_limit_pct)
+    for obstacle in obstacles:
+        output.print(f"[red]A run would stop: {escape(obstacle)}.[/]")
+    if obstacles:
         raise typer.Exit(EXIT_FAULTY)
+    left_out = sum(len(dataset.unreadable) for dataset in report.datasets)
+    output.print("A run would go on" + (f", without {left_out} unreadable files or pages." if left_out else "."))
 
 
 def _print_dataset(report: DatasetReport) -> None:
@@ -65,7 +70,7 @@ def _print_dataset(report: DatasetReport) -> None:
     output.print(
         f"{mark} [bold]{report.dataset}[/] from {report.source}: {count(counts.delivered)} rows read, "
         f"{count(counts.accepted)} accepted, {count(counts.merged)} merged, "
-        f"{count(sum(counts.quarantined.values()))} to the quarantine"
+        f"{count(counts.quarantined.total())} to the quarantine"
     )
     if report.error:
         output.print(f"    [red]{escape(report.error)}[/]")

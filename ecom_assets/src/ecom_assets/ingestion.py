@@ -6,7 +6,6 @@ built in `ecom_assets.components`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,19 +16,15 @@ from cartograph.contracts import Contract, with_provenance
 from cartograph.lake import Lake
 from cartograph.windows import Grain, Window
 from ecom_assets.contracts.quarantine import quarantine_contract
-from ecom_assets.contracts.validation import validate
+from ecom_assets.contracts.validation import Counts, validate
 from ecom_assets.sources import Source, Unreadable
 
 
 @dataclass
 class LoadReport:
-    """What became of a dataset's delivered rows: each was accepted, merged (an exact duplicate) or quarantined."""
+    """What became of a dataset's delivered rows, and how many the lake holds of them."""
 
-    delivered: int = 0
-    accepted: int = 0
-    merged: int = 0
-    quarantined: Counter[str] = field(default_factory=Counter)
-    extra_columns: set[str] = field(default_factory=set)
+    counts: Counts = field(default_factory=Counts)
     unreadable: list[Unreadable] = field(default_factory=list)
     stored: int = 0
     snapshot_id: int | None = None
@@ -37,12 +32,9 @@ class LoadReport:
     @property
     def is_accounted_for(self) -> bool:
         """Whether each delivered row was accepted, merged or quarantined, and the lake holds the accepted ones."""
-        return self.delivered == self.accepted + self.merged + self.quarantined.total() and self.stored == self.accepted
-
-    @property
-    def quarantined_pct(self) -> float:
-        """Quarantined rows in percent of delivered rows; merged duplicates do not count."""
-        return 100 * self.quarantined.total() / self.delivered if self.delivered else 0.0
+        counts = self.counts
+        accounted = counts.accepted + counts.merged + counts.quarantined.total()
+        return counts.delivered == accounted and self.stored == counts.accepted
 
 
 @dataclass(frozen=True)
@@ -91,11 +83,7 @@ def load(
             )
             good.write(_stamp(checked.accepted, batch))
             bad.write(_stamp(checked.quarantined, batch))
-            report.delivered += checked.counts.delivered
-            report.accepted += checked.counts.accepted
-            report.merged += checked.counts.merged
-            report.quarantined.update(checked.counts.quarantined)
-            report.extra_columns.update(checked.counts.extra_columns)
+            report.counts += checked.counts
             report.unreadable.extend(delivery.unreadable)
     report.snapshot_id = lake.snapshot_id(raw)
     report.stored = stored_rows(lake, contract, span)

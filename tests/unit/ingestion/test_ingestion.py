@@ -93,8 +93,8 @@ def test_each_row_is_accepted_merged_or_quarantined(lake: Lake) -> None:
         order("d", 3, status="lost"),
     ]
     report = run(lake, Rows("orders", rows))
-    assert (report.delivered, report.accepted, report.merged) == (5, 2, 1)
-    assert report.quarantined == {"total_ties_out": 1, "not_accepted:status": 1}
+    assert (report.counts.delivered, report.counts.accepted, report.counts.merged) == (5, 2, 1)
+    assert report.counts.quarantined == {"total_ties_out": 1, "not_accepted:status": 1}
     assert report.is_accounted_for
     assert ids(lake, "raw.orders") == ["a", "b"]
     reasons = {row["reason"]: row["row_count"] for row in quarantine_summary(lake, "orders").to_pylist()}

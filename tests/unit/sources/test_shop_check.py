@@ -131,7 +131,19 @@ def test_absent_datasets_say_what_they_switch_off() -> None:
     assert set(absent) == set(CONTRACTS) - {"products"}
     assert absent["events"].enables == CONTRACTS["events"].enables
     assert {name for name, each in absent.items() if each.is_required} == {"customers", "orders", "order_items"}
-    assert not found.can_run
+    assert found.obstacles(limit_pct=5) == (
+        "customers is required and not delivered",
+        "orders is required and not delivered",
+        "order_items is required and not delivered",
+    )
+
+
+def test_more_broken_rows_than_the_limit_allows_stop_a_run() -> None:
+    found = check(Given(order_items=[line("1"), line("2"), line("3"), line("x")]))
+    assert "25.0 % of order_items break the contract, and CARTOGRAPH_QUARANTINE_LIMIT_PCT allows 5" in found.obstacles(
+        5
+    )
+    assert not any("order_items" in obstacle for obstacle in found.obstacles(25))
 
 
 def test_a_source_at_fault_is_told_and_the_others_are_checked() -> None:
@@ -142,4 +154,4 @@ def test_a_source_at_fault_is_told_and_the_others_are_checked() -> None:
     assert report(found, "orders").error == "orders: the server does not answer. Start it."
     assert "have no column product_id" in str(report(found, "products").error)
     assert report(found, "order_items").is_ok, "orders and products are unknown, so references are not checked"
-    assert not found.can_run
+    assert set(found.obstacles(limit_pct=5)) >= {"orders cannot be read", "products cannot be read"}

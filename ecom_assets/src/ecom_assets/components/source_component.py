@@ -185,12 +185,12 @@ def load_metadata(report: LoadReport) -> dict[str, Any]:
     """A load's figures as asset metadata."""
     return {
         "dagster/row_count": report.stored,
-        "delivered_rows": report.delivered,
-        "accepted_rows": report.accepted,
-        "merged_duplicates": report.merged,
-        "quarantined_rows": report.quarantined.total(),
-        "quarantined_by_reason": dict(report.quarantined),
-        "ignored_columns": sorted(report.extra_columns),
+        "delivered_rows": report.counts.delivered,
+        "accepted_rows": report.counts.accepted,
+        "merged_duplicates": report.counts.merged,
+        "quarantined_rows": report.counts.quarantined.total(),
+        "quarantined_by_reason": dict(report.counts.quarantined),
+        "ignored_columns": sorted(report.counts.extra_columns),
         "snapshot_id": str(report.snapshot_id),
     }
 
@@ -202,23 +202,23 @@ def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[
         passed=report.is_accounted_for,
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
-            "delivered": report.delivered,
-            "accepted": report.accepted,
-            "merged": report.merged,
-            "quarantined": report.quarantined.total(),
+            "delivered": report.counts.delivered,
+            "accepted": report.counts.accepted,
+            "merged": report.counts.merged,
+            "quarantined": report.counts.quarantined.total(),
             "stored": report.stored,
         },
     )
-    within = report.quarantined_pct <= limit_pct
+    within = report.counts.quarantined_pct <= limit_pct
     yield dg.AssetCheckResult(
         check_name="quarantine_within_limit",
         passed=within,
         severity=dg.AssetCheckSeverity.ERROR,
         description=None if within else too_many_quarantined(report, dataset, limit_pct),
         metadata={
-            "quarantined_pct": report.quarantined_pct,
+            "quarantined_pct": report.counts.quarantined_pct,
             "limit_pct": limit_pct,
-            "reasons": dict(report.quarantined),
+            "reasons": dict(report.counts.quarantined),
         },
     )
     yield dg.AssetCheckResult(
@@ -232,11 +232,11 @@ def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[
 
 def too_many_quarantined(report: LoadReport, dataset: str, limit_pct: float) -> str:
     """What a person needs to know when too many rows broke the contract: how many, why, where they are, what to do."""
-    reasons = report.quarantined.most_common(3)
+    reasons = report.counts.quarantined.most_common(3)
     orphans = "Load the parents' partitions first. " if reasons[0][0].startswith("orphan:") else ""
     return (
-        f"{report.quarantined.total()} of {report.delivered} rows of {dataset} broke the contract "
-        f"({report.quarantined_pct:.1f} %, CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}): "
+        f"{report.counts.quarantined.total()} of {report.counts.delivered} rows of {dataset} broke the contract "
+        f"({report.counts.quarantined_pct:.1f} %, CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}): "
         f"{', '.join(f'{reason} ({rows})' for reason, rows in reasons)}. {orphans}"
         f"`cartograph shops check` shows examples with their files; all rows are in the lake's quarantine.{dataset}. "
         "Mend the source or its mapping and run again."

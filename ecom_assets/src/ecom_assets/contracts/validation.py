@@ -7,6 +7,7 @@ stands in the contracts beside this module; loading accepted and quarantined row
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,8 +42,23 @@ class Counts:
     delivered: int = 0
     accepted: int = 0
     merged: int = 0
-    quarantined: Mapping[str, int] = field(default_factory=dict)
+    quarantined: Counter[str] = field(default_factory=Counter)
     extra_columns: tuple[str, ...] = ()
+
+    @property
+    def quarantined_pct(self) -> float:
+        """Quarantined rows in percent of delivered rows; merged duplicates do not count."""
+        return 100 * self.quarantined.total() / self.delivered if self.delivered else 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        """The counts of both deliveries together."""
+        return Counts(
+            delivered=self.delivered + other.delivered,
+            accepted=self.accepted + other.accepted,
+            merged=self.merged + other.merged,
+            quarantined=self.quarantined + other.quarantined,
+            extra_columns=tuple(dict.fromkeys((*self.extra_columns, *other.extra_columns))),
+        )
 
 
 @dataclass(frozen=True)
@@ -112,8 +128,8 @@ def validate(
         _record(connection, found)
         if has_repeats:
             _record_duplicates(connection, contract)
-        reasons = dict(
-            connection.execute("SELECT reason, count(*) FROM findings GROUP BY reason ORDER BY reason").fetchall()
+        reasons: Counter[str] = Counter(
+            dict(connection.execute("SELECT reason, count(*) FROM findings GROUP BY reason ORDER BY reason").fetchall())
         )
         accepted = _accepted(connection, contract, _UNBROKEN)
         quarantined = _quarantined(connection, rows, contract, window)

@@ -5,7 +5,7 @@ By sqlglot, from the text and the tables' columns alone; nothing is run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import sqlglot
 from sqlglot import exp
@@ -25,7 +25,7 @@ def select_origins(select: str, views: Mapping[str, str], tables: Mapping[str, C
     """
     schema: dict[str, object] = {table: dict.fromkeys(columns, "VARCHAR") for table, columns in tables.items()}
     try:
-        parsed = {name: _query(view) for name, view in views.items()}
+        parsed: dict[str, exp.Query | Callable[[], exp.Query]] = {name: _query(view) for name, view in views.items()}
         whole = exp.expand(_query(select), parsed, dialect="duckdb")
         query = qualify(whole, schema=schema, dialect="duckdb", validate_qualify_columns=False)
         names = query.named_selects if isinstance(query, exp.Query) else ()

@@ -72,6 +72,19 @@ class DatasetReport:
             and all(violation.is_merge for violation in self.violations)
         )
 
+    def obstacle(self, limit_pct: float) -> str | None:
+        """Why a run would stop at this dataset, if it would."""
+        if self.error:
+            return f"{self.dataset} cannot be read"
+        if CONTRACTS[self.dataset].required and not self.counts.accepted:
+            return f"{self.dataset} has no row that keeps its contract"
+        if self.counts.quarantined_pct > limit_pct:
+            return (
+                f"{self.counts.quarantined_pct:.1f} % of {self.dataset} break the contract, and "
+                f"CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}"
+            )
+        return None
+
 
 @dataclass(frozen=True)
 class AbsentDataset:
@@ -90,12 +103,11 @@ class ShopReport:
     datasets: tuple[DatasetReport, ...]
     absent: tuple[AbsentDataset, ...]
 
-    @property
-    def can_run(self) -> bool:
-        """Whether each required dataset has accepted rows and no source is at fault."""
-        return not any(absent.is_required for absent in self.absent) and not any(
-            report.error or (CONTRACTS[report.dataset].required and not report.counts.accepted)
-            for report in self.datasets
+    def obstacles(self, limit_pct: float) -> tuple[str, ...]:
+        """What a run would stop at; `limit_pct` is how much of a dataset may be quarantined, in percent."""
+        return (
+            *(f"{absent.dataset} is required and not delivered" for absent in self.absent if absent.is_required),
+            *(found for report in self.datasets if (found := report.obstacle(limit_pct))),
         )
 
 
@@ -134,7 +146,7 @@ class _Tally:
 
     def add(self, checked: Validated, key_columns: Sequence[str]) -> None:
         """Add one validated delivery; keep the distinct values of `key_columns`."""
-        self.counts = _sum(self.counts, checked.counts)
+        self.counts += checked.counts
         for name in checked.accepted.column_names:
             self.filled[name] += checked.accepted.num_rows - checked.accepted[name].null_count
         self.sample += checked.accepted.slice(0, SAMPLE_ROWS - len(self.sample)).to_pylist()
@@ -185,14 +197,4 @@ def _check(
         sample=tuple(tally.sample),
         violations=tuple(sorted(tally.violations.values(), key=lambda found: (-found.rows, found.reason))),
         unreadable=tuple(tally.unreadable.values()),
-    )
-
-
-def _sum(left: Counts, right: Counts) -> Counts:
-    return Counts(
-        delivered=left.delivered + right.delivered,
-        accepted=left.accepted + right.accepted,
-        merged=left.merged + right.merged,
-        quarantined=Counter(left.quarantined) + Counter(right.quarantined),
-        extra_columns=tuple(dict.fromkeys((*left.extra_columns, *right.extra_columns))),
     )
