@@ -60,8 +60,8 @@ def check(name: ShopName = None) -> None:
         output.print(f"[red]A run would stop: {escape(obstacle)}.[/]")
     if obstacles:
         raise typer.Exit(EXIT_FAULTY)
-    left_out = sum(len(dataset.unreadable) for dataset in report.datasets)
-    output.print("A run would go on" + (f", without {left_out} unreadable files or pages." if left_out else "."))
+    left_out = {file.name for dataset in report.datasets for file in dataset.unreadable}
+    output.print("A run would go on" + (f", without {len(left_out)} unreadable." if left_out else "."))
 
 
 def _print_dataset(report: DatasetReport) -> None:

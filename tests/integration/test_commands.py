@@ -41,7 +41,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_read(corner_shop: Bench) -> Non
     (corner_shop.root / "docs/examples/corner_shop/data/sales/broken.csv").write_bytes(b"number;when\n1;2024-01-01\n")
     printed = corner_shop.cartograph("shops", "check")
     assert "broken.csv" in printed
-    assert "A run would go on, without 1 unreadable files or pages." in printed
+    assert "A run would go on, without 1 unreadable." in printed
     assert "Traceback" not in printed
 
 

@@ -104,10 +104,10 @@ def test_each_row_is_accepted_merged_or_quarantined(lake: Lake) -> None:
 def test_orphans_are_quarantined_until_their_parent_is_there(lake: Lake) -> None:
     run(lake, Rows("customers", [customer("known")]))
     orders = Rows("orders", [order("a", 1, customer_id="known"), order("b", 2, customer_id="unknown"), order("c", 3)])
-    assert run(lake, orders).quarantined == {"orphan:customer_id": 1}
+    assert run(lake, orders).counts.quarantined == {"orphan:customer_id": 1}
     assert ids(lake, "raw.orders") == ["a", "c"]
     run(lake, Rows("customers", [customer("known"), customer("unknown")]))
-    assert run(lake, orders).quarantined == {}
+    assert run(lake, orders).counts.quarantined == {}
     assert ids(lake, "raw.orders") == ["a", "b", "c"]
     assert quarantine_summary(lake, "orders").num_rows == 0
 
