@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from cartograph.contracts import Column
+from cartograph.windows import Window
 from ecom_assets.warehouse.marts import MartError, marts
 
 
@@ -55,6 +57,19 @@ def test_a_contract_says_what_the_yaml_says() -> None:
         Column(name="email", type="string", description="The email.", nullable=True, pii="email"),
         Column(name="total", type="money", description="The total.", nullable=True),
     )
+
+
+def test_a_margin_widens_what_a_window_replaces() -> None:
+    meta = {"domain": "web", "window_margin_days": [2, 1]}
+    (mart,) = marts(manifest(make_model("fct_sessions", make_column("session_key"), meta=meta)))
+    day = Window(datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC))
+    assert mart.replaced(day) == Window(datetime(2024, 2, 28, tzinfo=UTC), datetime(2024, 3, 3, tzinfo=UTC))
+
+
+def test_a_key_of_several_columns_is_named_in_the_yaml() -> None:
+    meta = {"domain": "web", "key": ["event_date", "channel"]}
+    node = make_model("conversion_funnel", make_column("event_date", "date"), make_column("channel"), meta=meta)
+    assert marts(manifest(node))[0].contract.key == ("event_date", "channel")
 
 
 def test_only_marts_are_published_by_name() -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from cartograph.contracts import Column, ColumnType, Contract, Pii
+from cartograph.windows import Window
 
 _TYPES: dict[str, ColumnType] = {
     "varchar": "string",
@@ -32,12 +34,19 @@ class Mart:
     """One mart: its name, its relation in the warehouse (`schema.table`), its contract, and what it is tagged with.
 
     The contract's event time is the column by whose windows the mart is built; None for a mart that is built whole.
+    `margin_days` says how many days before and after a window are replaced with it.
     """
 
     name: str
     relation: str
     contract: Contract
     domain: str
+    margin_days: tuple[int, int] = (0, 0)
+
+    def replaced(self, window: Window) -> Window:
+        """What of the mart is replaced when `window` is built."""
+        before, after = self.margin_days
+        return Window(window.start - timedelta(days=before), window.end + timedelta(days=after))
 
     @property
     def table(self) -> str:
@@ -87,12 +96,15 @@ def _mart(node: Mapping[str, Any]) -> Mart:
         key=_key(node),
         event_time=event_time(node),
     )
-    return Mart(name, f"{node['schema']}.{node['alias']}", contract, node["config"]["meta"]["domain"])
+    meta = node["config"]["meta"]
+    before, after = meta.get("window_margin_days", (0, 0))
+    return Mart(name, f"{node['schema']}.{node['alias']}", contract, meta["domain"], (before, after))
 
 
 def _key(node: Mapping[str, Any]) -> tuple[str, ...]:
-    """The first column: marts lead with their key, which a `unique` test holds."""
-    return (next(iter(node["columns"])),)
+    """What `meta.key` lists, or else the first column; a `unique` or `unique_combination` test holds it."""
+    key: tuple[str, ...] = tuple(node["config"]["meta"].get("key", [next(iter(node["columns"]))]))
+    return key
 
 
 def _column(model: str, column: Mapping[str, Any]) -> Column:

@@ -56,7 +56,7 @@ def published_asset(mart: Mart) -> dg.AssetsDefinition:
     )
     def _published(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         settings = get_settings()
-        lake, window = Lake.from_settings(settings), whole_window(context) if by_window else None
+        lake, window = Lake.from_settings(settings), mart.replaced(whole_window(context)) if by_window else None
         with open_warehouse(settings) as warehouse:
             done = publish(warehouse, lake, mart, grain=settings.partition_grain, window=window)
             expected = mart_rows(warehouse, mart, window)
