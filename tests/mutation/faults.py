@@ -1,0 +1,276 @@
+"""The faults that are seeded into the warehouse, each with the data tests that must find it.
+
+A fault is in the SQL of a model (`before` becomes `after` in its compiled text) or in rows (a statement on a table, or
+a SELECT in place of a raw dataset). How they are seeded is in `warehouse`; `python -m tests.mutation.faults` writes the
+table of faults into the docs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "warehouse-faults.md"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong, where (a dbt model or `raw.<dataset>`), how it is seeded, and who must find it."""
+
+    name: str
+    where: str
+    caught_by: tuple[str, ...]
+    before: str = ""
+    after: str = ""
+    statement: str = ""
+    """On rows: an UPDATE, DELETE or INSERT on the table of a model; a SELECT that stands in for a raw dataset."""
+
+
+def in_sql(name: str, model: str, before: str, after: str, *caught_by: str) -> Fault:
+    """A fault in the SQL of a model."""
+    return Fault(name, model, caught_by, before=before, after=after)
+
+
+def in_rows(name: str, where: str, statement: str, *caught_by: str) -> Fault:
+    """A fault in the rows of a model's table or of a raw dataset."""
+    return Fault(name, where, caught_by, statement=statement)
+
+
+def delivered_again(name: str, dataset: str, changed: str, where: str, *caught_by: str) -> Fault:
+    """Some rows of a raw dataset are there once more, with a change."""
+    again = f"SELECT * REPLACE ({changed}) FROM raw.{dataset} WHERE {where}"
+    return in_rows(name, f"raw.{dataset}", f"SELECT * FROM raw.{dataset} UNION ALL {again}", *caught_by)
+
+
+def delivered_as(name: str, dataset: str, changed: str, *caught_by: str) -> Fault:
+    """All rows of a raw dataset are changed."""
+    return in_rows(name, f"raw.{dataset}", f"SELECT * REPLACE ({changed}) FROM raw.{dataset}", *caught_by)
+
+
+def delivered_without(name: str, dataset: str, where: str, *caught_by: str) -> Fault:
+    """Some rows of a raw dataset are missing."""
+    return in_rows(name, f"raw.{dataset}", f"SELECT * FROM raw.{dataset} WHERE NOT ({where})", *caught_by)
+
+
+FAULTS = (
+    # --- what a source or a load gets wrong
+    delivered_again(
+        "an order line is delivered twice, an hour apart",
+        "order_items",
+        "ordered_at + INTERVAL 1 HOUR AS ordered_at",
+        "line_number = 2",
+        "unique_combination_stg_shop__order_items_order_id__line_number",
+    ),
+    delivered_again(
+        "an order is delivered with two order times",
+        "orders",
+        "ordered_at + INTERVAL 1 DAY AS ordered_at",
+        "status = 'completed'",
+        "unique_stg_shop__orders_order_id",
+        "unique_fct_orders_order_id",
+    ),
+    delivered_without(
+        "some order lines are lost",
+        "order_items",
+        "line_number = 2",
+        "assert_order_lines_sum_to_orders",
+    ),
+    delivered_without(
+        "orders are lost, their lines are not",
+        "orders",
+        "extract(day FROM ordered_at) = 13",
+        "assert_no_order_line_lost",
+    ),
+    delivered_as(
+        "a price has lost its decimal point",
+        "order_items",
+        "CASE WHEN line_number = 1 THEN unit_price * 100 ELSE unit_price END AS unit_price",
+        "assert_order_lines_sum_to_orders",
+    ),
+    delivered_as(
+        "an amount has the wrong sign",
+        "orders",
+        "-shipping_amount AS shipping_amount",
+        "non_negative_fct_orders_shipping_amount",
+        "assert_order_totals_tie_out",
+    ),
+    delivered_as(
+        "a new order status appears",
+        "orders",
+        "'on_hold' AS status",
+        "accepted_values_stg_shop__orders_status__placed__shipped__completed__cancelled",
+    ),
+    delivered_without(
+        "a product is sold that nobody knows",
+        "products",
+        "product_id = (SELECT min(product_id) FROM raw.order_items)",
+        "assert_fct_order_items_find_one_product_version",
+    ),
+    delivered_without(
+        "a customer's history is lost",
+        "customers",
+        "customer_id = (SELECT min(customer_id) FROM raw.orders)",
+        "assert_fct_orders_find_one_customer_version",
+    ),
+    delivered_again(
+        "an event is delivered with two times",
+        "events",
+        "occurred_at + INTERVAL 1 DAY AS occurred_at",
+        "event_type = 'purchase'",
+        "unique_stg_shop__events_event_id",
+    ),
+    # --- what a run gets wrong
+    in_rows(
+        "a window of orders is there twice",
+        "fct_orders",
+        "INSERT INTO {table} SELECT * FROM {table} WHERE order_date < DATE '2024-02-01'",
+        "unique_fct_orders_order_id",
+    ),
+    in_rows(
+        "a window of order lines is missing",
+        "fct_order_items",
+        "DELETE FROM {table} WHERE order_date BETWEEN DATE '2024-02-01' AND DATE '2024-02-29'",
+        "assert_order_lines_sum_to_orders",
+        "assert_no_order_line_lost",
+    ),
+    in_rows(
+        "a day of sales was not refreshed",
+        "agg_daily_sales",
+        "UPDATE {table} SET revenue_amount = revenue_amount - 1 WHERE order_date = DATE '2024-02-10'",
+        "assert_daily_sales_tie_out",
+    ),
+    in_rows(
+        "a day of sales is missing",
+        "agg_daily_sales",
+        "DELETE FROM {table} WHERE order_date = DATE '2024-02-10'",
+        "assert_daily_sales_tie_out",
+    ),
+    in_rows(
+        "a version of a customer begins too late",
+        "dim_customers",
+        "UPDATE {table} SET valid_from = valid_from + INTERVAL 1 DAY WHERE version_number = 2",
+        "versions_without_gap_dim_customers_customer_id",
+    ),
+    in_rows(
+        "the current version of a product is not marked",
+        "dim_products",
+        "UPDATE {table} SET is_current = false",
+        "versions_without_gap_dim_products_product_id",
+    ),
+    in_rows(
+        "a dimension's row is gone from under the facts",
+        "dim_customers",
+        "DELETE FROM {table} WHERE customer_id = '(guest)'",
+        "assert_fct_orders_find_one_customer_version",
+    ),
+    in_rows(
+        "a day is missing in the calendar",
+        "dim_dates",
+        "DELETE FROM {table} WHERE date_day = DATE '2024-02-29'",
+        "relationships_fct_orders_order_date__date_day__ref_dim_dates_",
+    ),
+    # --- what an edit of the SQL gets wrong
+    in_sql(
+        "the lines join their order by nothing",
+        "fct_order_items",
+        "inner join orders on lines.order_id = orders.order_id",
+        "inner join orders on lines.ordered_at = orders.ordered_at or orders.order_id < 'O00000100'",
+        "unique_fct_order_items_order_item_key",
+    ),
+    in_sql(
+        "facts join the current version of a customer",
+        "fct_order_items",
+        "and sold.ordered_at >= customers.valid_from",
+        "and customers.valid_to > '9999-01-01' and sold.ordered_at >= customers.valid_from - INTERVAL 8000 YEAR",
+        "assert_fct_order_items_find_one_customer_version",
+    ),
+    in_sql(
+        "a line's discount is added",
+        "fct_order_items",
+        "sold.gross_amount - sold.discount_amount",
+        "sold.gross_amount + sold.discount_amount",
+        "assert_line_amounts_tie_out",
+    ),
+    in_sql(
+        "shipping is left out of an order",
+        "fct_orders",
+        "orders.total_amount,",
+        "orders.total_amount - orders.shipping_amount as total_amount,",
+        "assert_order_totals_tie_out",
+    ),
+    in_sql(
+        "orders without lines are dropped, and lines with them",
+        "fct_orders",
+        "left join lines on orders.order_id = lines.order_id",
+        "inner join lines on orders.order_id = lines.order_id and lines.line_count > 1",
+        "relationships_fct_order_items_order_id__order_id__ref_fct_orders_",
+    ),
+    in_sql(
+        "cancelled orders count as sales",
+        "agg_daily_sales",
+        "not is_cancelled",
+        "true",
+        "assert_daily_sales_tie_out",
+    ),
+    in_sql(
+        "days are cut in another time zone",
+        "fct_orders",
+        "at time zone 'UTC'",
+        "at time zone 'Pacific/Auckland'",
+        "assert_dates_are_utc_days",
+    ),
+    in_sql(
+        "the oldest version of an order wins",
+        "stg_shop__orders",
+        "order by updated_at desc",
+        "order by updated_at asc",
+        "assert_latest_version_of_orders_wins",
+    ),
+    in_sql(
+        "versions of a customer are ordered by something else",
+        "dim_customers",
+        "order by updated_at",
+        "order by registered_at",
+        "versions_without_gap_dim_customers_customer_id",
+    ),
+    in_sql(
+        "a surrogate key forgets the version",
+        "dim_products",
+        "cast(epoch_us(updated_at) as varchar)",
+        "''",
+        "unique_dim_products_product_key",
+    ),
+    in_sql(
+        "segments count a customer once for each refund",
+        "rfm_segments",
+        "group by customer_id\n    \n),\n\nmeasured",
+        "group by customer_id, refund_id\n    \n),\n\nmeasured",
+        "unique_rfm_segments_customer_id",
+    ),
+)
+
+
+def document() -> str:
+    """The table of faults, in Markdown."""
+    rows = [
+        f"| {fault.name} | `{fault.where}` | {'rows' if fault.statement else 'SQL'} | "
+        f"{', '.join(f'`{test}`' for test in fault.caught_by)} |"
+        for fault in FAULTS
+    ]
+    return "\n".join(
+        [
+            "# Which test finds which fault",
+            "",
+            "Each of these faults is seeded into a built warehouse by `tests/mutation`, alone, and everything downstream",
+            "of it is built again; the named data tests must then fail, and without a fault none may. `make docs` wrote it.",
+            "",
+            "| fault | where | in | found by |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")

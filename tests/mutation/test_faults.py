@@ -1,0 +1,38 @@
+"""Each seeded fault is found by the data tests that claim to find it, and a sound warehouse by none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from ecom_assets.warehouse.dbt_project import dbt_home, read_manifest
+from tests.mutation.faults import DOCUMENT, FAULTS, Fault, document
+from tests.mutation.warehouse import MutableWarehouse
+from tests.support.whole_run import Bench
+
+
+@pytest.fixture(scope="module")
+def warehouse(small_shop: tuple[Bench, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[MutableWarehouse]:
+    settings = small_shop[0].settings
+    copy = tmp_path_factory.mktemp("faults") / settings.warehouse_path.name
+    shutil.copy(settings.warehouse_path, copy)
+    mutable = MutableWarehouse(copy, read_manifest(dbt_home(settings) / "run"))
+    yield mutable
+    mutable.close()
+
+
+def test_a_sound_warehouse_fails_no_test(warehouse: MutableWarehouse) -> None:
+    assert warehouse.failing() == set()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_a_fault_is_found(warehouse: MutableWarehouse, fault: Fault) -> None:
+    with warehouse.seeded(fault):
+        found = {test: warehouse.rows_of(test) for test in fault.caught_by}
+        assert all(found.values()), f"not found by {found}; failing are {warehouse.failing()}"
+
+
+def test_the_table_in_the_docs_is_current() -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == document(), "run `make docs`"
