@@ -261,8 +261,8 @@ def document() -> str:
         [
             "# Which test finds which fault",
             "",
-            "Each of these faults is seeded into a built warehouse by `tests/mutation`, alone, and everything downstream",
-            "of it is built again; the named data tests must then fail, and without a fault none may. `make docs` wrote it.",
+            "`tests/mutation` seeds each of these faults alone into a built warehouse and builds again what is downstream.",
+            "The named data tests must then fail, and without a fault none may. `make docs` wrote this page.",
             "",
             "| fault | where | in | found by |",
             "| --- | --- | --- | --- |",
