@@ -12,13 +12,11 @@ import os
 import sqlite3
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import psutil
+from support.processes import watched
 
 DEFAULT_CUSTOMERS = 5_000
-SAMPLE_SECONDS = 0.2
 
 
 def main() -> None:
@@ -39,39 +37,7 @@ def measure(home: Path, scale: int) -> dict[str, float]:
         "CARTOGRAPH_SIMULATOR_CUSTOMERS": str(scale * DEFAULT_CUSTOMERS),
     }
     command = [sys.executable, "-c", "from cartograph.cli.app import main; main()", "run"]
-    began = time.perf_counter()
-    process = psutil.Popen(command, env=environment, stdout=sys.stderr)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, resident(process))
-        time.sleep(SAMPLE_SECONDS)
-    seconds = time.perf_counter() - began
-    if process.returncode != 0:
-        raise SystemExit(f"cartograph run ended with status {process.returncode} at {scale} times the default size")
-    return {
-        "seconds": round(seconds, 1),
-        "peak_mib": round(peak / 2**20),
-        "events": events(home / "simulated" / "dagster"),
-    }
-
-
-def resident(process: psutil.Process) -> int:
-    """Resident bytes of a process and all its children; those that end meanwhile count nothing."""
-    total = 0
-    for member in (process, *children(process)):
-        try:
-            total += member.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total
-
-
-def children(process: psutil.Process) -> list[psutil.Process]:
-    """All descendants; none once the process has ended."""
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+    return {**watched(command, environment), "events": events(home / "simulated" / "dagster")}
 
 
 def events(dagster_home: Path) -> int:

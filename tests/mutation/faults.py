@@ -261,7 +261,7 @@ def document() -> str:
         [
             "# Which test finds which fault",
             "",
-            "`tests/mutation` seeds each of these faults alone into a built warehouse and builds again what is downstream.",
+            "`tests/mutation` seeds each fault alone into a built warehouse and builds again what is downstream of it.",
             "The named data tests must then fail, and without a fault none may. `make docs` wrote this page.",
             "",
             "| fault | where | in | found by |",
