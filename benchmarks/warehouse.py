@@ -1,0 +1,195 @@
+"""What does the warehouse cost? Its star built in full, its newest window refreshed, and questions asked of it.
+
+full: the star of a shop with so many order lines, built by hand-tuned DuckDB SQL, by `dbt run` and through Dagster, each in
+a process of its own from the same lake, one after the other; the facts must have equal content.
+refresh: the newest month by `dbt run`, with 6, 24 and 60 months of history of 100,000 lines each.
+questions: what dashboards ask, of published marts of the simulated shop: milliseconds at the median and 95th percentile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+from support.large_shop import DATASETS, large_shop
+from support.processes import watched
+
+from cartograph.lake import Lake
+from cartograph.settings import Settings, get_settings
+from cartograph.windows import Window, windows
+from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable, dbt_home, parsed_project
+from ecom_assets.warehouse.lake_views import pinned_views, write_views
+
+STAR = ("dim_customers", "dim_products", "dim_geographies", "fct_orders", "fct_order_items", "agg_daily_sales")
+COMPARED = {
+    "fct_orders": ("order_id", "customer_key", "order_date", "item_quantity", "total_amount", "is_cancelled"),
+    "fct_order_items": ("order_item_key", "customer_key", "product_key", "net_amount", "cost_amount", "is_cancelled"),
+    "agg_daily_sales": ("order_date", "orders_count", "customers_count", "units", "revenue_amount"),
+}
+"""The columns in which the sides must agree, by table."""
+LINES_A_MONTH = 100_000
+ASKED = 30
+
+
+def main() -> None:
+    """Run what was asked for and print lines of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lines", type=int, nargs="*", default=[1_000_000, 10_000_000], help="Sizes of full builds.")
+    parser.add_argument("--months", type=int, nargs="*", default=[6, 24, 60], help="Histories of refreshes.")
+    parser.add_argument("--home", type=Path, help="A home in which `cartograph run` was done, to ask questions of.")
+    parser.add_argument("--child", choices=sorted(CHILDREN), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        CHILDREN[given.child](get_settings())
+        return
+    for lines in given.lines:
+        full(lines)
+    refreshes(given.months)
+    if given.home:
+        ask(Lake.from_settings(Settings(home=given.home)))
+
+
+def report(**figures: object) -> None:
+    """Print one line of JSON."""
+    print(json.dumps({"benchmark": "warehouse", **figures}), flush=True)
+
+
+def full(lines: int) -> None:
+    """Build the star of a shop of `lines` order lines three times."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = large_shop(Path(folder), lines, months=24)
+        contents, seconds = {}, {}
+        for side in ("sql", "dbt", "dagster"):
+            settings.warehouse_path.unlink(missing_ok=True)
+            figures = watched([sys.executable, __file__, "--child", side], environment(settings))
+            contents[side], seconds[side] = content(settings), figures["seconds"]
+            rate = round(lines / figures["seconds"])
+            report(question="full", side=side, order_lines=lines, **figures, lines_a_second=rate)
+        assert contents["sql"] == contents["dbt"] == contents["dagster"], contents
+        ratios = {side: round(seconds[side] / seconds["sql"], 2) for side in ("dbt", "dagster")}
+        report(question="full", order_lines=lines, ratio_to_sql=ratios)
+
+
+def refreshes(histories: list[int]) -> None:
+    """Refresh the newest month of shops with longer and longer histories."""
+    seconds = {}
+    for months in histories:
+        with tempfile.TemporaryDirectory() as folder:
+            settings = large_shop(Path(folder), LINES_A_MONTH * months, months)
+            watched([sys.executable, __file__, "--child", "dbt"], environment(settings))
+            figures = watched([sys.executable, __file__, "--child", "dbt_newest"], environment(settings))
+        seconds[months] = figures["seconds"]
+        report(question="refresh", months=months, **figures)
+    if len(seconds) > 1:
+        first, last = min(seconds), max(seconds)
+        report(question="refresh", ratio=round(seconds[last] / seconds[first], 2), months=[first, last])
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment of a child that works on the shop of `settings`."""
+    chosen = {f"CARTOGRAPH_{name.upper()}": str(getattr(settings, name)) for name in ("home", "shop", "shops_dir")}
+    return {**os.environ, **chosen, "OMP_NUM_THREADS": "1"}
+
+
+def content(settings: Settings) -> dict[str, tuple[object, ...]]:
+    """Row count and a sum of row hashes of each table that is compared."""
+    with duckdb.connect(settings.warehouse_path, read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return {
+            table: connection.execute(
+                f"SELECT count(*), sum(hash(t)) FROM (SELECT {', '.join(columns)} FROM marts.{table}) AS t"
+            ).fetchall()[0]
+            for table, columns in COMPARED.items()
+        }
+
+
+def ask(lake: Lake) -> None:
+    """Ask each question of the published marts, again and again, on one connection."""
+    with lake.connect() as connection:
+        connection.execute("SET threads = 2")
+        for name, question in QUESTIONS.items():
+            for mart in (info.identifier for info in lake.tables() if info.identifier.startswith("published.")):
+                question = question.replace(f"{{{mart.removeprefix('published.')}}}", f"({lake.relation_sql(mart)})")
+            milliseconds = []
+            for _ in range(ASKED):
+                began = time.perf_counter()
+                connection.execute(question).fetchall()
+                milliseconds.append(1000 * (time.perf_counter() - began))
+            p95 = statistics.quantiles(milliseconds, n=20)[-1]
+            report(question=name, p50_ms=round(statistics.median(milliseconds), 1), p95_ms=round(p95, 1))
+
+
+QUESTIONS = {
+    "revenue_trend": "SELECT order_date, revenue_amount FROM {agg_daily_sales} ORDER BY order_date",
+}
+
+
+# --- the sides, each in a process of its own
+
+
+def by_dbt(settings: Settings, window: Window | None = None) -> None:
+    """`dbt run` on the star."""
+    parsed = parsed_project(settings, DATASETS)
+    views_file = dbt_home(settings) / "lake_views.json"
+    write_views(pinned_views(Lake.from_settings(settings), DATASETS), views_file)
+    variables = dbt_environment(settings, DATASETS, window=window, views_file=views_file)
+    os.chdir(PROJECT_DIR)
+    os.environ.update({**variables, "DBT_TARGET_PATH": str(parsed), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")})
+    os.execv(dbt_executable(), [dbt_executable(), "run", "--quiet", "--select", *(f"+{model}" for model in STAR)])
+
+
+def by_dbt_newest(settings: Settings) -> None:
+    """`dbt run` on the newest month of the star."""
+    from cartograph.shops import load_shop
+
+    *_, newest = windows(load_shop(settings).span.start, load_shop(settings).span.end, "monthly")
+    by_dbt(settings, newest)
+
+
+def by_dagster(settings: Settings) -> None:
+    """The star's assets in a run on an instance in the home, without their checks as `dbt run` is without tests."""
+    from ecom_assets.defs.dbt.warehouse import warehouse_definitions
+
+    keys = [dg.AssetKey(["marts", model]) for model in STAR]
+    selection = dg.AssetSelection.assets(*keys).upstream().without_checks()
+    job = dg.define_asset_job("star_job", selection=selection)
+    definitions = dg.Definitions.merge(warehouse_definitions(), dg.Definitions(jobs=[job]))
+    star = definitions.resolve_job_def("star_job")
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    graph = definitions.resolve_asset_graph()
+    months = graph.get(dg.AssetKey(["marts", "fct_orders"])).partitions_def.get_partition_keys()
+    tags = {"dagster/asset_partition_range_start": months[0], "dagster/asset_partition_range_end": months[-1]}
+    with dg.DagsterInstance.local_temp(str(settings.dagster_home)) as instance:
+        star.execute_in_process(instance=instance, tags=tags)
+
+
+def by_sql(settings: Settings) -> None:
+    """The same star by DuckDB SQL as one would write it by hand: each raw table is read and cleaned once."""
+    lake = Lake.from_settings(settings)
+    with duckdb.connect(settings.warehouse_path) as connection:
+        lake.configure(connection)
+        connection.execute(f"SET TimeZone = 'UTC'; SET threads = {settings.duckdb_threads}")
+        connection.execute(f"SET memory_limit = '{settings.duckdb_memory_limit}'; SET asof_loop_join_threshold = 0")
+        raw = {dataset: lake.relation_sql(f"raw.{dataset}") for dataset in DATASETS}
+        connection.execute((Path(__file__).parent / "support" / "star.sql").read_text(encoding="utf-8").format(**raw))
+
+
+CHILDREN: dict[str, Callable[[Settings], None]] = {
+    "dbt": by_dbt,
+    "dbt_newest": by_dbt_newest,
+    "dagster": by_dagster,
+    "sql": by_sql,
+}
+
+
+if __name__ == "__main__":
+    main()
