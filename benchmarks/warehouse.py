@@ -1,9 +1,9 @@
 """What does the warehouse cost? Its star built in full, its newest window refreshed, and questions asked of it.
 
-full: the star of a shop with so many order lines, built by hand-tuned DuckDB SQL, by `dbt run` and through Dagster, each in
-a process of its own from the same lake, one after the other; the facts must have equal content.
+full: the star of a shop with so many order lines, built by hand-tuned DuckDB SQL, by `dbt run` and through Dagster, each
+in a process of its own from the same lake, one after the other; the facts must have equal content.
 refresh: the newest month by `dbt run`, with 6, 24 and 60 months of history of 100,000 lines each.
-questions: what dashboards ask, of published marts of the simulated shop: milliseconds at the median and 95th percentile.
+questions: what dashboards ask of the published marts of a home: milliseconds at the median and the 95th percentile.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -116,10 +117,10 @@ def ask(lake: Lake) -> None:
     """Ask each question of the published marts, again and again, on one connection."""
     with lake.connect() as connection:
         connection.execute("SET threads = 2")
-        for name, question in QUESTIONS.items():
-            for mart in (info.identifier for info in lake.tables() if info.identifier.startswith("published.")):
-                question = question.replace(f"{{{mart.removeprefix('published.')}}}", f"({lake.relation_sql(mart)})")
-            milliseconds = []
+        tables = [info.identifier for info in lake.tables() if info.identifier.startswith("published.")]
+        marts = {table.removeprefix("published."): f"({lake.relation_sql(table)})" for table in tables}
+        for name, template in QUESTIONS.items():
+            question, milliseconds = template.format(**marts), []
             for _ in range(ASKED):
                 began = time.perf_counter()
                 connection.execute(question).fetchall()
@@ -142,9 +143,9 @@ def by_dbt(settings: Settings, window: Window | None = None) -> None:
     views_file = dbt_home(settings) / "lake_views.json"
     write_views(pinned_views(Lake.from_settings(settings), DATASETS), views_file)
     variables = dbt_environment(settings, DATASETS, window=window, views_file=views_file)
-    os.chdir(PROJECT_DIR)
-    os.environ.update({**variables, "DBT_TARGET_PATH": str(parsed), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")})
-    os.execv(dbt_executable(), [dbt_executable(), "run", "--quiet", "--select", *(f"+{model}" for model in STAR)])
+    folders = {"DBT_TARGET_PATH": str(parsed), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")}
+    command = [dbt_executable(), "run", "--quiet", "--select", *(f"+{model}" for model in STAR)]
+    subprocess.run(command, cwd=PROJECT_DIR, env={**os.environ, **variables, **folders}, check=True)
 
 
 def by_dbt_newest(settings: Settings) -> None:

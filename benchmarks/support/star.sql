@@ -6,27 +6,27 @@ CREATE TABLE marts.dim_customers AS
 SELECT
     md5(customer_id || '|' || epoch_us(updated_at)) AS customer_key,
     * EXCLUDE (updated_at),
-    row_number() OVER history AS version_number,
-    CASE WHEN lag(updated_at) OVER history IS NULL THEN TIMESTAMPTZ '1900-01-01 00:00:00+00' ELSE updated_at END AS valid_from,
-    coalesce(lead(updated_at) OVER history, TIMESTAMPTZ '9999-12-31 00:00:00+00') AS valid_to,
-    lead(updated_at) OVER history IS NULL AS is_current
+    row_number() OVER versions_of_customer AS version_number,
+    CASE WHEN lag(updated_at) OVER versions_of_customer IS NULL THEN TIMESTAMPTZ '1900-01-01 00:00:00+00' ELSE updated_at END AS valid_from,
+    coalesce(lead(updated_at) OVER versions_of_customer, TIMESTAMPTZ '9999-12-31 00:00:00+00') AS valid_to,
+    lead(updated_at) OVER versions_of_customer IS NULL AS is_current
 FROM (
     FROM ({customers}) QUALIFY row_number() OVER (PARTITION BY customer_id, updated_at ORDER BY _ingested_at DESC) = 1
 )
-WINDOW history AS (PARTITION BY customer_id ORDER BY updated_at);
+WINDOW versions_of_customer AS (PARTITION BY customer_id ORDER BY updated_at);
 
 CREATE TABLE marts.dim_products AS
 SELECT
     md5(product_id || '|' || epoch_us(updated_at)) AS product_key,
     * EXCLUDE (updated_at),
-    row_number() OVER history AS version_number,
-    CASE WHEN lag(updated_at) OVER history IS NULL THEN TIMESTAMPTZ '1900-01-01 00:00:00+00' ELSE updated_at END AS valid_from,
-    coalesce(lead(updated_at) OVER history, TIMESTAMPTZ '9999-12-31 00:00:00+00') AS valid_to,
-    lead(updated_at) OVER history IS NULL AS is_current
+    row_number() OVER versions_of_product AS version_number,
+    CASE WHEN lag(updated_at) OVER versions_of_product IS NULL THEN TIMESTAMPTZ '1900-01-01 00:00:00+00' ELSE updated_at END AS valid_from,
+    coalesce(lead(updated_at) OVER versions_of_product, TIMESTAMPTZ '9999-12-31 00:00:00+00') AS valid_to,
+    lead(updated_at) OVER versions_of_product IS NULL AS is_current
 FROM (
     FROM ({products}) QUALIFY row_number() OVER (PARTITION BY product_id, updated_at ORDER BY _ingested_at DESC) = 1
 )
-WINDOW history AS (PARTITION BY product_id ORDER BY updated_at);
+WINDOW versions_of_product AS (PARTITION BY product_id ORDER BY updated_at);
 
 CREATE TEMP TABLE orders AS
 SELECT latest.*, coalesce(customers.customer_key, md5('(guest)')) AS customer_key
