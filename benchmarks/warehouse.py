@@ -1,7 +1,7 @@
 """What does the warehouse cost? Its star built in full, its newest window refreshed, and questions asked of it.
 
-full: the star of a shop with so many order lines, built by hand-tuned DuckDB SQL, by `dbt run` and through Dagster, each
-in a process of its own from the same lake, one after the other; the facts must have equal content.
+full: the star of a shop with so many order lines, built by hand-tuned DuckDB SQL, by `dbt run` and through Dagster, in
+processes of their own from the same lake, one after the other; the facts must have equal content.
 refresh: the newest month by `dbt run`, with 6, 24 and 60 months of history of 100,000 lines each.
 questions: what dashboards ask of the published marts of a home: milliseconds at the median and the 95th percentile.
 """

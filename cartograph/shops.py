@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,16 @@ def list_shops(settings: Settings) -> list[str]:
     return sorted(path.stem for path in settings.resolved_shops_dir.glob("*.yaml"))
 
 
-def unknown_variables(settings: Settings) -> list[str]:
-    """The `CARTOGRAPH_…` variables that are set but known to no setting and no shop file: often misspelt."""
+def unknown_variables(settings: Settings) -> dict[str, str | None]:
+    """The `CARTOGRAPH_…` variables that are set and no setting or shop file knows, each with what may be meant."""
     texts = (path.read_text(encoding="utf-8") for path in settings.resolved_shops_dir.glob("*.yaml"))
     named = {match["name"] for text in texts for match in _VARIABLE.finditer(text)}
     fields = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
-    return sorted(environment().keys() - fields - named)
+    known = sorted(fields | named)
+    return {
+        name: next(iter(get_close_matches(name, known, n=1)), None)
+        for name in sorted(environment().keys() - fields - named)
+    }
 
 
 def load_shop(settings: Settings, name: str | None = None) -> Shop:

@@ -34,5 +34,5 @@ async def predict_churn(request: ChurnRequest, release: CurrentRelease) -> Churn
         probability=probability,
         model_version=model.card.version,
         release_id=release.manifest.release_id,
-        as_of=model.card.as_of,
+        as_of=release.manifest.inputs.as_of,
     )

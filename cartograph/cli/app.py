@@ -7,22 +7,32 @@ import sys
 import typer
 
 from cartograph.cli import lake, release, run, shops, status, up
-from cartograph.cli.console import say_error
+from cartograph.cli.console import say_error, say_warning
 from cartograph.lake import LakeError
 from cartograph.releases import ReleaseError
-from cartograph.settings import SettingsError
-from cartograph.shops import ShopError
+from cartograph.settings import SettingsError, load_settings
+from cartograph.shops import ShopError, unknown_variables
 from ecom_assets.sources import SourceError
 
 MISTAKES = (SettingsError, ShopError, SourceError, LakeError, ReleaseError)
 EXIT_MISTAKE = 2
 
 app = typer.Typer(
-    help="Cartograph: from a shop's raw data to a trusted release.",
+    help="Cartograph: from a shop's raw data to a trusted release. Settings are described in docs/configuration.md.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+@app.callback()
+def before_each_command() -> None:
+    """Tell of variables that are probably misspelt."""
+    for variable, meant in unknown_variables(load_settings()).items():
+        guess = f" Is {meant} meant?" if meant else ""
+        say_warning(f"{variable} is set, and no setting and no shop file knows it.{guess}")
+
+
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("up")(up.up)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-output = Console(highlight=False)
+WIDE = 400
+"""Columns of what is no terminal: a file or another program has no width to fit into, so nothing is broken or cut."""
+
+output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
 errors = Console(stderr=True, highlight=False)
 
 
 def say_error(heading: str, message: str) -> None:
     """Print a message on the error channel as it is: not wrapped, and no part of it taken for markup."""
     errors.print(f"[bold red]{heading}[/] {escape(message)}", soft_wrap=True)
+
+
+def say_warning(message: str) -> None:
+    """Print a message that stops nothing on the error channel, as it is."""
+    errors.print(f"[yellow]Warning:[/] {escape(message)}", soft_wrap=True)
 
 
 def say(text: str) -> None:

@@ -21,7 +21,7 @@ from cartograph.cli.progress import POLL_SECONDS, Outcome, RunLog, follow
 from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
 from cartograph.releases import NoRelease, open_store
 from cartograph.settings import Settings, load_settings
-from cartograph.shops import Shop, ShopError, load_shop, unknown_variables
+from cartograph.shops import Shop, ShopError, load_shop
 from cartograph.windows import Window
 
 EXIT_FAILED = 1
@@ -69,8 +69,6 @@ def run(
     chosen = chosen_windows(
         shop_of_run, settings, start.date() if start else None, end.date() if end else None, datetime.now(UTC)
     )
-    for variable in unknown_variables(settings):
-        say(f"[yellow]{variable} is set, and no setting and no shop file knows it.[/] Settings: docs/configuration.md")
     require_readable_sources(shop_of_run)
     prepare_home(settings)
     began = time.monotonic()
@@ -85,7 +83,10 @@ def run(
             if log is not None and not log.succeeded:
                 break
     if not logs:
-        raise ShopError(f"--select {select!r} selects no asset. `cartograph status` lists what the shop has.")
+        raise ShopError(
+            f"--select {select!r} selects no asset of this shop. Assets are named like marts/fct_orders: "
+            "the graph in the UI (`cartograph up`) shows all, docs/naming.md says how they are called."
+        )
     summarise(settings, logs, time.monotonic() - began)
     if not all(log.succeeded for log in logs):
         raise typer.Exit(EXIT_FAILED)

@@ -10,11 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from cartograph.cli.console import count, output
-from cartograph.settings import load_settings
+from cartograph.contracts import with_provenance
+from cartograph.lake import Lake, SchemaConflict
+from cartograph.settings import Settings, load_settings
 from cartograph.shops import ShopError, list_shops, load_shop
 
 if TYPE_CHECKING:
-    from ecom_assets.sources.shop_check import DatasetReport
+    from ecom_assets.sources.shop_check import DatasetReport, ShopReport
 
 app = typer.Typer(help="Shops and what their sources deliver.", no_args_is_help=True)
 
@@ -55,13 +57,29 @@ def check(name: ShopName = None) -> None:
     for absent in report.absent:
         what = f"switches off {absent.enables}" if absent.enables else "is required"
         output.print(f"[yellow]–[/] [bold]{absent.dataset}[/] is not delivered, which {what}")
-    obstacles = report.obstacles(settings.quarantine_limit_pct)
+    obstacles = [*report.obstacles(settings.quarantine_limit_pct), *lake_conflicts(settings, report)]
     for obstacle in obstacles:
         output.print(f"[red]A run would stop: {escape(obstacle)}.[/]")
     if obstacles:
         raise typer.Exit(EXIT_FAULTY)
     left_out = {file.name for dataset in report.datasets for file in dataset.unreadable}
     output.print("A run would go on" + (f", without {len(left_out)} unreadable." if left_out else "."))
+
+
+def lake_conflicts(settings: Settings, report: ShopReport) -> list[str]:
+    """What a run would stop at because the lake was loaded otherwise; none where nothing was loaded yet."""
+    if not settings.shop_home.is_dir() and not settings.catalog_uri:
+        return []
+    from ecom_assets.contracts import CONTRACTS
+
+    lake, conflicts = Lake.from_settings(settings), []
+    for dataset in report.datasets:
+        contract = with_provenance(CONTRACTS[dataset.dataset])
+        try:
+            lake.require_compatible(f"raw.{dataset.dataset}", contract, settings.partition_grain)
+        except SchemaConflict as conflict:
+            conflicts.append(str(conflict).rstrip("."))
+    return conflicts
 
 
 def _print_dataset(report: DatasetReport) -> None:

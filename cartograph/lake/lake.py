@@ -27,7 +27,7 @@ from cartograph.lake.errors import LakeError, SchemaConflict, TableMissing
 from cartograph.lake.history import WINDOW, SnapshotInfo, TableInfo, partition_names, snapshot_info, table_info
 from cartograph.lake.maintenance import MaintenanceReport, maintain
 from cartograph.lake.replacing import INCOMING, Rewriter, keep_other_keys, keep_outside, key_range, swap
-from cartograph.lake.schema import EVENT_TIME_ID, GRAIN, arrow_schema, changes, iceberg_schema, partition_spec
+from cartograph.lake.schema import EVENT_TIME_ID, GRAIN, Change, arrow_schema, changes, iceberg_schema, partition_spec
 from cartograph.lake.tables import Swap
 from cartograph.lake.writing import TableWriter
 from cartograph.settings import Settings
@@ -61,6 +61,17 @@ class Lake:
         except TableMissing:
             self._create(identifier, contract, grain)
             tables.retrying(self.settings, identifier, lambda table: _evolve(table, identifier, contract, grain))
+
+    def require_compatible(self, identifier: str, contract: Contract, grain: Grain | None) -> None:
+        """Make sure that `ensure` would succeed, and change nothing; a table that is not there can be made.
+
+        Raises:
+            SchemaConflict: as `ensure` would.
+        """
+        if self.exists(identifier):
+            table = tables.load(self.settings, identifier)
+            list(_changes(table, identifier, contract))
+            _check_partitions(table, identifier, contract, grain)
 
     def rename_column(self, identifier: str, old: str, new: str) -> None:
         """Rename a column; rows already written keep their values under the new name. Done before: nothing happens.
@@ -303,11 +314,9 @@ class Lake:
 
 def _evolve(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:
     """Commit what the table lacks of the contract, which is mostly nothing."""
-    current = table.current_snapshot()
-    has_rows = current is not None and snapshot_info(current).rows > 0
-    steps = list(changes(identifier, table.schema(), contract, has_rows=has_rows))
+    steps = list(_changes(table, identifier, contract))
     if steps:
-        with table.update_schema(allow_incompatible_changes=not has_rows) as update:
+        with table.update_schema(allow_incompatible_changes=not _has_rows(table)) as update:
             for step in steps:
                 step.stage(update)
     _check_partitions(table, identifier, contract, grain)
@@ -318,6 +327,15 @@ def _evolve(table: Table, identifier: str, contract: Contract, grain: Grain | No
         if not wanted.items() <= table.properties.items():
             with table.transaction() as transaction:
                 transaction.set_properties(wanted)
+
+
+def _changes(table: Table, identifier: str, contract: Contract) -> Iterator[Change]:
+    return changes(identifier, table.schema(), contract, has_rows=_has_rows(table))
+
+
+def _has_rows(table: Table) -> bool:
+    current = table.current_snapshot()
+    return current is not None and snapshot_info(current).rows > 0
 
 
 def _check_partitions(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:

@@ -112,3 +112,27 @@ def test_a_selection_that_cannot_be_read_is_answered_with_examples(corner_shop: 
     printed = corner_shop.cartograph("run", "--select", "raw//orders++(", expect=1)
     assert "is no asset selection" in printed
     assert "Traceback" not in printed
+
+
+def test_a_wrong_value_in_a_variable_of_a_shop_file_is_told_without_a_traceback(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, {"CARTOGRAPH_SHOPS_DIR": str(ROOT / "shops"), "CARTOGRAPH_SIMULATOR_CUSTOMERS": "few"})
+    for arguments in (("run",), ("shops", "check")):
+        printed = bench.cartograph(*arguments, expect=2)
+        assert "simulated.yaml: ecom_assets.components.SimulatorSource: customers:" in printed
+        assert "'few'" in printed
+        assert "Traceback" not in printed
+    bench.variables["CARTOGRAPH_SIMULATOR_CUSTOMERS"] = "-5"
+    assert "greater than or equal to 20, got -5" in bench.cartograph("run", expect=2)
+
+
+def test_a_misspelt_variable_is_told_by_every_command(corner_shop: Bench) -> None:
+    corner_shop.variables["CARTOGRAPH_DUCKBD_THREADS"] = "2"
+    for arguments in (("shops", "list"), ("status",)):
+        assert "Is CARTOGRAPH_DUCKDB_THREADS meant?" in corner_shop.cartograph(*arguments)
+
+
+def test_a_lake_that_was_loaded_otherwise_is_told_by_shops_check(corner_shop: Bench) -> None:
+    corner_shop.cartograph("run", "--select", 'key:"raw/customers"')
+    corner_shop.variables["CARTOGRAPH_PARTITION_GRAIN"] = "weekly"
+    printed = corner_shop.cartograph("shops", "check", expect=1)
+    assert "A run would stop: raw.customers was loaded in monthly partitions, and weekly is asked for" in printed

@@ -13,28 +13,36 @@ from datetime import datetime
 import pyarrow as pa
 
 from cartograph.contracts import Contract, with_provenance
-from cartograph.lake import Lake
+from cartograph.lake import Lake, TableWriter
 from cartograph.windows import Grain, Window
 from ecom_assets.contracts.quarantine import quarantine_contract
 from ecom_assets.contracts.validation import Counts, validate
 from ecom_assets.sources import Source, Unreadable
 
+_BATCH_ROWS = 100_000
+
 
 @dataclass
 class LoadReport:
-    """What became of a dataset's delivered rows, and how many the lake holds of them."""
+    """What became of a dataset's delivered rows, and of those that the lake held before.
+
+    `kept` rows were loaded earlier and not delivered now, while something was unreadable. `vanished` says by how many
+    the lake holds fewer rows than before. `stored` rows are in the lake now.
+    """
 
     counts: Counts = field(default_factory=Counts)
     unreadable: list[Unreadable] = field(default_factory=list)
+    kept: int = 0
+    vanished: int = 0
     stored: int = 0
     snapshot_id: int | None = None
 
     @property
     def is_accounted_for(self) -> bool:
-        """Whether each delivered row was accepted, merged or quarantined, and the lake holds the accepted ones."""
+        """Whether each delivered row was accepted, merged or quarantined, and the lake holds the accepted and kept."""
         counts = self.counts
         accounted = counts.accepted + counts.merged + counts.quarantined.total()
-        return counts.delivered == accounted and self.stored == counts.accepted
+        return counts.delivered == accounted and self.stored == counts.accepted + self.kept
 
 
 @dataclass(frozen=True)
@@ -68,14 +76,15 @@ def load(
     """Replace the consecutive `windows` of a dataset in the lake by what `source` delivers for them.
 
     One atomic commit for the good rows and one for the quarantined; memory holds one delivery at a time. Running it
-    again gives the same rows. References are held against the parents that are in the lake now.
+    again gives the same rows. References are held against the parents that are in the lake now. While something of the
+    source is unreadable, rows that were loaded earlier stay, since they may be what it holds.
     """
     span = Window(windows[0].start, windows[-1].end)
     raw, quarantine = raw_table(contract.dataset), quarantine_table(contract.dataset)
     lake.ensure(raw, with_provenance(contract), grain)
     lake.ensure(quarantine, quarantine_contract(contract.dataset), grain)
     known_keys = known_parents(lake, contract)
-    report = LoadReport()
+    report, before = LoadReport(), stored_rows(lake, contract, span)
     with lake.overwriting(raw, span) as good, lake.overwriting(quarantine, span) as bad:
         for delivery in source.deliveries(contract.dataset, windows):
             checked = validate(
@@ -85,9 +94,33 @@ def load(
             bad.write(_stamp(checked.quarantined, batch))
             report.counts += checked.counts
             report.unreadable.extend(delivery.unreadable)
+            if before and delivery.unreadable:
+                report.kept += _keep(lake, contract, delivery.window, checked.accepted, good)
     report.snapshot_id = lake.snapshot_id(raw)
     report.stored = stored_rows(lake, contract, span)
+    report.vanished = max(0, before - report.stored)
     return report
+
+
+def _keep(lake: Lake, contract: Contract, window: Window, accepted: pa.Table, writer: TableWriter) -> int:
+    """Write the rows of `window` that the lake holds and whose key is not among the `accepted` ones; their number."""
+    same = " AND ".join(f'earlier."{name}" = accepted."{name}"' for name in contract.key)
+    kept = 0
+    with lake.connect() as connection:
+        connection.register("accepted", accepted)
+        earlier = connection.execute(
+            f"""
+            SELECT * FROM ({lake.relation_sql(raw_table(contract.dataset))}) AS earlier
+            WHERE CAST({contract.event_time} AS TIMESTAMPTZ) >= $start
+                AND CAST({contract.event_time} AS TIMESTAMPTZ) < $end
+                AND NOT EXISTS (SELECT 1 FROM accepted WHERE {same})
+            """,
+            {"start": window.start, "end": window.end},
+        )
+        for batch in earlier.to_arrow_reader(_BATCH_ROWS):
+            writer.write(pa.Table.from_batches([batch]).cast(with_provenance(contract).arrow_schema()))
+            kept += batch.num_rows
+    return kept
 
 
 def known_parents(lake: Lake, contract: Contract) -> Mapping[str, pa.ChunkedArray]:

@@ -128,3 +128,30 @@ def test_what_could_not_be_read_is_named(lake: Lake) -> None:
     )
     assert [file.name for file in report.unreadable] == ["x.csv.gz"]
     assert report.is_accounted_for
+
+
+DAMAGED = Unreadable("february.csv", "its gzip data is damaged", "Deliver it again")
+
+
+def test_rows_that_were_loaded_stay_while_something_cannot_be_read(lake: Lake) -> None:
+    run(lake, Rows("orders", [order("a", 1), order("b", 32), order("c", 33)]))
+    changed = order("b", 32, status="shipped")
+    report = run(lake, Rows("orders", [order("a", 1), changed, order("d", 34)], unreadable=(DAMAGED,)))
+    assert ids(lake, "raw.orders") == ["a", "b", "c", "d"]
+    assert (report.counts.accepted, report.kept, report.stored) == (3, 1, 4)
+    assert report.is_accounted_for
+    statuses = lake.batches("raw.orders", columns=["order_id", "status"]).read_all().to_pylist()
+    assert {row["order_id"]: row["status"] for row in statuses}["b"] == "shipped"
+
+
+def test_rows_go_when_a_source_that_can_be_read_no_longer_has_them(lake: Lake) -> None:
+    run(lake, Rows("orders", [order("a", 1), order("b", 32), order("c", 33)]))
+    report = run(lake, Rows("orders", [order("a", 1), order("b", 32)]))
+    assert ids(lake, "raw.orders") == ["a", "b"]
+    assert (report.kept, report.vanished) == (0, 1)
+    assert run(lake, Rows("orders", [order("a", 1), order("b", 32)])).vanished == 0
+
+
+def test_nothing_is_kept_where_nothing_was_loaded(lake: Lake) -> None:
+    report = run(lake, Rows("orders", [order("a", 1)], unreadable=(DAMAGED,)))
+    assert (report.kept, report.vanished, report.stored) == (0, 0, 1)

@@ -84,7 +84,7 @@ def test_a_misspelt_variable_is_found(settings: Settings, monkeypatch: pytest.Mo
     monkeypatch.delenv("CARTOGRAPH_ONLINE_RETAIL_FILES", raising=False)
     monkeypatch.setenv("CARTOGRAPH_FILES", "/data")
     monkeypatch.setenv("CARTOGRAPH_HOMME", "/data")
-    assert unknown_variables(settings) == ["CARTOGRAPH_HOMME"]
+    assert unknown_variables(settings) == {"CARTOGRAPH_HOMME": "CARTOGRAPH_HOME"}
 
 
 def test_an_unknown_shop_is_told_what_there_is(settings: Settings) -> None:

@@ -54,6 +54,19 @@ def test_weekly_and_monthly_have_months_and_daily_has_days(lake: Lake) -> None:
         lake.ensure(TABLE, VISITS, "monthly")
 
 
+def test_what_ensure_would_refuse_is_known_before(lake: Lake) -> None:
+    lake.require_compatible(TABLE, VISITS, "monthly")
+    make_visits(lake, [0])
+    before = lake.snapshots(TABLE)
+    lake.require_compatible(TABLE, VISITS, "monthly")
+    with pytest.raises(SchemaConflict, match="visited_at_day"):
+        lake.require_compatible(TABLE, VISITS, "daily")
+    narrowed = with_columns(Column(name="pages", type="bigint", description="Pages."))
+    with pytest.raises(SchemaConflict, match="pages"):
+        lake.require_compatible(TABLE, narrowed, "monthly")
+    assert lake.snapshots(TABLE) == before
+
+
 def test_a_column_is_added_and_old_rows_have_none(lake: Lake) -> None:
     make_visits(lake, [0])
     pinned = lake.snapshot_id(TABLE)

@@ -108,6 +108,11 @@ def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.A
                 asset=key,
                 description="No file or page of the source was left out as unreadable.",
             ),
+            dg.AssetCheckSpec(
+                "nothing_vanished",
+                asset=key,
+                description="The lake holds at least as many rows of the loaded partitions as before.",
+            ),
         ],
     )
     def _raw(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
@@ -188,6 +193,7 @@ def load_metadata(report: LoadReport) -> dict[str, Any]:
         "delivered_rows": report.counts.delivered,
         "accepted_rows": report.counts.accepted,
         "merged_duplicates": report.counts.merged,
+        "kept_rows": report.kept,
         "quarantined_rows": report.counts.quarantined.total(),
         "quarantined_by_reason": dict(report.counts.quarantined),
         "ignored_columns": sorted(report.counts.extra_columns),
@@ -206,6 +212,7 @@ def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[
             "accepted": report.counts.accepted,
             "merged": report.counts.merged,
             "quarantined": report.counts.quarantined.total(),
+            "kept": report.kept,
             "stored": report.stored,
         },
     )
@@ -225,8 +232,24 @@ def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[
         check_name="everything_readable",
         passed=not report.unreadable,
         severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(f"{u.name}: {u.reason}. {u.cure}" for u in report.unreadable) or None,
+        description="; ".join(
+            [f"{u.name}: {u.reason}. {u.cure}" for u in report.unreadable]
+            + ([f"{report.kept:,} rows that were loaded earlier and are not delivered now stay"] if report.kept else [])
+        )
+        or None,
         metadata={"unreadable": [u.name for u in report.unreadable]},
+    )
+    yield dg.AssetCheckResult(
+        check_name="nothing_vanished",
+        passed=not report.vanished,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"The source no longer delivers {report.vanished:,} rows of {dataset} that were loaded before; they are "
+            "gone from the lake's current snapshot. If that is not meant, bring the files back and run again."
+            if report.vanished
+            else None
+        ),
+        metadata={"vanished": report.vanished},
     )
 
 

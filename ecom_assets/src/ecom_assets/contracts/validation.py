@@ -285,7 +285,10 @@ def _record_duplicates(connection: duckdb.DuckDBPyConnection, contract: Contract
     """Add to `findings` the rows that repeat a row, or the key of a row, that breaks nothing else."""
     key = ", ".join(identifier(name) for name in contract.key)
     content = ", ".join(identifier(name) for name in _in_order(contract, contract.names))
-    message = f"another row has the same {' and '.join(contract.key)} but differs; the first is kept"
+    message = (
+        f"another row has the same {' and '.join(contract.key)} but differs; "
+        "the earliest is kept, or else the first in order of content"
+    )
     connection.execute(
         f"""
         INSERT INTO findings

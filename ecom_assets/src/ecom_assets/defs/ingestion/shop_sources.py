@@ -2,6 +2,7 @@
 
 import dagster as dg
 from dagster.components.resolved.errors import ResolutionException
+from pydantic import ValidationError
 
 import ecom_assets.components
 from cartograph.settings import get_settings
@@ -24,8 +25,17 @@ def source_component(spec: SourceSpec, shop: Shop) -> SourceComponent:
         raise ShopError(f"{shop.file}: there is no source {spec.type!r}. Sources: {', '.join(sorted(known))}.")
     try:
         component: SourceComponent = known[spec.type].resolve_from_dict({"datasets": spec.datasets, **spec.attributes})
+        component.reader(shop)
     except ResolutionException as error:
         raise ShopError(f"{shop.file}: {spec.type}: {error}") from None
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}, got {problem['input']!r}"
+            for problem in error.errors()
+        )
+        raise ShopError(
+            f"{shop.file}: {spec.type}: {problems}. Correct it there, or in the variable that it is taken from."
+        ) from None
     return component
 
 
