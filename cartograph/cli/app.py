@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cartograph.cli import lake, release, run, shops, status, up
+from cartograph.cli import export, lake, release, run, shops, status, up
 from cartograph.cli.console import say_error
 from cartograph.lake import LakeError
 from cartograph.releases import ReleaseError
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("up")(up.up)
+app.command("export")(export.export_marts)
 app.add_typer(shops.app, name="shops")
 app.add_typer(lake.app, name="lake")
 app.add_typer(release.app, name="release")
