@@ -84,10 +84,10 @@ def export(
     """Write tables at their snapshots into `folder`, a file for each, and `manifest.json` last.
 
     Everything is written aside first, so that a failure leaves the folder as it was; files of the same names are then
-    replaced, each by one rename, and no other file is touched. Memory stays flat. `window` filters the tables that have
-    an event time. `for_excel` begins a CSV with the byte order mark by which Excel knows UTF-8, and puts a `'` before a
-    text that Excel would take for a formula; without it values are as they are. `on_table` hears of each table before it
-    is written.
+    replaced, each by one rename, and no other file is touched. Memory stays flat. `window` filters the tables that
+    have an event time. `for_excel` begins a CSV with the byte order mark by which Excel knows UTF-8, and puts a `'`
+    before a text that Excel would take for a formula; without it values are as they are. `on_table` hears of each
+    table before it is written.
 
     Raises:
         ExportFailed: the folder cannot be written, or its disk is full.
@@ -113,7 +113,7 @@ def export(
 
 @contextmanager
 def _aside(folder: Path) -> Iterator[Path]:
-    """A folder within `folder`, and so on its disk, that is deleted at the end; a killed export leaves its own there."""
+    """A folder within `folder`, so on the same disk, that is deleted at the end; a killed export leaves its own."""
     aside = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
