@@ -6,6 +6,7 @@ page, and a test holds it true. Prose about the data belongs in the contracts an
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -136,7 +137,8 @@ def _model(manifest: Node, model: Node, tests: Sequence[Node]) -> Iterator[str]:
     yield f"- {_materialised(model)}"
     if is_mart(model):
         yield f"- key: {_code(key_of(model))}"
-    yield f"- made of {_links(dict.fromkeys(_name(manifest, node) for node in model['depends_on']['nodes']))}"
+    if above := dict.fromkeys(_upstream(manifest, node) for node in model["depends_on"]["nodes"]):
+        yield f"- made of {', '.join(above)}"
     if whole := [_test(test) for test in tests if not test.get("column_name")]:
         yield f"- tests: {', '.join(whole)}"
     yield ""
@@ -167,11 +169,14 @@ def _materialised(model: Node) -> str:
     return f"{how}, built whole" if how == "table" else str(how)
 
 
-def _name(manifest: Node, unique_id: str) -> str:
+def _upstream(manifest: Node, unique_id: str) -> str:
+    """A link to what is read, or its name where it has no section: the quarantine and seeds."""
     if unique_id in manifest["sources"]:
         source = manifest["sources"][unique_id]
-        return f"{source['schema']}/{source['name']}"
-    return str(manifest["nodes"][unique_id]["name"])
+        name = f"{source['schema']}/{source['name']}"
+        return _link(name) if source["schema"] == "raw" else f"`{name}`"
+    node = manifest["nodes"][unique_id]
+    return _link(node["name"]) if node["resource_type"] == "model" else f"`{node['name']}`"
 
 
 def _kind(test: Node) -> str:
@@ -189,7 +194,8 @@ def _test(test: Node) -> str:
         case "between", {"low": low, "high": high}:
             return f"{low} to {high}"
         case "relationships", {"to": to, "field": field}:
-            return f"is a `{field}` of {_link(str(to).split(chr(39))[1])}"
+            _, model, _ = re.split("['\"]", to)
+            return f"is a `{field}` of {_link(model)}"
         case _, {"columns": columns}:
             return f"{kind} ({_code(columns)})"
     arguments = ", ".join(f"{name}: `{_text(str(value))}`" for name, value in given.items())
@@ -214,7 +220,7 @@ def _exposures(manifest: Node) -> Iterator[str]:
             _text(exposure["label"] or exposure["name"]),
             exposure["type"],
             exposure["owner"]["name"],
-            _links(sorted(_name(manifest, node) for node in exposure["depends_on"]["nodes"])),
+            ", ".join(sorted(_upstream(manifest, node) for node in exposure["depends_on"]["nodes"])),
             _text(exposure["description"]),
         )
         for _, exposure in sorted(manifest["exposures"].items())

@@ -87,7 +87,10 @@ def column_pii(column: Mapping[str, Any]) -> Pii | None:
 
 
 def key_of(node: Mapping[str, Any]) -> tuple[str, ...]:
-    """The key of a mart of a dbt manifest: what `meta.key` lists, or else the first column; a `unique` or `unique_combination` test holds it."""
+    """The key of a mart of a dbt manifest: what `meta.key` lists, or else the first column.
+
+    A `unique` or `unique_combination` test holds it.
+    """
     key: tuple[str, ...] = tuple(node["config"]["meta"].get("key", [next(iter(node["columns"]))]))
     return key
 
