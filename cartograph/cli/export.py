@@ -40,7 +40,8 @@ def export_marts(
 ) -> None:
     """Write published marts as files, one for each, with a manifest of snapshots, rows and checksums.
 
-    CSV is UTF-8 with a header; moments are UTC. Personal data is exported as it is: see docs/data-catalog.md.
+    CSV is UTF-8 with a header; moments are UTC. Personal data is exported as it is: docs/data-catalog.md names it.
+    Without --excel, texts that a spreadsheet would take for formulas are exported as they are too.
     """
     settings = load_settings()
     if for_excel and form != "csv":

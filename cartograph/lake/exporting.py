@@ -29,7 +29,7 @@ EXCEL_ROWS = 1_048_576
 
 _ASIDE = ".export-"
 _BOM = "\ufeff"
-# What OWASP lists under "CSV injection" as the beginnings that a spreadsheet takes for a formula.
+# ADR 8. What OWASP lists under "CSV injection" as the beginnings that a spreadsheet takes for a formula.
 _FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
 
 

@@ -139,7 +139,7 @@ def _dbt(settings: Settings, datasets: Collection[str], target: Path, *arguments
     )
     if ended.returncode != 0 or not (target / done).is_file():
         raise DbtProjectError(
-            f"`dbt {' '.join(arguments)}` failed on the project in {PROJECT_DIR}, which cannot be parsed or read:\n"
+            f"The dbt project in {PROJECT_DIR} cannot be {'parsed' if done == _MANIFEST else 'documented'}:\n"
             f"{(ended.stdout + ended.stderr).strip()}\n"
             f"Correct it; dbt's log is in {folders['DBT_LOG_PATH']}."
         )
