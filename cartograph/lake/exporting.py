@@ -120,7 +120,8 @@ def _aside(folder: Path) -> Iterator[Path]:
         aside = Path(tempfile.mkdtemp(dir=folder, prefix=_ASIDE))
         yield aside
     except OSError as error:
-        raise _failed(folder, error.strerror or str(error)) from None
+        where = f" ({error.filename})" if error.filename else ""
+        raise _failed(folder, f"{error.strerror or error}{where}") from None
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
@@ -160,7 +161,7 @@ def _write(
         try:
             copied = connection.execute(f"COPY (SELECT {chosen} FROM {scan}{where}) TO {quoted(str(path))} ({options})")
             (rows,) = copied.fetchone() or (0,)
-        except duckdb.IOException as error:
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             raise _failed(aside.parent, str(error).splitlines()[0].rstrip(".")) from None
     with path.open("rb") as written:
         digest = hashlib.file_digest(written, "sha256").hexdigest()

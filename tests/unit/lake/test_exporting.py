@@ -122,7 +122,9 @@ def test_a_table_without_rows_gives_a_header(lake: Lake, tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_written_is_named(lake: Lake, tmp_path: Path) -> None:
     make_things(lake, ROW)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportFailed, match=r"exported to .*file/out: Not a directory\. .* choose another"):
+    with pytest.raises(
+        ExportFailed, match=r"exported to .*file/out: Not a directory \(.*file/out\)\. .* choose another"
+    ):
         exported(lake, tmp_path / "file" / "out")
 
 

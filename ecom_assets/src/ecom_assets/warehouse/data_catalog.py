@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cartograph.contracts import DUCKDB_TYPES, Contract
+from cartograph.contracts import DUCKDB_TYPES, PROVENANCE, Contract
 from cartograph.settings import Settings
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
@@ -50,7 +50,9 @@ def data_catalog(manifest: Node) -> str:
     models = _models(manifest)
     tests = _tests(manifest)
     lines = [_INTRODUCTION, "", *_contents(models)]
-    lines += ["", "## Raw datasets", "", "As the sources deliver them, in the lake as `raw.<dataset>`."]
+    lines += ["", "## Raw datasets", "", "As the sources deliver them, in the lake as `raw.<dataset>`.", ""]
+    lines += ["Each row also says where it comes from:", ""]
+    lines += [f"- `{column.name}`: {_text(column.description)}" for column in PROVENANCE]
     for contract in CONTRACTS.values():
         lines += ["", *_raw(contract)]
     for layer, meaning in _LAYERS.items():
