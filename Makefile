@@ -47,6 +47,7 @@ bench: $(STAMP) ## Run the benchmarks; each result is a line of JSON
 docs: $(STAMP) ## Write the documents that are generated from code
 	@$(BIN)/python -m cartograph.documentation
 	@$(BIN)/python -m tests.mutation.faults
+	@$(BIN)/python -m ecom_assets.warehouse.data_catalog
 
 lock: ## Resolve the dependencies anew (needs uv)
 	@uv pip compile pyproject.toml --extra dev --quiet --universal --python-version 3.11 --generate-hashes \

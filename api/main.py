@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.middleware import BodyLimit, SecurityHeaders
-from api.routes import causal, customers, health, predictions, release
+from api.routes import causal, customers, dbt_docs, health, predictions, release
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import open_store
 from cartograph.settings import Settings, get_settings
@@ -23,7 +23,8 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     Raises:
         SettingsError: the settings name a place for releases that there cannot be.
     """
-    store = open_store(settings or get_settings())
+    chosen = settings or get_settings()
+    store = open_store(chosen)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -47,5 +48,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     app.add_middleware(SecurityHeaders)
     for module in (health, release, customers, predictions, causal):
         app.include_router(module.router)
+    if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
+        app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))
     app.openapi_schema = problems.with_problem_media_type(app.openapi())
     return app

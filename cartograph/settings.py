@@ -113,6 +113,16 @@ class Settings(BaseSettings):
         return self.shop_home / "warehouse.duckdb"
 
     @property
+    def dbt_docs_path(self) -> Path:
+        """The site of dbt's documentation, one file, once `cartograph docs` has built it."""
+        return self.shop_home / "dbt" / "docs.html"
+
+    @property
+    def dbt_docs_url(self) -> str:
+        """Where the API of a local environment shows that site."""
+        return f"http://{self.api_host}:{self.api_port}/dbt-docs"
+
+    @property
     def dagster_home(self) -> Path:
         """Dagster's instance folder: run history, event log, schedules."""
         return self.shop_home / "dagster"

@@ -6,15 +6,16 @@ import sys
 
 import typer
 
-from cartograph.cli import lake, release, run, shops, status, up
+from cartograph.cli import docs, export, lake, release, run, shops, status, up
 from cartograph.cli.console import say_error, say_warning
 from cartograph.lake import LakeError
 from cartograph.releases import ReleaseError
 from cartograph.settings import SettingsError, load_settings
 from cartograph.shops import ShopError, unknown_variables
 from ecom_assets.sources import SourceError
+from ecom_assets.warehouse.dbt_project import DbtProjectError
 
-MISTAKES = (SettingsError, ShopError, SourceError, LakeError, ReleaseError)
+MISTAKES = (SettingsError, ShopError, SourceError, LakeError, ReleaseError, DbtProjectError)
 EXIT_MISTAKE = 2
 
 app = typer.Typer(
@@ -36,13 +37,15 @@ def before_each_command() -> None:
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("up")(up.up)
+app.command("docs")(docs.docs)
+app.command("export")(export.export_marts)
 app.add_typer(shops.app, name="shops")
 app.add_typer(lake.app, name="lake")
 app.add_typer(release.app, name="release")
 
 
 def main() -> None:
-    """Run a command; a mistake in settings, shop, lake or release ends in its message and status 2."""
+    """Run a command; a mistake in settings, shop, lake, dbt project or release ends in its message and status 2."""
     try:
         app()
     except MISTAKES as mistake:

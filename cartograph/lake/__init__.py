@@ -7,6 +7,7 @@ the code locations.
 from cartograph.lake.errors import (
     CatalogUnreadable,
     CommitConflict,
+    ExportFailed,
     LakeError,
     RowsRejected,
     SchemaConflict,
@@ -21,6 +22,7 @@ from cartograph.lake.writing import TableWriter
 __all__ = [
     "CatalogUnreadable",
     "CommitConflict",
+    "ExportFailed",
     "Lake",
     "LakeError",
     "MaintenanceReport",

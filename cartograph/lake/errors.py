@@ -34,3 +34,7 @@ class RowsRejected(LakeError):
 
 class CommitConflict(LakeError):
     """Other writers kept changing the table until the retries were used up. Nothing was written."""
+
+
+class ExportFailed(LakeError):
+    """Files cannot be written where they were asked for. What stood there is as it was."""

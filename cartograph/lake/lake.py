@@ -103,6 +103,10 @@ class Lake:
         """All tables of the shop, by name."""
         return [table_info(name, tables.load(self.settings, name)) for name in identifiers(self.settings)]
 
+    def event_time(self, identifier: str) -> str | None:
+        """The column that places a row in a window; None for a table without a time axis."""
+        return _event_time(tables.load(self.settings, identifier))
+
     # --- snapshots
 
     def snapshots(self, identifier: str) -> list[SnapshotInfo]:
@@ -361,9 +365,16 @@ _GRAIN_CURE = (
 def _cut(table: Table, identifier: str, window: Window | None) -> Cut | None:
     if window is None:
         return None
-    if EVENT_TIME_ID not in table.properties:
+    column = _event_time(table)
+    if column is None:
         raise LakeError(
             f"{identifier} has no event time, so no window of it can be read or replaced. "
             f"Use the whole table, or give its contract an event_time before it is created."
         )
-    return Cut(table.schema().find_field(int(table.properties[EVENT_TIME_ID])), window)
+    return Cut(table.schema().find_field(column), window)
+
+
+def _event_time(table: Table) -> str | None:
+    if EVENT_TIME_ID not in table.properties:
+        return None
+    return table.schema().find_field(int(table.properties[EVENT_TIME_ID])).name

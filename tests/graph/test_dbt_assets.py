@@ -72,6 +72,16 @@ def test_assets_say_who_owns_them_and_whether_they_hold_personal_data(graph: dg.
     assert graph.get(key("published/fct_orders")).kinds == {"iceberg", "duckdb"}
 
 
+def test_each_model_links_to_its_page_in_dbts_documentation(graph: dg.AssetGraph) -> None:
+    links = {
+        k.to_user_string(): graph.get(k).metadata["dbt_docs"].value
+        for k in graph.materializable_asset_keys
+        if k.path[0] != "published"
+    }
+    assert links["marts/fct_orders"] == f"{get_settings().dbt_docs_url}#!/model/model.cartograph.fct_orders"
+    assert all("#!/model/model.cartograph." in link for link in links.values())
+
+
 def test_every_dbt_test_is_a_blocking_check(graph: dg.AssetGraph) -> None:
     settings = get_settings()
     nodes = read_manifest(parsed_project(settings, load_shop(settings).datasets))["nodes"].values()

@@ -11,6 +11,9 @@ import dagster as dg
 
 import ecom_assets.definitions
 import ml_assets.definitions
+from cartograph.settings import get_settings
+from cartograph.shops import load_shop
+from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
 
 SNAPSHOT = Path(__file__).with_name("asset_graph.txt")
 LAYERS = {
@@ -28,6 +31,7 @@ LAYERS = {
     "causal",
     "serving",
 }
+LAYERS_OF_THE_WAREHOUSE = {"staging", "intermediate", "marts", "published"}
 
 
 @lru_cache(maxsize=1)
@@ -88,6 +92,20 @@ def is_by_the_rules(spec: dg.AssetSpec) -> bool:
 
 def test_each_asset_follows_the_rules() -> None:
     assert [spec.key.to_user_string() for spec in specs() if not is_by_the_rules(spec)] == []
+
+
+def test_the_exposures_name_what_the_other_location_reads_of_the_warehouse() -> None:
+    settings = get_settings()
+    exposures = read_manifest(parsed_project(settings, load_shop(settings).datasets))["exposures"].values()
+    exposed = {
+        unique_id.rsplit(".", 1)[1]
+        for exposure in exposures
+        if exposure["type"] in {"ml", "application"}
+        for unique_id in exposure["depends_on"]["nodes"]
+    }
+    deps = {dep.asset_key for spec in specs() if spec.key.path[0] not in LAYERS_OF_THE_WAREHOUSE for dep in spec.deps}
+    assert exposed == {key.path[-1] for key in deps if key.path[0] == "published"}
+    assert all(exposure["owner"]["name"] for exposure in exposures)
 
 
 def test_checks_have_plain_names() -> None:

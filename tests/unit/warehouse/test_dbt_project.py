@@ -28,7 +28,7 @@ from tests.unit.warehouse.making import at, tiny_shop
 
 MODELS = {
     model["name"]: model
-    for path in dbt_project.PROJECT_DIR.glob("models/*/_*__models.yml")
+    for path in dbt_project.PROJECT_DIR.glob("models/**/_*__models.yml")
     for model in yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
 }
 RENAMED = {

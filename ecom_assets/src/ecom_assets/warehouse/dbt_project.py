@@ -26,10 +26,11 @@ PROJECT_DIR = Path(__file__).parents[4] / "dbt_project"
 VIEWS_VARIABLE = "CARTOGRAPH_DBT_VIEWS"
 _MANIFEST = "manifest.json"
 _PARTIAL_PARSE = "partial_parse.msgpack"
+_STATIC_SITE = "static_index.html"
 
 
 class DbtProjectError(RuntimeError):
-    """The dbt project cannot be parsed. The message has dbt's own words and where its log is."""
+    """The dbt project cannot be parsed or documented. The message has dbt's own words and where its log is."""
 
 
 def dbt_home(settings: Settings) -> Path:
@@ -122,20 +123,51 @@ def _reuse_newest_parse(parent: Path, target: Path) -> None:
 
 
 def _parse(settings: Settings, datasets: Collection[str], target: Path) -> None:
+    _dbt(settings, datasets, target, "parse", done=_MANIFEST)
+
+
+def _dbt(settings: Settings, datasets: Collection[str], target: Path, *arguments: str, done: str) -> None:
+    """Call dbt on the shop; the file `done` is in `target` afterwards."""
     folders = {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")}
-    done = subprocess.run(
-        [dbt_executable(), "parse", "--no-use-colors", "--quiet"],
+    ended = subprocess.run(
+        [dbt_executable(), *arguments, "--no-use-colors", "--quiet"],
         cwd=PROJECT_DIR,
         env={**os.environ, **dbt_environment(settings, datasets), **folders},
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode != 0 or not (target / _MANIFEST).is_file():
+    if ended.returncode != 0 or not (target / done).is_file():
         raise DbtProjectError(
-            f"The dbt project in {PROJECT_DIR} cannot be parsed:\n{(done.stdout + done.stderr).strip()}\n"
+            f"The dbt project in {PROJECT_DIR} cannot be {'parsed' if done == _MANIFEST else 'documented'}:\n"
+            f"{(ended.stdout + ended.stderr).strip()}\n"
             f"Correct it; dbt's log is in {folders['DBT_LOG_PATH']}."
         )
+
+
+def require_warehouse(settings: Settings) -> None:
+    """Raise DbtProjectError where the shop has no warehouse, which dbt would make, empty, to document it."""
+    if not settings.warehouse_path.is_file():
+        raise DbtProjectError(
+            f"There is no warehouse at {settings.warehouse_path} to document. `cartograph run` builds it."
+        )
+
+
+def write_docs(settings: Settings, datasets: Collection[str]) -> Path:
+    """The site of dbt's documentation as one file, made anew: models, columns, lineage and the warehouse's tables.
+
+    It loads nothing from elsewhere; dbt opens the warehouse for it, so nothing else may have it open.
+
+    Raises:
+        DbtProjectError: there is no warehouse yet, another process has it open, or the project does not parse.
+    """
+    require_warehouse(settings)
+    with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=".docs-") as aside:
+        target = Path(aside)
+        _reuse_newest_parse(dbt_home(settings) / "parsed", target)
+        _dbt(settings, datasets, target, "docs", "generate", "--static", done=_STATIC_SITE)
+        (target / _STATIC_SITE).replace(settings.dbt_docs_path)
+    return settings.dbt_docs_path
 
 
 def read_manifest(target: Path) -> dict[str, Any]:

@@ -86,6 +86,15 @@ def column_pii(column: Mapping[str, Any]) -> Pii | None:
     return kind
 
 
+def key_of(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """The key of a mart of a dbt manifest: what `meta.key` lists, or else the first column.
+
+    A `unique` or `unique_combination` test holds it.
+    """
+    key: tuple[str, ...] = tuple(node["config"]["meta"].get("key", [next(iter(node["columns"]))]))
+    return key
+
+
 def _mart(node: Mapping[str, Any]) -> Mart:
     name = node["name"]
     columns = tuple(_column(name, column) for column in node["columns"].values())
@@ -93,18 +102,12 @@ def _mart(node: Mapping[str, Any]) -> Mart:
         dataset=name,
         grain=node["description"],
         columns=columns,
-        key=_key(node),
+        key=key_of(node),
         event_time=event_time(node),
     )
     meta = node["config"]["meta"]
     before, after = meta.get("window_margin_days", (0, 0))
     return Mart(name, f"{node['schema']}.{node['alias']}", contract, meta["domain"], (before, after))
-
-
-def _key(node: Mapping[str, Any]) -> tuple[str, ...]:
-    """What `meta.key` lists, or else the first column; a `unique` or `unique_combination` test holds it."""
-    key: tuple[str, ...] = tuple(node["config"]["meta"].get("key", [next(iter(node["columns"]))]))
-    return key
 
 
 def _column(model: str, column: Mapping[str, Any]) -> Column:

@@ -14,9 +14,10 @@ from ecom_assets.warehouse.marts import column_pii, event_time
 class WarehouseTranslator(DagsterDbtTranslator):
     """Keys and groups follow the layers; what has an `event_time` is partitioned by the shop's windows."""
 
-    def __init__(self, partitions: dg.TimeWindowPartitionsDefinition):
+    def __init__(self, partitions: dg.TimeWindowPartitionsDefinition, docs_url: str):
         super().__init__()
         self._partitions = partitions
+        self._docs_url = docs_url
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """`<layer>/<model>`; a source is the asset that fills its table in the lake."""
@@ -40,6 +41,11 @@ class WarehouseTranslator(DagsterDbtTranslator):
         domain = dbt_resource_props["config"].get("meta", {}).get("domain")
         pii = any(column_pii(column) for column in dbt_resource_props["columns"].values())
         return {**({"domain": domain} if domain else {}), **({"pii": "true"} if pii else {})}
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What dagster-dbt tells, and the node's page in dbt's documentation."""
+        page = f"{self._docs_url}#!/{dbt_resource_props['resource_type']}/{dbt_resource_props['unique_id']}"
+        return {**super().get_metadata(dbt_resource_props), "dbt_docs": dg.MetadataValue.url(page)}
 
     def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition | None:
         """The shop's windows for a model with an event time; none for one that is built whole."""

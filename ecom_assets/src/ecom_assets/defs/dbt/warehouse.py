@@ -41,7 +41,7 @@ def warehouse_definitions() -> dg.Definitions:
     @dbt_assets(
         manifest=read_manifest(parsed),
         name="warehouse",
-        dagster_dbt_translator=WarehouseTranslator(window_partitions()),
+        dagster_dbt_translator=WarehouseTranslator(window_partitions(), settings.dbt_docs_url),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool="warehouse",  # DuckDB lets one process at a time open the file for writing
     )

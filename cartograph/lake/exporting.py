@@ -1,0 +1,192 @@
+"""Copies of tables as plain files, for tools that read no Iceberg: Tableau, Power BI, Excel.
+
+The files, their manifest, and how they come to stand in a folder all at once. Which tables are meant, and what a user
+is told, is in `cartograph.cli.export`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+from pydantic import BaseModel, ConfigDict
+
+from cartograph.lake.errors import ExportFailed
+from cartograph.lake.lake import Lake
+from cartograph.lake.reading import named, quoted
+from cartograph.windows import Window
+
+Format = Literal["parquet", "csv"]
+MANIFEST = "manifest.json"
+EXCEL_ROWS = 1_048_576
+"""Rows of an Excel sheet, the header's included; Excel cuts a longer file off."""
+
+_ASIDE = ".export-"
+_BOM = "\ufeff"
+# ADR 8. What OWASP lists under "CSV injection" as the beginnings that a spreadsheet takes for a formula.
+_FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
+
+
+class ExportedColumn(BaseModel):
+    """A column of an exported file, with DuckDB's name of its type: CSV has none of its own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    type: str
+
+
+class ExportedFile(BaseModel):
+    """One table as a file. `filtered_by` is the column that the days of the export were applied to, if any."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table: str
+    file: str
+    snapshot_id: str  # a 64-bit number, which readers of JSON would round
+    rows: int
+    bytes: int
+    sha256: str
+    filtered_by: str | None
+    columns: tuple[ExportedColumn, ...]
+
+
+class ExportManifest(BaseModel):
+    """What an export wrote. The same snapshots and choices give the same manifest: it holds no time of its own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shop: str
+    format: Format
+    for_excel: bool
+    time_zone: Literal["UTC"] = "UTC"
+    first_moment: str | None
+    end_moment: str | None
+    files: tuple[ExportedFile, ...]
+
+
+def export(
+    lake: Lake,
+    pins: dict[str, int],
+    folder: Path,
+    *,
+    form: Format,
+    for_excel: bool = False,
+    window: Window | None = None,
+    on_table: Callable[[str], None] = lambda _: None,
+) -> ExportManifest:
+    """Write tables at their snapshots into `folder`, a file for each, and `manifest.json` last.
+
+    Everything is written aside first, so that a failure leaves the folder as it was; files of the same names are then
+    replaced, each by one rename, and no other file is touched. Memory stays flat. `window` filters the tables that
+    have an event time. `for_excel` begins a CSV with the byte order mark by which Excel knows UTF-8, and puts a `'`
+    before a text that Excel would take for a formula; without it values are as they are. `on_table` hears of each
+    table before it is written.
+
+    Raises:
+        ExportFailed: the folder cannot be written, or its disk is full.
+    """
+    with _aside(folder) as aside:
+        files = []
+        for identifier, snapshot_id in pins.items():
+            on_table(identifier)
+            files.append(_write(lake, identifier, snapshot_id, aside, form=form, for_excel=for_excel, window=window))
+        manifest = ExportManifest(
+            shop=lake.settings.shop,
+            format=form,
+            for_excel=for_excel,
+            first_moment=window.start.isoformat() if window else None,
+            end_moment=window.end.isoformat() if window else None,
+            files=tuple(files),
+        )
+        (aside / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        for name in (*(file.file for file in files), MANIFEST):
+            (aside / name).replace(folder / name)
+    return manifest
+
+
+@contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """A folder within `folder`, so on the same disk, that is deleted at the end; a killed export leaves its own."""
+    aside = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder, prefix=_ASIDE))
+        yield aside
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise _failed(folder, f"{error.strerror or error}{where}") from None
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _failed(folder: Path, reason: str) -> ExportFailed:
+    return ExportFailed(
+        f"Nothing could be exported to {folder}: {reason}. What is in it is as it was. "
+        f"See that it is a folder that can be written, with room, or choose another."
+    )
+
+
+def _write(
+    lake: Lake,
+    identifier: str,
+    snapshot_id: int,
+    aside: Path,
+    *,
+    form: Format,
+    for_excel: bool,
+    window: Window | None,
+) -> ExportedFile:
+    name = identifier.split(".", 1)[1]
+    path, event_time = aside / f"{name}.{form}", lake.event_time(identifier)
+    filtered_by = event_time if window is not None else None
+    scan = f"({lake.relation_sql(identifier, snapshot_id)}) AS exported"
+    where = ""
+    if window is not None and filtered_by is not None:
+        low, high = (quoted(moment.isoformat()) for moment in (window.start, window.end))
+        column = f"CAST({named(filtered_by)} AS TIMESTAMPTZ)"
+        where = f" WHERE {column} >= TIMESTAMPTZ {low} AND {column} < TIMESTAMPTZ {high}"
+    with lake.connect() as connection:
+        described = connection.sql(f"SELECT * FROM {scan}")
+        columns = [ExportedColumn(name=n, type=str(t)) for n, t in zip(described.columns, described.types, strict=True)]
+        chosen = ", ".join(_csv_columns(columns, for_excel=for_excel) if form == "csv" else ["*"])
+        options = "FORMAT csv, HEADER" if form == "csv" else "FORMAT parquet"
+        try:
+            copied = connection.execute(f"COPY (SELECT {chosen} FROM {scan}{where}) TO {quoted(str(path))} ({options})")
+            (rows,) = copied.fetchone() or (0,)
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            raise _failed(aside.parent, str(error).splitlines()[0].rstrip(".")) from None
+    with path.open("rb") as written:
+        digest = hashlib.file_digest(written, "sha256").hexdigest()
+    return ExportedFile(
+        table=identifier,
+        file=path.name,
+        snapshot_id=str(snapshot_id),
+        rows=rows,
+        bytes=path.stat().st_size,
+        sha256=digest,
+        filtered_by=filtered_by,
+        columns=tuple(columns),
+    )
+
+
+def _csv_columns(columns: Sequence[ExportedColumn], *, for_excel: bool) -> list[str]:
+    """A select list for CSV: moments as UTC without an offset, which spreadsheets do not read as a time otherwise."""
+    chosen = []
+    for place, column in enumerate(columns):
+        value = named(column.name)
+        if column.type == "TIMESTAMP WITH TIME ZONE":
+            value = f"{value} AT TIME ZONE 'UTC'"
+        elif column.type == "VARCHAR" and for_excel:
+            value = f"CASE WHEN regexp_matches({value}, {quoted(_FORMULA)}) THEN '''' || {value} ELSE {value} END"
+        # DuckDB has no option for a byte order mark; the file begins with the first column's name.
+        name = _BOM + column.name if for_excel and place == 0 else column.name
+        chosen.append(f"{value} AS {named(name)}")
+    return chosen

@@ -1,0 +1,63 @@
+"""`cartograph docs` and `dbt source freshness` on a shop that has run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cartograph.shops import load_shop
+from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable
+from tests.support.whole_run import Bench
+
+Shop = tuple[Bench, str]
+
+
+def test_the_site_holds_the_models_and_loads_nothing(small_shop: Shop) -> None:
+    bench = small_shop[0]
+    site = bench.settings.dbt_docs_path
+    site.unlink(missing_ok=True)
+    assert str(site) in bench.cartograph("docs")
+    page = site.read_text(encoding="utf-8")
+    assert "model.cartograph.fct_orders" in page
+    assert '"send_anonymous_usage_stats": false' in page, "the page would report to dbt's makers otherwise"
+    assert not re.findall(r"<(?:script|iframe|img)[^>]+src=[\"']?(?:https?:)?//", page)
+    assert not re.findall(r"<link[^>]+href=[\"']?(?:https?:)?//", page)
+    assert not re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", page)
+    assert sorted(p.name for p in site.parent.glob(".docs-*")) == [], "nothing is left of dbt's work"
+
+
+def test_a_shop_without_a_warehouse_is_told_to_run(tmp_path: Path) -> None:
+    bench = Bench.with_small_shop(tmp_path)
+    printed = bench.cartograph("docs", expect=2)
+    assert "`cartograph run` builds it" in printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(("grain", "days"), [("monthly", 33), ("daily", 3)])
+def test_source_freshness_tells_when_a_dataset_was_loaded_last(
+    small_shop: Shop, tmp_path: Path, grain: str, days: int
+) -> None:
+    settings = small_shop[0].settings
+    datasets = load_shop(settings).datasets
+    variables = dbt_environment(settings, datasets) | {"CARTOGRAPH_PARTITION_GRAIN": grain}
+    folders = {"DBT_TARGET_PATH": str(tmp_path), "DBT_LOG_PATH": str(tmp_path)}
+    done = subprocess.run(
+        [dbt_executable(), "source", "freshness"],
+        cwd=PROJECT_DIR,
+        env={**os.environ, **variables, **folders},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    results = json.loads((tmp_path / "sources.json").read_bytes())["results"]
+    asked = {result["unique_id"].rsplit(".", 1)[1]: result for result in results}
+    assert set(asked) == datasets - {"products", "campaigns", "experiment_assignments"}
+    assert {result["status"] for result in results} == {"pass"}
+    assert asked["orders"]["criteria"]["warn_after"] == {"count": days, "period": "day"}
