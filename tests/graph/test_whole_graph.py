@@ -18,6 +18,7 @@ LAYERS = {
     "raw",
     "quarantine",
     "truth",
+    "seeds",
     "staging",
     "intermediate",
     "marts",
