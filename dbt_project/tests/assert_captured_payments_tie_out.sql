@@ -1,8 +1,8 @@
 {{ config(enabled=delivers('payments'), meta={'dagster': {'ref': {'name': 'int_orders_settled'}}}) }}
 
--- An order that is not cancelled is paid to the cent: never too much, never in part, and in full once it is due, which is
--- `payment_due_days` before the last order. A free order needs no payment. Excused is only what has a payment in
--- quarantine: a copy of a payment that came twice lacks nothing.
+-- An order that is not cancelled is paid to the cent: never too much, never in part, and in full once it is due, which
+-- it is `payment_due_days` after it. A free order needs no payment. Excused is only what has a payment in quarantine; a
+-- copy of a payment that came twice lacks nothing.
 with quarantined as (
     select distinct {{ json_text('"row"', 'order_id') }} as order_id
     from {{ source('quarantine', 'payments') }}

@@ -6,8 +6,10 @@ with payments as (
         {{ utc_date('paid_at') }} as order_date,
         sum(amount) as captured_amount
     from {{ ref('stg_shop__payments') }}
-    where payment_status = 'captured' and {{ in_window('paid_at') }}
-    group by 1
+    where
+        payment_status = 'captured'
+        and {{ in_window('paid_at') }}
+    group by {{ utc_date('paid_at') }}
 ),
 
 days as (

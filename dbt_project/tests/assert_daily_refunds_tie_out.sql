@@ -7,10 +7,11 @@ with refunds as (
         sum(refunds.amount) as refunded_amount,
         coalesce(sum(refunds.amount) filter (where refunds.product_id is not null), 0) as product_amount
     from {{ ref('fct_refunds') }} as refunds
-    where refunds.order_id is null or refunds.order_id not in (
-        select cancelled.order_id from {{ ref('fct_orders') }} as cancelled
-        where cancelled.is_cancelled
-    )
+    where
+        refunds.order_id is null or refunds.order_id not in (
+            select cancelled.order_id from {{ ref('fct_orders') }} as cancelled
+            where cancelled.is_cancelled
+        )
     group by refunds.refund_date
 ),
 

@@ -8,9 +8,9 @@ select
 from {{ ref('fct_inventory_daily') }} as facts
 left join {{ ref('dim_products') }} as versions
     on
-        facts.product_id = versions.product_id
-        and facts.snapshot_date >= {{ utc_date('versions.valid_from') }}
-        and facts.snapshot_date < {{ utc_date('versions.valid_to') }}
+    facts.product_id = versions.product_id
+    and facts.snapshot_date >= {{ utc_date('versions.valid_from') }}
+    and facts.snapshot_date < {{ utc_date('versions.valid_to') }}
 where {{ in_window('facts.snapshot_date') }}
 group by facts.product_id, facts.snapshot_date, facts.product_key
 having

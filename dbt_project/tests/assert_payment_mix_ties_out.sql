@@ -15,7 +15,7 @@ days as (
         cast(date_trunc('month', order_date) as date) as month_start_date,
         sum(captured_amount) as captured_amount
     from {{ ref('agg_daily_sales') }}
-    group by 1
+    group by cast(date_trunc('month', order_date) as date)
 )
 
 select

@@ -1,76 +1,80 @@
 {{ config(meta={'dagster': {'ref': {'name': 'agg_daily_sales'}}}) }}
 
 -- Orders and revenue are the same in every mart, by month; weekday_sales has no months and is held by its total.
-with marts as (
+with facts as (
     select
-        'agg_daily_sales' as mart,
         cast(date_trunc('month', order_date) as date) as month_start_date,
-        sum(orders_count) as orders_count,
-        sum(revenue_amount) as revenue_amount
+        total_amount
+    from {{ ref('fct_orders') }}
+    where not is_cancelled
+),
+
+orders as (
+    select
+        month_start_date,
+        count(*) as orders_count,
+        sum(total_amount) as revenue_amount
+    from facts
+    group by month_start_date
+),
+
+days as (
+    select
+        cast(date_trunc('month', order_date) as date) as month_start_date,
+        orders_count,
+        revenue_amount
     from {{ ref('agg_daily_sales') }}
     where orders_count > 0
-    group by 2
-    union all
+),
+
+{%- for mart in ['days', ref('sales_by_geography'), ref('discount_impact')] %}
+
+mart_{{ loop.index }} as (
     select
-        'sales_by_geography' as mart,
         month_start_date,
         sum(orders_count) as orders_count,
         sum(revenue_amount) as revenue_amount
-    from {{ ref('sales_by_geography') }}
+    from {{ mart }}
     group by month_start_date
-    union all
+),
+{%- endfor %}
+
+hours as (
     select
-        'discount_impact' as mart,
-        month_start_date,
-        sum(orders_count) as orders_count,
-        sum(revenue_amount) as revenue_amount
-    from {{ ref('discount_impact') }}
-    group by month_start_date
-    union all
-    select
-        'weekday_sales' as mart,
-        cast(null as date) as month_start_date,
         sum(orders_count) as orders_count,
         sum(revenue_amount) as revenue_amount
     from {{ ref('weekday_sales') }}
 ),
 
-orders as (
+whole as (
     select
-        cast(date_trunc('month', order_date) as date) as month_start_date,
-        count(*) as orders_count,
-        sum(total_amount) as revenue_amount
-    from {{ ref('fct_orders') }}
-    where not is_cancelled
-    group by 1
-),
-
-expected as (
-    select
-        names.mart,
-        orders.*
-    from orders
-    cross join (select distinct mart from marts where month_start_date is not null) as names
-    union all
-    select
-        'weekday_sales' as mart,
-        cast(null as date) as month_start_date,
-        coalesce(sum(orders_count), 0) as orders_count,
-        coalesce(sum(revenue_amount), 0) as revenue_amount
+        sum(orders_count) as orders_count,
+        sum(revenue_amount) as revenue_amount
     from orders
 )
 
+{%- for name in ['agg_daily_sales', 'sales_by_geography', 'discount_impact'] %}
+
 select
-    coalesce(expected.mart, marts.mart) as mart,
-    coalesce(expected.month_start_date, marts.month_start_date) as month_start_date,
-    expected.revenue_amount,
-    marts.revenue_amount as marts_revenue_amount
-from expected
-full outer join marts
-    on
-        expected.mart = marts.mart
-        and coalesce(expected.month_start_date, cast('1900-01-01' as date))
-        = coalesce(marts.month_start_date, cast('1900-01-01' as date))
+    '{{ name }}' as mart,
+    coalesce(orders.month_start_date, mart_{{ loop.index }}.month_start_date) as month_start_date,
+    orders.revenue_amount,
+    mart_{{ loop.index }}.revenue_amount as marts_revenue_amount
+from orders
+full outer join mart_{{ loop.index }} on orders.month_start_date = mart_{{ loop.index }}.month_start_date
 where
-    expected.orders_count is distinct from marts.orders_count
-    or expected.revenue_amount is distinct from marts.revenue_amount
+    orders.orders_count is distinct from mart_{{ loop.index }}.orders_count
+    or orders.revenue_amount is distinct from mart_{{ loop.index }}.revenue_amount
+union all
+{%- endfor %}
+
+select
+    'weekday_sales' as mart,
+    cast(null as date) as month_start_date,
+    whole.revenue_amount,
+    hours.revenue_amount as marts_revenue_amount
+from whole
+cross join hours
+where
+    whole.orders_count is distinct from hours.orders_count
+    or whole.revenue_amount is distinct from hours.revenue_amount

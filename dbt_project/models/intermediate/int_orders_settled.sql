@@ -38,11 +38,8 @@ final as (
         orders.discount_amount,
         orders.shipping_amount,
         orders.total_amount,
-        {% if delivers('payments') %}
-        coalesce(payments.captured_amount, 0)
-        {% else %}
-        payments.captured_amount
-        {% endif %} as captured_amount,
+        cast({{ 'coalesce(payments.captured_amount, 0)' if delivers('payments') else 'null' }} as decimal(18, 2))
+            as captured_amount,
         cast(coalesce(refunds.refunded_amount, 0) as decimal(18, 2)) as refunded_amount,
         cast(orders.total_amount - coalesce(refunds.refunded_amount, 0) as decimal(18, 2)) as net_revenue_amount
     from orders

@@ -67,8 +67,8 @@ final as (
     from sold
     full outer join refunded
         on
-            sold.product_id = refunded.product_id
-            and sold.sales_date = refunded.sales_date
+        sold.product_id = refunded.product_id
+        and sold.sales_date = refunded.sales_date
 )
 
 select * from final

@@ -57,8 +57,8 @@ measured as (
     cross join as_of
     inner join snapshots
         on
-            products.product_id = snapshots.product_id
-            and snapshots.recency = 1
+        products.product_id = snapshots.product_id
+        and snapshots.recency = 1
     left join demand on products.product_id = demand.product_id
 ),
 

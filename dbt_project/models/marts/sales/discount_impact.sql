@@ -28,10 +28,10 @@ banded as (
         orders.*,
         costed.cost_amount,
         costed.margin_amount,
-        case
+        cast(case
             when orders.discount_amount = 0 then 0
             else {{ banded_score('orders.discount_pct', bounds) }}
-        end as discount_band
+        end as bigint) as discount_band
     from orders
     left join costed on orders.order_id = costed.order_id
 ),
@@ -39,11 +39,13 @@ banded as (
 final as (
     select
         month_start_date,
-        cast(discount_band as bigint) as discount_band,
+        discount_band,
         case
             when discount_band = 0 then 'none'
             {%- for bound in bounds %}
-            when discount_band = {{ loop.index }} then '{{ 'under' if loop.first else bounds[loop.index0 - 1] ~ '_to' }}_{{ bound }}_pct'
+            when
+                discount_band = {{ loop.index }}
+                then '{{ 'under' if loop.first else bounds[loop.index0 - 1] ~ '_to' }}_{{ bound }}_pct'
             {%- endfor %}
             else 'from_{{ bounds | last }}_pct'
         end as discount_band_name,
@@ -58,7 +60,7 @@ final as (
         cast(sum(margin_amount) as decimal(18, 2)) as margin_amount,
         {{ ratio('sum(total_amount)', 'count(*)') }} as average_order_value
     from banded
-    group by 1, 2, 3
+    group by month_start_date, discount_band
 )
 
 select * from final

@@ -18,7 +18,7 @@ summed as (
         cast(coalesce(sum(amount) filter (where is_captured), 0) as decimal(18, 2)) as captured_amount,
         cast(coalesce(sum(amount) filter (where not is_captured), 0) as decimal(18, 2)) as declined_amount
     from payments
-    group by 1, 2
+    group by cast(date_trunc('month', payment_date) as date), payment_method_key
 ),
 
 final as (

@@ -58,8 +58,8 @@ final as (
     cross join hours
     left join summed
         on
-            weekdays.day_of_week = summed.day_of_week
-            and hours.hour_of_day = summed.hour_of_day
+        weekdays.day_of_week = summed.day_of_week
+        and hours.hour_of_day = summed.hour_of_day
 )
 
 select * from final

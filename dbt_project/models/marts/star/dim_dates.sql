@@ -14,10 +14,11 @@ holidays as (
     where country_code = '{{ var("holiday_country") }}'
 ),
 
--- Whole years, and one beyond the last order: refunds and late events follow orders.
+-- Whole years, one more before the first order and one after the last: stock and campaigns come before orders, refunds
+-- and late events after them.
 bounds as (
     select
-        cast(extract(year from min({{ utc_date('ordered_at') }})) as bigint) as first_year,
+        cast(extract(year from min({{ utc_date('ordered_at') }})) as bigint) - 1 as first_year,
         cast(extract(year from max({{ utc_date('ordered_at') }})) as bigint) + 1 as last_year
     from orders
 ),

@@ -53,8 +53,8 @@ final as (
     from snapshots
     left join sold
         on
-            snapshots.product_id = sold.product_id
-            and snapshots.snapshot_date = sold.order_date
+        snapshots.product_id = sold.product_id
+        and snapshots.snapshot_date = sold.order_date
     {{ asof_join('snapshots', 'products', 'product_id', 'counted_at') }}
 )
 

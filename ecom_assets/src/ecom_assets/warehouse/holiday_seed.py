@@ -14,9 +14,10 @@ from ecom_assets.warehouse.dbt_project import PROJECT_DIR
 
 SEED = PROJECT_DIR / "seeds" / "holidays.csv"
 COUNTRIES = (
-    "AE AT AU BE BH BR CA CH CN CY CZ DE DK ES FI FR GB GR HK IE IL IN IS IT JP KR LB LT MT MX NL NO PL PT SA SE SG TR "
-    "US ZA"
-).split()
+    "AE", "AT", "AU", "BE", "BH", "BR", "CA", "CH", "CN", "CY", "CZ", "DE", "DK", "ES", "FI", "FR", "GB", "GR",
+    "HK", "IE", "IL", "IN", "IS", "IT", "JP", "KR", "LB", "LT", "MT", "MX", "NL", "NO", "PL", "PT", "SA", "SE",
+    "SG", "TR", "US", "ZA",
+)  # fmt: skip
 """Where the shops of this repository sell to, and the big markets, by ISO 3166 code."""
 YEARS = range(2010, 2036)
 
