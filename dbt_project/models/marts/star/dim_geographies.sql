@@ -38,16 +38,14 @@ final as (
         {{ geography_key('country', 'city') }} as geography_key,
         country,
         region,
-        city,
-        false as is_unknown
+        city
     from places
     union all
     select
         md5({{ unknown_geography() }}) as geography_key,
         cast(null as varchar) as country,
         cast(null as varchar) as region,
-        cast(null as varchar) as city,
-        true as is_unknown
+        cast(null as varchar) as city
 )
 
 select * from final
