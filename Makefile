@@ -44,10 +44,11 @@ lint: $(STAMP) ## Check style, types, layers and SQL
 bench: $(STAMP) ## Run the benchmarks; each result is a line of JSON
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
 
-docs: $(STAMP) ## Write the documents that are generated from code
+docs: $(STAMP) ## Write the documents and data that are generated from code
 	@$(BIN)/python -m cartograph.documentation
 	@$(BIN)/python -m tests.mutation.faults
 	@$(BIN)/python -m ecom_assets.warehouse.data_catalog
+	@$(BIN)/python -m ecom_assets.warehouse.holiday_seed
 
 lock: ## Resolve the dependencies anew (needs uv)
 	@uv pip compile pyproject.toml --extra dev --quiet --universal --python-version 3.11 --generate-hashes \

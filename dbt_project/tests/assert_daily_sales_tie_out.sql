@@ -18,5 +18,6 @@ select
 from orders
 full outer join {{ ref('agg_daily_sales') }} as days on orders.order_date = days.order_date
 where
-    orders.revenue_amount is distinct from days.revenue_amount
-    or orders.orders_count is distinct from days.orders_count
+    days.order_date is null
+    or coalesce(orders.revenue_amount, 0) <> days.revenue_amount
+    or coalesce(orders.orders_count, 0) <> days.orders_count

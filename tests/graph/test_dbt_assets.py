@@ -15,8 +15,26 @@ from ecom_assets.defs.publishing.published import published_definitions
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
 from tests.unit.warehouse.making import REQUIRED, tiny_shop
 
-BY_WINDOW = ("fct_orders", "fct_order_items", "fct_refunds", "agg_daily_sales")
-WHOLE = ("dim_customers", "dim_products", "dim_dates", "rfm_segments")
+BY_WINDOW = ("fct_orders", "fct_order_items", "fct_refunds", "agg_daily_sales", "agg_product_performance")
+WHOLE = (
+    "dim_customers",
+    "dim_products",
+    "dim_dates",
+    "dim_geographies",
+    "rfm_segments",
+    "sales_by_geography",
+    "weekday_sales",
+    "discount_impact",
+)
+INTERMEDIATE = (
+    "int_customers_versioned",
+    "int_customers_current",
+    "int_products_versioned",
+    "int_products_current",
+    "int_order_items_summed",
+    "int_orders_settled",
+    "int_refunds_summed",
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +56,14 @@ def test_a_model_whose_dataset_is_not_delivered_is_absent(graph: dg.AssetGraph) 
     built = {k.to_user_string() for k in graph.materializable_asset_keys}
     staged = {f"staging/stg_shop__{dataset}" for dataset in (*REQUIRED, "refunds")}
     made = {f"{layer}/{mart}" for layer in ("marts", "published") for mart in (*BY_WINDOW, *WHOLE)}
-    assert built == staged | made | {"intermediate/int_order_items_summed"}
+    assert built == staged | made | {f"intermediate/{model}" for model in INTERMEDIATE} | {"seeds/holidays"}
 
 
 def test_the_lineage_runs_from_raw_to_published(graph: dg.AssetGraph) -> None:
     for path, parents in {
         "staging/stg_shop__orders": {"raw/orders"},
         "marts/fct_orders": {"staging/stg_shop__orders", "intermediate/int_order_items_summed", "marts/dim_customers"},
+        "marts/dim_dates": {"staging/stg_shop__orders", "seeds/holidays"},
         "marts/rfm_segments": {"marts/fct_orders", "marts/fct_refunds"},
         "published/fct_orders": {"marts/fct_orders"},
     }.items():
@@ -66,6 +85,7 @@ def test_assets_say_who_owns_them_and_whether_they_hold_personal_data(graph: dg.
     customers, orders = graph.get(key("marts/dim_customers")), graph.get(key("marts/fct_orders"))
     assert (customers.owners, orders.owners) == (["team:analytics"], ["team:analytics"])
     assert graph.get(key("staging/stg_shop__orders")).owners == ["team:data-platform"]
+    assert graph.get(key("seeds/holidays")).owners == ["team:data-platform"]
     assert (customers.tags["pii"], customers.tags["domain"]) == ("true", "customers")
     assert "pii" not in orders.tags
     assert orders.kinds == {"dbt", "duckdb"}

@@ -21,6 +21,7 @@ LAYERS = {
     "raw",
     "quarantine",
     "truth",
+    "seeds",
     "staging",
     "intermediate",
     "marts",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,10 +37,15 @@ MARTS = (
     "dim_customers",
     "dim_products",
     "dim_dates",
+    "dim_geographies",
     "fct_orders",
     "fct_order_items",
     "fct_refunds",
     "agg_daily_sales",
+    "agg_product_performance",
+    "sales_by_geography",
+    "weekday_sales",
+    "discount_impact",
     "rfm_segments",
 )
 FEBRUARY = Window(at("2024-02-01"), at("2024-03-01"))
@@ -181,6 +187,7 @@ def test_a_lines_cost_is_that_of_its_day_and_money_is_published_to_the_cent(shop
         (date(2024, 1, 19), 1, 1, Decimal("24.00")),
         (date(2024, 1, 20), 1, 1, Decimal("24.00")),
         (date(2024, 2, 10), 1, 0, Decimal("24.00")),
+        (date(2024, 2, 15), 0, 0, Decimal("0.00")),
     ]
     assert shop.published("rfm_segments", "customer_id, as_of_date, recency_days, frequency, monetary_amount") == [
         ("c1", date(2024, 2, 29), 40, 3, Decimal("62.50"))
@@ -192,7 +199,7 @@ def test_materializations_tell_columns_lineage_rows_and_snapshots(
 ) -> None:
     told = {m.asset_key.to_user_string(): m.metadata for m in _materializations(first_run)}
     email = told["marts/dim_customers"]["dagster/column_lineage"].value.deps_by_column["email"]
-    assert email == [dg.TableColumnDep(dg.AssetKey(["staging", "stg_shop__customers"]), "email")]
+    assert email == [dg.TableColumnDep(dg.AssetKey(["intermediate", "int_customers_versioned"]), "email")]
     staged = told["staging/stg_shop__customers"]["dagster/column_lineage"].value.deps_by_column["email"]
     assert staged == [dg.TableColumnDep(dg.AssetKey(["raw", "customers"]), "email")]
     total = told["marts/agg_daily_sales"]["dagster/column_lineage"].value.deps_by_column["revenue_amount"]
@@ -207,7 +214,7 @@ def test_a_bare_dbt_builds_the_same_and_proves_its_unit_tests(shop: TinyShop) ->
     before = {mart: shop.content(mart) for mart in MARTS}
     done = shop.dbt("build")
     assert done.returncode == 0, done.stdout
-    assert "5 unit tests" in done.stdout
+    assert re.search(r"\b[1-9]\d+ unit tests", done.stdout)
     assert {mart: shop.content(mart) for mart in MARTS} == before
 
 

@@ -125,15 +125,25 @@ def test_everything_that_is_published_has_a_contract(parsed: Path) -> None:
     found = {mart.name: mart.contract for mart in marts(read_manifest(parsed))}
     assert {name: contract.event_time for name, contract in found.items()} == {
         "agg_daily_sales": "order_date",
+        "agg_product_performance": "sales_date",
         "dim_campaigns": None,
         "dim_customers": None,
         "dim_dates": None,
+        "dim_geographies": None,
+        "dim_payment_methods": None,
         "dim_products": None,
+        "discount_impact": None,
         "fct_events": "occurred_at",
+        "fct_inventory_daily": "snapshot_date",
         "fct_order_items": "ordered_at",
         "fct_orders": "ordered_at",
+        "fct_payments": "paid_at",
         "fct_refunds": "refunded_at",
+        "inventory_status": None,
+        "payment_mix": None,
         "rfm_segments": None,
+        "sales_by_geography": None,
+        "weekday_sales": None,
     }
     assert found["dim_customers"].column("email").pii == "email"
     assert found["fct_orders"].column("customer_id").nullable

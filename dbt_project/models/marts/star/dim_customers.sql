@@ -1,12 +1,15 @@
 with source as (
-    select * from {{ ref('stg_shop__customers') }}
+    select * from {{ ref('int_customers_versioned') }}
 ),
 
 versions as (
     select
         {{ surrogate_key(['customer_id', epoch_microseconds('updated_at')]) }} as customer_key,
         customer_id,
-        {{ scd2_columns('customer_id', 'updated_at') }},
+        version_number,
+        valid_from,
+        valid_to,
+        is_current,
         registered_at,
         email,
         first_name,

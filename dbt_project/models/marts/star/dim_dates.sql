@@ -9,10 +9,16 @@ with orders as (
     select * from {{ ref('stg_shop__orders') }}
 ),
 
--- Whole years, and one beyond the last order: refunds and late events follow orders.
+holidays as (
+    select * from {{ ref('holidays') }}
+    where country_code = '{{ var("holiday_country") }}'
+),
+
+-- Whole years, one more before the first order and one after the last: stock and campaigns come before orders, refunds
+-- and late events after them.
 bounds as (
     select
-        cast(extract(year from min({{ utc_date('ordered_at') }})) as bigint) as first_year,
+        cast(extract(year from min({{ utc_date('ordered_at') }})) as bigint) - 1 as first_year,
         cast(extract(year from max({{ utc_date('ordered_at') }})) as bigint) + 1 as last_year
     from orders
 ),
@@ -59,6 +65,8 @@ final as (
             {%- endfor %}
         end as day_name,
         days.day_of_week >= 6 as is_weekend,
+        holidays.holiday_date is not null as is_holiday,
+        holidays.holiday_name,
         days.calendar_year + case
             when {{ fiscal_start }} > 1 and days.calendar_month >= {{ fiscal_start }} then 1
             else 0
@@ -67,6 +75,7 @@ final as (
         days.fiscal_month
     from days
     inner join bounds on days.calendar_year between bounds.first_year and bounds.last_year
+    left join holidays on days.date_day = holidays.holiday_date
 )
 
 select * from final

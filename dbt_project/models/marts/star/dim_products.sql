@@ -1,12 +1,15 @@
 with source as (
-    select * from {{ ref('stg_shop__products') }}
+    select * from {{ ref('int_products_versioned') }}
 ),
 
 final as (
     select
         {{ surrogate_key(['product_id', epoch_microseconds('updated_at')]) }} as product_key,
         product_id,
-        {{ scd2_columns('product_id', 'updated_at') }},
+        version_number,
+        valid_from,
+        valid_to,
+        is_current,
         product_name,
         category,
         brand,

@@ -69,6 +69,9 @@ final as (
         cast(sold.gross_amount - sold.discount_amount as decimal(18, 2)) as net_amount,
         products.unit_cost,
         cast(round(sold.quantity * products.unit_cost, 2) as decimal(18, 2)) as cost_amount,
+        cast(
+            sold.gross_amount - sold.discount_amount - round(sold.quantity * products.unit_cost, 2) as decimal(18, 2)
+        ) as margin_amount,
         sold.is_cancelled
     from sold
     {{ asof_join('sold', 'customers', 'member_id', 'ordered_at') }}

@@ -34,6 +34,7 @@ final as (
         {{ utc_date('orders.ordered_at') }} as order_date,
         orders.customer_id,
         customers.customer_key,
+        {{ geography_key('orders.shipping_country', 'orders.shipping_city') }} as geography_key,
         orders.status,
         orders.channel,
         orders.device,

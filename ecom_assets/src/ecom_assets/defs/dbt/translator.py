@@ -53,4 +53,5 @@ class WarehouseTranslator(DagsterDbtTranslator):
 
 
 def _layer(node: Mapping[str, Any]) -> str:
-    return str(node["schema"] if node["resource_type"] == "source" else node["fqn"][1])
+    # A source's and a seed's layer is its schema; a model's is its folder.
+    return str(node["fqn"][1] if node["resource_type"] == "model" else node["schema"])
