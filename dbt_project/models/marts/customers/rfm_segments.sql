@@ -1,52 +1,16 @@
-with orders as (
-    select * from {{ ref('fct_orders') }}
-),
-
--- The day after the last order, and not today: the same orders always give the same segments.
-as_of as (
-    select max(order_date) + 1 as as_of_date
-    from orders
-),
-
-purchases as (
-    select
-        customer_id,
-        max(order_date) as last_order_date,
-        count(*) as frequency,
-        sum(total_amount) as ordered_amount
-    from orders
-    where
-        not is_cancelled
-        and not is_guest
-    group by customer_id
-),
-
-returns as (
-    {% if delivers('refunds') %}
-    select
-        customer_id,
-        sum(amount) as refunded_amount
-    from {{ ref('fct_refunds') }}
-    where customer_id is not null
-    group by customer_id
-    {% else %}
-    select
-        cast(null as varchar) as customer_id,
-        cast(0 as decimal(18, 2)) as refunded_amount
-    where false
-    {% endif %}
+with customers as (
+    select * from {{ ref('int_customers_summed') }}
+    where orders_count > 0
 ),
 
 measured as (
     select
-        purchases.customer_id,
-        as_of.as_of_date,
-        cast(as_of.as_of_date - purchases.last_order_date as bigint) as recency_days,
-        purchases.frequency,
-        cast(purchases.ordered_amount - coalesce(returns.refunded_amount, 0) as decimal(18, 2)) as monetary_amount
-    from purchases
-    cross join as_of
-    left join returns on purchases.customer_id = returns.customer_id
+        customer_id,
+        as_of_date,
+        cast(as_of_date - last_order_date as bigint) as recency_days,
+        orders_count as frequency,
+        net_revenue_amount as monetary_amount
+    from customers
 ),
 
 scored as (
