@@ -1,3 +1,5 @@
+{{ config(enabled=delivers('events') or delivers('campaigns')) }}
+
 with source as (
     select * from {{ ref('fct_orders') }}
     where not is_cancelled

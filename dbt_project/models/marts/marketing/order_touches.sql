@@ -57,8 +57,8 @@ earlier as (
     from bought
     inner join sessions
         on bought.buyer_id = sessions.buyer_id
-        and sessions.started_at <= bought.ordered_at
-        and sessions.started_at >= bought.ordered_at - interval '{{ var("attribution_window_days") }} days'
+        and bought.ordered_at >= sessions.started_at
+        and bought.ordered_at - interval '{{ var("attribution_window_days") }} days' <= sessions.started_at
     where
         sessions.channel is not null
         and sessions.session_key is distinct from bought.own_session_key
@@ -124,17 +124,17 @@ weighed as (
 -- Decimals: a sum of doubles would depend on the order of the rows.
 exact as (
     select
-        *
-        {%- for method in methods %},
-        cast({{ method }}_weight as decimal(18, 12)) as {{ method }}_exact
+        *,
+        {%- for method in methods %}
+        cast({{ method }}_weight as decimal(18, 12)) as {{ method }}_exact{{ ',' if not loop.last }}
         {%- endfor %}
     from weighed
 ),
 
 cumulated as (
     select
-        *
-        {%- for method in methods %},
+        *,
+        {%- for method in methods %}
         cast(
             case
                 when touch_number = touch_count then 1
@@ -144,7 +144,7 @@ cumulated as (
                     ) as double precision)
                     / cast(sum({{ method }}_exact) over (partition by order_id) as double precision)
             end as decimal(18, 12)
-        ) as {{ method }}_cumulated
+        ) as {{ method }}_cumulated{{ ',' if not loop.last }}
         {%- endfor %}
     from exact
 ),
@@ -152,10 +152,10 @@ cumulated as (
 -- What is rounded is the cumulated credit, of which each touch gets what it adds: so an order's credits lose no cent.
 rounded as (
     select
-        *
-        {%- for method in methods %},
+        *,
+        {%- for method in methods %}
         cast(round(revenue_amount * {{ method }}_cumulated, 2) as decimal(18, 2)) as {{ method }}_revenue_until,
-        cast(round({{ method }}_cumulated, 4) as decimal(18, 4)) as {{ method }}_order_until
+        cast(round({{ method }}_cumulated, 4) as decimal(18, 4)) as {{ method }}_order_until{{ ',' if not loop.last }}
         {%- endfor %}
     from cumulated
 ),
@@ -171,8 +171,8 @@ final as (
         days_before_order,
         order_date,
         revenue_amount,
-        is_new_customer
-        {%- for method in methods %},
+        is_new_customer,
+        {%- for method in methods %}
         cast(
             {{ method }}_revenue_until
             - coalesce(lag({{ method }}_revenue_until) over (partition by order_id order by touch_number), 0)
@@ -182,7 +182,7 @@ final as (
             {{ method }}_order_until
             - coalesce(lag({{ method }}_order_until) over (partition by order_id order by touch_number), 0)
             as decimal(18, 4)
-        ) as {{ method }}_order_share
+        ) as {{ method }}_order_share{{ ',' if not loop.last }}
         {%- endfor %}
     from rounded
 )

@@ -26,7 +26,7 @@ parted as (
         coalesce(
             occurred_at > lag(occurred_at) {{ history }} + interval '{{ var("session_gap_minutes") }} minutes', true
         ) as is_after_gap,
-        event_date is distinct from lag(event_date) {{ history }} as is_first_of_day
+        coalesce(event_date <> lag(event_date) {{ history }}, true) as is_first_of_day
     from source
 ),
 

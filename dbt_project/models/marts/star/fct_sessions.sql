@@ -73,7 +73,7 @@ final as (
         cart_count,
         checkout_count,
         purchase_count,
-        -- Who skips a step, as a quick buy does the cart, has come as far: only so is each step a part of the one before.
+        -- Who skips a step, as a quick buy does the cart, has come as far: so each step is a part of the one before.
         product_view_count + cart_count + checkout_count + purchase_count > 0 as has_product_view,
         cart_count + checkout_count + purchase_count > 0 as has_cart,
         checkout_count + purchase_count > 0 as has_checkout,
