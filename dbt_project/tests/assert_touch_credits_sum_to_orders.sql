@@ -9,11 +9,11 @@ with touches as (
         order_id,
         count(*) as found_count,
         max(touch_number) as last_number,
-        min(touch_count) as touch_count,
         {%- for method in methods %}
         sum({{ method }}_revenue_amount) as {{ method }}_revenue_amount,
-        sum({{ method }}_order_share) as {{ method }}_order_share{{ ',' if not loop.last }}
+        sum({{ method }}_order_share) as {{ method }}_order_share,
         {%- endfor %}
+        min(touch_count) as touch_count
     from {{ ref('order_touches') }}
     group by order_id
 ),

@@ -1,4 +1,4 @@
-"""Sessions and what is made of them, on a tiny lake: window after window they are what a rebuild of everything gives."""
+"""Sessions and what is made of them on a tiny lake: window after window gives what a rebuild of everything gives."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ class TinyShop:
     settings: Settings
     lake: Lake
 
-    def build(self, window: Window | None = None, *options: str) -> None:
-        """Build the facts of `window` (None: of all time) and all that is made of them, and run their tests."""
+    def build(self, window: Window | None = None, *, anew: bool = False, tested: bool = False) -> None:
+        """Build the facts of `window` (None: of all time), `anew` from nothing, and all that is made of them."""
         target = {name: str(dbt_home(self.settings) / "run") for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
         variables = dbt_environment(self.settings, load_shop(self.settings).datasets, window=window)
-        command = [dbt_executable(), "build", "--exclude-resource-type", "unit_test", *options]
+        command = [dbt_executable(), *(["build", "--exclude-resource-type", "unit_test"] if tested else ["run"])]
+        command += ["--full-refresh"] if anew else []
         done = subprocess.run(
             command, cwd=PROJECT_DIR, env={**os.environ, **variables, **target}, capture_output=True, check=False
         )
@@ -126,9 +127,9 @@ def shop(tmp_path: Path) -> Iterator[TinyShop]:
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)], ids=["in order", "last month first"])
 def test_window_after_window_gives_what_a_rebuild_of_everything_gives(shop: TinyShop, order: tuple[int, ...]) -> None:
     for number in order:
-        shop.build(MONTHS[number])
+        shop.build(MONTHS[number], tested=True)
     by_window = shop.content()
-    shop.build(None, "--full-refresh")
+    shop.build(anew=True)
     assert by_window == shop.content()
     assert all(by_window.values())
 
@@ -150,7 +151,7 @@ def test_a_late_event_joins_the_sessions_on_both_sides_of_a_border(shop: TinySho
     shop.build(FEBRUARY)
     assert shop.sessions("v2") == [("02-29 23:40", "03-01 00:45", 4)]
     by_window = shop.content()
-    shop.build(None, "--full-refresh")
+    shop.build(anew=True)
     assert by_window == shop.content()
 
 
@@ -173,7 +174,7 @@ def test_what_a_late_event_makes_a_whole_day_of_ends_with_it(shop: TinyShop) -> 
     assert [begin for begin, _, _ in shop.sessions("bot")] == [
         f"{day[5:]} {hour}" for day, hour in zip(BOT_DAYS, ["15:00", *["00:00"] * 4], strict=True) if day != BOT_DAYS[1]
     ]
-    shop.build(None, "--full-refresh")
+    shop.build(anew=True)
     assert by_window == shop.content()
 
 
@@ -186,5 +187,5 @@ def test_an_event_that_is_gone_parts_its_session_again(shop: TinyShop) -> None:
     assert shop.sessions("v1")[0] == ("02-01 00:10", "02-01 00:25", 2)
     assert shop.sessions("bot")[0] == ("02-01 00:00", "02-02 23:40", 144)
     by_window = shop.content()
-    shop.build(None, "--full-refresh")
+    shop.build(anew=True)
     assert by_window == shop.content()

@@ -124,16 +124,15 @@ weighed as (
 -- Decimals: a sum of doubles would depend on the order of the rows.
 exact as (
     select
-        *,
         {%- for method in methods %}
-        cast({{ method }}_weight as decimal(18, 12)) as {{ method }}_exact{{ ',' if not loop.last }}
+        cast({{ method }}_weight as decimal(18, 12)) as {{ method }}_exact,
         {%- endfor %}
+        *
     from weighed
 ),
 
 cumulated as (
     select
-        *,
         {%- for method in methods %}
         cast(
             case
@@ -144,19 +143,20 @@ cumulated as (
                     ) as double precision)
                     / cast(sum({{ method }}_exact) over (partition by order_id) as double precision)
             end as decimal(18, 12)
-        ) as {{ method }}_cumulated{{ ',' if not loop.last }}
+        ) as {{ method }}_cumulated,
         {%- endfor %}
+        *
     from exact
 ),
 
 -- What is rounded is the cumulated credit, of which each touch gets what it adds: so an order's credits lose no cent.
 rounded as (
     select
-        *,
         {%- for method in methods %}
         cast(round(revenue_amount * {{ method }}_cumulated, 2) as decimal(18, 2)) as {{ method }}_revenue_until,
-        cast(round({{ method }}_cumulated, 4) as decimal(18, 4)) as {{ method }}_order_until{{ ',' if not loop.last }}
+        cast(round({{ method }}_cumulated, 4) as decimal(18, 4)) as {{ method }}_order_until,
         {%- endfor %}
+        *
     from cumulated
 ),
 
@@ -171,7 +171,6 @@ final as (
         days_before_order,
         order_date,
         revenue_amount,
-        is_new_customer,
         {%- for method in methods %}
         cast(
             {{ method }}_revenue_until
@@ -182,8 +181,9 @@ final as (
             {{ method }}_order_until
             - coalesce(lag({{ method }}_order_until) over (partition by order_id order by touch_number), 0)
             as decimal(18, 4)
-        ) as {{ method }}_order_share{{ ',' if not loop.last }}
+        ) as {{ method }}_order_share,
         {%- endfor %}
+        is_new_customer
     from rounded
 )
 
