@@ -1,0 +1,1 @@
+"""Attribution that SQL is the wrong tool for: pure functions over published marts, no Dagster."""
