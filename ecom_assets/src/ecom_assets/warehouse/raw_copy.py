@@ -1,6 +1,6 @@
 """Copies the lake's raw and quarantine tables into PostgreSQL, so that the dbt project can be built there.
 
-For who runs dbt's target `postgres`: `cartograph warehouse copy-raw`, and the tests that hold both engines' marts
+For who runs dbt's target `postgres`: `cartograph lake copy-to-postgres`, and the tests that hold both engines' marts
 against each other. On DuckDB dbt reads the lake itself, through `lake_views`, and nothing is copied.
 """
 
