@@ -11,7 +11,10 @@ from cartograph.contracts import Column, Contract
 from ecom_assets.warehouse.marts import Mart
 from tests.portability.comparing import difference
 
-ROW = "'o1' AS id, 1 AS line, 0.1::DOUBLE AS share, 2.50::DECIMAL(18, 2) AS amount, TIMESTAMPTZ '2024-01-01 00:00:00.000001+00' AS seen_at"
+ROW = """
+    'o1' AS id, 1 AS line, 0.1::DOUBLE AS share, 2.50::DECIMAL(18, 2) AS amount,
+    TIMESTAMPTZ '2024-01-01 00:00:00.000001+00' AS seen_at
+"""
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from jinja2 import Environment
 
 from cartograph.lake import Lake
 from cartograph.settings import Settings
@@ -34,9 +35,9 @@ from ecom_assets.warehouse.dbt_project import (
 )
 from ecom_assets.warehouse.lake_views import pinned_views
 from ecom_assets.warehouse.marts import Mart, marts
-from ecom_assets.warehouse.raw_copy import attach_postgres, copy_raw
+from ecom_assets.warehouse.raw_copy import RawCopyError, attach_postgres, copy_raw
 from tests.portability.comparing import content, difference
-from tests.support.postgres import NoPostgres, postgres_server
+from tests.support.postgres import NoServerError, postgres_server
 from tests.support.whole_run import Bench
 
 CUSTOMERS, SEED, END = 150, 11, "2024-06-01"
@@ -106,8 +107,8 @@ class TwoWarehouses:
 def server() -> Iterator[dict[str, str]]:
     try:
         with postgres_server() as variables:
-            yield {**variables, "PGSSLMODE": "disable"}
-    except NoPostgres as reason:
+            yield variables
+    except NoServerError as reason:
         pytest.skip(str(reason))
 
 
@@ -174,6 +175,32 @@ def test_a_window_that_was_lost_is_rebuilt_from_a_fresh_copy_as_it_was(warehouse
     warehouses.copy()  # drops dbt's staging with the tables it stands on
     warehouses.build("postgres", MARCH)
     assert not (found := warehouses.differences()), "\n" + "\n".join(found)
+
+
+def test_a_ratio_has_the_same_bits_on_both(warehouses: TwoWarehouses) -> None:
+    """Also where six decimals lie halfway between two, and where a double has no digits left to tell."""
+    sql = (PROJECT_DIR / "macros" / "ratio.sql").read_text()
+    macro = Environment().from_string(sql).module.ratio  # noqa: S701  (SQL, not HTML)
+    ratio = macro("amount", "parts")
+    amounts = """
+        SELECT CAST((i * 7919 % 100003) * power(10, i % 8) / 100 AS DECIMAL(18, 2)) AS amount,
+            [1, 3, 32, 96, 640, 3200, 0, -7][i % 8 + 1] AS parts
+        FROM range(50000) AS r (i)
+    """
+    with warehouses.both() as connection:
+        connection.execute(f"CREATE TABLE postgres.ratios AS {amounts}")
+        differing = f"""
+            (SELECT amount, parts, {ratio} AS r FROM postgres.ratios)
+            EXCEPT ALL
+            FROM postgres_query('postgres', 'SELECT amount, parts, {ratio} AS r FROM ratios')
+        """
+        assert connection.sql(differing).fetchall() == []
+
+
+def test_a_server_that_is_not_there_is_named_with_the_cure(warehouses: TwoWarehouses, tmp_path: Path) -> None:
+    views = pinned_views(warehouses.lake, warehouses.shop.datasets)
+    with environment_of({"PGHOST": str(tmp_path)}), pytest.raises(RawCopyError, match="PGHOST"):
+        copy_raw(warehouses.lake, views)
 
 
 def test_a_session_that_would_give_other_days_is_refused(warehouses: TwoWarehouses) -> None:

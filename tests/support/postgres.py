@@ -19,7 +19,7 @@ DATABASE = "postgres"
 PATIENCE_SECONDS = 60
 
 
-class NoPostgres(RuntimeError):
+class NoServerError(RuntimeError):
     """Why this machine cannot run a server. The message says what is missing."""
 
 
@@ -28,10 +28,12 @@ def postgres_server() -> Iterator[dict[str, str]]:
     """A running server, as libpq's variables that lead to it. It ends, and its folder goes, with the block.
 
     Raises:
-        NoPostgres: the binaries are not there, or the server, which refuses to run as root, has no other user.
+        NoServerError: the binaries are not there, or the server, which refuses to run as root, has no other user.
     """
     binaries, account = _binaries(), _account()
-    folder = Path(tempfile.mkdtemp(prefix="cartograph-pg-"))  # not below pytest's, whose names a socket's path is too long for
+    folder = Path(
+        tempfile.mkdtemp(prefix="cartograph-pg-")
+    )  # not below pytest's, whose names a socket's path is too long for
     try:
         if account:
             shutil.chown(folder, account["user"], account["group"])
@@ -46,7 +48,7 @@ def _binaries() -> Path:
     on_path = shutil.which("pg_ctl")  # Debian's stand beside the path, one folder for each version
     folders = [*BINARIES, *([Path(on_path).resolve().parent] if on_path else [])]
     if not folders:
-        raise NoPostgres("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+        raise NoServerError("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
     return folders[-1]
 
 
@@ -59,7 +61,7 @@ def _account() -> dict[str, Any]:
     try:
         entry = pwd.getpwnam("postgres")
     except KeyError:
-        raise NoPostgres("the tests run as root, the server must not, and there is no user `postgres`") from None
+        raise NoServerError("the tests run as root, the server must not, and there is no user `postgres`") from None
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 

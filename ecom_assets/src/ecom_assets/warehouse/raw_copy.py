@@ -24,8 +24,8 @@ def copy_raw(lake: Lake, views: LakeViews) -> dict[str, int]:
     """Replace the tables of `views` in PostgreSQL by what they select; the rows of each table.
 
     The database is the one that libpq's own variables name (PGHOST, PGDATABASE, PGUSER, …). Rows are streamed, in one
-    transaction. The types are the contracts'. Views on the tables, dbt's staging, are dropped with them: the `dbt build`
-    for which one copies makes them anew.
+    transaction. The types are the contracts'. Views on the tables, dbt's staging, are dropped with them: the
+    `dbt build` for which one copies makes them anew.
 
     Raises:
         RawCopyError: PostgreSQL cannot be reached, or refuses the rows.
