@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test lint bench docs lock clean
+.PHONY: help run up test test-postgres lint bench docs lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 # Installs the lock once; again only when the lock or pyproject.toml is newer. uv where it is there, pip otherwise.
 $(STAMP): requirements.lock pyproject.toml
@@ -31,8 +31,11 @@ run: $(STAMP) ## Run the main job on the chosen shop (by default the simulated o
 up: $(STAMP) ## Start the Dagster UI, its daemon and the API; Ctrl-C stops them
 	@$(BIN)/cartograph up
 
-test: $(STAMP) ## Run all tests
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: $(STAMP) ## Run all tests but those of test-postgres
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/portability
+
+test-postgres: $(STAMP) ## Build the warehouse on PostgreSQL too (a server of the test's own) and compare every mart
+	@$(BIN)/pytest -rs tests/portability
 
 lint: $(STAMP) ## Check style, types, layers and SQL
 	@$(BIN)/ruff check .

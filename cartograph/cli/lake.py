@@ -11,6 +11,7 @@ from cartograph.cli.console import count, names_and_numbers, output, say, size
 from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.settings import Settings, load_settings
+from cartograph.shops import load_shop
 
 app = typer.Typer(help="Tables of the lake.", no_args_is_help=True)
 
@@ -71,6 +72,20 @@ def maintain(
             f"{done.expired_snapshots} snapshots expired, "
             f"{done.deleted_files} files ({size(done.deleted_bytes)}) deleted"
         )
+
+
+@app.command("copy-to-postgres")
+def copy_to_postgres() -> None:
+    """Copy the raw and quarantine tables into PostgreSQL (PGHOST, PGDATABASE, …), for dbt's target `postgres`."""
+    from ecom_assets.warehouse.lake_views import pinned_views
+    from ecom_assets.warehouse.raw_copy import copy_raw
+
+    settings = load_settings()
+    lake = Lake.from_settings(settings)
+    with output.status("copying"):
+        copied = copy_raw(lake, pinned_views(lake, load_shop(settings).datasets))
+    for table, rows in copied.items():
+        say(f"{table:<34} {count(rows)} rows")
 
 
 def released_snapshots(settings: Settings) -> dict[str, set[int]]:
