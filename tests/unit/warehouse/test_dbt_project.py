@@ -28,7 +28,7 @@ from tests.unit.warehouse.making import at, tiny_shop
 
 MODELS = {
     model["name"]: model
-    for path in dbt_project.PROJECT_DIR.glob("models/*/_*__models.yml")
+    for path in dbt_project.PROJECT_DIR.glob("models/**/_*__models.yml")
     for model in yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
 }
 RENAMED = {
@@ -124,15 +124,23 @@ def test_failures_name_the_test_its_words_and_its_sql(tmp_path: Path) -> None:
 def test_everything_that_is_published_has_a_contract(parsed: Path) -> None:
     found = {mart.name: mart.contract for mart in marts(read_manifest(parsed))}
     assert {name: contract.event_time for name, contract in found.items()} == {
+        "abandoned_touches": None,
         "agg_daily_sales": "order_date",
+        "campaign_performance": None,
+        "category_funnel": "session_date",
+        "channel_attribution": None,
+        "conversion_funnel": "session_date",
         "dim_campaigns": None,
         "dim_customers": None,
         "dim_dates": None,
         "dim_products": None,
         "fct_events": "occurred_at",
+        "fct_marketing_spend": "spend_date",
         "fct_order_items": "ordered_at",
         "fct_orders": "ordered_at",
         "fct_refunds": "refunded_at",
+        "fct_sessions": "started_at",
+        "order_touches": None,
         "rfm_segments": None,
     }
     assert found["dim_customers"].column("email").pii == "email"
