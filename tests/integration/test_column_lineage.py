@@ -42,7 +42,8 @@ def test_every_published_column_that_is_no_count_leads_to_the_source(lineage: Co
         for asset, columns in published.items()
         if asset != CALENDAR
         for column in columns
-        if column not in COUNTS | CALENDAR_COLUMNS and not column.endswith("_count")
+        if column not in COUNTS | CALENDAR_COLUMNS
+        and not column.endswith("_count")
         and not any(origin.startswith("source/") for origin, _ in lineage.origins((asset, column)))
     }
     assert lost == {}
