@@ -13,13 +13,13 @@ orders as (
 known as (
     select
         country,
-        city,
+        nullif(city, '') as city,
         region
     from customers
     union all
     select
         shipping_country as country,
-        shipping_city as city,
+        nullif(shipping_city, '') as city,
         cast(null as varchar) as region
     from orders
 ),
