@@ -1,4 +1,4 @@
-"""Held against the planted truth: what customers prefer and which products go together, found by marts that never saw it."""
+"""Customer and product marts, held against the planted truth: what customers prefer, and what is bought together."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def test_rules_of_high_lift_are_products_that_were_made_partners(lake: Lake) -> 
         SELECT
             (SELECT count(*) FROM {truth}),
             count(*),
-            count(*) FILTER (WHERE one.partner_product_id = other.product_id OR other.partner_product_id = one.product_id)
+            count(*) FILTER (
+                WHERE one.partner_product_id = other.product_id OR other.partner_product_id = one.product_id
+            )
         FROM {rules} AS rules
         JOIN {truth} AS one ON rules.antecedent_product_id = one.product_id
         JOIN {truth} AS other ON rules.consequent_product_id = other.product_id
