@@ -1,6 +1,6 @@
 {{ config(meta={'dagster': {'ref': {'name': 'customer_lifetime_value'}}}) }}
 
--- The first order's day and channel are those of an order that the customer placed and did not cancel, and none is earlier.
+-- The first order's day and channel are those of an order that was not cancelled, and no such order is earlier.
 select
     lifetimes.customer_id,
     lifetimes.first_order_date
@@ -8,7 +8,7 @@ from {{ ref('customer_lifetime_value') }} as lifetimes
 left join {{ ref('fct_orders') }} as orders
     on lifetimes.customer_id = orders.customer_id
     and not orders.is_cancelled
-    and orders.order_date <= lifetimes.first_order_date
+    and lifetimes.first_order_date >= orders.order_date
 group by lifetimes.customer_id, lifetimes.first_order_date, lifetimes.first_order_channel
 having
     coalesce(min(orders.order_date) <> lifetimes.first_order_date, true)

@@ -1,6 +1,6 @@
 {{ config(meta={'dagster': {'ref': {'name': 'agg_customer_metrics'}}}) }}
 
--- A customer's orders, units and amounts are those of the orders that they placed and did not cancel; nobody is left out.
+-- A customer's orders, units and revenue are those of the orders that they placed; nobody is left out.
 with orders as (
     select
         customer_id,

@@ -1,18 +1,23 @@
 {{ config(meta={'dagster': {'ref': {'name': 'customer_product_interactions'}}}) }}
 
 -- The units of the last 90 days are those of the known customers' lines that were not cancelled.
-with lines as (
+with bounds as (
+    select max(order_date) - 89 as first_date
+    from {{ ref('fct_orders') }}
+),
+
+lines as (
     select
-        customer_id,
-        product_id,
-        sum(quantity) as units,
-        count(distinct order_id) as purchases
-    from {{ ref('fct_order_items') }}
+        items.customer_id,
+        items.product_id,
+        sum(items.quantity) as units,
+        count(distinct items.order_id) as purchases
+    from {{ ref('fct_order_items') }} as items
+    inner join bounds on items.order_date >= bounds.first_date
     where
-        not is_cancelled
-        and customer_id is not null
-        and order_date >= (select max(order_date) - 89 from {{ ref('fct_orders') }})
-    group by customer_id, product_id
+        not items.is_cancelled
+        and items.customer_id is not null
+    group by items.customer_id, items.product_id
 )
 
 select

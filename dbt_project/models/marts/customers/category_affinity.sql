@@ -74,8 +74,10 @@ final as (
         spend_share,
         shop_share,
         lift,
-        row_number() over (partition by customer_id order by spend_amount desc, orders_count desc, category)
-            as affinity_rank
+        row_number() over (
+            partition by customer_id
+            order by spend_amount desc, orders_count desc, category asc
+        ) as affinity_rank
     from measured
 )
 
