@@ -165,6 +165,13 @@ def test_every_test_belongs_to_a_model_so_that_it_becomes_a_check(parsed: Path) 
             assert len(node["depends_on"]["nodes"]) == 1 or named in MODELS, f"{node['name']} belongs to no model"
 
 
+def test_names_of_models_and_unit_tests_are_short_enough_for_postgres(parsed: Path) -> None:
+    manifest = read_manifest(parsed)
+    models = [node["name"] for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+    unit_tests = [test["name"] for test in manifest["unit_tests"].values()]
+    assert [name for name in models + unit_tests if len(name) > 63] == []
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_each_model_is_described_and_owned(name: str, parsed: Path) -> None:
     node = read_manifest(parsed)["nodes"][f"model.cartograph.{name}"]
