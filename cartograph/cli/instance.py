@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +29,9 @@ def prepare_home(settings: Settings) -> None:
     try:
         settings.dagster_home.mkdir(parents=True, exist_ok=True)
         settings.logs_dir.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(REPOSITORY_ROOT / "deploy" / "dagster" / "dagster.yaml", settings.dagster_home / "dagster.yaml")
+        configuration = (REPOSITORY_ROOT / "deploy" / "dagster" / "dagster.yaml").read_text(encoding="utf-8")
+        filled = configuration.replace("$DAGSTER_HOME", str(settings.dagster_home.resolve()))
+        (settings.dagster_home / "dagster.yaml").write_text(filled, encoding="utf-8")
     except OSError as error:
         raise SettingsError(
             f"CARTOGRAPH_HOME={settings.home}: {error.filename} cannot be written ({error.strerror}). "

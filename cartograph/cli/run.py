@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from uuid import uuid4
 
@@ -72,16 +75,19 @@ def run(
     require_readable_sources(shop_of_run)
     prepare_home(settings)
     began = time.monotonic()
+    threading.Thread(target=parse_early, args=(settings, shop_of_run), daemon=True).start()
     with only_run(settings) as lock, open_instance(settings) as instance:
         if dead := close_dead_runs(instance):
             output.print(f"[yellow]{dead} earlier run(s) were killed; their partitions are loaded anew.[/]")
         logs = []
-        for location in LOCATIONS:
-            log = execute(settings, instance, location, chosen, select, lock.fileno())
-            if log is not None:
-                logs.append(log)
-            if log is not None and not log.succeeded:
-                break
+        with ExitStack() as stack:
+            workers = [stack.enter_context(worker(settings, at, chosen, select, lock.fileno())) for at in LOCATIONS]
+            for started in workers:
+                log = execute(instance, started)
+                if log is not None:
+                    logs.append(log)
+                if log is not None and not log.succeeded:
+                    break
     if not logs:
         raise ShopError(
             f"--select {select!r} selects no asset of this shop. Assets are named like marts/fct_orders: "
@@ -120,28 +126,44 @@ def chosen_windows(shop: Shop, settings: Settings, start: date | None, end: date
     return chosen
 
 
-def execute(
-    settings: Settings,
-    instance: dg.DagsterInstance,
-    location: Location,
-    chosen: list[Window],
-    select: str | None,
-    lock: int,
-) -> RunLog | None:
-    """Run a location's job in a child process and show its progress; None where `select` leaves nothing to do in it."""
-    name = location.module.split(".")[0]
-    first, last = location.partition_key(chosen[0]), location.partition_key(chosen[-1])
+def parse_early(settings: Settings, shop: Shop) -> None:
+    """Parse the dbt project while the worker is still importing what it needs; it would take seconds after that.
+
+    A project that does not parse is told by the worker, which finds no parse and tries itself.
+    """
+    from ecom_assets.warehouse.dbt_project import DbtProjectError, parsed_project
+
+    with suppress(DbtProjectError):
+        parsed_project(settings, shop.datasets)
+
+
+class Worker(NamedTuple):
+    """A child process that waits to execute a location's job: what it was told, and where its log is."""
+
+    process: subprocess.Popen[bytes]
+    request: Request
+    log_path: Path
+
+    @property
+    def location(self) -> str:
+        """The name of the code location."""
+        return self.request.module.split(".")[0]
+
+
+@contextmanager
+def worker(
+    settings: Settings, location: Location, chosen: list[Window], select: str | None, lock: int
+) -> Iterator[Worker]:
+    """A child that loads a location's definitions and then waits to be told to go; it ends with the block."""
     request = Request(
         module=location.module,
         job=location.job,
         run_id=str(uuid4()),
-        first=first,
-        last=last,
+        first=location.partition_key(chosen[0]),
+        last=location.partition_key(chosen[-1]),
         select=select,
     )
     log_path = settings.logs_dir / f"{request.run_id}.log"
-    output.print(f"[bold]{name}[/]  {first} to {last}  [dim]log: {log_path}[/]", soft_wrap=True)
-    log = RunLog()
     with (
         log_path.open("wb") as sink,
         subprocess.Popen(
@@ -152,27 +174,44 @@ def execute(
             env=process_environment(settings),
             pass_fds=(lock,),
             process_group=0,
-        ) as worker,
-        output.status("loading definitions") as status,
+        ) as process,
     ):
         try:
-            while worker.poll() is None:
+            yield Worker(process, request, log_path)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def execute(instance: dg.DagsterInstance, started: Worker) -> RunLog | None:
+    """Let a worker go and show its progress; None where the selection leaves nothing to do in its location."""
+    process, request, log_path = started
+    output.print(
+        f"[bold]{started.location}[/]  {request.first} to {request.last}  [dim]log: {log_path}[/]", soft_wrap=True
+    )
+    log = RunLog()
+    with suppress(BrokenPipeError):  # it has ended already: its exit status says why
+        process.stdin.write(b"go\n")  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+    with output.status("loading definitions") as status:
+        try:
+            while process.poll() is None:
                 _show(instance, request.run_id, log)
                 status.update((log.running or "loading definitions").replace("__", "/", 1))
                 with suppress(subprocess.TimeoutExpired):
-                    worker.wait(POLL_SECONDS)
+                    process.wait(POLL_SECONDS)
         except KeyboardInterrupt:
             status.update("stopping")
-            _stop(worker)
+            _stop(process)
             errors.print("[yellow]Stopped.[/] What was finished is kept; run again to go on.")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         _show(instance, request.run_id, log)
-    if worker.returncode == EXIT_NOTHING_SELECTED:
+    if process.returncode == EXIT_NOTHING_SELECTED:
         return None
-    if worker.returncode != 0:
+    if process.returncode != 0:
         log.succeeded = False
         log.first_cause = log.first_cause or _last_line(log_path.read_text(encoding="utf-8", errors="replace"))
-        say_error(f"{name} failed.", f"{log.first_cause}\nThe whole log: {log_path}")
+        say_error(f"{started.location} failed.", f"{log.first_cause}\nThe whole log: {log_path}")
     return log
 
 
@@ -210,12 +249,12 @@ def _show(instance: dg.DagsterInstance, run_id: str, log: RunLog) -> None:
         output.print(f"  [green]✓[/] {done.key:<44} {rows:>16} {done.seconds:>7.1f} s")
 
 
-def _stop(worker: subprocess.Popen[bytes]) -> None:
-    worker.send_signal(signal.SIGINT)
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
     try:
-        worker.wait(STOP_SECONDS)
+        process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        worker.kill()
+        process.kill()
 
 
 def _last_line(text: str) -> str:

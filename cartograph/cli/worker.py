@@ -1,8 +1,9 @@
 """A child process that executes one job of one code location: `python -m cartograph.cli.worker REQUEST`.
 
-A process of its own keeps Dagster's log out of the terminal and gives the assets the environment they need. It leads a
-process group, so that it and its own children (dbt) die with its parent. Watching it is `cartograph.cli.progress`'s
-business.
+It loads the location's definitions, which takes seconds, and waits for a line on its standard input before it
+executes, so that the next location is ready when the one before has ended. A process of its own keeps Dagster's log
+out of the terminal and gives the assets the environment they need. It leads a process group, so that it and its own
+children (dbt) die with its parent. Watching it is `cartograph.cli.progress`'s business.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Request(BaseModel):
 
 
 def execute(request: Request) -> int:
-    """Execute the request on the instance of `DAGSTER_HOME`; the exit status."""
+    """Execute the request on the instance of `DAGSTER_HOME` once the parent says so; the exit status."""
     try:
         definitions = importlib.import_module(request.module).defs()
     except Exception as error:  # noqa: BLE001  the process boundary: whatever it is, the parent shows its cause
@@ -56,6 +57,9 @@ def execute(request: Request) -> int:
         selected = sorted(chosen & set(job.asset_layer.executable_asset_keys))
         if not selected:
             return EXIT_NOTHING_SELECTED
+    if not sys.stdin.readline():
+        return EXIT_FAILED  # the parent has gone, or does not want it any more
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,
@@ -80,5 +84,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     sys.exit(execute(Request.model_validate_json(sys.argv[1])))

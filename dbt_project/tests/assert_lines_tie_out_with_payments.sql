@@ -1,4 +1,4 @@
-{{ config(enabled=delivers('payments'), meta={'dagster': {'ref': {'name': 'agg_daily_sales'}}}) }}
+{{ config(enabled=delivers('payments'), meta={'dagster': {'ref': {'name': 'fct_order_items'}}}) }}
 
 -- By day of the order: the lines, less discounts, plus shipping are what was captured for them. Left out are cancelled
 -- orders, orders that are not paid yet, and those of which a line is in quarantine.

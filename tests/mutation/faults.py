@@ -91,7 +91,7 @@ FAULTS = (
         "an amount has the wrong sign",
         "orders",
         "-shipping_amount AS shipping_amount",
-        "non_negative_fct_orders_shipping_amount",
+        "non_negative_fct_orders",
         "assert_order_totals_tie_out",
     ),
     delivered_as(

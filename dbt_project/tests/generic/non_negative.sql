@@ -1,6 +1,6 @@
-{% test non_negative(model, column_name) %}
-{#- No value is below zero. -#}
-select {{ column_name }}
+{% test non_negative(model, columns) %}
+{#- No value of `columns` is below zero. -#}
+select {{ columns | join(', ') }}
 from {{ model }}
-where {{ column_name }} < 0
+where {% for column in columns %}{{ column }} < 0{{ ' or ' if not loop.last }}{% endfor %}
 {% endtest %}

@@ -6,6 +6,7 @@ State never goes into the repository: dbt's target folders stand in the shop's h
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from cartograph.windows import Window
 PROJECT_DIR = Path(__file__).parents[4] / "dbt_project"
 VIEWS_VARIABLE = "CARTOGRAPH_DBT_VIEWS"
 _MANIFEST = "manifest.json"
+_PARSING = ".parsing-"
 _PARTIAL_PARSE = "partial_parse.msgpack"
 _STATIC_SITE = "static_index.html"
 
@@ -79,8 +81,8 @@ def environment_of(variables: Mapping[str, str]) -> Iterator[None]:
 def parsed_project(settings: Settings, datasets: Collection[str]) -> Path:
     """The target folder that holds the manifest of the project as it is now, for a shop with these datasets.
 
-    dbt parses only when the project's files, the datasets or dbt's version have changed since: seconds, once. Processes
-    that do so at the same time do not disturb each other, as each parses aside and the folder is renamed into place.
+    dbt parses only when the project's files, the datasets or dbt's version have changed since: seconds, once. Of
+    processes that ask at the same time one parses, aside, and the others wait until it has renamed the folder.
 
     Raises:
         DbtProjectError: the project does not parse.
@@ -90,18 +92,28 @@ def parsed_project(settings: Settings, datasets: Collection[str]) -> Path:
     if (folder / _MANIFEST).is_file():
         return folder
     parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=parent, prefix=".parsing-"))
+    with (parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it when the process ends, however it ends
+        if not (folder / _MANIFEST).is_file():
+            _parse_into(folder, settings, datasets)
+    return folder
+
+
+def _parse_into(folder: Path, settings: Settings, datasets: Collection[str]) -> None:
+    """Parse aside, move the result to `folder`, and delete earlier ones."""
+    parent = folder.parent
+    for left in parent.glob(f"{_PARSING}*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(dir=parent, prefix=_PARSING))
     try:
         _reuse_newest_parse(parent, aside)
         _parse(settings, datasets, aside)
-        with suppress(OSError):  # Another process was faster; its parse is as good.
-            aside.rename(folder)
+        aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     for earlier in parent.glob("[!.]*"):
         if earlier != folder:
             shutil.rmtree(earlier, ignore_errors=True)
-    return folder
 
 
 def _fingerprint(project: Path, datasets: Collection[str]) -> str:
