@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,12 @@ WHOLE = (
     "sales_by_geography",
     "weekday_sales",
     "discount_impact",
+    "agg_customer_metrics",
+    "customer_lifetime_value",
+    "customer_cohorts",
+    "customer_product_interactions",
+    "category_affinity",
+    "market_basket_rules",
 )
 INTERMEDIATE = (
     "int_customers_versioned",
@@ -34,6 +41,7 @@ INTERMEDIATE = (
     "int_order_items_summed",
     "int_orders_settled",
     "int_refunds_summed",
+    "int_customers_summed",
 )
 
 
@@ -64,7 +72,7 @@ def test_the_lineage_runs_from_raw_to_published(graph: dg.AssetGraph) -> None:
         "staging/stg_shop__orders": {"raw/orders"},
         "marts/fct_orders": {"staging/stg_shop__orders", "intermediate/int_order_items_summed", "marts/dim_customers"},
         "marts/dim_dates": {"staging/stg_shop__orders", "seeds/holidays"},
-        "marts/rfm_segments": {"marts/fct_orders", "marts/fct_refunds"},
+        "marts/rfm_segments": {"intermediate/int_customers_summed"},
         "published/fct_orders": {"marts/fct_orders"},
     }.items():
         assert graph.get(key(path)).parent_keys == {key(parent) for parent in parents}
@@ -99,16 +107,16 @@ def test_each_model_links_to_its_page_in_dbts_documentation(graph: dg.AssetGraph
         if k.path[0] != "published"
     }
     assert links["marts/fct_orders"] == f"{get_settings().dbt_docs_url}#!/model/model.cartograph.fct_orders"
-    assert all("#!/model/model.cartograph." in link for link in links.values())
+    assert all(re.search(r"#!/(model/model|seed/seed)\.cartograph\.", link) for link in links.values())
 
 
-def test_every_dbt_test_is_a_blocking_check(graph: dg.AssetGraph) -> None:
+def test_every_dbt_test_is_a_check_that_blocks_unless_it_only_warns(graph: dg.AssetGraph) -> None:
     settings = get_settings()
     nodes = read_manifest(parsed_project(settings, load_shop(settings).datasets))["nodes"].values()
-    tests = {node["name"] for node in nodes if node["resource_type"] == "test" and node["config"]["enabled"]}
+    tests = [node for node in nodes if node["resource_type"] == "test" and node["config"]["enabled"]]
     checks = {k.name: graph.get(k).blocking for k in graph.asset_check_keys if k.asset_key.path[0] != "published"}
-    assert set(checks) == tests
-    assert all(checks.values())
+    assert checks == {test["name"]: test["config"]["severity"].upper() == "ERROR" for test in tests}
+    assert sum(not is_blocking for is_blocking in checks.values()) <= 2, "a warning is an exception"
     published = {k.name for k in graph.asset_check_keys if k.asset_key.path[0] == "published"}
     assert published == {"rows_match_mart"}
 

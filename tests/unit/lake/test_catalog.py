@@ -53,7 +53,7 @@ def test_a_lake_is_made_without_touching_anything(tmp_path: Path) -> None:
         ("sqlite:///{folder}/taken/catalog.db", "cannot be used: .* Check CARTOGRAPH_CATALOG_URI"),
         ("sqlite://", "in memory, which no other process could read"),
         ("postgresql+absent://someone:secret@host/db", "cannot be used: Can't load plugin"),
-        ("postgresql+psycopg2://someone:secret@host/db", r"someone:\*\*\*@host/db needs the Python package psycopg2"),
+        ("postgresql+pg8000://someone:secret@host/db", r"someone:\*\*\*@host/db needs the Python package pg8000"),
         ("no address", "The Iceberg catalog given by CARTOGRAPH_CATALOG_URI cannot be used"),
         ("http://127.0.0.1:9", r"http://127\.0\.0\.1:9 cannot be used: .* service is up"),
     ],

@@ -126,7 +126,13 @@ def test_everything_that_is_published_has_a_contract(parsed: Path) -> None:
     assert {name: contract.event_time for name, contract in found.items()} == {
         "abandoned_touches": None,
         "agg_daily_sales": "order_date",
+        "agg_customer_metrics": None,
         "agg_product_performance": "sales_date",
+        "category_affinity": None,
+        "customer_cohorts": None,
+        "customer_lifetime_value": None,
+        "customer_product_interactions": None,
+        "market_basket_rules": None,
         "campaign_performance": None,
         "category_funnel": "session_date",
         "channel_attribution": None,

@@ -22,7 +22,9 @@ from ecom_assets.warehouse.marts import column_pii, event_time, is_mart, key_of
 
 PAGE = Path(__file__).parents[4] / "docs" / "data-catalog.md"
 
+_BUILT = ("model", "seed")
 _LAYERS = {
+    "seeds": "Tables that are kept in the repository, written by `make docs`.",
     "staging": "One model for each raw dataset: typed, renamed, the latest version of each key; no joins.",
     "intermediate": "Steps that several marts share.",
     "marts": "What analysts, features and the API read; each is published to the lake as `published.<mart>`.",
@@ -65,17 +67,17 @@ def data_catalog(manifest: Node) -> str:
 
 
 def _models(manifest: Node) -> dict[str, list[Node]]:
-    """The models of each layer, by folder and name."""
+    """The models and seeds of each layer, by folder and name."""
     found: dict[str, list[Node]] = {layer: [] for layer in _LAYERS}
     for node in manifest["nodes"].values():
-        if node["resource_type"] == "model":
-            found[node["fqn"][1]].append(node)
+        if node["resource_type"] in _BUILT:
+            found["seeds" if node["resource_type"] == "seed" else node["fqn"][1]].append(node)
     return {layer: sorted(nodes, key=lambda node: node["fqn"]) for layer, nodes in found.items()}
 
 
 def _tests(manifest: Node) -> dict[str, list[Node]]:
     """The tests of each model, also those that are written as a query: by the model that they are a check of."""
-    ids = {node["name"]: unique_id for unique_id, node in manifest["nodes"].items() if node["resource_type"] == "model"}
+    ids = {node["name"]: unique_id for unique_id, node in manifest["nodes"].items() if node["resource_type"] in _BUILT}
     found: dict[str, list[Node]] = defaultdict(list)
     for _, node in sorted(manifest["nodes"].items()):
         if node["resource_type"] == "test":
@@ -139,7 +141,7 @@ def _model(manifest: Node, model: Node, tests: Sequence[Node]) -> Iterator[str]:
     yield f"- {_materialised(model)}"
     if is_mart(model):
         yield f"- key: {_code(key_of(model))}"
-    if above := dict.fromkeys(_upstream(manifest, node) for node in model["depends_on"]["nodes"]):
+    if above := dict.fromkeys(_upstream(manifest, node) for node in model["depends_on"].get("nodes", ())):
         yield f"- made of {', '.join(above)}"
     if whole := [_test(test) for test in tests if not test.get("column_name")]:
         yield f"- tests: {', '.join(whole)}"
@@ -159,7 +161,11 @@ def _model(manifest: Node, model: Node, tests: Sequence[Node]) -> Iterator[str]:
 
 
 def _is_tested(tests: Iterable[Node], column: Node) -> bool:
-    return any(test.get("column_name") == column["name"] and _kind(test) == "not_null" for test in tests)
+    return any(
+        (_kind(test) == "not_null" and test.get("column_name") == column["name"])
+        or (_kind(test) == "never_null" and column["name"] in test["test_metadata"]["kwargs"]["columns"])
+        for test in tests
+    )
 
 
 def _materialised(model: Node) -> str:
@@ -172,13 +178,13 @@ def _materialised(model: Node) -> str:
 
 
 def _upstream(manifest: Node, unique_id: str) -> str:
-    """A link to what is read, or its name where it has no section: the quarantine and seeds."""
+    """A link to what is read, or its name where it has no section, as the quarantine."""
     if unique_id in manifest["sources"]:
         source = manifest["sources"][unique_id]
         name = f"{source['schema']}/{source['name']}"
         return _link(name) if source["schema"] == "raw" else f"`{name}`"
     node = manifest["nodes"][unique_id]
-    return _link(node["name"]) if node["resource_type"] == "model" else f"`{node['name']}`"
+    return _link(node["name"])
 
 
 def _kind(test: Node) -> str:
