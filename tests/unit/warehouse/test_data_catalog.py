@@ -22,7 +22,7 @@ def test_the_page_is_up_to_date(manifest: dict[str, Any]) -> None:
 
 def test_every_dataset_model_and_column_is_in_it(manifest: dict[str, Any]) -> None:
     sections = {part.split("\n", 1)[0]: part for part in data_catalog(manifest).split("\n### ")[1:]}
-    models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+    models = [node for node in manifest["nodes"].values() if node["resource_type"] in {"model", "seed"}]
     assert list(sections)[: len(CONTRACTS)] == [f"raw/{name}" for name in CONTRACTS]
     assert sorted(list(sections)[len(CONTRACTS) :]) == sorted(node["name"] for node in models)
     for node in models:
