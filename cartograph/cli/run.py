@@ -174,6 +174,7 @@ def worker(
             env=process_environment(settings),
             pass_fds=(lock,),
             process_group=0,
+            bufsize=0,  # so that a worker that has ended leaves nothing to be written when its pipe is closed
         ) as process,
     ):
         try:
@@ -192,7 +193,6 @@ def execute(instance: dg.DagsterInstance, started: Worker) -> RunLog | None:
     log = RunLog()
     with suppress(BrokenPipeError):  # it has ended already: its exit status says why
         process.stdin.write(b"go\n")  # type: ignore[union-attr]
-        process.stdin.flush()  # type: ignore[union-attr]
     with output.status("loading definitions") as status:
         try:
             while process.poll() is None:
