@@ -44,7 +44,7 @@ class TinyShop:
         """Build the facts of `window` (None: of all time), `anew` from nothing, and all that is made of them."""
         target = {name: str(dbt_home(self.settings) / "run") for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
         variables = dbt_environment(self.settings, load_shop(self.settings).datasets, window=window)
-        command = [dbt_executable(), *(["build", "--exclude-resource-type", "unit_test"] if tested else ["run"])]
+        command = [dbt_executable(), "build", "--exclude-resource-type", "unit_test", *([] if tested else ["test"])]
         command += ["--full-refresh"] if anew else []
         done = subprocess.run(
             command, cwd=PROJECT_DIR, env={**os.environ, **variables, **target}, capture_output=True, check=False

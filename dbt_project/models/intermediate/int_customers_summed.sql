@@ -41,10 +41,11 @@ refunds as (
     {% endif %}
 ),
 
--- The day after the last order, and not today: the same orders always give the same figures.
+-- The day after the last order, and not today: the same orders always give the same figures. Without orders there is none.
 as_of as (
     select max(order_date) + 1 as as_of_date
     from orders
+    having count(*) > 0
 ),
 
 placed as (

@@ -1,6 +1,7 @@
 with as_of as (
     select max(as_of_date) as as_of_date
     from {{ ref('int_customers_summed') }}
+    having count(*) > 0
 ),
 
 lines as (

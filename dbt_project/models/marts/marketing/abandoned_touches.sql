@@ -15,6 +15,7 @@ order_touches as (
 as_of as (
     select max(order_date) + 1 as as_of_date
     from orders
+    having count(*) > 0
 ),
 
 -- What is younger than the window may still lead to an order: it is neither won nor lost.

@@ -18,6 +18,7 @@ sales as (
 as_of as (
     select max(order_date) + 1 as as_of_date
     from orders
+    having count(*) > 0
 ),
 
 snapshots as (
