@@ -41,7 +41,7 @@ refunds as (
     {% endif %}
 ),
 
--- The day after the last order, and not today: the same orders always give the same figures. Without orders there is none.
+-- The day after the last order, and not today: the same orders always give the same figures. None without orders.
 as_of as (
     select max(order_date) + 1 as as_of_date
     from orders
