@@ -36,7 +36,7 @@ class Request(BaseModel):
     select: str | None
 
 
-def execute(request: Request) -> int:
+def execute(request: Request, go: threading.Event) -> int:
     """Execute the request on the instance of `DAGSTER_HOME` once the parent says so; the exit status."""
     try:
         definitions = importlib.import_module(request.module).defs()
@@ -57,9 +57,7 @@ def execute(request: Request) -> int:
         selected = sorted(chosen & set(job.asset_layer.executable_asset_keys))
         if not selected:
             return EXIT_NOTHING_SELECTED
-    if not sys.stdin.readline():
-        return EXIT_FAILED  # the parent has gone, or does not want it any more
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    go.wait()
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,
@@ -78,10 +76,14 @@ def root_cause(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _die_with_parent() -> None:
-    sys.stdin.read()
+def _follow_parent(go: threading.Event) -> None:
+    if sys.stdin.readline():
+        go.set()
+        sys.stdin.read()
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    sys.exit(execute(Request.model_validate_json(sys.argv[1])))
+    told = threading.Event()
+    threading.Thread(target=_follow_parent, args=(told,), daemon=True).start()
+    sys.exit(execute(Request.model_validate_json(sys.argv[1]), told))
