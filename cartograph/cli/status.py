@@ -34,7 +34,10 @@ class LastRun(BaseModel):
 
 
 class Status(BaseModel):
-    """The state of a shop. `switched_off` says for each dataset that no source delivers what it would enable."""
+    """The state of a shop.
+
+    `switched_off` says for each dataset that no source delivers what it would enable, `absent_marts` which marts.
+    """
 
     shop: str
     title: str
@@ -44,6 +47,7 @@ class Status(BaseModel):
     partition_grain: str
     datasets: list[str]
     switched_off: dict[str, str]
+    absent_marts: dict[str, list[str]]
     tables: dict[str, int]
     last_runs: list[LastRun]
     release: str | None
@@ -63,6 +67,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for 
 def collect(settings: Settings, shop: Shop) -> Status:
     """Gather the status; changes nothing, and makes no folder for a shop that has never run."""
     from ecom_assets.contracts import CONTRACTS
+    from ecom_assets.warehouse.dbt_project import PROJECT_DIR
+    from ecom_assets.warehouse.marts import marts_enabled_by
 
     has_state = settings.shop_home.is_dir()
     try:
@@ -79,6 +85,7 @@ def collect(settings: Settings, shop: Shop) -> Status:
         partition_grain=settings.partition_grain,
         datasets=[name for name in CONTRACTS if name in shop.datasets],
         switched_off={name: c.enables for name, c in CONTRACTS.items() if name not in shop.datasets},
+        absent_marts={name: marts for name, marts in marts_enabled_by(PROJECT_DIR).items() if name not in shop.datasets},
         tables={info.identifier: info.current.rows if info.current else 0 for info in tables},
         last_runs=last_runs(settings) if (settings.dagster_home / "dagster.yaml").is_file() else [],
         release=release.release_id if release else None,
@@ -116,7 +123,8 @@ def _print(found: Status) -> None:
     output.print(f"home      {found.home}")
     output.print(f"delivers  {', '.join(found.datasets)}")
     for name, enables in found.switched_off.items():
-        output.print(f"[yellow]without[/]   {name}: no {enables or 'required data'}")
+        absent = f"; absent marts: {', '.join(found.absent_marts[name])}" if name in found.absent_marts else ""
+        output.print(f"[yellow]without[/]   {name}: no {enables or 'required data'}{absent}")
     for run in found.last_runs:
         checks = f"checks {run.checks_passed} passed, {run.checks_warned} warned, {run.checks_failed} failed"
         output.print(f"last run  {run.job} {run.status} {run.started_at:%Y-%m-%d %H:%M} UTC, {checks}")

@@ -13,7 +13,8 @@ from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from ecom_assets.defs.dbt.warehouse import warehouse_definitions
 from ecom_assets.defs.publishing.published import published_definitions
-from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
+from ecom_assets.warehouse.dbt_project import PROJECT_DIR, parsed_project, read_manifest
+from ecom_assets.warehouse.marts import marts_enabled_by
 from tests.unit.warehouse.making import REQUIRED, tiny_shop
 
 BY_WINDOW = ("fct_orders", "fct_order_items", "fct_refunds", "agg_daily_sales", "agg_product_performance")
@@ -65,6 +66,14 @@ def test_a_model_whose_dataset_is_not_delivered_is_absent(graph: dg.AssetGraph) 
     staged = {f"staging/stg_shop__{dataset}" for dataset in (*REQUIRED, "refunds")}
     made = {f"{layer}/{mart}" for layer in ("marts", "published") for mart in (*BY_WINDOW, *WHOLE)}
     assert built == staged | made | {f"intermediate/{model}" for model in INTERMEDIATE} | {"seeds/holidays"}
+
+
+def test_marts_are_absent_for_the_dataset_that_their_model_names(graph: dg.AssetGraph) -> None:
+    enabled = marts_enabled_by(PROJECT_DIR)
+    assert enabled["payments"] == ["dim_payment_methods", "fct_payments", "payment_mix"]
+    everywhere = {path.stem for path in (PROJECT_DIR / "models" / "marts").rglob("*.sql")}
+    absent = {mart for dataset, marts in enabled.items() if dataset != "refunds" for mart in marts}
+    assert {k.path[-1] for k in graph.materializable_asset_keys if k.path[0] == "marts"} == everywhere - absent
 
 
 def test_the_lineage_runs_from_raw_to_published(graph: dg.AssetGraph) -> None:

@@ -241,6 +241,18 @@ def test_a_window_is_replaced_and_the_others_are_left_alone(shop: TinyShop) -> N
 
 
 @pytest.mark.usefixtures("first_run")
+def test_a_run_over_the_whole_history_takes_in_models_whose_columns_have_changed(shop: TinyShop) -> None:
+    with duckdb.connect(shop.settings.warehouse_path) as earlier_version:
+        earlier_version.execute("ALTER TABLE marts.fct_refunds DROP COLUMN reason")
+    (told,) = failures(shop.run("2024-01-01", "2024-01-01"))
+    assert "model fct_refunds" in told
+    assert "Run over the whole history once" in told
+    assert "fct_orders" not in told
+    assert failures(shop.run("2024-01-01", "2024-03-01")) == []
+    assert ("reason",) in shop.query("SELECT column_name FROM (DESCRIBE marts.fct_refunds)")
+
+
+@pytest.mark.usefixtures("first_run")
 def test_a_fault_is_named_with_its_test_and_sql_and_stops_publishing(shop: TinyShop) -> None:
     append(shop.lake, "orders", make_order("moved", "2024-03-01"), make_order("moved", "2024-03-02"))
     before = shop.lake.snapshots("published.fct_orders")

@@ -54,3 +54,12 @@ def whole_window(context: dg.AssetExecutionContext) -> Window | None:
         return None
     windows = windows_of(context)
     return Window(windows[0].start, windows[-1].end)
+
+
+def is_whole_history(context: dg.AssetExecutionContext) -> bool:
+    """Whether `context`'s step materialises every partition that the shop has by now."""
+    if not context.has_partition_key and not context.has_partition_key_range:
+        return False
+    partitions = window_partitions()
+    ends = partitions.get_first_partition_key(), partitions.get_last_partition_key()
+    return tuple(context.partition_key_range) == ends

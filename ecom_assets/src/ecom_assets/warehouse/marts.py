@@ -5,9 +5,11 @@ Read from dbt's manifest, so that the YAML beside the models is the only place w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from cartograph.contracts import Column, ColumnType, Contract, Pii
@@ -23,6 +25,9 @@ _TYPES: dict[str, ColumnType] = {
     "date": "date",
     "timestamptz": "timestamp",
 }
+
+
+_ENABLED_BY = re.compile(r"enabled=delivers\('(\w+)'\)")
 
 
 class MartError(ValueError):
@@ -67,6 +72,18 @@ def marts(manifest: Mapping[str, Any]) -> list[Mart]:
     """
     nodes = (node for node in manifest["nodes"].values() if node["resource_type"] == "model" and is_mart(node))
     return sorted((_mart(node) for node in nodes), key=lambda mart: mart.name)
+
+
+def marts_enabled_by(project: Path) -> dict[str, list[str]]:
+    """The marts of the dbt project in `project` that exist only where a dataset is delivered, by dataset.
+
+    Read from the models' own `enabled=delivers('<dataset>')`, because parsing the project takes seconds.
+    """
+    enabled: dict[str, list[str]] = {}
+    for path in sorted((project / "models" / "marts").rglob("*.sql"), key=lambda path: path.stem):
+        for dataset in _ENABLED_BY.findall(path.read_text(encoding="utf-8")):
+            enabled.setdefault(dataset, []).append(path.stem)
+    return enabled
 
 
 def is_mart(node: Mapping[str, Any]) -> bool:

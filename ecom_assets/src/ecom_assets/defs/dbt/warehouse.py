@@ -19,7 +19,7 @@ from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from ecom_assets.defs.dbt.resource import dbt_resource
 from ecom_assets.defs.dbt.translator import WarehouseTranslator
-from ecom_assets.defs.partitions import whole_window, window_partitions
+from ecom_assets.defs.partitions import is_whole_history, whole_window, window_partitions
 from ecom_assets.warehouse.dbt_project import (
     dbt_environment,
     dbt_home,
@@ -29,6 +29,13 @@ from ecom_assets.warehouse.dbt_project import (
     read_manifest,
 )
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
+
+
+_COLUMNS_CHANGED = "out of sync"  # dbt's words where `on_schema_change: fail` stops a model
+_COLUMNS_CHANGED_CURE = (
+    "The columns of a model have changed since its table was built. Run over the whole history once, which makes the "
+    "tables anew: `cartograph run` without --from and --to, or all partitions in the UI."
+)
 
 
 @dg.definitions
@@ -51,8 +58,10 @@ def warehouse_definitions() -> dg.Definitions:
         write_views(views, views_file)
         variables = dbt_environment(settings, datasets, window=whole_window(context), views_file=views_file)
         # dagster-dbt looks in DBT_TARGET_PATH for the parsed project that a run starts from.
+        # A run over the whole history makes its tables anew, so that it also takes in models whose columns have changed.
+        anew = ["--full-refresh"] if is_whole_history(context) else []
         with environment_of({**variables, "DBT_TARGET_PATH": str(parsed)}):
-            invocation, events = _build(context, dbt, target)
+            invocation, events = _build(context, dbt, target, anew)
         yield from _with_snapshots(events, views.pins)
         if not invocation.is_successful():
             raise dg.Failure(_explain(invocation, target), allow_retries=False)
@@ -61,7 +70,7 @@ def warehouse_definitions() -> dg.Definitions:
 
 
 def _build(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, target: Path
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, target: Path, flags: list[str]
 ) -> tuple[DbtCliInvocation, list[DbtDagsterEventType]]:
     """Run dbt to its end on what was selected: an Output for each model that was built, a check for each test that ran.
 
@@ -70,7 +79,7 @@ def _build(
     (target / "run_results.json").unlink(missing_ok=True)
     with chdir(Path.cwd()):  # dagster-dbt's threads change the folder side by side and leave it changed
         invocation = dbt.cli(
-            ["build", "--exclude-resource-type", "unit_test"],  # those prove the SQL, which no run changes
+            ["build", "--exclude-resource-type", "unit_test", *flags],  # those prove the SQL, which no run changes
             context=context,
             target_path=target,
             raise_on_error=False,
@@ -103,4 +112,7 @@ def _close_adapter(invocation: DbtCliInvocation) -> None:
 def _explain(invocation: DbtCliInvocation, target: Path) -> str:
     """What failed, model by model; dbt's last words where it did not come to that."""
     failed = failures(target)
-    return "\n".join(["The warehouse was not built:", *failed]) if failed else str(invocation.get_error())
+    if not failed:
+        return str(invocation.get_error())
+    cure = [_COLUMNS_CHANGED_CURE] if any(_COLUMNS_CHANGED in told for told in failed) else []
+    return "\n".join(["The warehouse was not built:", *failed, *cure])
