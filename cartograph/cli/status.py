@@ -71,6 +71,7 @@ def collect(settings: Settings, shop: Shop) -> Status:
     from ecom_assets.warehouse.marts import marts_enabled_by
 
     has_state = settings.shop_home.is_dir()
+    enabled_by = marts_enabled_by(PROJECT_DIR)
     try:
         release = open_store(settings).current() if has_state or settings.release_uri else None
     except NoRelease:
@@ -85,7 +86,7 @@ def collect(settings: Settings, shop: Shop) -> Status:
         partition_grain=settings.partition_grain,
         datasets=[name for name in CONTRACTS if name in shop.datasets],
         switched_off={name: c.enables for name, c in CONTRACTS.items() if name not in shop.datasets},
-        absent_marts={name: marts for name, marts in marts_enabled_by(PROJECT_DIR).items() if name not in shop.datasets},
+        absent_marts={name: marts for name, marts in enabled_by.items() if name not in shop.datasets},
         tables={info.identifier: info.current.rows if info.current else 0 for info in tables},
         last_runs=last_runs(settings) if (settings.dagster_home / "dagster.yaml").is_file() else [],
         release=release.release_id if release else None,

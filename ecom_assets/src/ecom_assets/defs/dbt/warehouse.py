@@ -30,7 +30,6 @@ from ecom_assets.warehouse.dbt_project import (
 )
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
 
-
 _COLUMNS_CHANGED = "out of sync"  # dbt's words where `on_schema_change: fail` stops a model
 _COLUMNS_CHANGED_CURE = (
     "The columns of a model have changed since its table was built. Run over the whole history once, which makes the "
@@ -58,7 +57,7 @@ def warehouse_definitions() -> dg.Definitions:
         write_views(views, views_file)
         variables = dbt_environment(settings, datasets, window=whole_window(context), views_file=views_file)
         # dagster-dbt looks in DBT_TARGET_PATH for the parsed project that a run starts from.
-        # A run over the whole history makes its tables anew, so that it also takes in models whose columns have changed.
+        # A run over the whole history makes the tables anew, and so takes in models whose columns have changed.
         anew = ["--full-refresh"] if is_whole_history(context) else []
         with environment_of({**variables, "DBT_TARGET_PATH": str(parsed)}):
             invocation, events = _build(context, dbt, target, anew)
