@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # as every process that runs asse
 
 @pytest.fixture(scope="session")
 def small_shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, str]:
-    """A bench on which `cartograph run` succeeded, and what it printed; tests may run it again, which changes nothing.
+    """A bench on which `cartograph run` succeeded, and what it printed; tests only look at it, side by side.
 
     The processes that share the tests share it: the first to need it runs it, the others wait.
     """

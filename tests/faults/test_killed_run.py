@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
-from pathlib import Path
 
+import pytest
+
+from cartograph.lake import Lake
+from cartograph.releases import open_store
 from tests.support.whole_run import Bench, content
 
 KILLS = 10
-NAMESPACES = ("raw", "published", "features", "predictions")
 RUN_SECONDS = 45
 """About as long as a run takes where nothing else works; a run that ends before its kill counts as well."""
+REPEATED = ("raw", "published", "features", "predictions")
+"""The namespaces whose tables do not depend on which runs were before."""
+ALL = (*REPEATED, "quarantine", "truth")
 
 
-def test_ten_kills_change_nothing(tmp_path: Path, small_shop: tuple[Bench, str]) -> None:
-    undisturbed, _ = small_shop
-    bench = Bench.with_small_shop(tmp_path)
+@pytest.fixture(scope="module")
+def survivor(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A bench whose run was killed ten times and then came to its end."""
+    bench = Bench.with_small_shop(tmp_path_factory.mktemp("survivor"))
     moments = random.Random(20240101)
     for _ in range(KILLS):
         with subprocess.Popen(
@@ -32,4 +39,25 @@ def test_ten_kills_change_nothing(tmp_path: Path, small_shop: tuple[Bench, str])
             except subprocess.TimeoutExpired:
                 process.kill()
     bench.cartograph("run")
-    assert content(bench.settings, *NAMESPACES) == content(undisturbed.settings, *NAMESPACES)
+    return bench
+
+
+def data_files(bench: Bench, table: str) -> set[str]:
+    """The data files of a table's current snapshot."""
+    return set(re.findall(r"[^'\"]+\.parquet", Lake.from_settings(bench.settings).relation_sql(table)))
+
+
+def test_ten_kills_change_nothing(survivor: Bench, request: pytest.FixtureRequest) -> None:
+    undisturbed, _ = request.getfixturevalue("small_shop")  # late, so that another process makes it meanwhile
+    assert content(survivor.settings, *REPEATED) == content(undisturbed.settings, *REPEATED)
+
+
+def test_running_a_later_partition_again_changes_nothing_and_leaves_the_earlier(survivor: Bench) -> None:
+    before, release = content(survivor.settings, *ALL), open_store(survivor.settings).current()
+    tables = ("raw.orders", "raw.events", "published.fct_orders", "published.fct_order_items")
+    files = {table: data_files(survivor, table) for table in tables}
+    survivor.cartograph("run", "--from", "2024-12-01")
+    assert content(survivor.settings, *ALL) == before
+    assert open_store(survivor.settings).current() == release
+    for table in tables:
+        assert len(files[table] & data_files(survivor, table)) == 11, f"{table} keeps the files of the earlier months"

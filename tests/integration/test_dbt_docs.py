@@ -14,13 +14,15 @@ from cartograph.shops import load_shop
 from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable
 from tests.support.whole_run import Bench
 
-Shop = tuple[Bench, str]
+
+@pytest.fixture(scope="module")
+def bench(small_shop: tuple[Bench, str], tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A shop of its own that has run: dbt opens the warehouse to write, whatever it is asked for."""
+    return small_shop[0].copied(tmp_path_factory.mktemp("shop"))
 
 
-def test_the_site_holds_the_models_and_loads_nothing(small_shop: Shop) -> None:
-    bench = small_shop[0]
+def test_the_site_holds_the_models_and_loads_nothing(bench: Bench) -> None:
     site = bench.settings.dbt_docs_path
-    site.unlink(missing_ok=True)
     assert str(site) in bench.cartograph("docs")
     page = site.read_text(encoding="utf-8")
     assert "model.cartograph.fct_orders" in page
@@ -41,9 +43,9 @@ def test_a_shop_without_a_warehouse_is_told_to_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("grain", "days"), [("monthly", 33), ("daily", 3)])
 def test_source_freshness_tells_when_a_dataset_was_loaded_last(
-    small_shop: Shop, tmp_path: Path, grain: str, days: int
+    bench: Bench, tmp_path: Path, grain: str, days: int
 ) -> None:
-    settings = small_shop[0].settings
+    settings = bench.settings
     datasets = load_shop(settings).datasets
     variables = dbt_environment(settings, datasets) | {"CARTOGRAPH_PARTITION_GRAIN": grain}
     folders = {"DBT_TARGET_PATH": str(tmp_path), "DBT_LOG_PATH": str(tmp_path)}

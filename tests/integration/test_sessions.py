@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,9 +12,8 @@ import pytest
 
 from cartograph.lake import Lake
 from cartograph.settings import Settings, get_settings
-from cartograph.shops import load_shop
 from cartograph.windows import Window
-from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable, dbt_home
+from tests.support.dbt import build
 from tests.unit.warehouse.making import append, at, make_customer, make_line, make_order, make_product, tiny_shop
 
 MARTS = (
@@ -42,14 +39,10 @@ class TinyShop:
 
     def build(self, window: Window | None = None, *, anew: bool = False, tested: bool = False) -> None:
         """Build the facts of `window` (None: of all time), `anew` from nothing, and all that is made of them."""
-        target = {name: str(dbt_home(self.settings) / "run") for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
-        variables = dbt_environment(self.settings, load_shop(self.settings).datasets, window=window)
-        command = [dbt_executable(), "build", "--exclude-resource-type", "unit_test", *([] if tested else ["test"])]
-        command += ["--full-refresh"] if anew else []
-        done = subprocess.run(
-            command, cwd=PROJECT_DIR, env={**os.environ, **variables, **target}, capture_output=True, check=False
-        )
-        assert done.returncode == 0, done.stdout.decode()
+        flags = ["--full-refresh"] if anew else []
+        kinds = ["model", "seed", *(["test"] if tested else [])]
+        chosen = ["--select", " ".join(f"+{mart}" for mart in MARTS), "--indirect-selection", "cautious"]
+        build(self.settings, *chosen, *(f"--resource-type={kind}" for kind in kinds), *flags, window=window)
 
     def content(self) -> dict[str, list[tuple[object, ...]]]:
         """All rows of the marts, sorted."""

@@ -1,4 +1,4 @@
-"""The main job on a small simulated shop: it succeeds, it can be repeated, and a mistake ends in one message."""
+"""The main job on a small simulated shop: it succeeds, and a mistake ends in one message."""
 
 from __future__ import annotations
 
@@ -12,14 +12,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from cartograph.lake import Lake
 from cartograph.releases import open_store
-from tests.support.whole_run import Bench, content
-
-ALL = ("raw", "quarantine", "truth", "published", "features", "predictions")
-
-
-def data_files(bench: Bench, table: str) -> set[str]:
-    """The data files of a table's current snapshot."""
-    return set(re.findall(r"[^'\"]+\.parquet", Lake.from_settings(bench.settings).relation_sql(table)))
+from tests.support.whole_run import Bench
 
 
 def test_a_run_ends_in_a_summary_and_a_verified_release(small_shop: tuple[Bench, str]) -> None:
@@ -82,23 +75,6 @@ def test_the_api_serves_what_was_released(small_shop: tuple[Bench, str]) -> None
             predicted = client.post("/v1/predict/churn", json={"features": features}).json()
             assert predicted["probability"] == pytest.approx(score["churn_probability"], abs=1e-6)
             assert predicted["model_version"] == released.inputs.models["churn_classifier"]
-
-
-def test_running_again_changes_nothing_and_a_later_partition_leaves_the_earlier(
-    small_shop: tuple[Bench, str],
-) -> None:
-    bench, _ = small_shop
-    before, release = content(bench.settings, *ALL), open_store(bench.settings).current()
-    bench.cartograph("run")
-    assert content(bench.settings, *ALL) == before
-    assert open_store(bench.settings).current() == release
-
-    tables = ("raw.orders", "raw.events", "published.fct_orders", "published.fct_order_items")
-    files = {table: data_files(bench, table) for table in tables}
-    bench.cartograph("run", "--from", "2024-12-01")
-    assert content(bench.settings, *ALL) == before
-    for table in tables:
-        assert len(files[table] & data_files(bench, table)) == 11, f"{table} keeps the files of the earlier months"
 
 
 @pytest.mark.parametrize(

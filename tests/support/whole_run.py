@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -43,6 +44,11 @@ class Bench:
     def of_small_shop(cls, root: Path) -> Bench:
         """The bench that `with_small_shop` made in `root`."""
         return cls(root, {"CARTOGRAPH_SHOP": "small", "CARTOGRAPH_SHOPS_DIR": str(root / "shops")})
+
+    def copied(self, root: Path) -> Bench:
+        """A bench on a copy of this one's home, for what writes to the warehouse. Both read the same lake."""
+        shutil.copytree(self.root / "home", root / "home")
+        return Bench(root, self.variables)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -18,7 +18,8 @@ from ecom_assets.contracts import CONTRACTS
 from ecom_assets.contracts.validation import ContractError
 from ecom_assets.defs.partitions import window_partitions, windows_of
 from ecom_assets.ingestion import Batch, LoadReport, load, quarantine_summary, raw_table
-from ecom_assets.sources import Origins, Source, SourceError
+from ecom_assets.lineage import Origins
+from ecom_assets.sources import Source, SourceError
 
 OWNERS = ["team:data-platform"]
 

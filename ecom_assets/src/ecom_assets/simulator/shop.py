@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from cartograph.windows import Window, at_midnight
 from ecom_assets.contracts import CONTRACTS
+from ecom_assets.lineage import Origins
 from ecom_assets.simulator import aftersales, goods, marketing, orders, profiles, trouble, truth, web
 from ecom_assets.simulator.columns import DAY, Rows
 from ecom_assets.simulator.config import SimulatorConfig
 from ecom_assets.simulator.streams import Ints
 from ecom_assets.simulator.world import World
-from ecom_assets.sources import Delivery, Origins
+from ecom_assets.sources import Delivery
 
 SOURCE = "simulator"
 LONGEST_BATCH_DAYS = 31

@@ -11,6 +11,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from cartograph.windows import Window
+from ecom_assets.lineage import Origins
 
 
 class SourceError(ValueError):
@@ -38,10 +39,6 @@ class Delivery:
     window: Window
     rows: pa.Table
     unreadable: tuple[Unreadable, ...] = ()
-
-
-Origins = Mapping[str, tuple[tuple[str, str], ...]]
-"""Column to the (origin, column) pairs that it is made of, sorted; no pair where it is a constant."""
 
 
 class Source(Protocol):

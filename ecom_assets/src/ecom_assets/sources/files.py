@@ -18,10 +18,10 @@ from cartograph.contracts import DUCKDB_TYPES
 from cartograph.settings import Settings, get_settings
 from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS
-from ecom_assets.sources import Delivery, Origins, SourceError, Unreadable
+from ecom_assets.lineage import Origins, select_origins
+from ecom_assets.sources import Delivery, SourceError, Unreadable
 from ecom_assets.sources.files_config import FilesConfig, FileSet
 from ecom_assets.sources.landing import Landing, Layout
-from ecom_assets.sources.lineage import select_origins
 from ecom_assets.sources.sandbox import explain, sandbox, single_select, tables_of
 from ecom_assets.sql import identifier, literal
 

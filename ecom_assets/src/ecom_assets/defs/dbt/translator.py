@@ -1,4 +1,5 @@
-"""What Dagster calls a dbt node: its key, group, owners, tags and partitions, all read from the project's own YAML."""
+"""What Dagster tells of a dbt node: its key, group, owners, tags and partitions, all read from the project's own YAML,
+and, once it is built, its columns."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator
 
+from ecom_assets.warehouse.built_models import BuiltModel
 from ecom_assets.warehouse.marts import column_pii, event_time
 
 
@@ -21,7 +23,7 @@ class WarehouseTranslator(DagsterDbtTranslator):
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """`<layer>/<model>`; a source is the asset that fills its table in the lake."""
-        return dg.AssetKey([_layer(dbt_resource_props), dbt_resource_props["name"]])
+        return _key(dbt_resource_props)
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """The layer."""
@@ -50,6 +52,40 @@ class WarehouseTranslator(DagsterDbtTranslator):
     def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition | None:
         """The shop's windows for a model with an event time; none for one that is built whole."""
         return self._partitions if event_time(dbt_resource_props) else None
+
+
+def model_metadata(manifest: Mapping[str, Any], unique_id: str, built: BuiltModel) -> dict[str, Any]:
+    """What a materialisation tells of a model that was built: its columns, their lineage, and its rows."""
+    nodes = {**manifest["sources"], **manifest["nodes"]}
+    told = nodes[unique_id]["columns"]
+    columns = [_column(name, data_type, told.get(name)) for name, data_type in built.types.items()]
+    lineage = {
+        column: [dg.TableColumnDep(_key(nodes[parent]), name) for parent, name in origins]
+        for column, origins in built.origins.items()
+    }
+    return {
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        **({"dagster/column_lineage": dg.TableColumnLineage(lineage)} if lineage else {}),
+        **({"dagster/row_count": built.rows} if built.rows is not None else {}),
+    }
+
+
+def _column(name: str, data_type: str, told: Mapping[str, Any] | None) -> dg.TableColumn:
+    if told is None:
+        return dg.TableColumn(name, data_type)
+    pii = column_pii(told)
+    required = any(constraint["type"] == "not_null" for constraint in told["constraints"])
+    return dg.TableColumn(
+        name,
+        data_type,
+        description=told["description"],
+        constraints=dg.TableColumnConstraints(nullable=not required),
+        tags={"pii": pii} if pii else {},
+    )
+
+
+def _key(node: Mapping[str, Any]) -> dg.AssetKey:
+    return dg.AssetKey([_layer(node), node["name"]])
 
 
 def _layer(node: Mapping[str, Any]) -> str:

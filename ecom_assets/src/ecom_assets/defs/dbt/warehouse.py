@@ -4,22 +4,21 @@ One multi-asset and so, for a run over everything, one dbt process: starting dbt
 called and what a failure says is in `ecom_assets.warehouse`, names and partitions are in `translator`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import chdir
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, dbt_assets
-from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType, DbtEventIterator
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType
 
 from cartograph.lake import Lake
-from cartograph.settings import get_settings
+from cartograph.settings import Settings, get_settings
 from cartograph.shops import load_shop
 from ecom_assets.defs.dbt.resource import dbt_resource
-from ecom_assets.defs.dbt.translator import WarehouseTranslator
+from ecom_assets.defs.dbt.translator import WarehouseTranslator, model_metadata
 from ecom_assets.defs.partitions import is_whole_history, whole_window, window_partitions
+from ecom_assets.warehouse.built_models import built_models
 from ecom_assets.warehouse.dbt_project import (
     dbt_environment,
     dbt_home,
@@ -29,6 +28,7 @@ from ecom_assets.warehouse.dbt_project import (
     read_manifest,
 )
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
+from ecom_assets.warehouse.publishing import open_warehouse
 
 _COLUMNS_CHANGED = "out of sync"  # dbt's words where `on_schema_change: fail` stops a model
 _COLUMNS_CHANGED_CURE = (
@@ -56,12 +56,12 @@ def warehouse_definitions() -> dg.Definitions:
         views_file, target = dbt_home(settings) / "lake_views.json", dbt_home(settings) / "run"
         write_views(views, views_file)
         variables = dbt_environment(settings, datasets, window=whole_window(context), views_file=views_file)
-        # dagster-dbt looks in DBT_TARGET_PATH for the parsed project that a run starts from.
         # A run over the whole history makes the tables anew, and so takes in models whose columns have changed.
         anew = ["--full-refresh"] if is_whole_history(context) else []
+        # dagster-dbt looks in DBT_TARGET_PATH for the parsed project that a run starts from.
         with environment_of({**variables, "DBT_TARGET_PATH": str(parsed)}):
             invocation, events = _build(context, dbt, target, anew)
-        yield from _with_snapshots(events, views.pins)
+        yield from _described(events, settings, target, views.pins)
         if not invocation.is_successful():
             raise dg.Failure(_explain(invocation, target), allow_retries=False)
 
@@ -73,39 +73,41 @@ def _build(
 ) -> tuple[DbtCliInvocation, list[DbtDagsterEventType]]:
     """Run dbt to its end on what was selected: an Output for each model that was built, a check for each test that ran.
 
-    The events come with row counts, columns and column lineage. A failure does not raise.
+    A failure does not raise.
     """
     (target / "run_results.json").unlink(missing_ok=True)
-    with chdir(Path.cwd()):  # dagster-dbt's threads change the folder side by side and leave it changed
-        invocation = dbt.cli(
-            ["build", "--exclude-resource-type", "unit_test", *flags],  # those prove the SQL, which no run changes
-            context=context,
-            target_path=target,
-            raise_on_error=False,
-        )
-        # All events first: while dbt runs nothing may open the warehouse, and dagster-dbt would wait for it spinning on
-        # a core, of which dbt needs both.
-        events = DbtEventIterator(iter(list(invocation.stream())), invocation)
-        try:
-            return invocation, list(events.fetch_row_counts().fetch_column_metadata())
-        finally:
-            _close_adapter(invocation)
+    invocation = dbt.cli(
+        ["build", "--exclude-resource-type", "unit_test", *flags],  # those prove the SQL, which no run changes
+        context=context,
+        target_path=target,
+        raise_on_error=False,
+    )
+    return invocation, list(invocation.stream())
 
 
-def _with_snapshots(events: Iterable[DbtDagsterEventType], pins: Mapping[str, int]) -> Iterator[DbtDagsterEventType]:
-    """The events; each model's with the snapshots of the lake that dbt read."""
+def _described(
+    events: list[DbtDagsterEventType], settings: Settings, target: Path, pins: Mapping[str, int]
+) -> Iterator[DbtDagsterEventType]:
+    """The events; each model's with its columns, their lineage, its rows, and the snapshots of the lake that dbt read.
+
+    dagster-dbt could add them, one model and column after the other: that takes longer than dbt takes for the models.
+    """
+    unique_ids = {id(e): str(e.metadata["unique_id"].value) for e in events if isinstance(e, dg.Output)}
+    if not unique_ids:
+        yield from events
+        return
+    manifest = read_manifest(target)
+    with open_warehouse(settings) as connection:
+        built = built_models(connection, manifest, unique_ids.values())
     # As text: the ids are 64-bit numbers, which the UI's JavaScript would round.
     snapshots = dg.MetadataValue.json({table: str(snapshot) for table, snapshot in pins.items()})
     for event in events:
-        is_model = isinstance(event, dg.Output)
-        yield event.with_metadata({**event.metadata, "lake_snapshots": snapshots}) if is_model else event
-
-
-def _close_adapter(invocation: DbtCliInvocation) -> None:
-    """Let go of the warehouse: dagster-dbt reads the metadata in this process and would keep the file locked."""
-    if invocation.adapter is not None:
-        invocation.adapter.cleanup_connections()
-        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+        if isinstance(event, dg.Output):
+            unique_id = unique_ids[id(event)]
+            described = model_metadata(manifest, unique_id, built[unique_id])
+            yield event.with_metadata({**event.metadata, **described, "lake_snapshots": snapshots})
+        else:
+            yield event
 
 
 def _explain(invocation: DbtCliInvocation, target: Path) -> str:

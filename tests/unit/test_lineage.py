@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecom_assets.sources.lineage import select_origins
+from ecom_assets.lineage import select_origins
 
 SALES = {"sales": ("InvoiceNo", "Quantity", "UnitPrice", "_file")}
 
@@ -28,6 +28,18 @@ def test_columns_are_followed_to_the_files(select: str, column: str, origins: tu
     tables = {**SALES, "names": ("InvoiceNo", "name")}
     views = {"lines": "SELECT InvoiceNo AS id FROM sales", "long_lines": "SELECT id FROM lines WHERE length(id) > 6"}
     assert select_origins(select, views, tables)[column] == origins
+
+
+def test_tables_in_schemas_are_told_apart() -> None:
+    tables = {"shop.raw.orders": ("id", "total"), "shop.marts.orders": ("id", "net")}
+    select = """
+        WITH facts AS (SELECT * FROM "shop"."marts"."orders")
+        SELECT facts.id, total - net AS lost FROM facts JOIN "shop"."raw"."orders" AS raw USING (id)
+    """
+    assert select_origins(select, {}, tables) == {
+        "id": (("shop.marts.orders", "id"),),
+        "lost": (("shop.marts.orders", "net"), ("shop.raw.orders", "total")),
+    }
 
 
 def test_what_cannot_be_followed_has_no_lineage_and_breaks_nothing() -> None:
