@@ -16,13 +16,14 @@ from uuid import uuid4
 
 import dagster as dg
 import typer
+from pydantic import ValidationError
 from rich.markup import escape
 
 from cartograph.cli.console import count, errors, names_and_numbers, output, say, say_error
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
 from cartograph.cli.progress import POLL_SECONDS, Outcome, RunLog, follow
 from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
-from cartograph.releases import NoRelease, open_store
+from cartograph.releases import NoRelease, Override, open_store
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import Shop, ShopError, load_shop
 from cartograph.windows import Window
@@ -35,12 +36,14 @@ STOP_SECONDS = 30
 class Location(NamedTuple):
     """A code location: the module of its definitions, and the job that runs all of it.
 
-    `edge` says which edge of a window names a partition: its start, or, for as-of dates, its end.
+    `edge` says which edge of a window names a partition: its start, or, for as-of dates, its end. `releases` says
+    whether the release is made there.
     """
 
     module: str
     job: str
     edge: Literal["start", "end"]
+    releases: bool
 
     def partition_key(self, window: Window) -> str:
         """The key of the partition that belongs to `window`."""
@@ -48,8 +51,8 @@ class Location(NamedTuple):
 
 
 LOCATIONS = (
-    Location("ecom_assets.definitions", "warehouse_job", "start"),
-    Location("ml_assets.definitions", "ml_job", "end"),
+    Location("ecom_assets.definitions", "warehouse_job", "start", releases=False),
+    Location("ml_assets.definitions", "ml_job", "end", releases=True),
 )
 OUTCOMES: tuple[Outcome, ...] = ("passed", "warned", "failed")
 
@@ -65,8 +68,15 @@ def run(
     select: Annotated[
         str | None, typer.Option(help="Assets, in Dagster's selection syntax, e.g. 'key:raw/orders+'.")
     ] = None,
+    override_by: Annotated[
+        str | None, typer.Option(help="Your name, where you answer for a release that blocking checks forbid.")
+    ] = None,
+    override_reason: Annotated[
+        str | None, typer.Option(help="Why it goes out nevertheless; kept in the release with your name.")
+    ] = None,
 ) -> None:
     """Load, build, train and release: everything, or the partitions and assets that you choose."""
+    override = override_of(override_by, override_reason)
     settings = load_settings(**({"shop": shop} if shop else {}))
     shop_of_run = load_shop(settings)
     chosen = chosen_windows(
@@ -81,7 +91,9 @@ def run(
             output.print(f"[yellow]{dead} earlier run(s) were killed; their partitions are loaded anew.[/]")
         logs = []
         with ExitStack() as stack:
-            workers = [stack.enter_context(worker(settings, at, chosen, select, lock.fileno())) for at in LOCATIONS]
+            workers = [
+                stack.enter_context(worker(settings, at, chosen, select, override, lock.fileno())) for at in LOCATIONS
+            ]
             for started in workers:
                 log = execute(instance, started)
                 if log is not None:
@@ -96,6 +108,27 @@ def run(
     summarise(settings, logs, time.monotonic() - began)
     if not all(log.succeeded for log in logs):
         raise typer.Exit(EXIT_FAILED)
+
+
+def override_of(by: str | None, reason: str | None) -> Override | None:
+    """The decision to release although blocking checks forbid it.
+
+    Raises:
+        BadParameter: only one of both is given, or the reason is too short to be one.
+    """
+    if by is None and reason is None:
+        return None
+    try:
+        return Override(by=by or "", reason=reason or "")
+    except ValidationError:
+        raise typer.BadParameter(
+            "--override-by takes a name and --override-reason 10 to 1,000 characters that say why; give both."
+        ) from None
+
+
+def override_config(override: Override) -> dict[str, dict[str, str]]:
+    """The configuration by which the release hears of `override`."""
+    return {"serving__release": {"override_by": override.by, "override_reason": override.reason}}
 
 
 def require_readable_sources(shop: Shop) -> None:
@@ -152,7 +185,12 @@ class Worker(NamedTuple):
 
 @contextmanager
 def worker(
-    settings: Settings, location: Location, chosen: list[Window], select: str | None, lock: int
+    settings: Settings,
+    location: Location,
+    chosen: list[Window],
+    select: str | None,
+    override: Override | None,
+    lock: int,
 ) -> Iterator[Worker]:
     """A child that loads a location's definitions and then waits to be told to go; it ends with the block."""
     request = Request(
@@ -162,6 +200,7 @@ def worker(
         first=location.partition_key(chosen[0]),
         last=location.partition_key(chosen[-1]),
         select=select,
+        step_config=override_config(override) if override and location.releases else {},
     )
     log_path = settings.logs_dir / f"{request.run_id}.log"
     with (

@@ -26,7 +26,10 @@ EXIT_NOTHING_SELECTED = 3
 
 
 class Request(BaseModel):
-    """What to execute: a job of the location module, over a range of partition keys, perhaps a selection of assets."""
+    """What to execute: a job of the location module, over a range of partition keys, perhaps a selection of assets.
+
+    `step_config` is Dagster's run configuration by the name of the step; that of a step left out is left out, too.
+    """
 
     module: str
     job: str
@@ -34,6 +37,7 @@ class Request(BaseModel):
     first: str
     last: str
     select: str | None
+    step_config: dict[str, dict[str, str]] = {}
 
 
 def execute(request: Request, go: threading.Event) -> int:
@@ -57,12 +61,15 @@ def execute(request: Request, go: threading.Event) -> int:
         selected = sorted(chosen & set(job.asset_layer.executable_asset_keys))
         if not selected:
             return EXIT_NOTHING_SELECTED
+    steps = None if selected is None else {key.to_python_identifier() for key in selected}
+    config = {step: {"config": c} for step, c in request.step_config.items() if steps is None or step in steps}
     go.wait()
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,
             run_id=request.run_id,
             asset_selection=selected,
+            run_config={"ops": config},
             tags={RANGE_TAGS[0]: request.first, RANGE_TAGS[1]: request.last, CLI_TAG: "true"},
             raise_on_error=False,
         )

@@ -18,7 +18,7 @@ from cartograph.releases.errors import (
     UnfitRelease,
     UnknownRelease,
 )
-from cartograph.releases.manifest import CheckOutcome, FileEntry, Manifest, ReleaseInputs
+from cartograph.releases.manifest import CheckOutcome, FileEntry, Manifest, Override, ReleaseInputs
 from cartograph.releases.opening import open_store
 from cartograph.releases.store import Draft, ReleaseStore
 
@@ -30,6 +30,7 @@ __all__ = [
     "Manifest",
     "NewerManifest",
     "NoRelease",
+    "Override",
     "ReleaseError",
     "ReleaseInputs",
     "ReleaseStore",

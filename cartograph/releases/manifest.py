@@ -52,18 +52,29 @@ class FileEntry(_Frozen):
 
 
 class CheckOutcome(_Frozen):
-    """The result of one asset check at the time of the release."""
+    """The result of one asset check at the time of the release.
+
+    `basis` says whether it was found on the asset's current data, on data that has been replaced since, or never.
+    """
 
     asset_key: str
     name: str
     passed: bool
     severity: Literal["WARN", "ERROR"]
     blocking: bool
+    basis: Literal["current", "outdated", "missing"] = "current"
 
     @property
     def forbids(self) -> bool:
         """Whether this outcome must keep its asset from being released."""
-        return self.blocking and not self.passed and self.severity == "ERROR"
+        return self.blocking and (self.basis != "current" or (not self.passed and self.severity == "ERROR"))
+
+
+class Override(_Frozen):
+    """Who decided, and why, that a release goes out although blocking checks forbid it."""
+
+    by: str = Field(min_length=1, max_length=100)
+    reason: str = Field(min_length=10, max_length=1000)
 
 
 class ReleaseInputs(_Frozen):
@@ -80,6 +91,12 @@ class ReleaseInputs(_Frozen):
     models: dict[str, str]
     git_commit: str | None
     checks: tuple[CheckOutcome, ...]
+    override: Override | None = None
+
+    @property
+    def forbidden_by(self) -> tuple[CheckOutcome, ...]:
+        """The outcomes that forbid the release."""
+        return tuple(check for check in self.checks if check.forbids)
 
 
 class Manifest(_Frozen):

@@ -37,6 +37,9 @@ from cartograph.releases.manifest import (
 
 # Each lost race means that another writer moved the pointer; nobody loses twenty in a row to writers that publish.
 _POINTER_ATTEMPTS = 20
+_REFUSALS = {"current": "failed", "outdated": "have not run since their data changed", "missing": "have never run"}
+"""What is wrong with a check that forbids a release, by the basis of its outcome."""
+_NAMED_CHECKS = 10
 
 
 class Draft:
@@ -259,11 +262,21 @@ class ReleaseStore(ABC):
 
 
 def _refuse_failed_checks(inputs: ReleaseInputs) -> None:
-    failed = [f"{check.name} of {check.asset_key}" for check in inputs.checks if check.forbids]
-    if failed:
-        raise UnfitRelease(
-            f"Nothing is released: blocking checks failed: {', '.join(failed)}. Mend them and run again."
-        )
+    if not inputs.forbidden_by or inputs.override is not None:
+        return
+    by_reason: dict[str, list[str]] = {}
+    for check in inputs.forbidden_by:
+        by_reason.setdefault(_REFUSALS[check.basis], []).append(f"{check.name} of {check.asset_key}")
+    reasons = "; ".join(f"{reason}: {_some(checks)}" for reason, checks in by_reason.items())
+    raise UnfitRelease(
+        f"Nothing is released: blocking checks {reasons}. Mend what they found and run again, with everything that the "
+        "checks guard; the UI shows each check beside its asset."
+    )
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED_CHECKS
+    return ", ".join(names[:_NAMED_CHECKS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _finished(folder: Path, inputs: ReleaseInputs, created_at: datetime) -> Manifest:

@@ -21,7 +21,15 @@ from cartograph.releases.contents import (
     open_customers,
 )
 from cartograph.settings import get_settings
-from tests.graph.ml_location import failure, forget_location, key, load_location, materialized, run
+from tests.graph.ml_location import (
+    failure,
+    forget_location,
+    guard,
+    key,
+    load_location,
+    materialized,
+    run,
+)
 from tests.model.planted import planted_shop, publish
 
 ASSETS = {
@@ -41,7 +49,9 @@ class Shop:
         self.definitions, self.instance = definitions, instance
         self.settings = get_settings()
         self.lake = Lake.from_settings(self.settings)
-        publish(planted_shop(1500), self.lake)
+        planted = planted_shop(1500)
+        publish(planted, self.lake)
+        guard(instance, self.lake, *planted.marts)
         self.young = self.run(dates=EARLY)
         self.young_release = open_store(self.settings).current()
         self.whole = self.run()

@@ -26,6 +26,7 @@ LAYERS = {
     "intermediate",
     "marts",
     "published",
+    "quality",
     "features",
     "models",
     "predictions",

@@ -11,7 +11,6 @@ from tests.support.whole_run import Bench
 
 WITHOUT_ORIGIN = {
     # Numbers of rows, which are made of no column, and what is reckoned from them alone.
-    "int_order_items_summed": {"line_count"},
     "int_payments_summed": {"attempts_count"},
     "int_refunds_summed": {"refunds_count"},
     "fct_orders": {"line_count"},

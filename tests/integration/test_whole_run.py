@@ -20,10 +20,24 @@ def test_a_run_ends_in_a_summary_and_a_verified_release(small_shop: tuple[Bench,
     release = open_store(bench.settings).current()
     assert release.release_id in printed
     assert re.search(r"checks +\d+ passed, \d+ warned, 0 failed", printed)
-    for layer in ("raw", "staging", "marts", "published", "features", "models", "predictions", "causal", "serving"):
+    layers = (
+        "raw",
+        "staging",
+        "marts",
+        "published",
+        "quality",
+        "features",
+        "models",
+        "predictions",
+        "causal",
+        "serving",
+    )
+    for layer in layers:
         assert re.search(rf"\b{layer}\b", printed)
     assert release.release_id in bench.cartograph("release", "verify")
-    assert {check.passed for check in release.inputs.checks if check.blocking} == {True}
+    blocking = [check for check in release.inputs.checks if check.blocking]
+    assert {(check.passed, check.basis) for check in blocking} == {(True, "current")}
+    assert {check.asset_key.split("/")[0] for check in blocking} >= {"raw", "staging", "marts", "published", "features"}
     assert release.inputs.snapshots.keys() >= {"raw.orders", "published.fct_orders", "features.customer_features"}
 
 

@@ -173,15 +173,15 @@ FAULTS = (
     in_sql(
         "the lines join their order by nothing",
         "fct_order_items",
-        "inner join orders on lines.order_id = orders.order_id",
-        "inner join orders on lines.ordered_at = orders.ordered_at or orders.order_id = 'O00000100'",
+        "inner join placed on lines.order_id = placed.order_id",
+        "inner join placed on lines.order_id = placed.order_id or placed.order_id = 'O00000100'",
         "unique_fct_order_items_order_item_key",
     ),
     in_sql(
         "facts join the current version of a customer",
         "fct_order_items",
-        "and sold.ordered_at >= customers.valid_from",
-        "and customers.valid_to > '9999-01-01' and sold.ordered_at >= customers.valid_from - INTERVAL 8000 YEAR",
+        "and orders.ordered_at >= customers.valid_from",
+        "and customers.valid_to > '9999-01-01' and orders.ordered_at >= customers.valid_from - INTERVAL 8000 YEAR",
         "assert_fct_order_items_find_one_customer_version",
     ),
     in_sql(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from ml_assets.defs.automation import when_trusted
+from cartograph.trust.asset_graph import with_checks
+from cartograph.trust.automation import when_trusted
 
 PROJECT_ROOT = Path(__file__).parents[2]
 DEFS_FOLDER = Path(__file__).parent / "defs"
@@ -25,7 +26,7 @@ def load_folder() -> dg.Definitions:
 @dg.definitions
 def defs() -> dg.Definitions:
     """All assets, checks, jobs and resources of the location."""
-    return load_folder().map_resolved_asset_specs(
+    return with_checks(load_folder()).map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(
             owners=[OWNER], group_name=spec.key.path[0], automation_condition=when_trusted()
         )

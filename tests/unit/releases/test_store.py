@@ -5,17 +5,19 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from pydantic import ValidationError
 
 from cartograph.releases import (
     CheckOutcome,
     DamagedRelease,
     NewerManifest,
     NoRelease,
+    Override,
     ReleaseStore,
     StoreUnavailable,
     UnfitRelease,
@@ -28,6 +30,7 @@ from tests.unit.releases.making import MOMENT, make_inputs, publish, write_files
 KEYS = ("aws_access_key_id", "aws_secret_access_key")
 BUCKETS = (f"bucket-{number}" for number in count())
 
+Basis = Literal["current", "outdated", "missing"]
 Damage = Callable[[str, bytes | None], None]
 """Overwrites the file of the store at a path beneath its root; deletes it where the content is None."""
 
@@ -273,6 +276,44 @@ def test_a_failed_blocking_check_forbids_a_release(
         with pytest.raises(UnfitRelease, match="beats_baseline of models/churn_classifier"):
             publish(store, "x", checks=(check,))
         assert store.list() == ()
+
+
+@pytest.mark.parametrize(
+    ("basis", "said"), [("outdated", "have not run since their data changed"), ("missing", "have never run")]
+)
+def test_a_blocking_check_without_a_result_on_the_data_forbids_a_release(
+    store: ReleaseStore, basis: Basis, said: str
+) -> None:
+    check = make_check("rows_match_mart", passed=True, basis=basis)
+    with pytest.raises(UnfitRelease, match=f"blocking checks {said}: rows_match_mart of published/fct_orders"):
+        publish(store, "x", checks=(check,))
+    assert publish(store, "x", checks=(check.model_copy(update={"blocking": False}),)).inputs.forbidden_by == ()
+
+
+def test_a_refusal_names_ten_checks_of_a_kind(store: ReleaseStore) -> None:
+    checks = tuple(make_check(f"check_{number:02}", passed=False) for number in range(12))
+    with pytest.raises(UnfitRelease, match=r"check_09 of published/fct_orders and 2 more\. Mend"):
+        publish(store, "x", checks=checks)
+
+
+def test_a_release_that_checks_forbid_goes_out_where_somebody_answers_for_it(store: ReleaseStore) -> None:
+    decided = Override(by="Ada", reason="The shop's stock count was late.")
+    check = make_check("rows_match_mart", passed=False)
+    released = publish(store, "x", checks=(check,), override=decided)
+    assert store.current().inputs.override == decided
+    assert released.inputs.forbidden_by == (check,)
+
+
+@pytest.mark.parametrize(("by", "reason"), [("", "The stock count was late."), ("Ada", "because")])
+def test_an_override_needs_a_name_and_a_reason(by: str, reason: str) -> None:
+    with pytest.raises(ValidationError):
+        Override(by=by, reason=reason)
+
+
+def make_check(name: str, *, passed: bool, basis: Basis = "current") -> CheckOutcome:
+    return CheckOutcome(
+        asset_key="published/fct_orders", name=name, passed=passed, severity="ERROR", blocking=True, basis=basis
+    )
 
 
 def test_two_writers_at_once_both_publish(store: ReleaseStore) -> None:

@@ -11,7 +11,10 @@ with lines as (
 ),
 
 orders as (
-    select * from {{ ref('stg_shop__orders') }}
+    select
+        *,
+        coalesce(customer_id, {{ guest_id() }}) as member_id
+    from {{ ref('stg_shop__orders') }}
     where {{ in_window('ordered_at') }}
 ),
 
@@ -34,21 +37,32 @@ products as (
     from {{ ref('dim_products') }}
 ),
 
+-- The customer's version is found once for an order, and not for each of its lines.
+placed as (
+    select
+        orders.order_id,
+        orders.customer_id,
+        customers.customer_key,
+        orders.status = 'cancelled' as is_cancelled
+    from orders
+    {{ asof_join('orders', 'customers', 'member_id', 'ordered_at') }}
+),
+
 sold as (
     select
         lines.order_id,
         lines.line_number,
         lines.ordered_at,
-        orders.customer_id,
-        coalesce(orders.customer_id, {{ guest_id() }}) as member_id,
+        placed.customer_id,
+        placed.customer_key,
         lines.product_id,
         lines.quantity,
         lines.unit_price,
         cast(round(lines.quantity * lines.unit_price, 2) as decimal(18, 2)) as gross_amount,
         lines.discount_amount,
-        orders.status = 'cancelled' as is_cancelled
+        placed.is_cancelled
     from lines
-    inner join orders on lines.order_id = orders.order_id
+    inner join placed on lines.order_id = placed.order_id
 ),
 
 final as (
@@ -59,7 +73,7 @@ final as (
         sold.ordered_at,
         {{ utc_date('sold.ordered_at') }} as order_date,
         sold.customer_id,
-        customers.customer_key,
+        sold.customer_key,
         sold.product_id,
         products.product_key,
         sold.quantity,
@@ -74,7 +88,6 @@ final as (
         ) as margin_amount,
         sold.is_cancelled
     from sold
-    {{ asof_join('sold', 'customers', 'member_id', 'ordered_at') }}
     {{ asof_join('sold', 'products', 'product_id', 'ordered_at') }}
 )
 

@@ -14,8 +14,13 @@ with orders as (
 ),
 
 lines as (
-    select * from {{ ref('int_order_items_summed') }}
+    select
+        order_id,
+        count(*) as line_count,
+        cast(sum(quantity) as bigint) as item_quantity
+    from {{ ref('fct_order_items') }}
     where {{ in_window('ordered_at') }}
+    group by order_id
 ),
 
 customers as (

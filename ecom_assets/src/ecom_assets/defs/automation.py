@@ -1,20 +1,10 @@
-"""When assets run by themselves: the named automation conditions, the job of this location and its schedule."""
+"""When assets run: the job of this location and its schedule. Conditions are in `cartograph.trust.automation`."""
 
 import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from ecom_assets.defs.partitions import window_partitions
-
-
-def when_trusted() -> dg.AutomationCondition[dg.AssetKey]:
-    """Run when something upstream is new and all blocking checks upstream passed.
-
-    `eager()` alone also fires after a failed blocking check, because the failed materialisation is new.
-    """
-    condition = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
-    return condition.with_label("when_trusted")
-
 
 warehouse_job = dg.define_asset_job(
     "warehouse_job",

@@ -9,8 +9,9 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pyarrow as pa
+from pydantic import ValidationError
 
-from cartograph.releases import ReleaseInputs, ReleaseStore, open_store
+from cartograph.releases import Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
 from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
@@ -24,6 +25,7 @@ from cartograph.releases.contents import (
 )
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
+from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
@@ -48,11 +50,36 @@ from ml_assets.defs.marts import (
 from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
-from ml_assets.defs.serving.evidence import check_outcomes, upstream_snapshots
+from ml_assets.defs.serving.evidence import guarded_by, upstream_snapshots
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
 
 KEY = dg.AssetKey(["serving", "release"])
+GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
+HOLDS = "all_guards_hold"
+
+
+class ReleaseConfig(dg.Config):
+    """How a release is made although blocking checks forbid it: somebody answers for it, by name and with a reason."""
+
+    override_by: str = ""
+    override_reason: str = ""
+
+    def decision(self) -> Override | None:
+        """The decision to override, where there is one.
+
+        Raises:
+            UnfitRelease: only one of both is given, or the reason is too short to be one.
+        """
+        if not self.override_by and not self.override_reason:
+            return None
+        try:
+            return Override(by=self.override_by, reason=self.override_reason)
+        except ValidationError:
+            raise UnfitRelease(
+                "An override needs a name (override_by, up to 100 characters) and a reason (override_reason, 10 to "
+                f"1,000 characters); got {self.override_by!r} and {self.override_reason!r}."
+            ) from None
 
 
 def sources() -> list[dg.AssetKey]:
@@ -73,16 +100,24 @@ def warehouse() -> list[dg.AssetKey]:
 
 @dg.asset(
     key=KEY,
-    deps=[*sources(), *depends_on(["rfm_segments"])],
+    deps=[*sources(), *depends_on(["rfm_segments"]), GRAPH_KEY],
     kinds={"python"},
+    check_specs=[
+        dg.AssetCheckSpec(
+            HOLDS,
+            asset=KEY,
+            description="All blocking checks of what the release is made of hold; it warns of one made by override.",
+        )
+    ],
     tags={"domain": "serving"},
     description=(
         "An immutable, checksummed folder of customers with features, segment and churn score, the model as ONNX where "
         "the shop has one, and the effects, with a manifest of what it was made from; the API serves the current one. "
-        "Nothing is released when a blocking check upstream has failed."
+        "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
+        "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
     ),
 )
-def release(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
+def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: MlflowTracking) -> dg.MaterializeResult:
     """Write the files, make them current, and prune old releases."""
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
@@ -101,7 +136,8 @@ def release(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.M
             snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
             models={model.name: model.version} if model else {},
             git_commit=git_commit(),
-            checks=check_outcomes(context.instance, upstream()),
+            checks=check_outcomes(context.instance, guarded_by(context, lake, KEY)),
+            override=config.decision(),
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
             write_customers(draft.path / CUSTOMERS, customers)
@@ -110,17 +146,34 @@ def release(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.M
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
-    manifest = draft.manifest
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(customers),
-            "release_id": manifest.release_id,
+            "release_id": draft.manifest.release_id,
             "as_of_date": str(as_of),
             "model_version": model.version if model else "no model yet",
             "effects": len(effects),
-            "bytes": sum(entry.size for entry in manifest.files),
+            "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
-        }
+        },
+        check_results=[guards_result(made_from)],
+    )
+
+
+def guards_result(made_from: ReleaseInputs) -> dg.AssetCheckResult:
+    """Whether the release needed its override, which then is a warning for whoever did not decide it."""
+    forbidding = [f"{check.name} of {check.asset_key}" for check in made_from.forbidden_by]
+    overridden = made_from.override if forbidding else None
+    return dg.AssetCheckResult(
+        check_name=HOLDS,
+        passed=not forbidding,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"released although {len(forbidding)} blocking check(s) forbid it, by {overridden.by}: {overridden.reason}"
+            if overridden
+            else None
+        ),
+        metadata={"guards": len(made_from.checks), "forbidding": forbidding},
     )
 
 

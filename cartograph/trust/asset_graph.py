@@ -1,0 +1,110 @@
+"""The asset graph as data: what each asset is made of, and which checks guard it.
+
+A code location cannot see the checks of the other one, and a run does not see those that it leaves out. So a location
+writes each asset's checks into its metadata (`with_checks`), where its runs find them, and its whole graph into the
+lake (`write_graph`), where the other location finds it (`read_graph`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pyarrow as pa
+
+from cartograph.contracts import Column, Contract
+
+if TYPE_CHECKING:  # importing the lake takes 2 seconds, which loading a graph should not take
+    from cartograph.lake import Lake
+
+TABLE = "quality.asset_graph"
+CONTRACT = Contract(
+    dataset="asset_graph",
+    grain="An asset.",
+    key=("asset_key",),
+    columns=(
+        Column(name="asset_key", type="string", description="The asset: `published/fct_orders`."),
+        Column(name="upstream", type="string", description="The assets that it is made of; a JSON list."),
+        Column(
+            name="checks",
+            type="string",
+            description="Its checks, and whether each blocks what is downstream; a JSON object.",
+        ),
+    ),
+)
+_CHECKS = "cartograph/checks"
+
+
+@dataclass(frozen=True)
+class GuardedAsset:
+    """An asset, the assets that it is made of, and its checks with whether they block what is downstream."""
+
+    key: str
+    upstream: tuple[str, ...]
+    checks: Mapping[str, bool]
+
+
+def with_checks(definitions: dg.Definitions) -> dg.Definitions:
+    """The definitions; the metadata of each asset tells its checks."""
+    found: dict[dg.AssetKey, dict[str, bool]] = {}
+    for definition in (*(definitions.assets or ()), *(definitions.asset_checks or ())):
+        if isinstance(definition, dg.AssetsDefinition):  # a definition of checks alone is one, too
+            for spec in definition.check_specs:
+                found.setdefault(spec.asset_key, {})[spec.name] = spec.blocking
+    return definitions.map_resolved_asset_specs(
+        func=lambda spec: (
+            spec.merge_attributes(metadata={_CHECKS: dict(sorted(found[spec.key].items()))})
+            if spec.key in found
+            else spec
+        )
+    )
+
+
+def guarded_assets(context: dg.AssetExecutionContext) -> list[GuardedAsset]:
+    """The assets of the graph that `context`'s run belongs to, by key, also those that it leaves out."""
+    graph = context.job_def.asset_layer.asset_graph
+    return [
+        GuardedAsset(
+            key.to_user_string(),
+            tuple(sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)),
+            graph.get(key).metadata.get(_CHECKS, {}),
+        )
+        for key in sorted(graph.get_all_asset_keys())
+    ]
+
+
+def ancestry(known: Mapping[str, GuardedAsset], of: Collection[str]) -> list[GuardedAsset]:
+    """The `known` assets with the keys `of` and those that they are made of, directly or not; by key."""
+    waiting, found = list(of), dict[str, GuardedAsset]()
+    while waiting:
+        key = waiting.pop()
+        if key in known and key not in found:
+            found[key] = known[key]
+            waiting.extend(known[key].upstream)
+    return [found[key] for key in sorted(found)]
+
+
+def write_graph(lake: Lake, assets: Iterable[GuardedAsset]) -> None:
+    """Keep `assets` in the lake in place of those that it has."""
+    rows = [
+        {"asset_key": asset.key, "upstream": json.dumps(asset.upstream), "checks": json.dumps(dict(asset.checks))}
+        for asset in assets
+    ]
+    lake.ensure(TABLE, CONTRACT, None)
+    with lake.overwriting(TABLE, None) as writer:
+        writer.write(pa.Table.from_pylist(rows, schema=CONTRACT.arrow_schema()))
+
+
+def read_graph(lake: Lake) -> list[GuardedAsset]:
+    """The assets that `write_graph` wrote.
+
+    Raises:
+        TableMissing: it never did.
+    """
+    rows = lake.batches(TABLE).read_all().to_pylist()
+    return [
+        GuardedAsset(row["asset_key"], tuple(json.loads(row["upstream"])), json.loads(row["checks"])) for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""What is known of the assets' trustworthiness, as assets."""

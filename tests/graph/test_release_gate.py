@@ -1,0 +1,122 @@
+"""The gate before a release: what fails, is missing or is older than its data, in either location, keeps it back."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from cartograph.lake import Lake
+from cartograph.releases import open_store
+from cartograph.settings import get_settings
+from cartograph.trust.asset_graph import GuardedAsset, read_graph, write_graph
+from tests.graph.ml_location import (
+    failure,
+    forget_location,
+    guard,
+    key,
+    load_location,
+    publish_again,
+    report_check,
+    run,
+)
+from tests.model.planted import planted_shop, publish
+
+EARLY = ("2024-02-01", "2024-04-01")
+"""As-of dates of a shop that is too young for a model, which makes the run short; the gate is the same."""
+
+
+class Shop:
+    """A location that has run, and what the other one says of its published marts."""
+
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self.definitions, self.instance = definitions, instance
+        self.lake = Lake.from_settings(get_settings())
+        self.store = open_store(get_settings())
+        planted = planted_shop(200)
+        publish(planted, self.lake)
+        self.marts = tuple(planted.marts)
+        guard(instance, self.lake, *self.marts)
+        assert run(definitions, instance, dates=EARLY).success
+
+    def release(self, **override: str) -> dg.ExecuteInProcessResult:
+        """Materialise the release alone, as somebody may do by hand."""
+        return self.definitions.resolve_job_def("ml_job").execute_in_process(
+            instance=self.instance,
+            asset_selection=[key("serving/release")],
+            run_config={"ops": {"serving__release": {"config": override}}},
+            raise_on_error=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def location(tmp_path_factory):
+    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("gate")
+    definitions = load_location(patch, folder)
+    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
+        yield Shop(definitions, instance)
+    patch.undo()
+    forget_location()
+
+
+@pytest.fixture
+def shop(location):
+    """The location with everything in order; again after the test."""
+    guard(location.instance, location.lake, *location.marts)
+    assert location.release().success
+    return location
+
+
+def said(result: dg.ExecuteInProcessResult) -> str:
+    assert not result.success
+    return failure(result, "serving__release")
+
+
+def test_a_check_that_failed_in_the_other_location_keeps_a_release_back(shop):
+    report_check(shop.instance, "fct_orders", passed=False)
+    assert "blocking checks failed: rows_match_mart of published/fct_orders." in said(shop.release())
+    report_check(shop.instance, "fct_orders", passed=True)
+    assert shop.release().success
+
+
+def test_a_check_that_is_older_than_its_data_keeps_a_release_back(shop):
+    publish_again(shop.instance, "fct_orders")
+    message = said(shop.release())
+    assert "have not run since their data changed: rows_match_mart of published/fct_orders." in message
+    report_check(shop.instance, "fct_orders", passed=True)
+    assert shop.release().success
+
+
+def test_a_check_that_never_ran_keeps_a_release_back_however_far_upstream(shop):
+    graph = {asset.key: asset for asset in read_graph(shop.lake)}
+    graph["published/fct_orders"] = GuardedAsset("published/fct_orders", ("marts/fct_orders",), {})
+    graph["marts/fct_orders"] = GuardedAsset("marts/fct_orders", ("raw/orders",), {"only_told": False})
+    graph["raw/orders"] = GuardedAsset("raw/orders", (), {"within_limits": True})
+    graph["raw/reviews"] = GuardedAsset("raw/reviews", (), {"not_part_of_the_release": True})
+    write_graph(shop.lake, graph.values())
+    assert "blocking checks have never run: within_limits of raw/orders. Mend" in said(shop.release())
+
+
+def test_nothing_is_released_before_the_other_location_has_said_what_guards_its_assets(shop, monkeypatch):
+    monkeypatch.setattr("cartograph.trust.asset_graph.TABLE", "quality.not_written_yet")
+    assert "quality.not_written_yet" in said(shop.release())
+
+
+def test_who_overrides_is_recorded_and_told(shop):
+    report_check(shop.instance, "fct_orders", passed=False)
+    result = shop.release(override_by="Ada", override_reason="The recount is done, the check comes tomorrow.")
+    assert result.success
+    (warning,) = [found for found in result.get_asset_check_evaluations() if not found.passed]
+    assert (warning.check_name, warning.severity) == ("all_guards_hold", dg.AssetCheckSeverity.WARN)
+    assert "by Ada: The recount is done" in warning.description
+    assert warning.metadata["forbidding"].value == ["rows_match_mart of published/fct_orders"]
+
+
+@pytest.mark.parametrize(("by", "reason"), [("Ada", ""), ("", "The recount is done."), ("Ada", "because")])
+def test_half_an_override_is_none(shop, by, reason):
+    report_check(shop.instance, "fct_orders", passed=False)
+    assert "An override needs" in said(shop.release(override_by=by, override_reason=reason))
+
+
+def test_an_override_that_nothing_needs_is_no_warning(shop):
+    result = shop.release(override_by="Ada", override_reason="To be on the safe side.")
+    assert [found.passed for found in result.get_asset_check_evaluations()] == [True]
