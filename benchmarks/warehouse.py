@@ -39,7 +39,7 @@ COMPARED = {
 """The columns in which the sides must agree, by table."""
 LINES_A_MONTH = 100_000
 MEMORY_LIMIT = "8GB"
-"""Of DuckDB, on each side: by hand 50 million lines do not fit in the default of 4 GB, in which dbt builds them, too."""
+"""Of DuckDB, on each side. By hand, 50 million lines do not fit in the default of 4 GB; dbt builds them in it, too."""
 ASKED = 30
 
 

@@ -83,9 +83,13 @@ class Settings(BaseSettings):
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
     dagster_host: str = Field("127.0.0.1", description="Address that the Dagster UI listens on.")
     dagster_port: int = Field(3000, ge=1, le=65535, description="Port that the Dagster UI listens on.")
+    alerts_file: Path | None = Field(
+        None,
+        description="YAML file that says which alerts go where; by default to the log file and the UI only.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the logs.")
 
-    @field_validator("home", "shops_dir")
+    @field_validator("home", "shops_dir", "alerts_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
@@ -131,6 +135,16 @@ class Settings(BaseSettings):
     def logs_dir(self) -> Path:
         """The folder of log files, one for each run of the command line."""
         return self.shop_home / "logs"
+
+    @property
+    def alerts_path(self) -> Path:
+        """The SQLite file that keeps what was alerted and what is still to be sent."""
+        return self.shop_home / "alerts.db"
+
+    @property
+    def alerts_log(self) -> Path:
+        """The log file that takes each alert as a line of JSON."""
+        return self.logs_dir / "alerts.jsonl"
 
     @property
     def resolved_catalog_uri(self) -> str:

@@ -6,20 +6,16 @@ The file's form and its variables only; what a source's attributes mean is decid
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cartograph.settings import PREFIX, Settings, environment
 from cartograph.windows import Grain, Window, at_midnight, floor, windows
-
-_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+from cartograph.yaml_files import YamlFileError, read_yaml, variables_in
 
 FOREVER = date(9999, 1, 1)
 
@@ -98,9 +94,9 @@ def list_shops(settings: Settings) -> list[str]:
 
 
 def unknown_variables(settings: Settings) -> dict[str, str | None]:
-    """The `CARTOGRAPH_…` variables that are set and no setting or shop file knows, each with what may be meant."""
-    texts = (path.read_text(encoding="utf-8") for path in settings.resolved_shops_dir.glob("*.yaml"))
-    named = {match["name"] for text in texts for match in _VARIABLE.finditer(text)}
+    """The `CARTOGRAPH_…` variables that are set and that no setting or file knows, each with what may be meant."""
+    files = [*settings.resolved_shops_dir.glob("*.yaml"), *([settings.alerts_file] if settings.alerts_file else [])]
+    named = {name for path in files if path.is_file() for name in variables_in(path)}
     fields = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     known = sorted(fields | named)
     return {
@@ -123,35 +119,13 @@ def load_shop(settings: Settings, name: str | None = None) -> Shop:
             f"There is no shop {name!r}: {path} does not exist. Shops in {settings.resolved_shops_dir}: {known}."
         )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # an impossible date or encoding is a plain ValueError
-        raise ShopError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise ShopError(f"{path} must be a mapping with title, currency, start and sources.")
+        content = read_yaml(path, "a mapping with title, currency, start and sources")
+    except YamlFileError as error:
+        raise ShopError(str(error)) from None
     for given in sorted({"name", "file"} & content.keys()):
         raise ShopError(f"{path}: leave out {given}: a shop is called after its file.")
     try:
-        return Shop(name=name, file=path, **_fill(content, environment(), path))
+        return Shop(name=name, file=path, **content)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'shop'}: {e['msg']}" for e in error.errors())
         raise ShopError(f"{path} cannot be used: {problems}") from None
-
-
-def _fill(value: Any, variables: Mapping[str, str], path: Path) -> Any:
-    if isinstance(value, dict):
-        return {key: _fill(item, variables, path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_fill(item, variables, path) for item in value]
-    if not isinstance(value, str):
-        return value
-
-    def replace(match: re.Match[str]) -> str:
-        name, default = match["name"], match["default"]
-        if not name.startswith(PREFIX):
-            raise ShopError(f"{path} refers to ${{{name}}}: only {PREFIX}… variables may be used in a shop file.")
-        found = variables.get(name, default)
-        if found is None:
-            raise ShopError(f"{path} needs the variable {name}. Set it in the environment or in .env.")
-        return found
-
-    return _VARIABLE.sub(replace, value)

@@ -6,7 +6,8 @@ import sys
 
 import typer
 
-from cartograph.cli import docs, export, lake, release, run, shops, status, up
+from cartograph.alerts.config import AlertsError
+from cartograph.cli import alerts, docs, export, lake, release, run, shops, status, up
 from cartograph.cli.console import say_error, say_warning
 from cartograph.lake import LakeError
 from cartograph.releases import ReleaseError
@@ -15,7 +16,7 @@ from cartograph.shops import ShopError, unknown_variables
 from ecom_assets.sources import SourceError
 from ecom_assets.warehouse.dbt_project import DbtProjectError
 
-MISTAKES = (SettingsError, ShopError, SourceError, LakeError, ReleaseError, DbtProjectError)
+MISTAKES = (SettingsError, ShopError, AlertsError, SourceError, LakeError, ReleaseError, DbtProjectError)
 EXIT_MISTAKE = 2
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.command("export")(export.export_marts)
 app.add_typer(shops.app, name="shops")
 app.add_typer(lake.app, name="lake")
 app.add_typer(release.app, name="release")
+app.add_typer(alerts.app, name="alerts")
 
 
 def main() -> None:

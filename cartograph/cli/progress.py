@@ -7,6 +7,8 @@ from typing import Literal
 
 import dagster as dg
 
+from cartograph.trust.causes import cause_of
+
 POLL_SECONDS = 0.25
 Outcome = Literal["passed", "warned", "failed"]
 
@@ -71,7 +73,7 @@ def _take(event: dg.DagsterEvent, timestamp: float, log: RunLog) -> AssetDone | 
                 log.first_cause = f"The check {name[1]} of {name[0]} failed{reason}"
         case dg.DagsterEventType.STEP_FAILURE:
             if log.first_cause is None:
-                log.first_cause = f"{step.replace('__', '/', 1)}: {_cause(event)}"
+                log.first_cause = f"{step.replace('__', '/', 1)}: {cause_of(event)}"
         case dg.DagsterEventType.RUN_FAILURE:
             if log.first_cause is None:
                 log.first_cause = event.message or "The run failed."
@@ -103,15 +105,3 @@ def _outcome(evaluation: dg.AssetCheckEvaluation) -> Outcome:
     if evaluation.passed:
         return "passed"
     return "failed" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warned"
-
-
-def _cause(event: dg.DagsterEvent) -> str:
-    failure = event.step_failure_data
-    if failure.user_failure_data is not None and failure.user_failure_data.description:
-        return failure.user_failure_data.description
-    error = failure.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    if error is None:
-        return event.message or "failed"
-    return error.message.strip()

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import typer
 
+from cartograph.alerts.config import load_alerts
 from cartograph.cli.console import output, say_error
 from cartograph.cli.instance import REPOSITORY_ROOT, prepare_home, process_environment
 from cartograph.settings import Settings, SettingsError, load_settings
@@ -40,6 +41,7 @@ def up() -> None:
     """Start the Dagster UI, its daemon and the API; Ctrl-C stops all of them."""
     settings = load_settings()
     load_shop(settings)
+    load_alerts(settings)  # a mistake in that file is told here, and not in the daemon's log
     prepare_home(settings)
     for variable, host, port in (
         ("CARTOGRAPH_DAGSTER_PORT", settings.dagster_host, settings.dagster_port),

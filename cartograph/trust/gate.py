@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
+)
 
 from cartograph.releases import CheckOutcome
 from cartograph.trust.asset_graph import GuardedAsset
-
-_HISTORY = 25
-"""How many executions of a check are looked at for its latest result."""
 
 
 def check_outcomes(instance: dg.DagsterInstance, assets: Sequence[GuardedAsset]) -> tuple[CheckOutcome, ...]:
@@ -64,17 +63,9 @@ def _latest_results(
     storage = instance.event_log_storage
     found: dict[dg.AssetCheckKey, dg.AssetCheckEvaluation] = {}
     for key, latest in storage.get_latest_asset_check_execution_by_key(keys).items():
-        result = _result(latest)
-        if result is None:
-            earlier = map(_result, storage.get_asset_check_execution_history(key, limit=_HISTORY))
-            result = next(filter(None, earlier), None)
-        if result is not None:
-            found[key] = result
+        completed = [latest]
+        if latest.status not in COMPLETED:
+            completed = list(storage.get_asset_check_execution_history(key, limit=1, status=COMPLETED))
+        if completed and completed[0].evaluation is not None:
+            found[key] = completed[0].evaluation
     return found
-
-
-def _result(record: AssetCheckExecutionRecord) -> dg.AssetCheckEvaluation | None:
-    event = record.event.dagster_event if record.event is not None else None
-    if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-        return None
-    return event.asset_check_evaluation_data

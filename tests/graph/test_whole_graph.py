@@ -11,6 +11,7 @@ import dagster as dg
 
 import ecom_assets.definitions
 import ml_assets.definitions
+from cartograph.alerts.runbook import RUNBOOK, SECTIONS, WAREHOUSE
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
@@ -114,6 +115,16 @@ def test_checks_have_plain_names() -> None:
     names = [key.name for graph in graphs() for key in graph.asset_check_keys]
     assert len(names) > 100
     assert [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_]*", name)] == []
+
+
+def test_the_runbook_has_a_section_for_each_check() -> None:
+    runbook = Path(__file__).parents[2] / RUNBOOK
+    headings = set(re.findall(r"^## (.+)$", runbook.read_text(encoding="utf-8"), re.MULTILINE))
+    assert headings == SECTIONS | {WAREHOUSE}
+    of_dbt = {"seeds", "staging", "intermediate", "marts"}
+    names = {key.name for graph in graphs() for key in graph.asset_check_keys if key.asset_key.path[0] not in of_dbt}
+    assert names - SECTIONS == set()
+    assert SECTIONS - names == {"run"}
 
 
 def test_the_graph_is_as_reviewed() -> None:

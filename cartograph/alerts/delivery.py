@@ -1,0 +1,31 @@
+"""Brings queued messages to their sinks: each at its own pace, none in the way of another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from cartograph.alerts.ledger import Ledger
+from cartograph.alerts.sinks import Sink, SinkError
+
+
+def deliver(ledger: Ledger, sinks: Mapping[str, Sink], now: datetime) -> dict[str, str]:
+    """Send what is due; the sinks that failed, each with the reason.
+
+    A sink that fails is left alone until its waiting time is over, with all that is queued for it. Messages for a sink
+    that the file of alerts no longer has stay queued.
+    """
+    failures: dict[str, str] = {}
+    for due in ledger.claim(now):
+        if due.sink in failures:
+            continue
+        try:
+            if due.sink not in sinks:
+                raise SinkError("the file of alerts has no such sink any more")
+            sinks[due.sink].send(due.message)
+        except SinkError as error:
+            failures[due.sink] = str(error)
+            ledger.failed(due, str(error), now)
+        else:
+            ledger.sent(due, now)
+    return failures

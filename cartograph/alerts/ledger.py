@@ -1,0 +1,174 @@
+"""What was observed, what is failing, and what is still to be sent: SQLite, so that a restart forgets nothing.
+
+What was observed and the messages that follow from it are written in one transaction: however a process ends, each
+observation is told, and once. Sending is marked after it has succeeded; a process that dies in between sends again,
+with the same message id.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from cartograph.alerts.messages import Message, Signal, grouped
+
+CLAIM = timedelta(minutes=2)
+"""For how long a process that takes messages to send them keeps others from doing the same."""
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(hours=1)
+"""How long a sink that failed is left alone: doubled with each failure, from the first to the longest."""
+
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS observed (
+        observer TEXT, source TEXT, position TEXT NOT NULL, PRIMARY KEY (observer, source)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS incidents (
+        subject TEXT, name TEXT, signal TEXT NOT NULL, PRIMARY KEY (subject, name)
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS outbox (
+        position INTEGER PRIMARY KEY, message_id TEXT NOT NULL, sink TEXT NOT NULL, message TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0, sent_at REAL, last_error TEXT,
+        UNIQUE (message_id, sink)
+    ) STRICT;
+"""
+
+
+class Due(NamedTuple):
+    """A message that is to be sent to a sink now."""
+
+    position: int
+    sink: str
+    message: Message
+
+
+class Unsent(NamedTuple):
+    """What waits for a sink, and why it does."""
+
+    sink: str
+    messages: int
+    last_error: str | None
+
+
+class Ledger:
+    """The alerts of one shop, kept in the file at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._transaction() as connection:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+
+    def positions(self, observer: str) -> dict[str, str]:
+        """Up to where `observer` observed each of its sources."""
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT source, position FROM observed WHERE observer = ?", (observer,))
+            return dict(rows.fetchall())
+
+    def failing(self) -> list[Signal]:
+        """What fails and is not over, by subject and name."""
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT signal FROM incidents ORDER BY subject, name").fetchall()
+        return [Signal.model_validate_json(text) for (text,) in rows]
+
+    def record(
+        self,
+        observer: str,
+        signals: Sequence[Signal],
+        positions: Mapping[str, str],
+        route: Callable[[Message], Iterable[str]],
+    ) -> list[Message]:
+        """Take in `signals`, in the order in which `observer` found them, and the positions up to which it looked.
+
+        A failure that lasts is told once, until it gets worse (an error after a warning) or is over; one that came and
+        went between two calls is told as both. The messages are queued for the sinks that `route` names, and returned.
+        """
+        failing: list[Signal] = []
+        recovered: list[Signal] = []
+        with self._transaction() as connection:
+            for signal in signals:
+                known = _incident(connection, signal)
+                if signal.healthy and known is not None:
+                    connection.execute(
+                        "DELETE FROM incidents WHERE subject = ? AND name = ?", (signal.subject, signal.name)
+                    )
+                    recovered.append(signal)
+                elif not signal.healthy and (known is None or _is_worse(signal, known)):
+                    connection.execute(
+                        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)",
+                        (signal.subject, signal.name, signal.model_dump_json()),
+                    )
+                    failing.append(signal)
+            messages = grouped(failing, recovered)
+            connection.executemany(
+                "INSERT OR IGNORE INTO outbox (message_id, sink, message) VALUES (?, ?, ?)",
+                [(m.message_id, sink, m.model_dump_json()) for m in messages for sink in route(m)],
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO observed VALUES (?, ?, ?)",
+                [(observer, source, position) for source, position in positions.items()],
+            )
+        return messages
+
+    def unsent(self) -> list[Unsent]:
+        """What waits to be sent, by sink: how much, and why the last attempt failed."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT sink, count(*), max(last_error) FROM outbox WHERE sent_at IS NULL GROUP BY sink ORDER BY sink"
+            ).fetchall()
+        return [Unsent(*row) for row in rows]
+
+    def claim(self, now: datetime) -> list[Due]:
+        """The messages to be sent now, oldest first, for this process alone to send."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                """
+                UPDATE outbox SET not_before = ? WHERE sent_at IS NULL AND not_before <= ?
+                RETURNING position, sink, message
+                """,
+                ((now + CLAIM).timestamp(), now.timestamp()),
+            ).fetchall()
+        return sorted(Due(position, sink, Message.model_validate_json(text)) for position, sink, text in rows)
+
+    def sent(self, due: Due, now: datetime) -> None:
+        """Mark a message as sent."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE outbox SET sent_at = ? WHERE position = ?", (now.timestamp(), due.position))
+
+    def failed(self, due: Due, reason: str, now: datetime) -> None:
+        """Put a message and all others for its sink off, the longer the more often it failed."""
+        with self._transaction() as connection:
+            (attempts,) = connection.execute(
+                "UPDATE outbox SET attempts = attempts + 1, last_error = ? WHERE position = ? RETURNING attempts",
+                (reason, due.position),
+            ).fetchone()
+            wait = min(FIRST_WAIT * 2 ** min(attempts - 1, 20), LONGEST_WAIT)
+            connection.execute(
+                "UPDATE outbox SET not_before = ? WHERE sink = ? AND sent_at IS NULL",
+                ((now + wait).timestamp(), due.sink),
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+
+def _is_worse(signal: Signal, known: Signal) -> bool:
+    return (known.severity, signal.severity) == ("warning", "error")
+
+
+def _incident(connection: sqlite3.Connection, signal: Signal) -> Signal | None:
+    row = connection.execute(
+        "SELECT signal FROM incidents WHERE subject = ? AND name = ?", (signal.subject, signal.name)
+    ).fetchone()
+    return Signal.model_validate_json(row[0]) if row else None

@@ -1,0 +1,93 @@
+"""What is observed (a signal), what is told of it (a message), and how a message reads."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from cartograph.alerts.runbook import section
+
+Severity = Literal["warning", "error"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Signal(_Frozen):
+    """One observation: whether `name` (a check, or `run`) of `subject` (an asset, or a job) is well, found at `at`."""
+
+    subject: str
+    name: str
+    healthy: bool
+    severity: Severity
+    owner: str
+    run_id: str
+    text: str
+    at: AwareDatetime
+
+
+class Message(_Frozen):
+    """What is told of one subject of one run: what fails there since, and what is well again."""
+
+    subject: str
+    owner: str
+    run_id: str
+    severity: Severity
+    at: AwareDatetime
+    failing: tuple[Signal, ...] = ()
+    recovered: tuple[Signal, ...] = ()
+
+    @property
+    def message_id(self) -> str:
+        """24 hex digits that are the same whenever the same is told: receivers can tell a repetition by it."""
+        names = [signal.name for signal in (*self.failing, *self.recovered)]
+        parts = (self.subject, self.run_id, self.at.isoformat(), *names)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+    @property
+    def title(self) -> str:
+        """One line: what it is about and how bad it is."""
+        if not self.failing:
+            return f"Recovered: {self.subject} ({', '.join(signal.name for signal in self.recovered)})"
+        return f"{self.severity.capitalize()}: {self.subject} ({', '.join(signal.name for signal in self.failing)})"
+
+    @property
+    def body(self) -> str:
+        """What was found, whose it is, and where it says what to do."""
+        lines = [f"failing: {signal.name}: {signal.text}" for signal in self.failing]
+        lines += [f"recovered: {signal.name}" for signal in self.recovered]
+        lines += [f"owner: {self.owner}", f"run: {self.run_id}", f"found at: {self.at:%Y-%m-%d %H:%M:%S} UTC"]
+        if self.failing:
+            lines += dict.fromkeys(f"what to do: {section(signal.name)}" for signal in self.failing)
+        return "\n".join(lines)
+
+
+def grouped(failing: list[Signal], recovered: list[Signal]) -> list[Message]:
+    """One message for each subject of each run, in the order of what was found first."""
+    signals = sorted((*failing, *recovered), key=lambda signal: signal.at)
+    groups = dict.fromkeys((signal.subject, signal.run_id) for signal in signals)
+    return [
+        _message([s for s in failing if _group(s) == group], [s for s in recovered if _group(s) == group])
+        for group in groups
+    ]
+
+
+def _group(signal: Signal) -> tuple[str, str]:
+    return signal.subject, signal.run_id
+
+
+def _message(failing: list[Signal], recovered: list[Signal]) -> Message:
+    latest = max((*failing, *recovered), key=lambda signal: signal.at)
+    worst: Severity = "error" if any(s.severity == "error" for s in (*failing, *recovered)) else "warning"
+    return Message(
+        subject=latest.subject,
+        owner=latest.owner,
+        run_id=latest.run_id,
+        severity=worst,
+        at=latest.at,
+        failing=tuple(failing),
+        recovered=tuple(recovered),
+    )

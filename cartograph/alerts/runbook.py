@@ -1,0 +1,41 @@
+"""Where the runbook says what to do: its sections have the names of the checks."""
+
+from __future__ import annotations
+
+RUNBOOK = "docs/runbook.md"
+WAREHOUSE = "a-test-of-the-warehouse"
+SECTIONS = frozenset(
+    {
+        "run",
+        "quarantine_within_limit",
+        "rows_accounted_for",
+        "everything_readable",
+        "nothing_vanished",
+        "rows_match_mart",
+        "shares_sum_to_one",
+        "credits_reconcile",
+        "close_to_planted_shares",
+        "nothing_from_the_future",
+        "has_enough_data",
+        "beats_baseline",
+        "beats_p_alive",
+        "is_calibrated",
+        "no_leaking_feature",
+        "onnx_parity",
+        "scores_are_probabilities",
+        "choice_is_recorded",
+        "has_overlap",
+        "is_balanced",
+        "estimators_agree",
+        "interval_is_finite",
+        "earlier_spend_has_no_effect",
+        "random_treatment_has_no_effect",
+        "all_guards_hold",
+    }
+)
+"""The sections that are about one check, or about a run; all tests of the warehouse share one."""
+
+
+def section(name: str) -> str:
+    """Where the runbook tells of the check called `name`, or of a failed `run`."""
+    return f"{RUNBOOK}#{name if name in SECTIONS else WAREHOUSE}"

@@ -1,0 +1,67 @@
+"""`cartograph alerts`: what fails, what waits to be sent, and whether the sinks can be reached."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import typer
+
+from cartograph.alerts.config import load_alerts
+from cartograph.alerts.ledger import Ledger
+from cartograph.alerts.messages import Signal, grouped
+from cartograph.alerts.sinks import SinkError
+from cartograph.cli.console import names_and_numbers, output, say, say_error
+from cartograph.settings import load_settings
+
+app = typer.Typer(help="Alerts: what fails, and who hears of it.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_alerts() -> None:
+    """List what fails, and what waits to be sent. `cartograph up` runs the sensors that find and send it."""
+    settings = load_settings()
+    if not settings.alerts_path.is_file():
+        output.print("Nothing was watched yet: the sensors run in `cartograph up`.")
+        return
+    ledger = Ledger(settings.alerts_path)
+    failing = ledger.failing()
+    if not failing:
+        output.print("Nothing fails.")
+    else:
+        table = names_and_numbers("what", "check", "severity", "owner", "since (UTC)", "found")
+        for signal in failing:
+            since = f"{signal.at:%Y-%m-%d %H:%M}"
+            table.add_row(signal.subject, signal.name, signal.severity, signal.owner, since, signal.text)
+        output.print(table)
+    for waiting in ledger.unsent():
+        reason = f": {waiting.last_error}" if waiting.last_error else ""
+        say(f"[yellow]waiting[/]  {waiting.messages} for {waiting.sink}{reason}")
+
+
+@app.command()
+def test() -> None:
+    """Send a message to each sink of the file of alerts, and say which of them took it."""
+    settings = load_settings()
+    now = datetime.now(UTC)
+    signal = Signal(
+        subject="a test",
+        name="test",
+        healthy=False,
+        severity="warning",
+        owner="whoever asked for it",
+        run_id="none",
+        text="`cartograph alerts test` asked for this message; nothing is wrong",
+        at=now,
+    )
+    (message,) = grouped([signal], [])
+    failed = False
+    for name, sink in load_alerts(settings).all_sinks(settings).items():
+        try:
+            sink.send(message)
+        except SinkError as error:
+            failed = True
+            say_error(f"{name}: not taken.", str(error))
+        else:
+            say(f"[green]✓[/] {name}: taken")
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,53 @@
+"""The sensor that a code location has for its alerts: it looks at what happened, and sees to it that people hear."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from cartograph.alerts.config import load_alerts
+from cartograph.alerts.delivery import deliver
+from cartograph.alerts.ledger import Ledger
+from cartograph.alerts.messages import Message
+from cartograph.settings import get_settings
+from cartograph.trust.signals import observe, watched
+
+ALERTS_KEY = dg.AssetKey(["quality", "alerts"])
+INTERVAL_SECONDS = 15
+
+
+def alerts_sensor(name: str, team: str) -> dg.SensorDefinition:
+    """The sensor `name`, which is on from the start; `team` hears of failed runs, and of assets without an owner.
+
+    Each message goes to the sinks that the file of alerts names for it, and is an event of the asset `quality/alerts`.
+    """
+
+    @dg.sensor(
+        name=name,
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells people once of each failed check and run, and once more when it is well again.",
+    )
+    def _alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        if context.repository_def is None:
+            raise dg.DagsterInvariantViolationError(f"{name} must be evaluated in its code location.")
+        settings = get_settings()
+        config, ledger = load_alerts(settings), Ledger(settings.alerts_path)
+        seen = observe(context.instance, watched(context.repository_def, team), ledger.positions(name))
+        messages = ledger.record(name, seen.signals, seen.positions, config.route)
+        for sink, reason in deliver(ledger, config.all_sinks(settings), datetime.now(UTC)).items():
+            context.log.warning(f"The alerts for {sink} are tried again later: {reason}.")
+        if not messages:
+            return dg.SkipReason("Nothing new failed, and nothing is well again.")
+        return dg.SensorResult(asset_events=[_event(message) for message in messages])
+
+    return _alerts
+
+
+def _event(message: Message) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        ALERTS_KEY,
+        description=message.title,
+        metadata={"message": dg.MetadataValue.md(message.body), "subject": message.subject, "owner": message.owner},
+    )

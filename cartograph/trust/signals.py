@@ -1,0 +1,175 @@
+"""What happened since it was last looked: results of checks and ends of runs, as signals for `cartograph.alerts`.
+
+Read by position, and not by time: whatever was recorded while nobody looked is found afterwards, and each once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
+)
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
+
+from cartograph.alerts.messages import Signal
+from cartograph.trust.causes import cause_of
+
+_PAGE = 100
+_RUN_ENDS = {"runs failed": dg.DagsterEventType.RUN_FAILURE, "runs succeeded": dg.DagsterEventType.RUN_SUCCESS}
+_RUN = "run"
+
+
+class Watched(NamedTuple):
+    """What one code location answers for: its assets with their owners, their checks, its jobs, and who owns those."""
+
+    owners: Mapping[dg.AssetKey, str]
+    checks: tuple[dg.AssetCheckKey, ...]
+    jobs: frozenset[str]
+    team: str
+
+
+class Observations(NamedTuple):
+    """Signals in the order in which they were found, and up to where each source was observed."""
+
+    signals: list[Signal]
+    positions: dict[str, str]
+
+
+def watched(repository: dg.RepositoryDefinition, team: str) -> Watched:
+    """What the code location of `repository` answers for; `team` owns its jobs, and assets that name no owner."""
+    graph = repository.asset_graph
+    owners = {key: next(iter(graph.get(key).owners), team) for key in graph.materializable_asset_keys}
+    checks = tuple(sorted(key for key in graph.asset_check_keys if key.asset_key in owners))
+    return Watched(owners, checks, frozenset(job.name for job in repository.get_all_jobs()), team)
+
+
+def observe(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str]) -> Observations:
+    """What happened to `what` after the positions `since`; the last of each thing where there are none yet."""
+    checks, runs = _checks(instance, what, since), _runs(instance, what, since)
+    signals = sorted([*checks.signals, *runs.signals], key=lambda signal: signal.at)
+    if not since:
+        signals = list({(signal.subject, signal.name): signal for signal in signals}.values())
+    return Observations(signals, {**checks.positions, **runs.positions})
+
+
+class _Position(NamedTuple):
+    """Up to which execution of a check was looked, and which of those had not come to a result."""
+
+    last: int
+    pending: list[int]
+
+    @classmethod
+    def read(cls, text: str | None) -> _Position:
+        return cls(*json.loads(text)) if text else cls(0, [])
+
+
+def _checks(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str]) -> Observations:
+    found = Observations([], {})
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(what.checks))
+    running: dict[str, bool] = {}
+    for key, record in latest.items():
+        source = f"check {key.to_user_string()}"
+        before = _Position.read(since.get(source))
+        if record.id == before.last and not before.pending:
+            continue
+        records = _executions(instance, key, before) if since else [record]
+        results = (_of_check(record, what.owners[key.asset_key]) for record in records)
+        found.signals.extend(signal for signal in results if signal is not None)
+        pending = [r.id for r in records if r.status not in COMPLETED and _is_running(instance, r.run_id, running)]
+        found.positions[source] = json.dumps(_Position(record.id, pending))
+    return found
+
+
+def _executions(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, before: _Position
+) -> list[AssetCheckExecutionRecord]:
+    """The executions of a check that are new, or had no result before; oldest first."""
+    oldest = min([before.last + 1, *before.pending])
+    records: list[AssetCheckExecutionRecord] = []
+    cursor: int | None = None
+    while True:
+        page = instance.event_log_storage.get_asset_check_execution_history(key, limit=_PAGE, cursor=cursor)
+        records.extend(record for record in page if record.id > before.last or record.id in before.pending)
+        if len(page) < _PAGE or page[-1].id <= oldest:
+            return records[::-1]
+        cursor = page[-1].id
+
+
+def _is_running(instance: dg.DagsterInstance, run_id: str, known: dict[str, bool]) -> bool:
+    if run_id not in known:
+        run = instance.get_run_by_id(run_id)
+        known[run_id] = run is not None and not run.is_finished
+    return known[run_id]
+
+
+def _of_check(record: AssetCheckExecutionRecord, owner: str) -> Signal | None:
+    result = record.evaluation
+    if record.status not in COMPLETED or record.event is None or result is None:
+        return None
+    return Signal(
+        subject=result.asset_key.to_user_string(),
+        name=result.check_name,
+        healthy=result.passed,
+        severity="error" if result.severity == dg.AssetCheckSeverity.ERROR else "warning",
+        owner=owner,
+        run_id=record.run_id,
+        text=result.description or "did not pass",
+        at=_moment(record.event.timestamp),
+    )
+
+
+def _runs(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str]) -> Observations:
+    found = Observations([], {})
+    for source, event_type in _RUN_ENDS.items():
+        cursor, has_more = since.get(source), True
+        while has_more:
+            page = instance.fetch_run_status_changes(event_type, limit=_PAGE, cursor=cursor, ascending=True)
+            entries = [record.event_log_entry for record in page.records]
+            found.signals.extend(s for s in (_of_run(instance, what, entry) for entry in entries) if s is not None)
+            cursor, has_more = page.cursor, page.has_more
+        if cursor is not None:
+            found.positions[source] = cursor
+    return found
+
+
+def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry) -> Signal | None:
+    """The end of a run as a signal; None for a run of another location."""
+    run = instance.get_run_by_id(entry.run_id)
+    if run is None or run.job_name not in what.jobs:
+        return None
+    chosen = sorted(run.asset_selection or ())
+    if chosen and not what.owners.keys() & set(chosen):
+        return None
+    healthy = entry.dagster_event_type == dg.DagsterEventType.RUN_SUCCESS
+    return Signal(
+        subject=run.job_name if not chosen else _selection(chosen),
+        name=_RUN,
+        healthy=healthy,
+        severity="error",
+        owner=what.team,
+        run_id=entry.run_id,
+        text="" if healthy else _why(instance, entry),
+        at=_moment(entry.timestamp),
+    )
+
+
+def _selection(chosen: list[dg.AssetKey]) -> str:
+    more = f" and {len(chosen) - 1} more" if len(chosen) > 1 else ""
+    return f"a run of {chosen[0].to_user_string()}{more}"
+
+
+def _why(instance: dg.DagsterInstance, entry: dg.EventLogEntry) -> str:
+    failures = instance.all_logs(entry.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    events = [failure.dagster_event for failure in failures if failure.dagster_event is not None]
+    if not events:
+        return entry.user_message or "the run failed"
+    return f"{(events[0].step_key or '').replace('__', '/', 1)}: {cause_of(events[0])}"
+
+
+def _moment(timestamp: float) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC)

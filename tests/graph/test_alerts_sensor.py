@@ -1,0 +1,125 @@
+"""The sensor on real runs: what failed is told once, also across a restart and by whichever path it failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cartograph.settings import Settings, get_settings
+from cartograph.trust.alerting import ALERTS_KEY, alerts_sensor
+
+
+class State:
+    """What the assets of the test do next."""
+
+    sound, crashes = True, False
+
+
+@dg.asset(owners=["team:analytics"], check_specs=[dg.AssetCheckSpec("is_sound", asset="orders", blocking=True)])
+def orders() -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    if State.crashes:
+        raise ValueError("the disk is full")
+    yield dg.MaterializeResult()
+    yield dg.AssetCheckResult(check_name="is_sound", passed=State.sound, description="" if State.sound else "90 of 100")
+
+
+@dg.asset(deps=[orders])
+def report() -> None:
+    """Downstream of the check."""
+
+
+class Bench:
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self.settings, self.instance = settings, instance
+        self.definitions = dg.Definitions(
+            assets=[orders, report],
+            jobs=[dg.define_asset_job("nightly_job", selection="*")],
+            sensors=[alerts_sensor("test_alerts_sensor", team="team:platform")],
+        )
+
+    def run(self, *, sound: bool = True, crashes: bool = False) -> None:
+        State.sound, State.crashes = sound, crashes
+        job = self.definitions.resolve_job_def("nightly_job")
+        job.execute_in_process(instance=self.instance, raise_on_error=False)
+
+    def look(self) -> list[str]:
+        """Evaluate the sensor as the daemon does; titles of the events that it reports."""
+        repository = self.definitions.get_repository_def()
+        context = dg.build_sensor_context(instance=self.instance, repository_def=repository)
+        found = self.definitions.get_sensor_def("test_alerts_sensor")(context)
+        if isinstance(found, dg.SkipReason):
+            return []
+        assert {event.asset_key for event in found.asset_events} == {ALERTS_KEY}
+        return [event.description for event in found.asset_events]
+
+    def logged(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.settings.alerts_log.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setenv("CARTOGRAPH_HOME", str(tmp_path))
+    get_settings.cache_clear()
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        yield Bench(get_settings(), instance)
+    get_settings.cache_clear()
+
+
+FAILED = ["Error: orders (is_sound)", "Error: nightly_job (run)"]
+RECOVERED = ["Recovered: orders (is_sound)", "Recovered: nightly_job (run)"]
+
+
+def test_a_failed_check_and_run_are_told_once_and_so_is_their_recovery(bench: Bench) -> None:
+    bench.run()
+    assert bench.look() == []
+    bench.run(sound=False)
+    assert bench.look() == FAILED
+    assert bench.look() == []
+    bench.run(sound=False)
+    assert bench.look() == [], "it still fails, which is known"
+    bench.run()
+    assert bench.look() == RECOVERED
+    assert [line["title"] for line in bench.logged()] == FAILED + RECOVERED
+    check, run = bench.logged()[:2]
+    assert (check["owner"], run["owner"]) == ("team:analytics", "team:platform")
+    assert check["failing"][0]["text"] == "90 of 100"
+
+
+def test_what_happened_while_nobody_looked_is_told_afterwards(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    bench.run(sound=False)
+    bench.run()
+    bench.run(sound=False)
+    assert bench.look() == FAILED + RECOVERED + FAILED
+
+
+def test_the_first_look_tells_what_fails_now_and_no_history(bench: Bench) -> None:
+    bench.run(sound=False)
+    bench.run()
+    assert bench.look() == []
+    bench.run(sound=False)
+    assert bench.look() == FAILED
+
+
+def test_a_crash_is_told_with_its_cause(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    bench.run(crashes=True)
+    assert bench.look() == ["Error: nightly_job (run)"]
+    (line,) = bench.logged()
+    assert line["failing"][0]["text"].endswith("the disk is full")
+
+
+def test_a_check_that_is_run_alone_is_told_too(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    State.sound = False
+    job = bench.definitions.resolve_implicit_global_asset_job_def()
+    job.execute_in_process(instance=bench.instance, asset_selection=[orders.key], raise_on_error=False)
+    assert bench.look()[0] == "Error: orders (is_sound)"

@@ -1,0 +1,134 @@
+"""What is told: each failure once, each recovery once, whatever the order and however often it is looked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cartograph.alerts.ledger import CLAIM, FIRST_WAIT, LONGEST_WAIT, Ledger
+from cartograph.alerts.messages import Message, Signal
+from tests.unit.alerts.making import MOMENT, make_signal
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "home" / "alerts.db")
+
+
+def to_both(message: Message) -> Iterable[str]:
+    del message
+    return ("log", "chat")
+
+
+def record(ledger: Ledger, *signals: Signal) -> list[str]:
+    """Titles of the messages that follow from the signals."""
+    return [message.title for message in ledger.record("warehouse", signals, {"checks": "1"}, to_both)]
+
+
+def test_a_failure_is_told_once_while_it_lasts_and_its_end_once(ledger: Ledger) -> None:
+    failed, again = make_signal(), make_signal(minute=1, run_id="run-2")
+    well, still_well = (make_signal(minute=m, healthy=True, run_id=f"run-{m}") for m in (3, 4))
+    assert record(ledger, failed) == ["Error: published/fct_orders (rows_match_mart)"]
+    assert record(ledger, again) == []
+    assert ledger.failing() == [failed]
+    assert record(ledger, well) == ["Recovered: published/fct_orders (rows_match_mart)"]
+    assert record(ledger, still_well) == []
+    assert ledger.failing() == []
+    assert len(record(ledger, make_signal(minute=5, run_id="run-5"))) == 1
+
+
+def test_what_was_always_well_is_not_told(ledger: Ledger) -> None:
+    assert record(ledger, make_signal(healthy=True)) == []
+
+
+def test_a_warning_that_becomes_an_error_is_told_again_and_not_the_other_way(ledger: Ledger) -> None:
+    warned, failed = make_signal(severity="warning"), make_signal(minute=1, run_id="run-2")
+    assert record(ledger, warned) == ["Warning: published/fct_orders (rows_match_mart)"]
+    assert record(ledger, failed) == ["Error: published/fct_orders (rows_match_mart)"]
+    assert record(ledger, make_signal(minute=2, severity="warning", run_id="run-3")) == []
+
+
+def test_a_run_tells_of_an_asset_in_one_message(ledger: Ledger) -> None:
+    signals = [make_signal("a"), make_signal("b", severity="warning"), make_signal("c", subject="raw/orders")]
+    assert record(ledger, *signals) == ["Error: published/fct_orders (a, b)", "Error: raw/orders (c)"]
+    (first, *_) = ledger.claim(MOMENT)
+    assert first.message.body.splitlines()[:2] == [
+        "failing: a: expected 100 rows, found 90",
+        "failing: b: expected 100 rows, found 90",
+    ]
+    assert first.message.body.endswith("what to do: docs/runbook.md#a-test-of-the-warehouse")
+
+
+def test_what_came_and_went_between_two_looks_is_told_as_both(ledger: Ledger) -> None:
+    titles = record(ledger, make_signal(), make_signal(minute=1, healthy=True, run_id="run-2"))
+    assert titles == [
+        "Error: published/fct_orders (rows_match_mart)",
+        "Recovered: published/fct_orders (rows_match_mart)",
+    ]
+    assert ledger.failing() == []
+
+
+def test_a_restart_forgets_nothing(ledger: Ledger, tmp_path: Path) -> None:
+    record(ledger, make_signal())
+    again = Ledger(tmp_path / "home" / "alerts.db")
+    assert again.positions("warehouse") == {"checks": "1"}
+    assert again.positions("ml") == {}
+    assert record(again, make_signal(minute=1)) == []
+    assert {due.sink for due in again.claim(MOMENT)} == {"log", "chat"}
+
+
+def test_what_cannot_be_recorded_whole_is_not_recorded_at_all(ledger: Ledger) -> None:
+    def broken(message: Message) -> Iterable[str]:
+        raise RuntimeError(message.title)
+
+    with pytest.raises(RuntimeError):
+        ledger.record("warehouse", [make_signal()], {"checks": "1"}, broken)
+    assert ledger.failing() == []
+    assert ledger.positions("warehouse") == {}
+    assert len(record(ledger, make_signal())) == 1
+
+
+def test_a_message_is_sent_to_each_sink_by_one_process(ledger: Ledger) -> None:
+    record(ledger, make_signal())
+    due = ledger.claim(MOMENT)
+    assert [one.sink for one in due] == ["log", "chat"]
+    assert ledger.claim(MOMENT + CLAIM - timedelta(seconds=1)) == [], "another process is about to send them"
+    ledger.sent(due[0], MOMENT)
+    assert [one.sink for one in ledger.claim(MOMENT + CLAIM)] == ["chat"], "the process that claimed it was killed"
+
+
+def test_a_sink_that_fails_is_left_alone_longer_and_longer(ledger: Ledger) -> None:
+    record(ledger, make_signal(), make_signal("other", minute=1, run_id="run-2"))
+    now, second = MOMENT, timedelta(seconds=1)
+    for attempt in range(15):
+        due = [one for one in ledger.claim(now) if one.sink == "chat"]
+        assert len(due) == 2, "all that waits for the sink waits together"
+        ledger.failed(due[0], "refused", now)
+        wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
+        assert [one for one in ledger.claim(now + wait - second) if one.sink == "chat"] == []
+        now += wait
+    assert ledger.unsent()[0] == ("chat", 2, "refused")
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), max_size=25), st.integers(1, 5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+def test_however_the_looks_fall_each_change_is_told_once(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, bool]], at_once: int
+) -> None:
+    ledger = Ledger(tmp_path_factory.mktemp("ledger") / "alerts.db")
+    signals = [
+        make_signal(name, minute=minute, healthy=healthy, run_id=f"run-{minute}")
+        for minute, (name, healthy) in enumerate(history)
+    ]
+    titles = [t for start in range(0, len(signals), at_once) for t in record(ledger, *signals[start : start + at_once])]
+    expected, well = [], {"a": True, "b": True}
+    for name, healthy in history:
+        if healthy != well[name]:
+            expected.append(f"{'Recovered' if healthy else 'Error'}: published/fct_orders ({name})")
+        well[name] = healthy
+    assert titles == expected

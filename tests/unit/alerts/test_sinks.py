@@ -1,0 +1,190 @@
+"""Each sink against a real endpoint on this machine, and what is said where it does not answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from email.message import Message as Mail
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Message as MailHandler
+from moto.server import ThreadedMotoServer
+from pydantic import SecretStr
+
+from cartograph.alerts.delivery import deliver
+from cartograph.alerts.ledger import FIRST_WAIT, Ledger
+from cartograph.alerts.sinks import Email, LogFile, SinkError, Sns, Webhook
+from tests.unit.alerts.making import MOMENT, make_message, make_signal
+
+CLOSED = "http://127.0.0.1:9/"
+"""The discard port, on which nothing listens."""
+
+
+class Receiver:
+    """An HTTP server that keeps what it is sent and answers with `status`."""
+
+    def __init__(self) -> None:
+        self.status, self.received = 200, list[tuple[dict[str, str], Any]]()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.received.append((dict(self.headers), body))
+                self.send_response(outer.status)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                del args
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hooks/secret-token"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    found = Receiver()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+class Mailbox(MailHandler):
+    """Keeps the mails that an SMTP server takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mails: list[Mail] = []
+
+    def handle_message(self, message: Mail) -> None:
+        self.mails.append(message)
+
+
+@pytest.fixture
+def mailbox() -> Iterator[tuple[Mailbox, int]]:
+    box = Mailbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=port)
+    controller.start()
+    yield box, port
+    controller.stop()
+
+
+def webhook(url: str) -> Webhook:
+    return Webhook(type="webhook", url=SecretStr(url))
+
+
+def email(port: int) -> Email:
+    return Email(
+        type="email",
+        host="127.0.0.1",
+        port=port,
+        security="none",
+        sender="cartograph@example.com",
+        recipients=("on-call@example.com", "lead@example.com"),
+    )
+
+
+def test_a_webhook_is_sent_what_slack_shows_and_the_parts_beside_it(receiver: Receiver) -> None:
+    message = make_message()
+    webhook(receiver.url).send(message)
+    ((headers, body),) = receiver.received
+    assert body["text"].startswith(
+        "*Error: published/fct_orders (rows_match_mart)*\nfailing: rows_match_mart: expected"
+    )
+    assert body["cartograph"]["owner"] == "team:data-platform"
+    assert headers["X-Cartograph-Message-Id"] == message.message_id
+
+
+def test_a_webhook_that_refuses_or_is_away_is_told_without_its_secret(receiver: Receiver) -> None:
+    receiver.status = 500
+    with pytest.raises(SinkError, match="status 500") as refused:
+        webhook(receiver.url).send(make_message())
+    with pytest.raises(SinkError, match="cannot be reached") as away:
+        webhook(f"{CLOSED}secret-token").send(make_message())
+    assert "secret" not in f"{refused.value}{away.value}"
+
+
+def test_an_email_reaches_all_recipients(mailbox: tuple[Mailbox, int]) -> None:
+    box, port = mailbox
+    message = make_message()
+    email(port).send(message)
+    (mail,) = box.mails
+    assert (mail["Subject"], mail["To"]) == (message.title, "on-call@example.com, lead@example.com")
+    assert mail["Message-ID"] == f"<{message.message_id}@cartograph>"
+    assert mail.get_payload().strip().replace("\r\n", "\n") == message.body
+
+
+def test_a_mail_server_that_is_away_is_told() -> None:
+    with pytest.raises(SinkError, match=r"127\.0\.0\.1:9 did not take the e-mail"):
+        email(9).send(make_message())
+
+
+def test_a_mail_server_without_encryption_is_refused_unless_that_is_asked_for(mailbox: tuple[Mailbox, int]) -> None:
+    box, port = mailbox
+    with pytest.raises(SinkError, match="SMTPNotSupportedError"):
+        email(port).model_copy(update={"security": "starttls"}).send(make_message())
+    assert box.mails == []
+
+
+def test_a_topic_takes_the_message_with_attributes_to_filter_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of-a-test")
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        places = {"endpoint_url": f"http://{host}:{port}", "region_name": "eu-central-1"}
+        sns, sqs = boto3.client("sns", **places), boto3.client("sqs", **places)
+        topic = sns.create_topic(Name="alerts")["TopicArn"]
+        queue = sqs.create_queue(QueueName="alerts")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        message = make_message()
+        Sns(type="sns", topic_arn=topic, endpoint_url=places["endpoint_url"]).send(message)
+        (taken,) = sqs.receive_message(QueueUrl=queue)["Messages"]
+        told = json.loads(taken["Body"])
+        assert (told["Subject"], told["Message"]) == (message.title, message.body)
+        assert {name: value["Value"] for name, value in told["MessageAttributes"].items()} == {
+            "message_id": message.message_id, "owner": "team:data-platform", "severity": "error",
+        }  # fmt: skip
+    finally:
+        server.stop()
+    with pytest.raises(SinkError, match="did not take the message"):
+        Sns(type="sns", topic_arn=topic, endpoint_url=places["endpoint_url"]).send(make_message())
+
+
+def test_the_log_has_a_line_for_each_message(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "logs" / "alerts.jsonl")
+    for name in ("a", "b"):
+        log.send(make_message(name=name))
+    lines = [json.loads(line) for line in (tmp_path / "logs" / "alerts.jsonl").read_text().splitlines()]
+    assert [line["title"] for line in lines] == ["Error: published/fct_orders (a)", "Error: published/fct_orders (b)"]
+
+
+def test_a_dead_sink_is_tried_again_later_and_keeps_no_other_waiting(tmp_path: Path, receiver: Receiver) -> None:
+    ledger = Ledger(tmp_path / "alerts.db")
+    sinks = {"dead": webhook(receiver.url), "log": LogFile(tmp_path / "alerts.jsonl")}
+    signals = [make_signal("a"), make_signal("b", minute=1, run_id="run-2")]
+    ledger.record("warehouse", signals, {}, lambda _: sinks)
+    receiver.status = 503
+    assert deliver(ledger, sinks, MOMENT) == {"dead": "the webhook answered with status 503"}
+    assert len(receiver.received) == 1, "the second message for it waits, too"
+    assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2
+    assert deliver(ledger, sinks, MOMENT) == {}, "it is left alone for a while"
+
+    receiver.status = 200
+    assert deliver(ledger, sinks, MOMENT + FIRST_WAIT) == {}
+    assert [body["cartograph"]["failing"][0]["name"] for _, body in receiver.received] == ["a", "a", "b"]
+    assert ledger.unsent() == []
+    assert deliver(ledger, sinks, MOMENT + 100 * FIRST_WAIT) == {}
+    assert len(receiver.received) == 3, "nothing is sent twice"
