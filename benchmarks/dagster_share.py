@@ -21,6 +21,7 @@ from cartograph.releases.contents import CHURN_MODEL, CUSTOMERS, EFFECTS, EFFECT
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
 from cartograph.windows import Window
+from ecom_assets.attribution import markov
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.ingestion import Batch, load, quarantine_summary
 from ecom_assets.simulator import TRUTH_CONTRACTS, SimulatedShop, SimulatorConfig
@@ -101,7 +102,7 @@ def ingest(settings: Settings, shop: Shop, lake: Lake, windows: list[Window], ba
 
 
 def build_warehouse(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> None:
-    """Run `dbt build` on the pinned lake, and publish the marts."""
+    """Run `dbt build` on the pinned lake, publish the marts, and credit the channels."""
     span = Window(windows[0].start, windows[-1].end)
     parsed = parsed_project(settings, shop.datasets)
     views_file = dbt_home(settings) / "lake_views.json"
@@ -118,6 +119,10 @@ def build_warehouse(settings: Settings, shop: Shop, lake: Lake, windows: list[Wi
         for mart in marts(read_manifest(parsed)):
             window = span if mart.contract.event_time is not None else None
             publish(warehouse, lake, mart, grain=settings.partition_grain, window=window)
+    won, lost = (lake.relation_sql(f"published.{name}") for name in ("order_touches", "abandoned_touches"))
+    lake.ensure("published.markov_attribution", markov.CONTRACT, None)
+    with lake.connect() as connection, lake.overwriting("published.markov_attribution", None) as writer:
+        writer.write(markov.attribute(connection, won, lost))
 
 
 def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> None:

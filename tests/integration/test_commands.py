@@ -13,15 +13,11 @@ import pytest
 from tests.support.whole_run import Bench
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "docs" / "examples" / "corner_shop"
 
 
 @pytest.fixture
 def corner_shop(tmp_path: Path) -> Bench:
-    """A copy of the example shop, whose files a test may damage."""
-    shutil.copytree(EXAMPLE, tmp_path / "docs" / "examples" / "corner_shop")
-    shops = tmp_path / "docs" / "examples" / "corner_shop"
-    return Bench(tmp_path, {"CARTOGRAPH_SHOP": "corner_shop", "CARTOGRAPH_SHOPS_DIR": str(shops)})
+    return Bench.with_corner_shop(tmp_path)
 
 
 def test_a_shop_without_state_is_looked_at_without_making_any(corner_shop: Bench) -> None:

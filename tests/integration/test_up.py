@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -15,37 +14,13 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.support.whole_run import Bench
+from tests.support.whole_run import Bench, up
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 RUN_MILLISECONDS = 240_000
 PAGE_MILLISECONDS = 60_000
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[tuple[Bench, subprocess.Popen[str]]]:
-    bench = Bench.with_small_shop(tmp_path, customers=50, end="2024-05-01")
-    bench.variables["CARTOGRAPH_DAGSTER_PORT"] = str(free_port())
-    bench.variables["CARTOGRAPH_API_PORT"] = str(free_port())
-    with subprocess.Popen(
-        bench.command("up"), env=bench.environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("Ctrl-C"):
-                break
-        try:
-            yield bench, process
-        finally:
-            process.send_signal(signal.SIGINT)
 
 
 @pytest.fixture
@@ -71,8 +46,13 @@ def launch(page: Page, asset: str, partitions: str | None, button: str) -> None:
     expect(launched).to_be_visible(timeout=PAGE_MILLISECONDS)
 
 
-def test_ui_launches_runs_and_everything_stops(up: tuple[Bench, subprocess.Popen[str]], page: Page) -> None:
-    bench, process = up
+def test_ui_launches_runs_and_everything_stops(tmp_path: Path, page: Page) -> None:
+    bench = Bench.with_small_shop(tmp_path, customers=50, end="2024-05-01")
+    with up(bench) as process:
+        launch_and_stop(bench, process, page)
+
+
+def launch_and_stop(bench: Bench, process: subprocess.Popen[str], page: Page) -> None:
     dagster = f"http://127.0.0.1:{bench.variables['CARTOGRAPH_DAGSTER_PORT']}"
     with urllib.request.urlopen(f"http://127.0.0.1:{bench.variables['CARTOGRAPH_API_PORT']}/health") as answer:
         assert answer.status == 200

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +27,7 @@ sources:
       marketing_spend, experiment_assignments]
     attributes: {{customers: {customers}, seed: 11}}
 """
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "corner_shop"
 TIMEOUT_SECONDS = 300
 
 
@@ -44,6 +49,13 @@ class Bench:
     def of_small_shop(cls, root: Path) -> Bench:
         """The bench that `with_small_shop` made in `root`."""
         return cls(root, {"CARTOGRAPH_SHOP": "small", "CARTOGRAPH_SHOPS_DIR": str(root / "shops")})
+
+    @classmethod
+    def with_corner_shop(cls, root: Path) -> Bench:
+        """A bench whose chosen shop is a copy of the example, whose files a test may damage."""
+        shops = root / "docs" / "examples" / "corner_shop"
+        shutil.copytree(EXAMPLE, shops)
+        return cls(root, {"CARTOGRAPH_SHOP": "corner_shop", "CARTOGRAPH_SHOPS_DIR": str(shops)})
 
     def copied(self, root: Path) -> Bench:
         """A bench on a copy of this one's home, for what writes to the warehouse. Both read the same lake."""
@@ -85,6 +97,29 @@ class Bench:
         )
         assert done.returncode == expect, f"exit status {done.returncode}, expected {expect}:\n{done.stdout}"
         return done.stdout
+
+
+@contextmanager
+def up(bench: Bench) -> Iterator[subprocess.Popen[str]]:
+    """`cartograph up` on ports of its own, from when all of it answers until the end of the block."""
+    for name in ("CARTOGRAPH_DAGSTER_PORT", "CARTOGRAPH_API_PORT"):
+        bench.variables[name] = str(_free_port())
+    with subprocess.Popen(
+        bench.command("up"), env=bench.environment, cwd=bench.root, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("Ctrl-C"):
+                break
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def content(settings: Settings, *namespaces: str) -> dict[str, str]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from email.message import Message as Mail
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -21,40 +18,17 @@ from pydantic import SecretStr
 from cartograph.alerts.delivery import deliver
 from cartograph.alerts.ledger import FIRST_WAIT, Ledger
 from cartograph.alerts.sinks import Email, LogFile, SinkError, Sns, Webhook
+from tests.support.receiver import Receiver, receiving
 from tests.unit.alerts.making import MOMENT, make_message, make_signal
 
 CLOSED = "http://127.0.0.1:9/"
 """The discard port, on which nothing listens."""
 
 
-class Receiver:
-    """An HTTP server that keeps what it is sent and answers with `status`."""
-
-    def __init__(self) -> None:
-        self.status, self.received = 200, list[tuple[dict[str, str], Any]]()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.received.append((dict(self.headers), body))
-                self.send_response(outer.status)
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None:
-                del args
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hooks/secret-token"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    found = Receiver()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    with receiving() as found:
+        yield found
 
 
 class Mailbox(MailHandler):
@@ -97,7 +71,7 @@ def email(port: int) -> Email:
 def test_a_webhook_is_sent_what_slack_shows_and_the_parts_beside_it(receiver: Receiver) -> None:
     message = make_message()
     webhook(receiver.url).send(message)
-    ((headers, body),) = receiver.received
+    headers, body = receiver.received.get(timeout=10)
     assert body["text"].startswith(
         "*Error: published/fct_orders (rows_match_mart)*\nfailing: rows_match_mart: expected"
     )
@@ -178,13 +152,14 @@ def test_a_dead_sink_is_tried_again_later_and_keeps_no_other_waiting(tmp_path: P
     ledger.record("warehouse", signals, {}, lambda _: sinks)
     receiver.status = 503
     assert deliver(ledger, sinks, MOMENT) == {"dead": "the webhook answered with status 503"}
-    assert len(receiver.received) == 1, "the second message for it waits, too"
+    assert receiver.received.qsize() == 1, "the second message for it waits, too"
     assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2
     assert deliver(ledger, sinks, MOMENT) == {}, "it is left alone for a while"
 
     receiver.status = 200
     assert deliver(ledger, sinks, MOMENT + FIRST_WAIT) == {}
-    assert [body["cartograph"]["failing"][0]["name"] for _, body in receiver.received] == ["a", "a", "b"]
+    posted = [receiver.received.get(timeout=10).body for _ in range(3)]
+    assert [body["cartograph"]["failing"][0]["name"] for body in posted] == ["a", "a", "b"]
     assert ledger.unsent() == []
     assert deliver(ledger, sinks, MOMENT + 100 * FIRST_WAIT) == {}
-    assert len(receiver.received) == 3, "nothing is sent twice"
+    assert receiver.received.empty(), "nothing is sent twice"
