@@ -2,6 +2,7 @@
 
 full: the star of a shop with so many order lines, built by hand-tuned DuckDB SQL, by `dbt run` and through Dagster, in
 processes of their own from the same lake, one after the other; the facts must have equal content.
+postgres: the same star by `dbt run` in the PostgreSQL that libpq's variables lead to, after copying the raw tables.
 refresh: the newest month by `dbt run`, with 6, 24 and 60 months of history of 100,000 lines each.
 questions: what dashboards ask of the published marts of a home: milliseconds at the median and the 95th percentile.
 """
@@ -29,6 +30,7 @@ from cartograph.settings import Settings, get_settings
 from cartograph.windows import Window, windows
 from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable, dbt_home, parsed_project
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
+from ecom_assets.warehouse.raw_copy import copy_raw
 
 STAR = ("dim_customers", "dim_products", "dim_geographies", "fct_orders", "fct_order_items", "agg_daily_sales")
 COMPARED = {
@@ -47,6 +49,7 @@ def main() -> None:
     """Run what was asked for and print lines of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, nargs="*", default=[1_000_000, 10_000_000], help="Sizes of full builds.")
+    parser.add_argument("--postgres", type=int, nargs="*", default=[], help="Sizes of full builds in PostgreSQL.")
     parser.add_argument("--months", type=int, nargs="*", default=[6, 24, 60], help="Histories of refreshes.")
     parser.add_argument("--home", type=Path, help="A home in which `cartograph run` was done, to ask questions of.")
     parser.add_argument("--child", choices=sorted(CHILDREN), help=argparse.SUPPRESS)
@@ -56,6 +59,8 @@ def main() -> None:
         return
     for lines in given.lines:
         full(lines)
+    for lines in given.postgres:
+        in_postgres(lines)
     refreshes(given.months)
     if given.home:
         ask(Lake.from_settings(Settings(home=given.home)))
@@ -81,6 +86,16 @@ def full(lines: int) -> None:
         assert contents["sql"] == contents["dbt"] == contents["dagster"], contents
         ratios = {side: round(seconds[side] / seconds["sql"], 2) for side in ("dbt", "dagster")}
         report(question="full", order_lines=lines, ratio_to_sql=ratios)
+
+
+def in_postgres(lines: int) -> None:
+    """Copy the raw tables of a shop of `lines` order lines into PostgreSQL and build the star there; beside DuckDB."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = large_shop(Path(folder), lines, months=24)
+        parsed_project(settings, DATASETS)
+        for side in ("dbt", "postgres_copy", "postgres"):
+            figures = watched([sys.executable, __file__, "--child", side], environment(settings))
+            report(question="postgres", side=side, order_lines=lines, **figures)
 
 
 def refreshes(histories: list[int]) -> None:
@@ -164,15 +179,27 @@ QUESTIONS = {
 # --- the sides, each in a process of its own
 
 
-def by_dbt(settings: Settings, window: Window | None = None) -> None:
+def by_dbt(settings: Settings, window: Window | None = None, target: str = "duckdb") -> None:
     """`dbt run` on the star."""
     parsed = parsed_project(settings, DATASETS)
     views_file = dbt_home(settings) / "lake_views.json"
     write_views(pinned_views(Lake.from_settings(settings), DATASETS), views_file)
     variables = dbt_environment(settings, DATASETS, window=window, views_file=views_file)
-    folders = {"DBT_TARGET_PATH": str(parsed), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")}
-    command = [dbt_executable(), "run", "--quiet", "--select", *(f"+{model}" for model in STAR)]
+    folder = parsed if target == "duckdb" else dbt_home(settings) / target
+    folders = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")}
+    command = [dbt_executable(), "run", "--quiet", "--target", target, "--select", *(f"+{model}" for model in STAR)]
     subprocess.run(command, cwd=PROJECT_DIR, env={**os.environ, **variables, **folders}, check=True)
+
+
+def by_postgres(settings: Settings) -> None:
+    """`dbt run` on the star in PostgreSQL; the project is parsed for it, which takes some seconds."""
+    by_dbt(settings, target="postgres")
+
+
+def by_postgres_copy(settings: Settings) -> None:
+    """The raw tables, copied from the lake into PostgreSQL."""
+    lake = Lake.from_settings(settings)
+    copy_raw(lake, pinned_views(lake, DATASETS))
 
 
 def by_dbt_newest(settings: Settings) -> None:
@@ -216,6 +243,8 @@ CHILDREN: dict[str, Callable[[Settings], None]] = {
     "dbt_newest": by_dbt_newest,
     "dagster": by_dagster,
     "sql": by_sql,
+    "postgres": by_postgres,
+    "postgres_copy": by_postgres_copy,
 }
 
 
