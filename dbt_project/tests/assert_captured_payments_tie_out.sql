@@ -1,11 +1,15 @@
 {{ config(enabled=delivers('payments'), meta={'dagster': {'ref': {'name': 'int_orders_settled'}}}) }}
 
 -- An order that is not cancelled is paid to the cent: never too much, never in part, and in full once it is due, which
--- it is `payment_due_days` after it. A free order needs no payment. Excused is only what has a payment in quarantine; a
--- copy of a payment that came twice lacks nothing.
+-- it is `payment_due_days` after it. A free order needs no payment. Excused is only what has a payment in quarantine,
+-- or a version of the order, which may have cancelled it; a copy that came twice lacks nothing.
 with quarantined as (
-    select distinct {{ json_text('"row"', 'order_id') }} as order_id
+    select {{ json_text('"row"', 'order_id') }} as order_id
     from {{ source('quarantine', 'payments') }}
+    where reason <> 'exact_duplicate'
+    union
+    select {{ json_text('"row"', 'order_id') }} as order_id
+    from {{ source('quarantine', 'orders') }}
     where reason <> 'exact_duplicate'
 ),
 

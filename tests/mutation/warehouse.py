@@ -37,6 +37,28 @@ class MutableWarehouse:
         finally:
             self._connection.execute("ROLLBACK")
 
+    @contextmanager
+    def quarantined(self, dataset: str, where: str) -> Iterator[None]:
+        """The warehouse as it is where the rows of `dataset` that `where` chooses went to the quarantine instead."""
+        execute = self._connection.execute
+        execute("BEGIN")
+        try:
+            execute(f"CREATE TEMP TABLE bad AS SELECT * FROM raw.{dataset} WHERE {where}")
+            execute(f"CREATE TEMP TABLE good AS SELECT * FROM raw.{dataset} ANTI JOIN bad USING (order_id, updated_at)")
+            execute(
+                f"""
+                CREATE TEMP TABLE held AS SELECT * FROM quarantine.{dataset} UNION ALL BY NAME
+                SELECT 'wrong_type:subtotal_amount' AS reason, CAST(to_json(bad) AS VARCHAR) AS row FROM bad
+                """
+            )
+            execute(f"CREATE OR REPLACE VIEW raw.{dataset} AS SELECT * FROM temp.good")
+            execute(f"CREATE OR REPLACE VIEW quarantine.{dataset} AS SELECT * FROM temp.held")
+            for model in self._downstream(f"raw.{dataset}"):
+                self._build(model, model["compiled_code"])
+            yield
+        finally:
+            execute("ROLLBACK")
+
     def failing(self) -> set[str]:
         """The data tests that find rows."""
         return {name for name, test in self.tests.items() if self._rows(test["compiled_code"])}
