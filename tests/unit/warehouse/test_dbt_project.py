@@ -171,6 +171,14 @@ def test_every_test_belongs_to_a_model_so_that_it_becomes_a_check(parsed: Path) 
             assert len(node["depends_on"]["nodes"]) == 1 or named in MODELS, f"{node['name']} belongs to no model"
 
 
+def test_nothing_is_disabled_where_everything_is_delivered(parsed: Path) -> None:
+    """dbt disables a test that reads a source which is not declared, and says so in its log only."""
+    manifest = read_manifest(parsed)
+    nodes = {unique_id: node["config"]["enabled"] for unique_id, node in manifest["nodes"].items()}
+    assert [unique_id for unique_id, enabled in nodes.items() if not enabled] == []
+    assert list(manifest["disabled"]) == []
+
+
 def test_names_of_models_and_unit_tests_are_short_enough_for_postgres(parsed: Path) -> None:
     manifest = read_manifest(parsed)
     models = [node["name"] for node in manifest["nodes"].values() if node["resource_type"] == "model"]
