@@ -98,11 +98,12 @@ def unknown_variables(settings: Settings) -> dict[str, str | None]:
     files = [*settings.resolved_shops_dir.glob("*.yaml"), *([settings.alerts_file] if settings.alerts_file else [])]
     named = {name for path in files if path.is_file() for name in variables_in(path)}
     fields = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
-    known = sorted(fields | named)
-    return {
-        name: next(iter(get_close_matches(name, known, n=1)), None)
+    known = sorted(name.removeprefix(PREFIX) for name in fields | named)
+    meant = {
+        name: next(iter(get_close_matches(name.removeprefix(PREFIX), known, n=1)), None)
         for name in sorted(environment().keys() - fields - named)
     }
+    return {name: guess and f"{PREFIX}{guess}" for name, guess in meant.items()}
 
 
 def load_shop(settings: Settings, name: str | None = None) -> Shop:

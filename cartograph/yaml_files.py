@@ -38,7 +38,7 @@ def read_yaml(path: Path, form: str) -> dict[str, Any]:
 
 def variables_in(path: Path) -> set[str]:
     """The names of the variables that the file at `path` refers to."""
-    return {match["name"] for match in _VARIABLE.finditer(path.read_text(encoding="utf-8"))}
+    return {match["name"] for match in _VARIABLE.finditer(path.read_text(encoding="utf-8", errors="replace"))}
 
 
 def _fill(value: Any, variables: Mapping[str, str], path: Path) -> Any:

@@ -85,5 +85,7 @@ def load_alerts(settings: Settings) -> AlertsConfig:
     except YamlFileError as error:
         raise AlertsError(str(error)) from None
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        )
         raise AlertsError(f"{settings.alerts_file} cannot be used: {problems}") from None

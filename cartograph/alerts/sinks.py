@@ -11,8 +11,9 @@ import ssl
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from cartograph.alerts.messages import Message
 
@@ -57,18 +58,28 @@ class Webhook(_Config):
     type: Literal["webhook"]
     url: SecretStr
 
+    @field_validator("url")
+    @classmethod
+    def _has_a_host(cls, value: SecretStr) -> SecretStr:
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("a webhook's url begins with https:// or http:// and names a host")
+        return value
+
     def send(self, message: Message) -> None:
         """Post the message; the header `X-Cartograph-Message-Id` is the same for a repetition."""
         import httpx
 
         payload = {"text": f"*{message.title}*\n{message.body}", "cartograph": message.model_dump(mode="json")}
         headers = {"X-Cartograph-Message-Id": message.message_id}
+        host = urlsplit(self.url.get_secret_value()).netloc.rpartition("@")[2]
         try:
             answer = httpx.post(self.url.get_secret_value(), json=payload, headers=headers, timeout=TIMEOUT_SECONDS)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise SinkError(f"the webhook cannot be reached ({type(error).__name__})") from None
+            reason = type(error).__name__  # its words may hold the address, which is a secret
+            raise SinkError(f"the webhook at {host} cannot be reached ({reason}): is the address right?") from None
         if not answer.is_success:
-            raise SinkError(f"the webhook answered with status {answer.status_code}")
+            raise SinkError(f"the webhook at {host} answered with status {answer.status_code}")
 
 
 class Email(_Config):
@@ -97,7 +108,9 @@ class Email(_Config):
                     server.login(self.username, self.password.get_secret_value())
                 server.send_message(mail)
         except (OSError, smtplib.SMTPException) as error:
-            raise SinkError(f"{self.host}:{self.port} did not take the e-mail ({type(error).__name__})") from None
+            raise SinkError(
+                f"{self.host}:{self.port} did not take the e-mail: {error or type(error).__name__}"
+            ) from None
 
     def _connection(self) -> smtplib.SMTP:
         if self.security == "tls":
@@ -140,7 +153,7 @@ class Sns(_Config):
                 MessageAttributes=attributes,
             )
         except (BotoCoreError, ClientError) as error:
-            raise SinkError(f"{self.topic_arn} did not take the message ({type(error).__name__})") from None
+            raise SinkError(f"{self.topic_arn} did not take the message: {error}") from None
 
 
 AnySink = Annotated[Webhook | Email | Sns, Field(discriminator="type")]

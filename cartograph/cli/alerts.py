@@ -21,7 +21,10 @@ def list_alerts() -> None:
     """List what fails, and what waits to be sent. `cartograph up` runs the sensors that find and send it."""
     settings = load_settings()
     if not settings.alerts_path.is_file():
-        output.print("Nothing was watched yet: the sensors run in `cartograph up`.")
+        output.print(
+            "Nothing was watched yet: the sensors run in `cartograph up`. "
+            "`cartograph status` tells what the last runs found."
+        )
         return
     ledger = Ledger(settings.alerts_path)
     failing = ledger.failing()

@@ -269,8 +269,8 @@ def _refuse_failed_checks(inputs: ReleaseInputs) -> None:
         by_reason.setdefault(_REFUSALS[check.basis], []).append(f"{check.name} of {check.asset_key}")
     reasons = "; ".join(f"{reason}: {_some(checks)}" for reason, checks in by_reason.items())
     raise UnfitRelease(
-        f"Nothing is released: blocking checks {reasons}. Mend what they found and run again, with everything that the "
-        "checks guard; the UI shows each check beside its asset."
+        f"Nothing is released: blocking checks {reasons}. Mend what they found, and `cartograph run` again; the UI "
+        "shows each check beside its asset."
     )
 
 

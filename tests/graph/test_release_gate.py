@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import dagster as dg
 import pytest
 
@@ -9,6 +11,8 @@ from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset, read_graph, write_graph
+from cartograph.trust.gate import looked_at, standing
+from cartograph.windows import Window
 from tests.graph.ml_location import (
     failure,
     forget_location,
@@ -101,7 +105,7 @@ def test_nothing_is_released_before_the_other_location_has_said_what_guards_its_
     assert "quality.not_written_yet" in said(shop.release())
 
 
-def test_who_overrides_is_recorded_and_told(shop):
+def test_who_overrides_is_told(shop):
     report_check(shop.instance, "fct_orders", passed=False)
     result = shop.release(override_by="Ada", override_reason="The recount is done, the check comes tomorrow.")
     assert result.success
@@ -111,10 +115,47 @@ def test_who_overrides_is_recorded_and_told(shop):
     assert warning.metadata["forbidding"].value == ["rows_match_mart of published/fct_orders"]
 
 
+def look(start: int, end: int, *, passed: bool) -> dg.AssetCheckEvaluation:
+    """A look at the months from `start` up to `end` of 2024."""
+    window = Window(datetime(2024, start, 1, tzinfo=UTC), datetime(2024, end, 1, tzinfo=UTC))
+    metadata = {name: dg.MetadataValue.text(text) for name, text in looked_at(window).items()}
+    return dg.AssetCheckEvaluation(key("raw/orders"), "within_limits", passed, metadata)
+
+
+WHOLE = dg.AssetCheckEvaluation(key("raw/orders"), "within_limits", True, {})
+FAILED_IN_MARCH = look(3, 4, passed=False)
+
+
+@pytest.mark.parametrize(
+    ("history", "stands"),
+    [
+        ([look(1, 2, passed=True), FAILED_IN_MARCH], 1),
+        ([look(3, 4, passed=True), FAILED_IN_MARCH], 0),
+        ([look(1, 6, passed=True), FAILED_IN_MARCH], 0),
+        ([look(3, 4, passed=True), look(1, 6, passed=False)], 1),
+        ([look(1, 3, passed=True), look(3, 6, passed=True), look(1, 6, passed=False)], 0),
+        ([look(1, 3, passed=True), look(4, 6, passed=True), look(1, 6, passed=False)], 2),
+        ([look(1, 2, passed=True), WHOLE, FAILED_IN_MARCH], 0),
+        ([look(1, 2, passed=False), FAILED_IN_MARCH], 0),
+    ],
+)
+def test_a_failure_stands_until_its_partitions_are_looked_at_again(history, stands):
+    found = standing(history)
+    assert (found.result, found.is_latest) == (history[stands], stands == 0)
+
+
 @pytest.mark.parametrize(("by", "reason"), [("Ada", ""), ("", "The recount is done."), ("Ada", "because")])
 def test_half_an_override_is_none(shop, by, reason):
     report_check(shop.instance, "fct_orders", passed=False)
     assert "An override needs" in said(shop.release(override_by=by, override_reason=reason))
+
+
+def test_an_override_of_a_release_that_went_out_before_is_told_as_such(shop):
+    report_check(shop.instance, "fct_orders", passed=False)
+    before = shop.store.current()
+    (warning,) = shop.release(override_by="Ada", override_reason="The recount is done.").get_asset_check_evaluations()
+    assert warning.description.startswith("there was nothing new to release, although 1 blocking check(s) forbid it")
+    assert shop.store.current() == before
 
 
 def test_an_override_that_nothing_needs_is_no_warning(shop):

@@ -8,6 +8,7 @@ import pytest
 
 from cartograph.alerts.config import AlertsError, load_alerts
 from cartograph.settings import Settings
+from cartograph.shops import unknown_variables
 from tests.unit.alerts.making import make_message
 
 CHAT = "chat: {type: webhook, url: 'http://127.0.0.1:1/x'}"
@@ -60,6 +61,7 @@ def test_secrets_come_from_variables_and_show_nowhere(tmp_path: Path, monkeypatc
         (f"sinks: {{{CHAT.replace('chat', 'log', 1)}}}\nroutes: [{{sinks: [log]}}]", "call the sink 'log' otherwise"),
         ("sinks: {chat: {type: fax}}\nroutes: [{sinks: [chat]}]", "sinks.chat"),
         ("sinks: {chat: {type: webhook, url: '${CARTOGRAPH_NOT_SET}'}}", "needs the variable CARTOGRAPH_NOT_SET"),
+        ("sinks: {chat: {type: webhook, url: nonsense}}", "a webhook's url begins with https://"),
         ("- nothing", "must be a mapping with sinks and routes"),
         ("sinks: [", "not valid YAML"),
     ],
@@ -68,6 +70,15 @@ def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, sai
     with pytest.raises(AlertsError, match=r"alerts\.yaml") as found:
         load(tmp_path, text)
     assert said in str(found.value)
+
+
+def test_a_file_that_is_no_text_is_named_and_its_variables_are_looked_for(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.yaml"
+    path.write_bytes(b"\x00\xff\xfe\x01")
+    settings = Settings(home=tmp_path, alerts_file=path)
+    with pytest.raises(AlertsError, match=r"alerts\.yaml is not valid YAML"):
+        load_alerts(settings)
+    assert unknown_variables(settings) == {}
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from cartograph.contracts import Contract
 from cartograph.lake import Lake, LakeError
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, load_shop
+from cartograph.trust.gate import looked_at
+from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.contracts.validation import ContractError
 from ecom_assets.defs.partitions import window_partitions, windows_of
@@ -117,13 +119,13 @@ def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.A
         ],
     )
     def _raw(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        settings = get_settings()
+        settings, windows = get_settings(), windows_of(context)
         try:
             report = load(
                 Lake.from_settings(settings),
                 reader,
                 contract,
-                windows_of(context),
+                windows,
                 shop_window=shop.span,
                 grain=settings.partition_grain,
                 batch=Batch(ingested_at=datetime.now(UTC), batch_id=context.run_id),
@@ -132,7 +134,8 @@ def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.A
         except (SourceError, ContractError, LakeError) as mistake:
             raise dg.Failure(description=str(mistake), allow_retries=False) from mistake
         yield dg.MaterializeResult(metadata=load_metadata(report) | {"dagster/column_lineage": lineage})
-        yield from load_checks(report, contract.dataset, settings.quarantine_limit_pct)
+        span = Window(windows[0].start, windows[-1].end)
+        yield from load_checks(report, contract.dataset, settings.quarantine_limit_pct, span)
 
     return _raw
 
@@ -202,13 +205,15 @@ def load_metadata(report: LoadReport) -> dict[str, Any]:
     }
 
 
-def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[dg.AssetCheckResult]:
-    """Whether all rows are accounted for, few are quarantined and everything could be read."""
+def load_checks(report: LoadReport, dataset: str, limit_pct: float, span: Window) -> Iterator[dg.AssetCheckResult]:
+    """Whether all rows of `span` are accounted for, few are quarantined and everything could be read."""
+    where = looked_at(span)
     yield dg.AssetCheckResult(
         check_name="rows_accounted_for",
         passed=report.is_accounted_for,
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
+            **where,
             "delivered": report.counts.delivered,
             "accepted": report.counts.accepted,
             "merged": report.counts.merged,
@@ -224,6 +229,7 @@ def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[
         severity=dg.AssetCheckSeverity.ERROR,
         description=None if within else too_many_quarantined(report, dataset, limit_pct),
         metadata={
+            **where,
             "quarantined_pct": report.counts.quarantined_pct,
             "limit_pct": limit_pct,
             "reasons": dict(report.counts.quarantined),
@@ -238,7 +244,7 @@ def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[
             + ([f"{report.kept:,} rows that were loaded earlier and are not delivered now stay"] if report.kept else [])
         )
         or None,
-        metadata={"unreadable": [u.name for u in report.unreadable]},
+        metadata={**where, "unreadable": [u.name for u in report.unreadable]},
     )
     yield dg.AssetCheckResult(
         check_name="nothing_vanished",
@@ -250,7 +256,7 @@ def load_checks(report: LoadReport, dataset: str, limit_pct: float) -> Iterator[
             if report.vanished
             else None
         ),
-        metadata={"vanished": report.vanished},
+        metadata={**where, "vanished": report.vanished},
     )
 
 

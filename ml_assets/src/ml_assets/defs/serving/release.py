@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 from pydantic import ValidationError
 
-from cartograph.releases import Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
+from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
 from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
@@ -156,23 +156,26 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
         },
-        check_results=[guards_result(made_from)],
+        check_results=[guards_result(made_from, draft.manifest)],
     )
 
 
-def guards_result(made_from: ReleaseInputs) -> dg.AssetCheckResult:
-    """Whether the release needed its override, which then is a warning for whoever did not decide it."""
+def guards_result(made_from: ReleaseInputs, manifest: Manifest) -> dg.AssetCheckResult:
+    """Whether the release needed its override, which then is a warning for whoever did not decide it.
+
+    Where there was nothing new to release, `manifest` is that of the earlier release, which keeps no later override.
+    """
     forbidding = [f"{check.name} of {check.asset_key}" for check in made_from.forbidden_by]
-    overridden = made_from.override if forbidding else None
+    told = None
+    if forbidding and made_from.override:
+        told = f"{len(forbidding)} blocking check(s) forbid it, by {made_from.override.by}: {made_from.override.reason}"
+        is_new = manifest.inputs.override == made_from.override
+        told = f"{'released' if is_new else 'there was nothing new to release'}, although {told}"
     return dg.AssetCheckResult(
         check_name=HOLDS,
         passed=not forbidding,
         severity=dg.AssetCheckSeverity.WARN,
-        description=(
-            f"released although {len(forbidding)} blocking check(s) forbid it, by {overridden.by}: {overridden.reason}"
-            if overridden
-            else None
-        ),
+        description=told,
         metadata={"guards": len(made_from.checks), "forbidding": forbidding},
     )
 
