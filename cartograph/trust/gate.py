@@ -48,11 +48,27 @@ def looked_at(window: Window) -> dict[str, str]:
     return {_START: window.start.isoformat(), _END: window.end.isoformat()}
 
 
+def is_partial(result: dg.AssetCheckEvaluation) -> bool:
+    """Whether a check looked at some partitions only."""
+    return _window(result) is not None
+
+
 class Standing(NamedTuple):
     """The result of a check that stands, and whether it is the latest one."""
 
     result: dg.AssetCheckEvaluation
     is_latest: bool
+
+
+def results_of(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, up_to: int | None = None
+) -> list[dg.AssetCheckEvaluation]:
+    """The results of a check, the latest first; with `up_to`, those of the execution with that id and before."""
+    cursor = None if up_to is None else up_to + 1
+    history = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=_HISTORY, cursor=cursor, status=COMPLETED
+    )
+    return [record.evaluation for record in history if record.evaluation is not None]
 
 
 def standing(results: Sequence[dg.AssetCheckEvaluation]) -> Standing:
@@ -111,13 +127,10 @@ def _standing_results(
     instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]
 ) -> dict[dg.AssetCheckKey, Standing]:
     """The result of each of `keys` that stands; a check that was only planned has none."""
-    storage = instance.event_log_storage
     found: dict[dg.AssetCheckKey, Standing] = {}
-    for key, latest in storage.get_latest_asset_check_execution_by_key(keys).items():
-        records = [latest]
-        if latest.status not in COMPLETED or (latest.evaluation is not None and _window(latest.evaluation)):
-            records = list(storage.get_asset_check_execution_history(key, limit=_HISTORY, status=COMPLETED))
-        results = [record.evaluation for record in records if record.evaluation is not None]
+    for key, latest in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
+        result = latest.evaluation if latest.status in COMPLETED else None
+        results = [result] if result is not None and not is_partial(result) else results_of(instance, key)
         if results:
             found[key] = standing(results)
     return found

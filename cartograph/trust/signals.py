@@ -18,6 +18,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from cartograph.alerts.messages import Signal
 from cartograph.trust.causes import cause_of
+from cartograph.trust.gate import is_partial, results_of, standing
 
 _PAGE = 100
 _RUN_ENDS = {"runs failed": dg.DagsterEventType.RUN_FAILURE, "runs succeeded": dg.DagsterEventType.RUN_SUCCESS}
@@ -78,8 +79,8 @@ def _checks(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str
         if record.id == before.last and not before.pending:
             continue
         records = _executions(instance, key, before) if since else [record]
-        results = (_of_check(record, what.owners[key.asset_key]) for record in records)
-        found.signals.extend(signal for signal in results if signal is not None)
+        signals = (_of_check(instance, record, what.owners[key.asset_key]) for record in records)
+        found.signals.extend(signal for signal in signals if signal is not None)
         pending = [r.id for r in records if r.status not in COMPLETED and _is_running(instance, r.run_id, running)]
         found.positions[source] = json.dumps(_Position(record.id, pending))
     return found
@@ -107,9 +108,12 @@ def _is_running(instance: dg.DagsterInstance, run_id: str, known: dict[str, bool
     return known[run_id]
 
 
-def _of_check(record: AssetCheckExecutionRecord, owner: str) -> Signal | None:
+def _of_check(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord, owner: str) -> Signal | None:
+    """The result of a check as a signal; None where there is none, or where a failure elsewhere stands beside it."""
     result = record.evaluation
     if record.status not in COMPLETED or record.event is None or result is None:
+        return None
+    if is_partial(result) and not standing(results_of(instance, record.key, record.id)).result.passed and result.passed:
         return None
     return Signal(
         subject=result.asset_key.to_user_string(),

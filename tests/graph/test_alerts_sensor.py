@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -11,12 +12,14 @@ import pytest
 
 from cartograph.settings import Settings, get_settings
 from cartograph.trust.alerting import ALERTS_KEY, alerts_sensor
+from cartograph.trust.gate import looked_at
+from cartograph.windows import Window
 
 
 class State:
-    """What the assets of the test do next."""
+    """What the assets of the test do next; the month of 2024 that the check looks at, None for all."""
 
-    sound, crashes = True, False
+    sound, crashes, month = True, False, None
 
 
 @dg.asset(owners=["team:analytics"], check_specs=[dg.AssetCheckSpec("is_sound", asset="orders", blocking=True)])
@@ -24,7 +27,14 @@ def orders() -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     if State.crashes:
         raise ValueError("the disk is full")
     yield dg.MaterializeResult()
-    yield dg.AssetCheckResult(check_name="is_sound", passed=State.sound, description="" if State.sound else "90 of 100")
+    description = "" if State.sound else "90 of 100"
+    yield dg.AssetCheckResult(check_name="is_sound", passed=State.sound, description=description, metadata=where())
+
+
+def where() -> dict[str, str]:
+    if State.month is None:
+        return {}
+    return looked_at(Window(datetime(2024, State.month, 1, tzinfo=UTC), datetime(2024, State.month + 1, 1, tzinfo=UTC)))
 
 
 @dg.asset(deps=[orders])
@@ -41,8 +51,8 @@ class Bench:
             sensors=[alerts_sensor("test_alerts_sensor", team="team:platform")],
         )
 
-    def run(self, *, sound: bool = True, crashes: bool = False) -> None:
-        State.sound, State.crashes = sound, crashes
+    def run(self, *, sound: bool = True, crashes: bool = False, month: int | None = None) -> None:
+        State.sound, State.crashes, State.month = sound, crashes, month
         job = self.definitions.resolve_job_def("nightly_job")
         job.execute_in_process(instance=self.instance, raise_on_error=False)
 
@@ -107,6 +117,17 @@ def test_the_first_look_tells_what_fails_now_and_no_history(bench: Bench) -> Non
     assert bench.look() == FAILED
 
 
+def test_a_failure_is_over_once_its_own_partition_is_well(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    bench.run(sound=False, month=6)
+    assert bench.look() == FAILED
+    bench.run(month=1)
+    assert bench.look() == ["Recovered: nightly_job (run)"], "June is as it was"
+    bench.run(month=6)
+    assert bench.look() == ["Recovered: orders (is_sound)"]
+
+
 def test_a_crash_is_told_with_its_cause(bench: Bench) -> None:
     bench.run()
     bench.look()
@@ -119,7 +140,7 @@ def test_a_crash_is_told_with_its_cause(bench: Bench) -> None:
 def test_a_check_that_is_run_alone_is_told_too(bench: Bench) -> None:
     bench.run()
     bench.look()
-    State.sound = False
+    State.sound, State.month = False, None
     job = bench.definitions.resolve_implicit_global_asset_job_def()
     job.execute_in_process(instance=bench.instance, asset_selection=[orders.key], raise_on_error=False)
     assert bench.look()[0] == "Error: orders (is_sound)"
