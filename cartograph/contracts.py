@@ -41,7 +41,11 @@ class _Frozen(BaseModel):
 
 
 class Column(_Frozen):
-    """One column. `accepted`, where given, lists the only values a non-null may take."""
+    """One column. `accepted`, where given, lists the only values a non-null may take.
+
+    A `volatile` column changes when the shop acts, by a campaign or a coupon, or says how far something has come: its
+    days are not compared.
+    """
 
     name: str
     type: ColumnType
@@ -49,6 +53,7 @@ class Column(_Frozen):
     nullable: bool = False
     pii: Pii | None = None
     accepted: tuple[str, ...] = ()
+    volatile: bool = False
 
 
 class Rule(_Frozen):
@@ -71,7 +76,9 @@ class Contract(_Frozen):
     """The shape and rules of one dataset.
 
     `key` identifies a row within a load (it includes the version column of versioned datasets). `event_time` names the
-    timestamp or date column that places a row in a partition; None for a table without a time axis.
+    timestamp or date column that places a row in a partition; None for a table without a time axis. `received_time`
+    names the timestamp at which the row reached the shop. `steady`, a DuckDB boolean, picks the rows which come day by
+    day, by what customers do; the others come when the shop acts, as by a mailing, and no day is like the one before.
     """
 
     dataset: str
@@ -79,6 +86,8 @@ class Contract(_Frozen):
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     event_time: str | None = None
+    received_time: str | None = None
+    steady: str = "true"
     rules: tuple[Rule, ...] = ()
     references: tuple[Reference, ...] = ()
     required: bool = False
@@ -90,6 +99,11 @@ class Contract(_Frozen):
             if column.name == name:
                 return column
         raise KeyError(f"{self.dataset} has no column {name}")
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the dataset has rows that come day by day, so that days can be compared."""
+        return self.event_time is not None and self.steady != "false"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -55,6 +55,9 @@ class Shop(BaseModel):
     start: date
     end: date | None = None
     sources: tuple[SourceSpec, ...] = Field(min_length=1)
+    quality: dict[str, Any] = Field(
+        default_factory=dict, description="Severity and thresholds of checks, where the defaults do not fit the shop."
+    )
 
     @model_validator(mode="after")
     def _dates_in_order(self) -> Shop:

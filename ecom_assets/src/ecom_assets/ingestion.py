@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 
 from cartograph.contracts import Contract, with_provenance
 from cartograph.lake import Lake, TableWriter
-from cartograph.windows import Grain, Window
+from cartograph.windows import Grain, Window, at_midnight
 from ecom_assets.contracts.quarantine import quarantine_contract
 from ecom_assets.contracts.validation import Counts, validate
+from ecom_assets.quality.anomalies import Anomaly
 from ecom_assets.sources import Source, Unreadable
+from ecom_assets.sql import identifier
 
 _BATCH_ROWS = 100_000
 
@@ -27,7 +29,8 @@ class LoadReport:
     """What became of a dataset's delivered rows, and of those that the lake held before.
 
     `kept` rows were loaded earlier and not delivered now, while something was unreadable. `vanished` says by how many
-    the lake holds fewer rows than before. `stored` rows are in the lake now.
+    the lake holds fewer rows than before. `stored` rows are in the lake now. `lost_columns` were delivered before, or
+    in other windows, and are not any more.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -35,6 +38,7 @@ class LoadReport:
     kept: int = 0
     vanished: int = 0
     stored: int = 0
+    lost_columns: tuple[str, ...] = ()
     snapshot_id: int | None = None
 
     @property
@@ -99,7 +103,20 @@ def load(
     report.snapshot_id = lake.snapshot_id(raw)
     report.stored = stored_rows(lake, contract, span)
     report.vanished = max(0, before - report.stored)
+    report.lost_columns = _lost(lake, contract, report.counts.absent_columns)
     return report
+
+
+def _lost(lake: Lake, contract: Contract, absent: Sequence[str]) -> tuple[str, ...]:
+    """Which of the `absent` columns have values in rows of the lake."""
+    if not absent:
+        return ()
+    with lake.connect() as connection:
+        counted = connection.execute(
+            f"SELECT {', '.join(f'count({identifier(name)})' for name in absent)} "
+            f"FROM ({lake.relation_sql(raw_table(contract.dataset))})"
+        ).fetchall()[0]
+    return tuple(name for name, values in zip(absent, counted, strict=True) if values)
 
 
 def _keep(lake: Lake, contract: Contract, window: Window, accepted: pa.Table, writer: TableWriter) -> int:
@@ -111,9 +128,7 @@ def _keep(lake: Lake, contract: Contract, window: Window, accepted: pa.Table, wr
         earlier = connection.execute(
             f"""
             SELECT * FROM ({lake.relation_sql(raw_table(contract.dataset))}) AS earlier
-            WHERE CAST({contract.event_time} AS TIMESTAMPTZ) >= $start
-                AND CAST({contract.event_time} AS TIMESTAMPTZ) < $end
-                AND NOT EXISTS (SELECT 1 FROM accepted WHERE {same})
+            WHERE {_in(contract)} AND NOT EXISTS (SELECT 1 FROM accepted WHERE {same})
             """,
             {"start": window.start, "end": window.end},
         )
@@ -142,6 +157,52 @@ def stored_rows(lake: Lake, contract: Contract, window: Window) -> int:
     return sum(
         batch.num_rows for batch in lake.batches(raw_table(contract.dataset), window=window, columns=[contract.key[0]])
     )
+
+
+def late_rows(
+    lake: Lake, contract: Contract, window: Window, after: timedelta, samples: int
+) -> tuple[int, int, list[str]]:
+    """How many rows of `window` were received later than `after` they happened, of how many, and some of their keys."""
+    late = f"{contract.received_time} - {contract.event_time} > $after"
+    with lake.connect() as connection:
+        ((rows, of, keys),) = connection.execute(
+            f"""
+            SELECT count_if({late}), count(*), (array_agg({_key(contract)}) FILTER ({late}))[:{samples}]
+            FROM ({lake.relation_sql(raw_table(contract.dataset))}) WHERE {_in(contract)}
+            """,
+            {"after": after, "start": window.start, "end": window.end},
+        ).fetchall()
+    return rows, of, keys or []
+
+
+def examples(lake: Lake, contract: Contract, anomalies: Sequence[Anomaly], samples: int) -> list[str]:
+    """Keys of some rows that stand out on the days of `anomalies`."""
+    days = " OR ".join(
+        f"(CAST({contract.event_time} AS DATE) = DATE '{anomaly.day}' AND ({anomaly.condition}))"
+        for anomaly in anomalies
+    )
+    start, end = min(a.day for a in anomalies), max(a.day for a in anomalies)
+    with lake.connect() as connection:
+        found = connection.execute(
+            f"""
+            SELECT {_key(contract)} FROM ({lake.relation_sql(raw_table(contract.dataset))})
+            WHERE {_in(contract)} AND ({contract.steady}) AND ({days})
+            LIMIT {samples}
+            """,
+            {"start": at_midnight(start), "end": at_midnight(end) + timedelta(days=1)},
+        ).fetchall()
+    return [key for (key,) in found]
+
+
+def _key(contract: Contract) -> str:
+    """A row's key as text."""
+    return f"concat_ws(', ', {', '.join(identifier(name) for name in contract.key)})"
+
+
+def _in(contract: Contract) -> str:
+    """Whether a row lies in the window from $start to before $end."""
+    moment = f"CAST({contract.event_time} AS TIMESTAMPTZ)"
+    return f"{moment} >= $start AND {moment} < $end"
 
 
 def quarantine_summary(lake: Lake, dataset: str) -> pa.Table:

@@ -14,13 +14,14 @@ from cartograph.contracts import Contract
 from cartograph.lake import Lake, LakeError
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, load_shop
-from cartograph.trust.gate import looked_at
 from cartograph.windows import Window
+from ecom_assets.components.load_checks import load_check_specs, load_checks
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.contracts.validation import ContractError
 from ecom_assets.defs.partitions import window_partitions, windows_of
 from ecom_assets.ingestion import Batch, LoadReport, load, quarantine_summary, raw_table
 from ecom_assets.lineage import Origins
+from ecom_assets.quality.policy import dataset_policy
 from ecom_assets.sources import Source, SourceError
 
 OWNERS = ["team:data-platform"]
@@ -75,6 +76,7 @@ def origin_asset(name: str, what: str, kind: str) -> dg.AssetSpec:
 def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.AssetsDefinition:
     """The asset `raw/<dataset>`: a window of rows that keep the contract, in the lake."""
     key = dg.AssetKey(["raw", contract.dataset])
+    policy = dataset_policy(shop.quality, contract.dataset)
 
     @dg.asset(
         key=key,
@@ -93,36 +95,14 @@ def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.A
                 for dataset in sorted({r.dataset for r in contract.references} & shop.datasets)
             ),
         ],
-        check_specs=[
-            dg.AssetCheckSpec(
-                "rows_accounted_for",
-                asset=key,
-                blocking=True,
-                description="Each delivered row is in the lake, merged as an exact duplicate, or in the quarantine.",
-            ),
-            dg.AssetCheckSpec(
-                "quarantine_within_limit",
-                asset=key,
-                blocking=True,
-                description="The quarantined share is at most CARTOGRAPH_QUARANTINE_LIMIT_PCT.",
-            ),
-            dg.AssetCheckSpec(
-                "everything_readable",
-                asset=key,
-                description="No file or page of the source was left out as unreadable.",
-            ),
-            dg.AssetCheckSpec(
-                "nothing_vanished",
-                asset=key,
-                description="The lake holds at least as many rows of the loaded partitions as before.",
-            ),
-        ],
+        check_specs=load_check_specs(contract),
     )
     def _raw(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         settings, windows = get_settings(), windows_of(context)
+        lake = Lake.from_settings(settings)
         try:
             report = load(
-                Lake.from_settings(settings),
+                lake,
                 reader,
                 contract,
                 windows,
@@ -135,7 +115,7 @@ def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.A
             raise dg.Failure(description=str(mistake), allow_retries=False) from mistake
         yield dg.MaterializeResult(metadata=load_metadata(report) | {"dagster/column_lineage": lineage})
         span = Window(windows[0].start, windows[-1].end)
-        yield from load_checks(report, contract.dataset, settings.quarantine_limit_pct, span)
+        yield from load_checks(report, lake, contract, span, shop.span, settings.quarantine_limit_pct, policy)
 
     return _raw
 
@@ -203,74 +183,6 @@ def load_metadata(report: LoadReport) -> dict[str, Any]:
         "ignored_columns": sorted(report.counts.extra_columns),
         "snapshot_id": str(report.snapshot_id),
     }
-
-
-def load_checks(report: LoadReport, dataset: str, limit_pct: float, span: Window) -> Iterator[dg.AssetCheckResult]:
-    """Whether all rows of `span` are accounted for, few are quarantined and everything could be read."""
-    where = looked_at(span)
-    yield dg.AssetCheckResult(
-        check_name="rows_accounted_for",
-        passed=report.is_accounted_for,
-        severity=dg.AssetCheckSeverity.ERROR,
-        metadata={
-            **where,
-            "delivered": report.counts.delivered,
-            "accepted": report.counts.accepted,
-            "merged": report.counts.merged,
-            "quarantined": report.counts.quarantined.total(),
-            "kept": report.kept,
-            "stored": report.stored,
-        },
-    )
-    within = report.counts.quarantined_pct <= limit_pct
-    yield dg.AssetCheckResult(
-        check_name="quarantine_within_limit",
-        passed=within,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=None if within else too_many_quarantined(report, dataset, limit_pct),
-        metadata={
-            **where,
-            "quarantined_pct": report.counts.quarantined_pct,
-            "limit_pct": limit_pct,
-            "reasons": dict(report.counts.quarantined),
-        },
-    )
-    yield dg.AssetCheckResult(
-        check_name="everything_readable",
-        passed=not report.unreadable,
-        severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(
-            [f"{u.name}: {u.reason}. {u.cure}" for u in report.unreadable]
-            + ([f"{report.kept:,} rows that were loaded earlier and are not delivered now stay"] if report.kept else [])
-        )
-        or None,
-        metadata={**where, "unreadable": [u.name for u in report.unreadable]},
-    )
-    yield dg.AssetCheckResult(
-        check_name="nothing_vanished",
-        passed=not report.vanished,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=(
-            f"The source no longer delivers {report.vanished:,} rows of {dataset} that were loaded before; they are "
-            "gone from the lake's current snapshot. If that is not meant, bring the files back and run again."
-            if report.vanished
-            else None
-        ),
-        metadata={**where, "vanished": report.vanished},
-    )
-
-
-def too_many_quarantined(report: LoadReport, dataset: str, limit_pct: float) -> str:
-    """What a person needs to know when too many rows broke the contract: how many, why, where they are, what to do."""
-    reasons = report.counts.quarantined.most_common(3)
-    orphans = "Load the parents' partitions first. " if reasons[0][0].startswith("orphan:") else ""
-    return (
-        f"{report.counts.quarantined.total()} of {report.counts.delivered} rows of {dataset} broke the contract "
-        f"({report.counts.quarantined_pct:.1f} %, CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}): "
-        f"{', '.join(f'{reason} ({rows})' for reason, rows in reasons)}. {orphans}"
-        f"`cartograph shops check` shows examples with their files; all rows are in the lake's quarantine.{dataset}. "
-        "Mend the source or its mapping and run again."
-    )
 
 
 def _markdown_table(rows: list[dict[str, Any]]) -> str:

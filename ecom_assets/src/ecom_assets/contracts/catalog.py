@@ -7,6 +7,7 @@ PRODUCTS = Contract(
     grain="A version of a product: what held from `updated_at` on.",
     key=("product_id", "updated_at"),
     event_time="updated_at",
+    steady="false",
     required=True,
     columns=(
         Column(name="product_id", type="string", description="The stock-keeping unit."),

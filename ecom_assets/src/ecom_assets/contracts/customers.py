@@ -9,6 +9,7 @@ CUSTOMERS = Contract(
     grain="A version of a customer: what was known of them from `updated_at` on.",
     key=("customer_id", "updated_at"),
     event_time="updated_at",
+    steady="updated_at = registered_at",
     required=True,
     columns=(
         Column(name="customer_id", type="string", description="The customer's number in the shop."),

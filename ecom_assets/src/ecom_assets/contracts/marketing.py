@@ -7,6 +7,7 @@ CAMPAIGNS = Contract(
     grain="A campaign.",
     key=("campaign_id",),
     event_time="started_at",
+    steady="false",
     enables="campaign reports and campaign effects",
     columns=(
         Column(name="campaign_id", type="string", description="The campaign's number."),
@@ -52,6 +53,7 @@ EXPERIMENT_ASSIGNMENTS = Contract(
     grain="A customer in an experiment.",
     key=("experiment_id", "customer_id"),
     event_time="assigned_at",
+    steady="false",
     enables="experiment results",
     columns=(
         Column(name="experiment_id", type="string", description="The experiment."),

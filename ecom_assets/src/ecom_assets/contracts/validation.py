@@ -36,7 +36,8 @@ class ContractError(ValueError):
 class Counts:
     """What became of the delivered rows: `delivered == accepted + merged + sum(quarantined.values())`.
 
-    `quarantined` counts rows by their first reason; `extra_columns` names delivered columns that the contract ignores.
+    `quarantined` counts rows by their first reason; `extra_columns` names delivered columns that the contract ignores,
+    `absent_columns` those of the contract that some delivery lacked.
     """
 
     delivered: int = 0
@@ -44,6 +45,12 @@ class Counts:
     merged: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     extra_columns: tuple[str, ...] = ()
+    absent_columns: tuple[str, ...] = ()
+
+    @property
+    def repeated(self) -> int:
+        """Rows that repeat another, or the key of another."""
+        return self.merged + self.quarantined[DUPLICATE_KEY]
 
     @property
     def quarantined_pct(self) -> float:
@@ -58,6 +65,7 @@ class Counts:
             merged=self.merged + other.merged,
             quarantined=self.quarantined + other.quarantined,
             extra_columns=tuple(dict.fromkeys((*self.extra_columns, *other.extra_columns))),
+            absent_columns=tuple(dict.fromkeys((*self.absent_columns, *other.absent_columns))),
         )
 
 
@@ -113,6 +121,7 @@ def validate(
         return Validated(_accepted_schema(contract).empty_table(), _quarantined_schema().empty_table(), Counts())
     _require_columns(rows, contract)
     extra = tuple(name for name in rows.column_names if name not in contract.names and name != SOURCE.name)
+    absent = tuple(name for name in contract.names if name not in rows.column_names)
     numbered = rows.append_column(_ROW, pa.array(np.arange(rows.num_rows)))
     with _database().cursor() as connection:
         connection.register("delivered", numbered)
@@ -123,7 +132,9 @@ def validate(
         if not found and not has_repeats:
             accepted = _accepted(connection, contract, "typed")
             return Validated(
-                accepted, _quarantined_schema().empty_table(), Counts(rows.num_rows, rows.num_rows, extra_columns=extra)
+                accepted,
+                _quarantined_schema().empty_table(),
+                Counts(rows.num_rows, rows.num_rows, extra_columns=extra, absent_columns=absent),
             )
         _record(connection, found)
         if has_repeats:
@@ -134,7 +145,7 @@ def validate(
         accepted = _accepted(connection, contract, _UNBROKEN)
         quarantined = _quarantined(connection, rows, contract, window)
     merged = reasons.pop(EXACT_DUPLICATE, 0)
-    return Validated(accepted, quarantined, Counts(rows.num_rows, accepted.num_rows, merged, reasons, extra))
+    return Validated(accepted, quarantined, Counts(rows.num_rows, accepted.num_rows, merged, reasons, extra, absent))
 
 
 @lru_cache(maxsize=1)

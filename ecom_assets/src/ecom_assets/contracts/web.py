@@ -18,6 +18,8 @@ EVENTS = Contract(
     grain="A clickstream or e-mail event.",
     key=("event_id",),
     event_time="occurred_at",
+    received_time="received_at",
+    steady="event_type NOT LIKE 'email%'",
     enables="sessions, funnels, attribution, behavioural features and campaign effects",
     columns=(
         Column(name="event_id", type="string", description="The event's number."),
@@ -28,7 +30,13 @@ EVENTS = Contract(
         Column(name="customer_id", type="string", nullable=True, description="Who, where logged in or addressed."),
         Column(name="device", type="string", nullable=True, description="Device class: desktop, mobile or tablet."),
         Column(name="channel", type="string", nullable=True, description="Marketing channel of the visit."),
-        Column(name="campaign_id", type="string", nullable=True, description="Campaign of the visit or e-mail."),
+        Column(
+            name="campaign_id",
+            type="string",
+            nullable=True,
+            volatile=True,
+            description="Campaign of the visit or e-mail.",
+        ),
         Column(name="product_id", type="string", nullable=True, description="The product concerned."),
         Column(name="order_id", type="string", nullable=True, description="The order, of a purchase."),
     ),

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from cartograph.settings import PREFIX, Settings
 from cartograph.windows import Window
 
@@ -28,6 +31,7 @@ VIEWS_VARIABLE = "CARTOGRAPH_DBT_VIEWS"
 _MANIFEST = "manifest.json"
 _PARSING = ".parsing-"
 _PARTIAL_PARSE = "partial_parse.msgpack"
+_IDENTIFIES = re.compile(r"_(id|key|number|date|month|day|name|at)$")
 _STATIC_SITE = "static_index.html"
 
 
@@ -201,6 +205,25 @@ def failures(target: Path) -> list[str]:
         r for r in json.loads(results.read_bytes())["results"] if r["status"] in {"error", "fail", "runtime error"}
     ]
     return [_failure(nodes[result["unique_id"]], result["message"]) for result in failed]
+
+
+def offending_rows(connection: duckdb.DuckDBPyConnection, target: Path, samples: int) -> dict[str, list[str]]:
+    """Some rows that each failed test of the last dbt run selects, as text, by the test's unique id.
+
+    Shown are the columns that identify a row (`…_id`, `…_key`, `…_date`, …) or, where there are none, the first.
+    """
+    results = target / "run_results.json"
+    if not results.is_file():
+        return {}
+    found = {}
+    for result in json.loads(results.read_bytes())["results"]:
+        if result["status"] in {"fail", "warn"} and result.get("compiled_code"):
+            selected = connection.execute(f"SELECT * FROM ({result['compiled_code']}) LIMIT {samples}")
+            names = [column[0] for column in selected.description]
+            shown = [place for place, name in enumerate(names) if _IDENTIFIES.search(name)] or [0]
+            rows = selected.fetchall()
+            found[result["unique_id"]] = [", ".join(f"{names[p]}={row[p]}" for p in shown) for row in rows]
+    return found
 
 
 def _failure(node: Mapping[str, Any], message: str | None) -> str:

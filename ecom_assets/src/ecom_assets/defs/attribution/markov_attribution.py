@@ -13,6 +13,7 @@ import ecom_assets.components
 from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, load_shop
+from cartograph.trust.evidence import checked
 from ecom_assets.attribution.markov import CONTRACT, attribute, order_totals
 from ecom_assets.components.source_component import column_schema
 
@@ -91,21 +92,18 @@ def markov_attribution() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckR
         }
     )
     total = sum(found["credit_share"].to_pylist())
-    yield dg.AssetCheckResult(
-        check_name="shares_sum_to_one",
-        passed=abs(total - (1 if orders else 0)) < 1e-9,
-        metadata={"sum": float(total), "orders": orders},
+    yield checked(
+        "shares_sum_to_one",
+        abs(total - (1 if orders else 0)) < 1e-9,
+        expected=f"a sum of {1 if orders else 0} for {orders:,} orders",
+        found=f"a sum of {total:.12g}",
     )
     credited = {name: sum(found[name].to_pylist(), Decimal(0)) for name in ("orders_credited", "revenue_amount")}
-    yield dg.AssetCheckResult(
-        check_name="credits_reconcile",
-        passed=credited == {"orders_credited": orders, "revenue_amount": revenue},
-        metadata={
-            "orders": orders,
-            "orders_credited": str(credited["orders_credited"]),
-            "revenue": str(revenue),
-            "revenue_credited": str(credited["revenue_amount"]),
-        },
+    yield checked(
+        "credits_reconcile",
+        credited == {"orders_credited": orders, "revenue_amount": revenue},
+        expected=f"{orders:,} orders and a revenue of {revenue:,}",
+        found=f"credits for {credited['orders_credited']:,} orders and {credited['revenue_amount']:,}",
     )
 
 
@@ -148,13 +146,13 @@ def close_to_planted_shares() -> dg.AssetCheckResult:
         ).fetchall()
     differences = {channel: (found or 0.0) - planted for channel, found, planted in rows}
     worst = max(differences, key=lambda channel: abs(differences[channel]))
-    return dg.AssetCheckResult(
-        passed=abs(differences[worst]) <= TRUTH_BAR,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=(
-            f"The largest difference is {differences[worst] * 100:+.1f} points, of {worst}; "
-            f"the bar is {TRUTH_BAR * 100:.0f} points."
-        ),
+    return checked(
+        "close_to_planted_shares",
+        abs(differences[worst]) <= TRUTH_BAR,
+        expected=f"at most {TRUTH_BAR * 100:.0f} points from what was planted",
+        found=f"{differences[worst] * 100:+.1f} points at {worst}",
+        samples=sorted(differences, key=lambda channel: -abs(differences[channel])),
+        severity="warning",
         metadata={
             "largest_difference_points": abs(differences[worst]) * 100,
             **{f"{channel}_found_pct": (found or 0.0) * 100 for channel, found, _ in rows},

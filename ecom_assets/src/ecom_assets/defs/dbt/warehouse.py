@@ -15,6 +15,7 @@ from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType
 from cartograph.lake import Lake
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import load_shop
+from cartograph.trust.evidence import SAMPLES, evidence
 from ecom_assets.defs.dbt.resource import dbt_resource
 from ecom_assets.defs.dbt.translator import WarehouseTranslator, model_metadata
 from ecom_assets.defs.partitions import is_whole_history, whole_window, window_partitions
@@ -24,6 +25,7 @@ from ecom_assets.warehouse.dbt_project import (
     dbt_home,
     environment_of,
     failures,
+    offending_rows,
     parsed_project,
     read_manifest,
 )
@@ -91,14 +93,15 @@ def _described(
     """The events; each model's with its columns, their lineage, its rows, and the snapshots of the lake that dbt read.
 
     dagster-dbt could add them, one model and column after the other: that takes longer than dbt takes for the models.
+    Each test's has its evidence.
     """
     unique_ids = {id(e): str(e.metadata["unique_id"].value) for e in events if isinstance(e, dg.Output)}
-    if not unique_ids:
-        yield from events
+    if not events:
         return
     manifest = read_manifest(target)
     with open_warehouse(settings) as connection:
         built = built_models(connection, manifest, unique_ids.values())
+        offenders = offending_rows(connection, target, SAMPLES)
     # As text: the ids are 64-bit numbers, which the UI's JavaScript would round.
     snapshots = dg.MetadataValue.json({table: str(snapshot) for table, snapshot in pins.items()})
     for event in events:
@@ -106,8 +109,17 @@ def _described(
             unique_id = unique_ids[id(event)]
             described = model_metadata(manifest, unique_id, built[unique_id])
             yield event.with_metadata({**event.metadata, **described, "lake_snapshots": snapshots})
+        elif isinstance(event, dg.AssetCheckResult):
+            yield event._replace(metadata={**event.metadata, **_evidence(event, offenders)})
         else:
             yield event
+
+
+def _evidence(event: dg.AssetCheckResult, offenders: Mapping[str, list[str]]) -> dict[str, Any]:
+    rows = event.metadata.get("dagster_dbt/failed_row_count")
+    found = "no such row" if event.passed else f"{rows.value if rows else 'some'} such rows"
+    samples = offenders.get(str(event.metadata["unique_id"].value), [])
+    return evidence(event.check_name or "", expected="no row that the test selects", found=found, samples=samples)
 
 
 def _explain(invocation: DbtCliInvocation, target: Path) -> str:

@@ -11,6 +11,7 @@ import dagster as dg
 from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
+from cartograph.trust.evidence import checked
 from ecom_assets.components.source_component import column_schema
 from ecom_assets.defs.partitions import whole_window, window_partitions
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
@@ -62,10 +63,11 @@ def published_asset(mart: Mart) -> dg.AssetsDefinition:
             expected = mart_rows(warehouse, mart, window)
         yield dg.MaterializeResult(metadata=_metadata(done, mart, source))
         stored = published_rows(lake, mart, window)
-        yield dg.AssetCheckResult(
-            check_name="rows_match_mart",
-            passed=stored == expected,
-            metadata={"rows_in_warehouse": expected, "rows_in_lake": stored},
+        yield checked(
+            "rows_match_mart",
+            stored == expected,
+            expected=f"{expected:,} rows, as in the warehouse",
+            found=f"{stored:,} rows in the lake",
         )
 
     return _published

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
+from cartograph.trust.evidence import checked
 from ml_assets.core.causal.answers import CONTRACT, effect_of, row_of
 from ml_assets.core.causal.effect import Answer, Design, answer
 from ml_assets.core.causal.panel import NoCampaign, choose, email_campaigns, panel
@@ -142,10 +143,10 @@ def email_campaign_effect(config: CampaignQuestion) -> dg.MaterializeResult:
 def abstention(reason: str) -> dg.MaterializeResult:
     """No campaign to ask about, and why: no gate counts as passed, and nothing blocks."""
     unexamined = [
-        dg.AssetCheckResult(check_name=name, passed=False, severity=dg.AssetCheckSeverity.WARN, description=reason)
+        checked(name, False, expected="a campaign to ask about", found="none", severity="warning", description=reason)
         for name in GATES
     ]
-    finite = dg.AssetCheckResult(check_name=FINITE, passed=True, description="there is no estimate")
+    finite = checked(FINITE, True, expected="a finite interval", found="there is no estimate")
     return dg.MaterializeResult(metadata={"abstained": reason}, check_results=[*unexamined, finite])
 
 
@@ -153,13 +154,18 @@ def judge(found: Answer) -> list[dg.AssetCheckResult]:
     """The checks of an answer. A gate that fails warns and blocks nothing: the released verdict says so."""
     gates = {gate.name: gate for gate in found.gates}
     results = [
-        dg.AssetCheckResult(
-            check_name=name,
-            passed=gate in gates and gates[gate].passed,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=gates[gate].detail if gate in gates else "not examined: an arm is too small",
+        checked(
+            name,
+            gate in gates and gates[gate].passed,
+            expected=about,
+            found=gates[gate].detail if gate in gates else "not examined: an arm is too small",
+            severity="warning",
+            description=gates[gate].detail if gate in gates else None,
         )
-        for name, (gate, _) in GATES.items()
+        for name, (gate, about) in GATES.items()
     ]
     is_finite = found.effect is None or all(map(math.isfinite, found.effect))
-    return [*results, dg.AssetCheckResult(check_name=FINITE, passed=is_finite)]
+    return [
+        *results,
+        checked(FINITE, is_finite, expected="a finite interval", found=f"{found.effect or 'no estimate'}"),
+    ]

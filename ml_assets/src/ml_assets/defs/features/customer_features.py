@@ -3,6 +3,7 @@
 import dagster as dg
 
 from cartograph.settings import get_settings
+from cartograph.trust.evidence import checked
 from ml_assets.core.features import catalogue, customers, leakage
 from ml_assets.defs.marts import FEATURES, depends_on, feature_marts, open_lake, pin, plain_failures, published
 from ml_assets.defs.metadata import markdown_table, table_metadata
@@ -58,8 +59,12 @@ def nothing_from_the_future() -> dg.AssetCheckResult:
     with plain_failures(), lake.connect() as con:
         marts = pin(lake, published(feature_marts())).selects
         found = leakage.guard(con, marts, lake.relation_sql(FEATURES))
-    return dg.AssetCheckResult(
-        passed=all(one.differing == 0 for one in found),
+    return checked(
+        "nothing_from_the_future",
+        all(one.differing == 0 for one in found),
+        expected="the same features from marts that end at the as-of date",
+        found=f"{sum(one.differing for one in found):,} of {sum(one.rows for one in found):,} rows differ",
+        samples=[f"{one.as_of}: {one.example}" for one in found if one.differing],
         description="; ".join(one.describe() for one in found if one.differing) or None,
         metadata={
             "dates": markdown_table(

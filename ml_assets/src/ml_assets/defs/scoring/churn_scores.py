@@ -3,6 +3,7 @@
 import dagster as dg
 
 from cartograph.settings import get_settings
+from cartograph.trust.evidence import SAMPLES, checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
 from ml_assets.core.models.scoring import CONTRACT, churn_scores
@@ -15,6 +16,7 @@ from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
 
 KEY = dg.AssetKey(["predictions", "churn_scores"])
+_WRONG = "coalesce(churn_probability NOT BETWEEN 0 AND 1, true)"
 
 
 @dg.asset(
@@ -53,15 +55,16 @@ def scores_are_probabilities() -> dg.AssetCheckResult:
     """Look for scores outside of [0, 1] and for repeated customers."""
     lake = open_lake()
     with plain_failures(), lake.connect() as con:
-        found = con.execute(
+        ((rows, distinct, outside, keys),) = con.execute(
             f"""
-            SELECT count(*), count(DISTINCT (customer_id, as_of_date)),
-                count(*) FILTER (churn_probability BETWEEN 0 AND 1)
+            SELECT count(*), count(DISTINCT (customer_id, as_of_date)), count_if({_WRONG}),
+                (array_agg(customer_id) FILTER ({_WRONG}))[:{SAMPLES}]
             FROM ({lake.relation_sql(SCORES)})"""
         ).fetchall()
-    rows, distinct, probable = found[0]
-    return dg.AssetCheckResult(
-        passed=rows == distinct == probable,
-        description=f"{rows} scores, {rows - distinct} repeated, {rows - probable} not in [0, 1]",
-        metadata={"rows": rows, "repeated": rows - distinct, "outside": rows - probable},
+    return checked(
+        "scores_are_probabilities",
+        rows == distinct and not outside,
+        expected=f"{rows:,} customers and dates, each once, with a probability",
+        found=f"{rows - distinct:,} repeated, {outside:,} not in [0, 1]",
+        samples=keys or [],
     )

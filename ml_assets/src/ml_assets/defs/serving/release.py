@@ -25,6 +25,7 @@ from cartograph.releases.contents import (
 )
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
+from cartograph.trust.evidence import checked
 from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
 from ml_assets.core.features.customers import as_of_dates
@@ -171,12 +172,14 @@ def guards_result(made_from: ReleaseInputs, manifest: Manifest) -> dg.AssetCheck
         told = f"{len(forbidding)} blocking check(s) forbid it, by {made_from.override.by}: {made_from.override.reason}"
         is_new = manifest.inputs.override == made_from.override
         told = f"{'released' if is_new else 'there was nothing new to release'}, although {told}"
-    return dg.AssetCheckResult(
-        check_name=HOLDS,
-        passed=not forbidding,
-        severity=dg.AssetCheckSeverity.WARN,
+    return checked(
+        HOLDS,
+        not forbidding,
+        expected=f"{len(made_from.checks)} checks hold, or do not block",
+        found=f"{len(forbidding)} forbid the release",
+        samples=forbidding,
+        severity="warning",
         description=told,
-        metadata={"guards": len(made_from.checks), "forbidding": forbidding},
     )
 
 

@@ -6,6 +6,7 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
+from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
 from ml_assets.core.models.training import Trained, train_churn
@@ -133,42 +134,50 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
     """The checks of a trained model."""
     scores, worst = trained.scores, next(iter(trained.feature_aucs.items()))
     recency, p_alive = trained.baselines["recency_rule"], trained.baselines["p_alive"]
+    auc = scores.auc.value
     return [
-        dg.AssetCheckResult(
-            check_name=ENOUGH_DATA,
-            passed=True,
-            description=f"{trained.training_rows} rows of {len(trained.split.training)} as-of dates to train on",
+        checked(
+            ENOUGH_DATA,
+            True,
+            expected="enough days and both labels",
+            found=f"{trained.training_rows} rows of {len(trained.split.training)} as-of dates to train on",
         ),
-        dg.AssetCheckResult(
-            check_name="beats_baseline",
-            passed=scores.auc.value > recency,
-            description=f"AUC {scores.auc.value:.3f} against {recency:.3f} of the recency rule",
-            metadata={"auc": scores.auc.value, "recency_rule_auc": recency},
+        checked(
+            "beats_baseline",
+            auc > recency,
+            expected=f"an AUC above {recency:.3f}, that of the recency rule",
+            found=f"an AUC of {auc:.3f}",
+            metadata={"auc": auc, "recency_rule_auc": recency},
         ),
-        dg.AssetCheckResult(
-            check_name="beats_p_alive",
-            passed=scores.auc.value > p_alive,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"AUC {scores.auc.value:.3f} against {p_alive:.3f} of P(alive)",
-            metadata={"auc": scores.auc.value, "p_alive_auc": p_alive},
+        checked(
+            "beats_p_alive",
+            auc > p_alive,
+            expected=f"an AUC above {p_alive:.3f}, that of P(alive)",
+            found=f"an AUC of {auc:.3f}",
+            severity="warning",
+            metadata={"auc": auc, "p_alive_auc": p_alive},
         ),
-        dg.AssetCheckResult(
-            check_name="onnx_parity",
-            passed=trained.parity <= PARITY,
-            description=f"worst difference {trained.parity:.1e} over {trained.parity_rows} rows",
-            metadata={"worst_difference": trained.parity, "rows": trained.parity_rows},
+        checked(
+            "onnx_parity",
+            trained.parity <= PARITY,
+            expected=f"differences of at most {PARITY:g}",
+            found=f"a worst difference of {trained.parity:.1e} over {trained.parity_rows} rows",
+            metadata={"worst_difference": trained.parity},
         ),
-        dg.AssetCheckResult(
-            check_name="no_leaking_feature",
-            passed=worst[1] <= LEAKING_AUC,
-            description=f"{worst[0]} alone has an AUC of {worst[1]:.3f}",
+        checked(
+            "no_leaking_feature",
+            worst[1] <= LEAKING_AUC,
+            expected=f"no feature alone with an AUC above {LEAKING_AUC}",
+            found=f"{worst[0]} alone has an AUC of {worst[1]:.3f}",
+            samples=[name for name, alone in trained.feature_aucs.items() if alone > LEAKING_AUC],
             metadata={"aucs": markdown_table(("feature", "AUC alone"), list(trained.feature_aucs.items())[:10])},
         ),
-        dg.AssetCheckResult(
-            check_name="is_calibrated",
-            passed=scores.ece <= CALIBRATION_ERROR,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"expected calibration error {scores.ece:.3f}",
+        checked(
+            "is_calibrated",
+            scores.ece <= CALIBRATION_ERROR,
+            expected=f"an expected calibration error of at most {CALIBRATION_ERROR}",
+            found=f"{scores.ece:.3f}",
+            severity="warning",
             metadata={"ece": scores.ece},
         ),
     ]
@@ -181,10 +190,12 @@ def abstention(context: dg.AssetExecutionContext, reason: str) -> dg.Materialize
     return dg.MaterializeResult(
         metadata={"abstained": reason},
         check_results=[
-            dg.AssetCheckResult(
-                check_name=name,
-                passed=False,
-                severity=dg.AssetCheckSeverity.WARN,
+            checked(
+                name,
+                False,
+                expected="a trained model",
+                found="none",
+                severity="warning",
                 description=reason if name == ENOUGH_DATA else "not examined: no model was trained",
             )
             for name in sorted(names)

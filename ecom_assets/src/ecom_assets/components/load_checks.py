@@ -1,0 +1,237 @@
+"""The checks of a raw dataset: whether all rows are accounted for, and whether they are as the days before were.
+
+They run with the load, on the partitions that it loaded. What is unusual is decided in `ecom_assets.quality`; severity
+and thresholds are in the shop's file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+
+import dagster as dg
+
+from cartograph.contracts import Contract
+from cartograph.lake import Lake
+from cartograph.trust.evidence import SAMPLES, checked
+from cartograph.trust.gate import looked_at
+from cartograph.windows import Window
+from ecom_assets.ingestion import LoadReport, examples, late_rows, raw_table
+from ecom_assets.quality.anomalies import (
+    HISTORY_DAYS,
+    LEVEL_DAYS,
+    Anomaly,
+    stale_days,
+    unusual_nulls,
+    unusual_values,
+    unusual_volumes,
+)
+from ecom_assets.quality.policy import DatasetPolicy, Severity
+from ecom_assets.quality.profile import Profile, profile
+
+_ALWAYS = {
+    "rows_accounted_for": "Each delivered row is in the lake, merged as an exact duplicate, or in the quarantine.",
+    "quarantine_within_limit": "The quarantined share is at most CARTOGRAPH_QUARANTINE_LIMIT_PCT.",
+    "everything_readable": "No file or page of the source was left out as unreadable.",
+    "nothing_vanished": "The lake holds at least as many rows of the loaded partitions as before.",
+    "columns_are_known": "Each delivered column is in the contract, and each that was delivered before still is.",
+    "few_rows_repeat": "Few rows are delivered twice.",
+}
+_STEADY = {
+    "volume_is_usual": "Each day has about as many rows as the same weekday had in the eight weeks before.",
+    "nulls_are_usual": "Each column is empty about as often as in the four weeks before.",
+    "values_are_usual": "Numbers are as large, and categories mixed, as in the four weeks before.",
+    "source_is_fresh": "The newest row is as new as the source's rhythm promises.",
+}
+_RECEIVED = {"few_rows_are_late": "Few rows reached the shop long after they happened."}
+
+
+def load_check_specs(contract: Contract) -> list[dg.AssetCheckSpec]:
+    """The checks that a load of the contract's dataset has. All are blocking: an error of any holds the rest back."""
+    steady = _STEADY if contract.is_steady else {}
+    received = _RECEIVED if contract.received_time else {}
+    key = dg.AssetKey(["raw", contract.dataset])
+    return [
+        dg.AssetCheckSpec(name, asset=key, blocking=True, description=description)
+        for name, description in {**_ALWAYS, **steady, **received}.items()
+    ]
+
+
+def load_checks(
+    report: LoadReport,
+    lake: Lake,
+    contract: Contract,
+    span: Window,
+    shop_window: Window,
+    limit_pct: float,
+    policy: DatasetPolicy,
+) -> Iterator[dg.AssetCheckResult]:
+    """The results of the checks of a load of `span`; of days that are not in `shop_window`, nothing is expected."""
+    where = looked_at(span)
+    days = Window(max(span.start, shop_window.start), min(span.end, shop_window.end))
+    for result in (
+        _accounted(report),
+        _quarantined(report, contract.dataset, limit_pct),
+        _readable(report, policy.everything_readable.severity),
+        _vanished(report, contract.dataset, policy.nothing_vanished.severity),
+        _columns(report, policy.columns_are_known.severity),
+        _repeats(report, policy),
+        *(_daily(lake, contract, days, policy) if contract.is_steady else ()),
+        *([_late(lake, contract, span, policy)] if contract.received_time else ()),
+    ):
+        yield result._replace(metadata={**result.metadata, **where})
+
+
+def _accounted(report: LoadReport) -> dg.AssetCheckResult:
+    counts = report.counts
+    return checked(
+        "rows_accounted_for",
+        report.is_accounted_for,
+        expected=f"{counts.delivered:,} delivered rows and {report.kept:,} kept ones",
+        found=(
+            f"{counts.accepted:,} accepted, {counts.merged:,} merged, {counts.quarantined.total():,} quarantined; "
+            f"{report.stored:,} in the lake"
+        ),
+    )
+
+
+def _quarantined(report: LoadReport, dataset: str, limit_pct: float) -> dg.AssetCheckResult:
+    within = report.counts.quarantined_pct <= limit_pct
+    return checked(
+        "quarantine_within_limit",
+        within,
+        expected=f"at most {limit_pct:g} % of the rows",
+        found=f"{report.counts.quarantined_pct:.2f} %",
+        samples=[f"{reason}: {rows:,}" for reason, rows in report.counts.quarantined.most_common()],
+        description=None if within else too_many_quarantined(report, dataset, limit_pct),
+    )
+
+
+def too_many_quarantined(report: LoadReport, dataset: str, limit_pct: float) -> str:
+    """What a person needs to know when too many rows broke the contract: how many, why, where they are, what to do."""
+    reasons = report.counts.quarantined.most_common(3)
+    orphans = "Load the parents' partitions first. " if reasons[0][0].startswith("orphan:") else ""
+    return (
+        f"{report.counts.quarantined.total()} of {report.counts.delivered} rows of {dataset} broke the contract "
+        f"({report.counts.quarantined_pct:.1f} %, CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}): "
+        f"{', '.join(f'{reason} ({rows})' for reason, rows in reasons)}. {orphans}"
+        f"`cartograph shops check` shows examples with their files; all rows are in the lake's quarantine.{dataset}. "
+        "Mend the source or its mapping and run again."
+    )
+
+
+def _readable(report: LoadReport, severity: Severity) -> dg.AssetCheckResult:
+    told = [f"{u.name}: {u.reason}. {u.cure}" for u in report.unreadable]
+    if report.kept:
+        told.append(f"{report.kept:,} rows that were loaded earlier and are not delivered now stay")
+    return checked(
+        "everything_readable",
+        not report.unreadable,
+        expected="every file or page is readable",
+        found=f"{len(report.unreadable)} unreadable",
+        samples=[u.name for u in report.unreadable],
+        severity=severity,
+        description="; ".join(told) or None,
+    )
+
+
+def _vanished(report: LoadReport, dataset: str, severity: Severity) -> dg.AssetCheckResult:
+    return checked(
+        "nothing_vanished",
+        not report.vanished,
+        expected="at least as many rows as were loaded before",
+        found=f"{report.vanished:,} rows fewer",
+        severity=severity,
+        description=(
+            f"The source no longer delivers {report.vanished:,} rows of {dataset} that were loaded before; they are "
+            "gone from the lake's current snapshot. If that is not meant, bring the files back and run again."
+            if report.vanished
+            else None
+        ),
+    )
+
+
+def _columns(report: LoadReport, severity: Severity) -> dg.AssetCheckResult:
+    counts = report.counts
+    found = [f"{name} is new" for name in counts.extra_columns] + [f"{name} is missing" for name in report.lost_columns]
+    return checked(
+        "columns_are_known",
+        not found,
+        expected="the columns of the contract, and all that were delivered before",
+        found=", ".join(found) or "no other column",
+        samples=[*counts.extra_columns, *report.lost_columns],
+        severity="error" if report.lost_columns else severity,
+    )
+
+
+def _repeats(report: LoadReport, policy: DatasetPolicy) -> dg.AssetCheckResult:
+    repeated = report.counts.repeated
+    share, limit = 100 * repeated / max(report.counts.delivered, 1), policy.few_rows_repeat.limit_pct
+    return checked(
+        "few_rows_repeat",
+        share <= limit,
+        expected=f"at most {limit:g} % of the rows",
+        found=f"{share:.2f} % ({repeated:,} rows) are delivered twice",
+        severity=policy.few_rows_repeat.severity,
+    )
+
+
+def _late(lake: Lake, contract: Contract, span: Window, policy: DatasetPolicy) -> dg.AssetCheckResult:
+    late = policy.few_rows_are_late
+    rows, of, keys = late_rows(lake, contract, span, timedelta(hours=late.hours), SAMPLES)
+    share = 100 * rows / max(of, 1)
+    return checked(
+        "few_rows_are_late",
+        share <= late.limit_pct,
+        expected=f"at most {late.limit_pct:g} % of the rows more than {late.hours:g} hours late",
+        found=f"{share:.2f} % ({rows:,} rows)",
+        samples=keys,
+        severity=late.severity,
+    )
+
+
+def _daily(lake: Lake, contract: Contract, span: Window, policy: DatasetPolicy) -> Iterator[dg.AssetCheckResult]:
+    """The checks that compare the days of `span` with those before."""
+    earlier = HISTORY_DAYS + LEVEL_DAYS
+    first = span.start.date() - timedelta(days=earlier)
+    days = (span.end.date() - first).days
+    looked = range(earlier, days)
+    with lake.connect() as connection:
+        figures = profile(connection, lake.relation_sql(raw_table(contract.dataset)), contract, first, days)
+    unusual: dict[str, Callable[[], list[Anomaly]]] = {
+        "volume_is_usual": lambda: unusual_volumes(figures, looked, policy.volume_is_usual),
+        "nulls_are_usual": lambda: unusual_nulls(figures, looked, policy.nulls_are_usual),
+        "values_are_usual": lambda: unusual_values(figures, looked, policy.values_are_usual),
+    }
+    for check, look in unusual.items():
+        yield _compared(check, look(), lake, contract, getattr(policy, check).severity)
+    yield _fresh(figures, contract, span, policy)
+
+
+def _compared(
+    check: str, anomalies: Sequence[Anomaly], lake: Lake, contract: Contract, severity: Severity
+) -> dg.AssetCheckResult:
+    extreme = [anomaly for anomaly in anomalies if anomaly.is_extreme]
+    shown = sorted(anomalies, key=lambda anomaly: (not anomaly.is_extreme, -anomaly.day.toordinal()))[:SAMPLES]
+    more = f", and {len(anomalies) - SAMPLES} more" if len(anomalies) > SAMPLES else ""
+    return checked(
+        check,
+        not anomalies,
+        expected="; ".join(f"{a.day}: {a.expected}" for a in shown) or "as in the weeks before",
+        found=("; ".join(f"{a.day}: {a.found}" for a in shown) or "nothing unusual") + more,
+        samples=examples(lake, contract, shown, SAMPLES) if shown else [],
+        severity="error" if extreme else severity,
+        description="; ".join(f"{a.day}: {a.found} instead of {a.expected}" for a in shown) + more or None,
+    )
+
+
+def _fresh(figures: Profile, contract: Contract, span: Window, policy: DatasetPolicy) -> dg.AssetCheckResult:
+    stale, usual = stale_days(figures)
+    limit = policy.source_is_fresh.rhythms * usual
+    return checked(
+        "source_is_fresh",
+        stale <= limit,
+        expected=f"a row in the last {limit:g} days before {span.end.date()}",
+        found=f"the newest row of {contract.dataset} is {stale} days older" if stale else "rows up to the last day",
+        severity=policy.source_is_fresh.severity,
+    )

@@ -1,0 +1,238 @@
+"""What is unusual in a dataset's daily figures: pure functions of arrays.
+
+Volumes: residuals from the median of the same weekday, on the square-root scale on which counts have a variance of one
+(Anscombe 1948), over a robust scale (Rousseeuw & Croux 1993, the median absolute deviation). Distributions: the
+population stability index, with what chance alone gives taken off (Yurdakul 2018, "Statistical properties of the
+population stability index": its expectation is (bins - 1)(1/n + 1/m)).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from typing import NamedTuple
+
+import numpy as np
+
+from ecom_assets.quality.policy import NullPolicy, ValuesPolicy, VolumePolicy
+from ecom_assets.quality.profile import FEWEST_ROWS, Floats, Ints, Mix, Profile
+
+WEEKS = 8
+"""Weeks of which the same weekday is looked at."""
+FEWEST_WEEKS = 4
+"""No day is unusual before so many weeks of history."""
+LEVEL_DAYS = 14
+HISTORY_DAYS = 7 * WEEKS
+BASE_DAYS = 28
+"""Days that a share or a distribution is compared with."""
+ENOUGH_DAYS = 14
+ENOUGH_BASE_ROWS = 200
+_LEAST = 0.02
+"""The least scale of logarithms: what hardly ever moves may move by 2 %."""
+_MAD = 1.4826
+_TAIL, _TAIL_Z = 0.98, 2.326
+"""A quantile of the residuals and that of a normal distribution: bursts that recur widen the scale."""
+
+
+class Anomaly(NamedTuple):
+    """A day on which something is unusual: what, in words, and the SQL condition of the rows that stand out.
+
+    `is_extreme` where no honest change explains it.
+    """
+
+    day: date
+    expected: str
+    found: str
+    condition: str
+    is_extreme: bool = False
+
+
+def unusual_volumes(profile: Profile, looked_at: range, policy: VolumePolicy) -> list[Anomaly]:
+    """The days at the positions `looked_at` with far fewer or more rows than the same weekday had before."""
+    with _nothing_is_nan():
+        expected, z = _volume_scores(profile.rows)
+        low = (z <= -policy.z) & (profile.rows <= policy.drop_to * expected)
+        high = (z >= policy.z) & (profile.rows >= policy.rise_to * expected)
+    return [
+        Anomaly(profile.day(t), f"about {expected[t]:,.0f} rows", f"{profile.rows[t]:,} rows", "true")
+        for t in looked_at
+        if (low[t] or high[t]) and profile.day(t) not in policy.excused
+    ]
+
+
+def unusual_nulls(profile: Profile, looked_at: range, policy: NullPolicy) -> list[Anomaly]:
+    """The days and columns with a share of empty values far from that of the four weeks before."""
+    base_rows = _before(profile.rows)
+    days = list(_comparable(profile, base_rows, looked_at, policy.excused))
+    found = []
+    with _nothing_is_nan():
+        for column, nulls in profile.nulls.items():
+            if column in policy.ignored:
+                continue
+            usual = _before(nulls) / base_rows
+            jump = nulls / profile.rows - usual
+            noise = np.sqrt(np.fmax(usual * (1 - usual), 1 / base_rows) * (1 / profile.rows + 1 / base_rows))
+            # Rows that belong together, as the events of a visit do, vary more than chance has it for single ones.
+            unusual = np.abs(jump) >= np.maximum(policy.points / 100, policy.z * np.maximum(noise, _scale(jump)))
+            found += [
+                Anomaly(
+                    profile.day(t),
+                    f"{column} empty in {100 * usual[t]:.1f} % of rows",
+                    f"{100 * (usual[t] + jump[t]):.1f} %",
+                    f'"{column}" IS {"" if jump[t] > 0 else "NOT "}NULL',
+                )
+                for t in days
+                if unusual[t]
+            ]
+    return found
+
+
+def unusual_values(profile: Profile, looked_at: range, policy: ValuesPolicy) -> list[Anomaly]:
+    """The days and columns whose values are larger, smaller or mixed unlike in the four weeks before."""
+    days = list(_comparable(profile, _before(profile.rows), looked_at, policy.excused))
+    found = []
+    with _nothing_is_nan():
+        for column, sizes in profile.sizes.items():
+            if column not in policy.ignored:
+                found += _unusual_sizes(profile, column, sizes, days, policy)
+        for column, mix in profile.mixes.items():
+            if column not in policy.ignored:
+                found += _unusual_mixes(profile, column, mix, days, policy)
+    return found
+
+
+def _unusual_sizes(
+    profile: Profile, column: str, sizes: Floats, days: Sequence[int], policy: ValuesPolicy
+) -> Iterator[Anomaly]:
+    mean, spread = sizes.T
+    usual_mean, usual_spread = (_usual(each) for each in (mean, spread))
+    moved, widened = mean - usual_mean, np.log(np.maximum(spread, _LEAST) / np.maximum(usual_spread, _LEAST))
+    z_moved, z_widened = (np.abs(off) / np.maximum(_scale(off), _LEAST) for off in (moved, widened))
+    for t in days:
+        size, usual = np.exp(mean[t]), np.exp(usual_mean[t])
+        if z_moved[t] >= policy.z and abs(moved[t]) >= np.log(policy.ratio):
+            expected, found = f"{column}: a geometric mean of about {usual:,.2f}", f"{size:,.2f}"
+        elif z_widened[t] >= policy.z and abs(widened[t]) >= np.log(policy.ratio):
+            expected = f"{column}: a spread of about {usual_spread[t]:.2f} (standard deviation of its logarithm)"
+            found = f"{spread[t]:.2f}"
+        else:
+            continue
+        edge = np.exp(usual_mean[t] + np.sign(moved[t]) * usual_spread[t])
+        yield Anomaly(
+            profile.day(t),
+            expected,
+            found,
+            f'abs("{column}") {">" if moved[t] > 0 else "<"} {edge:.6g}',
+            is_extreme=bool(abs(moved[t]) >= np.log(policy.blocking_ratio)),
+        )
+
+
+def _unusual_mixes(
+    profile: Profile, column: str, mix: Mix, days: Sequence[int], policy: ValuesPolicy
+) -> Iterator[Anomaly]:
+    base = _before(mix.counts)
+    index = stability_index(mix.counts, base)
+    highest = np.nan_to_num(np.nanmax(_lags(index, HISTORY_DAYS), axis=0))
+    for t in days:
+        if index[t] >= max(policy.psi, 2 * highest[t]):
+            excess = mix.counts[t] / mix.counts[t].sum() - base[t] / base[t].sum()
+            told = f"{column}: mixed as in the four weeks before", f"a stability index of {index[t]:.2f}"
+            yield Anomaly(profile.day(t), *told, mix.conditions[int(excess.argmax())])
+
+
+def stale_days(profile: Profile) -> tuple[int, float]:
+    """Days at the end without a row, and the source's rhythm: the days that mostly lie between two with rows (95 %).
+
+    A source without any row is as stale as there are days.
+    """
+    with_rows = np.flatnonzero(profile.rows)
+    if not len(with_rows):
+        return len(profile.rows), 1.0
+    gaps = np.diff(with_rows)
+    return int(len(profile.rows) - 1 - with_rows[-1]), float(max(np.percentile(gaps, 95), 1)) if len(gaps) else 1.0
+
+
+def stability_index(counts: Ints, base: Ints) -> Floats:
+    """The population stability index of (days, bins) against as many bases, less what chance gives; NaN of nothing."""
+    bins = counts.shape[1]
+    n, m = counts.sum(axis=1), base.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = (counts + 0.5) / (n + 0.5 * bins)[:, None]
+        q = (base + 0.5) / (m + 0.5 * bins)[:, None]
+        index: Floats = ((p - q) * np.log(p / q)).sum(axis=1) - (bins - 1) * (1 / n + 1 / m)
+    return index
+
+
+def _volume_scores(rows: Ints) -> tuple[Floats, Floats]:
+    """What is expected of each day, and how many robust standard deviations it is off; NaN without history."""
+    y = 2 * np.sqrt(rows + 0.375)
+    begun = np.flatnonzero(rows)
+    y[: begun[0] if len(begun) else len(y)] = np.nan
+    weekdays = np.stack([_shifted(y, 7 * week) for week in range(1, WEEKS + 1)])
+    typical = np.nanmedian(weekdays, axis=0)
+    typical[np.isfinite(weekdays).sum(axis=0) < FEWEST_WEEKS] = np.nan
+    residual = y - typical
+    level = np.nan_to_num(np.nanmedian(_lags(residual, LEVEL_DAYS), axis=0))
+    off = residual - level
+    expected = np.maximum((np.maximum(typical + level, 0) / 2) ** 2 - 0.375, 0)
+    return expected, off / np.maximum(_scale(off), 1.0)
+
+
+def _usual(values: Floats) -> Floats:
+    """The median of the BASE_DAYS values before each; NaN where fewer than ENOUGH_DAYS are there."""
+    earlier = _lags(values, BASE_DAYS)
+    usual: Floats = np.nanmedian(earlier, axis=0)
+    usual[np.isfinite(earlier).sum(axis=0) < ENOUGH_DAYS] = np.nan
+    return usual
+
+
+def _scale(off: Floats) -> Floats:
+    """The robust scale of the HISTORY_DAYS values before each; NaN where there are fewer than ENOUGH_DAYS."""
+    earlier = np.sort(np.abs(_lags(off, HISTORY_DAYS)), axis=0)  # NaN last
+    there = np.isfinite(earlier).sum(axis=0)
+
+    def part(share: float) -> Floats:
+        rank = np.floor(share * np.maximum(there - 1, 0)).astype(np.int64)
+        return np.nan_to_num(np.take_along_axis(earlier, rank[None], axis=0)[0])
+
+    scale: Floats = np.fmax(_MAD * part(0.5), part(_TAIL) / _TAIL_Z)
+    scale[there < ENOUGH_DAYS] = np.nan
+    return scale
+
+
+@contextmanager
+def _nothing_is_nan() -> Iterator[None]:
+    """Figures of nothing are NaN, without a word: no comparison with it holds."""
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
+def _comparable(profile: Profile, base_rows: Ints, looked_at: range, excused: Sequence[date]) -> Iterator[int]:
+    begun = np.flatnonzero(profile.rows)
+    for t in looked_at:
+        enough = len(begun) and t - begun[0] >= BASE_DAYS and base_rows[t] >= ENOUGH_BASE_ROWS
+        if enough and profile.rows[t] >= FEWEST_ROWS and profile.day(t) not in excused:
+            yield t
+
+
+def _before(counts: Ints) -> Ints:
+    """The sum over the BASE_DAYS days before each day."""
+    total = np.concatenate([np.zeros((1, *counts.shape[1:]), counts.dtype), np.cumsum(counts, axis=0)])
+    ends = np.arange(len(counts))
+    summed: Ints = total[ends] - total[np.maximum(ends - BASE_DAYS, 0)]
+    return summed
+
+
+def _shifted(values: Floats, days: int) -> Floats:
+    """`values` of so many days before; NaN before the first."""
+    shifted = np.full(len(values), np.nan)
+    shifted[days:] = values[: len(values) - days]
+    return shifted
+
+
+def _lags(values: Floats, days: int) -> Floats:
+    """The values of each of the `days` days before: (days, len(values))."""
+    return np.stack([_shifted(values, lag) for lag in range(1, days + 1)])

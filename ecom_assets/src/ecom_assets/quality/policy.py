@@ -1,0 +1,124 @@
+"""What a shop's file may say of its checks: their severity and thresholds, for all datasets or for one.
+
+    quality:
+      volume_is_usual: {severity: error, z: 5}
+      datasets:
+        orders:
+          values_are_usual: {psi: 0.4, ignored: [coupon_code]}
+
+Defaults stand here, each with its meaning; what is done with them stands in `anomalies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Severity = Literal["error", "warning"]
+
+
+class PolicyError(ValueError):
+    """What a shop's file says under `quality` cannot be used. The message names the place and what it takes."""
+
+
+class CheckPolicy(BaseModel):
+    """What holds for every check."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    severity: Severity = Field("warning", description="`error` keeps what is downstream, and the next release, back.")
+
+
+class DailyPolicy(CheckPolicy):
+    """What holds for every check that compares days."""
+
+    excused: tuple[date, ...] = Field((), description="Days that are as they should be: a holiday, a closed shop.")
+
+
+class VolumePolicy(DailyPolicy):
+    """`volume_is_usual`: rows of each day against the same weekday before it."""
+
+    z: float = Field(4.0, gt=0, description="Robust standard deviations from what is expected.")
+    drop_to: float = Field(0.65, gt=0, lt=1, description="And at most this share of what is expected.")
+    rise_to: float = Field(2.5, gt=1, description="Or at least this multiple of it.")
+
+
+class NullPolicy(DailyPolicy):
+    """`nulls_are_usual`: the share of empty values of each column on each day against the four weeks before it."""
+
+    z: float = Field(6.0, gt=0, description="Standard deviations of a share from what is expected.")
+    points: float = Field(20.0, gt=0, le=100, description="And at least so many percentage points.")
+    ignored: tuple[str, ...] = Field((), description="Columns that are not looked at.")
+
+
+class ValuesPolicy(DailyPolicy):
+    """`values_are_usual`: the distribution of each column on each day against the four weeks before it."""
+
+    z: float = Field(5.0, gt=0, description="Numbers: robust standard deviations from the usual size or spread.")
+    ratio: float = Field(1.3, gt=1, description="And at least so many times larger or smaller.")
+    psi: float = Field(1.0, gt=0, description="Categories: population stability index above what chance gives.")
+    blocking_ratio: float = Field(
+        10.0, gt=1, description="A size so many times larger or smaller is an error: a wrong unit or currency."
+    )
+    ignored: tuple[str, ...] = Field((), description="Columns that are not looked at.")
+
+
+class SharePolicy(CheckPolicy):
+    """A share of the delivered rows that may not be exceeded."""
+
+    limit_pct: float = Field(ge=0, le=100, description="Percent of the delivered rows.")
+
+
+class LatePolicy(SharePolicy):
+    """`few_rows_are_late`: rows that reached the shop long after they happened."""
+
+    hours: float = Field(24.0, gt=0, description="From how many hours on a row counts as late.")
+
+
+class FreshPolicy(CheckPolicy):
+    """`source_is_fresh`: whether the newest row is as new as the source's rhythm promises."""
+
+    rhythms: float = Field(3.0, ge=1, description="Missed rhythms: the usual longest time between days with rows.")
+
+
+class DatasetPolicy(BaseModel):
+    """The checks of one dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    volume_is_usual: VolumePolicy = VolumePolicy()
+    nulls_are_usual: NullPolicy = NullPolicy()
+    values_are_usual: ValuesPolicy = ValuesPolicy()
+    few_rows_are_late: LatePolicy = LatePolicy(limit_pct=5.0)
+    few_rows_repeat: SharePolicy = SharePolicy(limit_pct=2.0)
+    source_is_fresh: FreshPolicy = FreshPolicy()
+    columns_are_known: CheckPolicy = CheckPolicy()
+    everything_readable: CheckPolicy = CheckPolicy()
+    nothing_vanished: CheckPolicy = CheckPolicy()
+
+
+def dataset_policy(quality: Mapping[str, Any], dataset: str) -> DatasetPolicy:
+    """The policy of `dataset`: what is said of it, else what is said of all, else the defaults.
+
+    Raises:
+        PolicyError: a check or threshold is unknown, or a value is out of range.
+    """
+    general = {name: value for name, value in quality.items() if name != "datasets"}
+    own = (quality.get("datasets") or {}).get(dataset) or {}
+    defaults = DatasetPolicy().model_dump()
+    try:
+        merged = {
+            name: {**defaults.get(name, {}), **(general.get(name) or {}), **(own.get(name) or {})}
+            for name in {**defaults, **general, **own}
+        }
+        return DatasetPolicy.model_validate(merged)
+    except (TypeError, ValidationError) as error:
+        told = (
+            "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            if isinstance(error, ValidationError)
+            else "each check takes a mapping, e.g. `volume_is_usual: {severity: error}`"
+        )
+        raise PolicyError(f"quality of {dataset}: {told}. Checks: {', '.join(defaults)}.") from None
