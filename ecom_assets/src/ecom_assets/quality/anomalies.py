@@ -53,8 +53,9 @@ def unusual_volumes(profile: Profile, looked_at: range, policy: VolumePolicy) ->
     """The days at the positions `looked_at` with far fewer or more rows than the same weekday had before."""
     with _nothing_is_nan():
         expected, z = _volume_scores(profile.rows)
-        low = (z <= -policy.z) & (profile.rows <= policy.drop_to * expected)
-        high = (z >= policy.z) & (profile.rows >= policy.rise_to * expected)
+        far = np.abs(profile.rows - expected) >= policy.rows
+        low = far & (z <= -policy.z) & (profile.rows <= policy.drop_to * expected)
+        high = far & (z >= policy.z) & (profile.rows >= policy.rise_to * expected)
     return [
         Anomaly(profile.day(t), f"about {expected[t]:,.0f} rows", f"{profile.rows[t]:,} rows", "true")
         for t in looked_at
@@ -112,7 +113,8 @@ def _unusual_sizes(
     z_moved, z_widened = (np.abs(off) / np.maximum(_scale(off), _LEAST) for off in (moved, widened))
     for t in days:
         size, usual = np.exp(mean[t]), np.exp(usual_mean[t])
-        if z_moved[t] >= policy.z and abs(moved[t]) >= np.log(policy.ratio):
+        is_extreme = bool(abs(moved[t]) >= np.log(policy.blocking_ratio))
+        if is_extreme or (z_moved[t] >= policy.z and abs(moved[t]) >= np.log(policy.ratio)):
             expected, found = f"{column}: a geometric mean of about {usual:,.2f}", f"{size:,.2f}"
         elif z_widened[t] >= policy.z and abs(widened[t]) >= np.log(policy.ratio):
             expected = f"{column}: a spread of about {usual_spread[t]:.2f} (standard deviation of its logarithm)"
@@ -125,7 +127,7 @@ def _unusual_sizes(
             expected,
             found,
             f'abs("{column}") {">" if moved[t] > 0 else "<"} {edge:.6g}',
-            is_extreme=bool(abs(moved[t]) >= np.log(policy.blocking_ratio)),
+            is_extreme,
         )
 
 

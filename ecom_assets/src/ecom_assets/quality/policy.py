@@ -44,6 +44,7 @@ class VolumePolicy(DailyPolicy):
     z: float = Field(4.0, gt=0, description="Robust standard deviations from what is expected.")
     drop_to: float = Field(0.65, gt=0, lt=1, description="And at most this share of what is expected.")
     rise_to: float = Field(2.5, gt=1, description="Or at least this multiple of it.")
+    rows: int = Field(20, ge=1, description="And off by at least so many rows.")
 
 
 class NullPolicy(DailyPolicy):

@@ -14,19 +14,22 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from cartograph.contracts import Column, Contract
-from ecom_assets.sql import identifier
+from cartograph.contracts import Contract
+from ecom_assets.sql import identifier, literal
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-FEW_VALUES = 50
-"""A text column with so many different values or fewer is a category."""
 BINS = 20
-"""Categories that are counted one by one; the rarer ones are counted together."""
+"""Values of a category that are counted one by one; the rarer ones are counted together."""
+MOST = 0.8
+"""A column is a category where its most frequent values make up so much of its rows."""
+FEWEST_SIZES = 10
+"""A day with fewer numbers has no mean."""
 FEWEST_ROWS = 30
 """A day with fewer rows says nothing of shares and distributions."""
 NUMBERS = frozenset({"bigint", "double", "money", "price"})
+CATEGORIES = frozenset({"string", "boolean"})
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Profile:
     """Figures for each day from `first` on.
 
     `rows` of (days,); by column: `nulls` of (days,), `sizes` of (days, 2), the mean and the standard deviation of the
-    logarithm of what is not zero, without its sign (NaN on days with fewer than FEWEST_ROWS), and `mixes` of
+    logarithm of what is not zero, without its sign (NaN on days with fewer than FEWEST_SIZES), and `mixes` of
     categories.
     """
 
@@ -84,7 +87,7 @@ def profile(
         counted[0],
         dict(zip(nullable, counted[1:], strict=True)),
         _sizes(connection, days, [column.name for column in columns if column.type in NUMBERS]),
-        _mixes(connection, days, [c for c in columns if c.name not in references]),
+        _mixes(connection, days, [c.name for c in columns if c.type in CATEGORIES and c.name not in references]),
     )
     connection.execute("DROP TABLE profiled")
     return found
@@ -107,7 +110,7 @@ def _sizes(connection: duckdb.DuckDBPyConnection, days: int, names: Sequence[str
             f"""
             SELECT __day, avg(ln(size)), stddev_pop(ln(size))
             FROM (SELECT __day, abs(CAST({identifier(name)} AS DOUBLE)) AS size FROM profiled)
-            WHERE size > 0 GROUP BY __day HAVING count(*) >= {FEWEST_ROWS}
+            WHERE size > 0 GROUP BY __day HAVING count(*) >= {FEWEST_SIZES}
             """
         ).fetchall()
         found[name] = np.full((days, 2), np.nan)
@@ -116,37 +119,26 @@ def _sizes(connection: duckdb.DuckDBPyConnection, days: int, names: Sequence[str
     return found
 
 
-def _mixes(connection: duckdb.DuckDBPyConnection, days: int, columns: Sequence[Column]) -> dict[str, Mix]:
-    names = [column.name for column in columns if column.type in {"string", "boolean"}]
-    if not names:
-        return {}
-    # On the first half of the days: a column that explodes later was a category before.
-    distinct = connection.execute(
-        f"""
-        SELECT {", ".join(f"approx_count_distinct({identifier(name)})" for name in names)}
-        FROM profiled WHERE __day < $half
-        """,
-        {"half": days // 2},
-    ).fetchall()[0]
-    return {name: _mix(connection, days, name) for name, n in zip(names, distinct, strict=True) if 1 < n <= FEW_VALUES}
+def _mixes(connection: duckdb.DuckDBPyConnection, days: int, names: Sequence[str]) -> dict[str, Mix]:
+    found = {name: _mix(connection, days, name) for name in names}
+    return {name: mix for name, mix in found.items() if mix is not None}
 
 
-def _mix(connection: duckdb.DuckDBPyConnection, days: int, name: str) -> Mix:
+def _mix(connection: duckdb.DuckDBPyConnection, days: int, name: str) -> Mix | None:
+    """The mix of a column; None where a few values do not make up most of its rows, or there is only one."""
     value = f"coalesce(CAST({identifier(name)} AS VARCHAR), '')"
-    common = [
-        row[0]
-        for row in connection.execute(
-            f"SELECT {value} AS v FROM profiled WHERE __day < $half GROUP BY v ORDER BY count(*) DESC, v LIMIT {BINS}",
-            {"half": days // 2},
-        ).fetchall()
-    ]
-    found = connection.execute(
-        f"SELECT __day, coalesce(list_position($common, {value}), 0) AS bin, count(*) FROM profiled GROUP BY ALL",
-        {"common": common},
+    frequent = connection.execute(
+        f"SELECT {value} AS v, count(*) AS n, sum(n) OVER () FROM profiled GROUP BY v ORDER BY n DESC, v LIMIT {BINS}"
     ).fetchall()
-    counts = np.zeros((days, len(common) + 1), np.int64)
-    positions = np.array(found, np.int64)
+    if len(frequent) < 2 or sum(n for _, n, _ in frequent) < MOST * frequent[0][2]:
+        return None
+    values = [v for v, _, _ in frequent]
+    cells = connection.execute(
+        f"SELECT __day, coalesce(list_position($values, {value}), 0) AS bin, count(*) FROM profiled GROUP BY ALL",
+        {"values": values},
+    ).fetchall()
+    counts = np.zeros((days, len(values) + 1), np.int64)
+    positions = np.array(cells, np.int64)
     counts[positions[:, 0], positions[:, 1]] = positions[:, 2]
-    listed = ", ".join("'" + text.replace("'", "''") + "'" for text in common)
-    rare = f"{value} NOT IN ({listed})"
-    return Mix(counts, (rare, *(f"{value} = '{text.replace(chr(39), chr(39) * 2)}'" for text in common)))
+    other = f"{value} NOT IN ({', '.join(map(literal, values))})"
+    return Mix(counts, (other, *(f"{value} = {literal(v)}" for v in values)))
