@@ -112,7 +112,7 @@ def test_who_overrides_is_told(shop):
     (warning,) = [found for found in result.get_asset_check_evaluations() if not found.passed]
     assert (warning.check_name, warning.severity) == ("all_guards_hold", dg.AssetCheckSeverity.WARN)
     assert "by Ada: The recount is done" in warning.description
-    assert warning.metadata["forbidding"].value == ["rows_match_mart of published/fct_orders"]
+    assert warning.metadata["samples"].value == ["rows_match_mart of published/fct_orders"]
 
 
 def look(start: int, end: int, *, passed: bool) -> dg.AssetCheckEvaluation:

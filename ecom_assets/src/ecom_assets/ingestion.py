@@ -167,7 +167,7 @@ def late_rows(
     with lake.connect() as connection:
         ((rows, of, keys),) = connection.execute(
             f"""
-            SELECT count_if({late}), count(*), (array_agg({_key(contract)}) FILTER ({late}))[:{samples}]
+            SELECT count(*) FILTER ({late}), count(*), (array_agg({_key(contract)}) FILTER ({late}))[:{samples}]
             FROM ({lake.relation_sql(raw_table(contract.dataset))}) WHERE {_in(contract)}
             """,
             {"after": after, "start": window.start, "end": window.end},

@@ -96,7 +96,7 @@ def test_a_share_far_from_the_planted_one_warns_and_says_by_how_much(lake: Lake)
     check = materialize()["close_to_planted_shares"]
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
-    assert check.description == "The largest difference is +36.7 points, of social; the bar is 10 points."
+    assert check.description == "+36.7 points at social; expected: at most 10 points from what was planted"
 
 
 @pytest.mark.usefixtures("lake")

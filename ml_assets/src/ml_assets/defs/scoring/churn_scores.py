@@ -57,7 +57,7 @@ def scores_are_probabilities() -> dg.AssetCheckResult:
     with plain_failures(), lake.connect() as con:
         ((rows, distinct, outside, keys),) = con.execute(
             f"""
-            SELECT count(*), count(DISTINCT (customer_id, as_of_date)), count_if({_WRONG}),
+            SELECT count(*), count(DISTINCT (customer_id, as_of_date)), count(*) FILTER ({_WRONG}),
                 (array_agg(customer_id) FILTER ({_WRONG}))[:{SAMPLES}]
             FROM ({lake.relation_sql(SCORES)})"""
         ).fetchall()
