@@ -116,7 +116,7 @@ def _unusual_sizes(
         is_extreme = bool(abs(moved[t]) >= np.log(policy.blocking_ratio))
         if is_extreme or (z_moved[t] >= policy.z and abs(moved[t]) >= np.log(policy.ratio)):
             expected, found = f"{column}: a geometric mean of about {usual:,.2f}", f"{size:,.2f}"
-        elif z_widened[t] >= policy.z and abs(widened[t]) >= np.log(policy.ratio):
+        elif z_widened[t] >= policy.z and abs(widened[t]) >= np.log(policy.spread):
             expected = f"{column}: a spread of about {usual_spread[t]:.2f} (standard deviation of its logarithm)"
             found = f"{spread[t]:.2f}"
         else:

@@ -60,6 +60,7 @@ class ValuesPolicy(DailyPolicy):
 
     z: float = Field(5.0, gt=0, description="Numbers: robust standard deviations from the usual size or spread.")
     ratio: float = Field(1.3, gt=1, description="And at least so many times larger or smaller.")
+    spread: float = Field(1.6, gt=1, description="Or spread so many times wider or narrower.")
     psi: float = Field(1.0, gt=0, description="Categories: population stability index above what chance gives.")
     blocking_ratio: float = Field(
         10.0, gt=1, description="A size so many times larger or smaller is an error: a wrong unit or currency."

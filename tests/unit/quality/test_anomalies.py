@@ -1,0 +1,161 @@
+"""A day that is unlike those before it is found; what returns, grows slowly or is excused is not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecom_assets.quality.anomalies import (
+    stability_index,
+    stale_days,
+    unusual_nulls,
+    unusual_values,
+    unusual_volumes,
+)
+from ecom_assets.quality.policy import NullPolicy, ValuesPolicy, VolumePolicy
+from tests.unit.quality.making import DAYS, FIRST, figures, steady_rows
+
+ALL = range(DAYS)
+STRUCK = 100
+
+
+@pytest.mark.parametrize("factor", [0, 0.3, 4])
+def test_a_day_with_far_fewer_or_more_rows_is_found_and_no_other(factor: float) -> None:
+    rows = steady_rows()
+    rows[STRUCK] = factor * rows[STRUCK]
+    (found,) = unusual_volumes(figures(rows), ALL, VolumePolicy())
+    assert found.day == FIRST + timedelta(days=STRUCK)
+    assert found.found == f"{rows[STRUCK]:,} rows"
+    assert "about" in found.expected
+
+
+def test_a_weekend_is_compared_with_weekends() -> None:
+    rows = steady_rows()
+    saturday = 7 * 14 + 5
+    rows[saturday] = rows[saturday] * 2 // 5  # as many as on a usual Monday
+    assert [anomaly.day for anomaly in unusual_volumes(figures(rows), ALL, VolumePolicy())] == [
+        FIRST + timedelta(days=saturday)
+    ]
+
+
+@given(st.integers(0, 200), st.integers(40, 400))
+def test_a_steady_shop_is_never_unusual(seed: int, per_day: int) -> None:
+    assert unusual_volumes(figures(steady_rows(per_day, seed=seed)), ALL, VolumePolicy(z=5)) == []
+
+
+def test_a_shop_that_grows_is_not_unusual() -> None:
+    grown = (steady_rows() * np.exp(np.arange(DAYS) / 40)).astype(np.int64)
+    assert unusual_volumes(figures(grown), ALL, VolumePolicy()) == []
+
+
+def test_nothing_is_unusual_before_there_is_a_history() -> None:
+    rows = steady_rows()
+    rows[20] = 0
+    assert unusual_volumes(figures(rows), ALL, VolumePolicy()) == []
+
+
+def test_a_dataset_that_begins_late_has_no_history_before() -> None:
+    rows = steady_rows()
+    rows[:60] = 0
+    assert unusual_volumes(figures(rows), ALL, VolumePolicy()) == []
+
+
+def test_an_excused_day_and_one_that_is_not_looked_at_are_left_out() -> None:
+    rows = steady_rows()
+    rows[STRUCK] = 0
+    day = FIRST + timedelta(days=STRUCK)
+    assert unusual_volumes(figures(rows), ALL, VolumePolicy(excused=(day,))) == []
+    assert unusual_volumes(figures(rows), range(STRUCK), VolumePolicy()) == []
+
+
+def test_a_closed_weekday_stays_usual() -> None:
+    rows = steady_rows()
+    rows[np.arange(DAYS) % 7 == 6] = 0
+    assert unusual_volumes(figures(rows), ALL, VolumePolicy()) == []
+
+
+def test_a_column_that_goes_empty_is_found() -> None:
+    rows = steady_rows(300)
+    nulls = np.random.default_rng(2).binomial(rows, 0.1).astype(np.int64)
+    nulls[STRUCK] = rows[STRUCK] // 2
+    (found,) = unusual_nulls(figures(rows, nulls={"channel": nulls}), ALL, NullPolicy())
+    assert found.condition == '"channel" IS NULL'
+    assert found.expected.startswith("channel empty in 10.")
+    assert unusual_nulls(figures(rows, nulls={"channel": nulls}), ALL, NullPolicy(ignored=("channel",))) == []
+
+
+def test_a_column_that_is_filled_all_at_once_is_found_too() -> None:
+    rows = steady_rows(300)
+    nulls = rows * 6 // 10
+    nulls[STRUCK] = 0
+    (found,) = unusual_nulls(figures(rows, nulls={"channel": nulls}), ALL, NullPolicy())
+    assert found.condition == '"channel" IS NOT NULL'
+
+
+def sizes(seed: int = 3) -> np.ndarray:
+    draws = np.random.default_rng(seed)
+    return np.stack([draws.normal(3, 0.05, DAYS), np.abs(draws.normal(0.7, 0.03, DAYS))], axis=1)
+
+
+def test_amounts_in_cents_are_found_and_are_no_honest_change() -> None:
+    amounts = sizes()
+    amounts[STRUCK, 0] += np.log(100)
+    (found,) = unusual_values(figures(steady_rows(), sizes={"amount": amounts}), ALL, ValuesPolicy())
+    assert found.is_extreme
+    assert found.condition.startswith('abs("amount") > ')
+
+
+def test_amounts_twice_as_large_are_found_and_may_be_honest() -> None:
+    amounts = sizes()
+    amounts[STRUCK, 0] += np.log(2)
+    (found,) = unusual_values(figures(steady_rows(), sizes={"amount": amounts}), ALL, ValuesPolicy())
+    assert not found.is_extreme
+    assert "geometric mean" in found.expected
+
+
+def test_amounts_that_spread_wider_are_found() -> None:
+    amounts = sizes()
+    amounts[STRUCK, 1] *= 2
+    (found,) = unusual_values(figures(steady_rows(), sizes={"amount": amounts}), ALL, ValuesPolicy())
+    assert "spread" in found.expected
+
+
+def test_days_without_numbers_are_not_compared() -> None:
+    amounts = sizes()
+    amounts[::2] = np.nan
+    assert unusual_values(figures(steady_rows(), sizes={"amount": amounts}), ALL, ValuesPolicy()) == []
+
+
+def test_a_category_that_explodes_is_found() -> None:
+    rows = steady_rows()
+    counts = np.stack([np.zeros(DAYS, np.int64), rows // 2, rows - rows // 2], axis=1)
+    counts[STRUCK, 0], counts[STRUCK, 1] = counts[STRUCK, 1], 0
+    (found,) = unusual_values(figures(rows, mixes={"device": counts}), ALL, ValuesPolicy())
+    assert found.condition == "bin 0"
+
+
+def test_what_jumped_as_far_before_is_not_told_again() -> None:
+    rows = steady_rows()
+    counts = np.stack([np.zeros(DAYS, np.int64), rows // 2, rows - rows // 2], axis=1)
+    for day in (STRUCK - 20, STRUCK):
+        counts[day, 0], counts[day, 1] = counts[day, 1], 0
+    found = unusual_values(figures(rows, mixes={"device": counts}), ALL, ValuesPolicy())
+    assert [anomaly.day for anomaly in found] == [FIRST + timedelta(days=STRUCK - 20)]
+
+
+@given(st.lists(st.integers(0, 500), min_size=2, max_size=8).filter(any))
+def test_the_same_mix_is_as_stable_as_can_be(counts: list[int]) -> None:
+    there = np.array([counts], np.int64)
+    assert stability_index(there, there * 7)[0] <= 0.2
+
+
+def test_a_source_that_stands_still_is_stale_by_its_own_rhythm() -> None:
+    daily, weekly = np.ones(28, np.int64), np.tile([1, 0, 0, 0, 0, 0, 0], 4)
+    daily[-5:] = 0
+    assert stale_days(figures(daily)) == (5, 1.0)
+    assert stale_days(figures(weekly)) == (6, 7.0)
+    assert stale_days(figures(np.zeros(28, np.int64))) == (28, 1.0)

@@ -1,0 +1,40 @@
+"""A shop's file sets severities and thresholds, for all datasets or one, and is told its mistakes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecom_assets.quality.policy import DatasetPolicy, PolicyError, dataset_policy
+
+QUALITY = {
+    "volume_is_usual": {"severity": "error", "z": 5},
+    "datasets": {"orders": {"volume_is_usual": {"z": 6}, "few_rows_repeat": {"limit_pct": 10}}},
+}
+
+
+def test_nothing_said_gives_the_defaults() -> None:
+    assert dataset_policy({}, "orders") == DatasetPolicy()
+
+
+def test_what_is_said_of_a_dataset_goes_before_what_is_said_of_all() -> None:
+    orders, events = (dataset_policy(QUALITY, name) for name in ("orders", "events"))
+    assert (orders.volume_is_usual.severity, orders.volume_is_usual.z) == ("error", 6)
+    assert (events.volume_is_usual.severity, events.volume_is_usual.z) == ("error", 5)
+    assert orders.few_rows_repeat.limit_pct == 10
+    assert events.few_rows_repeat == DatasetPolicy().few_rows_repeat
+
+
+@pytest.mark.parametrize(
+    ("quality", "told"),
+    [
+        ({"volume_is_usul": {}}, "volume_is_usul"),
+        ({"volume_is_usual": {"severity": "fatal"}}, "volume_is_usual.severity"),
+        ({"volume_is_usual": {"drop_to": 2}}, "volume_is_usual.drop_to"),
+        ({"volume_is_usual": 5}, "each check takes a mapping"),
+        ({"datasets": {"orders": {"nulls_are_usual": {"zz": 1}}}}, "nulls_are_usual.zz"),
+    ],
+)
+def test_a_mistake_is_named_with_what_there_is(quality: dict[str, object], told: str) -> None:
+    with pytest.raises(PolicyError, match=told) as caught:
+        dataset_policy(quality, "orders")
+    assert "Checks: volume_is_usual" in str(caught.value)

@@ -1,0 +1,98 @@
+"""The daily figures are those of the rows, whatever the rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from cartograph.contracts import Column, Contract
+from ecom_assets.quality.profile import profile
+
+CONTRACT = Contract(
+    dataset="visits",
+    grain="A visit.",
+    key=("visit_id",),
+    event_time="visited_at",
+    steady="kind <> 'robot'",
+    columns=(
+        Column(name="visit_id", type="string", description="Its number."),
+        Column(name="visited_at", type="timestamp", description="When."),
+        Column(name="kind", type="string", description="Who."),
+        Column(name="device", type="string", nullable=True, description="With what."),
+        Column(name="email", type="string", nullable=True, pii="email", description="Whose."),
+        Column(name="coupon", type="string", nullable=True, volatile=True, description="With which coupon."),
+        Column(name="amount", type="money", description="For how much."),
+    ),
+)
+FIRST = date(2024, 3, 1)
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+def visits(*, days: int = 4, per_day: int = 20) -> pa.Table:
+    rows = [
+        {
+            "visit_id": f"{day}-{number}",
+            "visited_at": datetime(2024, 3, 1, number % 24, tzinfo=UTC) + timedelta(days=day),
+            "kind": "robot" if number == 0 else "guest",
+            "device": None if number % 4 == 0 else "it's mobile" if number % 2 else "desktop",
+            "email": f"{number}@example.org",
+            "coupon": None,
+            "amount": Decimal("10.00"),
+        }
+        for day in range(days)
+        for number in range(per_day)
+    ]
+    return pa.Table.from_pylist(rows, schema=CONTRACT.arrow_schema())
+
+
+def test_rows_empty_values_sizes_and_mixes_are_counted_by_day(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.register("visits", visits())
+    found = profile(connection, "SELECT * FROM visits", CONTRACT, FIRST - timedelta(days=2), 6)
+    assert found.rows.tolist() == [0, 0, 19, 19, 19, 19], "the robots are left out"
+    assert found.nulls["device"].tolist() == [0, 0, 4, 4, 4, 4]
+    assert found.sizes["amount"][2:, 0].tolist() == pytest.approx([np.log(10)] * 4)
+    assert np.isnan(found.sizes["amount"][:2]).all()
+    mix = found.mixes["device"]
+    assert mix.counts.sum(axis=1).tolist() == found.rows.tolist()
+    assert mix.counts[3].tolist() == [0, 10, 5, 4], "the rest, then the most frequent first"
+
+
+def test_the_condition_of_a_bin_finds_its_rows(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.register("visits", visits())
+    mix = profile(connection, "SELECT * FROM visits", CONTRACT, FIRST, 4).mixes["device"]
+    for condition, counts in zip(mix.conditions, mix.counts.T, strict=True):
+        ((rows,),) = connection.execute(f"SELECT count(*) FROM visits WHERE kind <> 'robot' AND {condition}").fetchall()
+        assert rows == counts.sum()
+
+
+def test_personal_and_volatile_columns_and_keys_are_not_looked_at(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.register("visits", visits())
+    found = profile(connection, "SELECT * FROM visits", CONTRACT, FIRST, 4)
+    assert set(found.nulls) == {"device", "email"}, "how many are empty tells nothing personal"
+    assert not {"email", "coupon", "visit_id"} & (set(found.mixes) | set(found.sizes))
+
+
+def test_a_column_of_many_values_is_no_category(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = visits(per_day=200)
+    rows = rows.set_column(3, CONTRACT.arrow_schema().field("device"), pa.array(map(str, range(len(rows)))))
+    connection.register("visits", rows)
+    assert "device" not in profile(connection, "SELECT * FROM visits", CONTRACT, FIRST, 4).mixes
+
+
+def test_no_rows_have_a_profile_too(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.register("visits", visits(days=0))
+    found = profile(connection, "SELECT * FROM visits", CONTRACT, FIRST, 3)
+    assert found.rows.tolist() == [0, 0, 0]
+    assert found.mixes == {}
