@@ -18,6 +18,7 @@ SECTIONS = frozenset(
         "nulls_are_usual",
         "values_are_usual",
         "source_is_fresh",
+        "scores_are_high",
         "rows_match_mart",
         "shares_sum_to_one",
         "credits_reconcile",

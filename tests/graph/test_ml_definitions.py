@@ -78,7 +78,8 @@ def test_a_shop_without_events_or_campaigns_has_no_campaign_effect(load, missing
     graph = load(datasets=[name for name in everything if name != missing]).resolve_asset_graph()
     assert key("causal/email_campaign_effect") not in graph.get_all_asset_keys()
     parents = graph.get(key("serving/release")).parent_keys
-    assert parents == {FEATURES, MODEL, SCORES, key("published/rfm_segments"), key("quality/asset_graph")}
+    quality = {key("quality/asset_graph"), key("quality/scores")}
+    assert parents == {FEATURES, MODEL, SCORES, key("published/rfm_segments"), *quality}
     assert (key("published/fct_events") in graph.get(FEATURES).parent_keys) == (missing != "events")
 
 

@@ -34,7 +34,7 @@ LAYERS = {
     "causal",
     "serving",
 }
-LAYERS_OF_THE_WAREHOUSE = {"staging", "intermediate", "marts", "published"}
+LAYERS_OF_THE_WAREHOUSE = {"staging", "intermediate", "marts", "published", "quality"}
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Severity = Literal["error", "warning"]
+_SCORES = "scores_are_high"
 
 
 class PolicyError(ValueError):
@@ -102,13 +103,48 @@ class DatasetPolicy(BaseModel):
     nothing_vanished: CheckPolicy = CheckPolicy()
 
 
+class Weights(BaseModel):
+    """How much each part of a quality score counts; a part that a dataset does not have counts nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    completeness: float = Field(1, ge=0, description="Rows with every value that each row needs.")
+    uniqueness: float = Field(1, ge=0, description="Rows that are delivered once.")
+    validity: float = Field(1, ge=0, description="Rows whose values have the right type and keep the contract's rules.")
+    consistency: float = Field(1, ge=0, description="Rows whose parents are there.")
+    timeliness: float = Field(1, ge=0, description="Rows that reached the shop soon enough.")
+    reconciliation: float = Field(1, ge=0, description="Rows that are in the published facts, and no others.")
+
+
+class ScorePolicy(CheckPolicy):
+    """`scores_are_high`: the quality score of each dataset and partition, 0 to 100."""
+
+    at_least: float = Field(95, ge=0, le=100, description="The lowest score that passes.")
+    weights: Weights = Weights()
+
+
+def score_policy(quality: Mapping[str, Any]) -> ScorePolicy:
+    """The policy of the scores, under `scores_are_high`.
+
+    Raises:
+        PolicyError: a value is out of range, or all weights are zero.
+    """
+    try:
+        policy = ScorePolicy.model_validate(quality.get(_SCORES) or {})
+    except ValidationError as error:
+        raise PolicyError(f"quality of {_SCORES}: {_told(error)}.") from None
+    if not any(policy.weights.model_dump().values()):
+        raise PolicyError(f"quality of {_SCORES}: one of the weights must be above zero.")
+    return policy
+
+
 def dataset_policy(quality: Mapping[str, Any], dataset: str) -> DatasetPolicy:
     """The policy of `dataset`: what is said of it, else what is said of all, else the defaults.
 
     Raises:
         PolicyError: a check or threshold is unknown, or a value is out of range.
     """
-    general = {name: value for name, value in quality.items() if name != "datasets"}
+    general = {name: value for name, value in quality.items() if name not in {"datasets", _SCORES}}
     own = (quality.get("datasets") or {}).get(dataset) or {}
     defaults = DatasetPolicy().model_dump()
     try:
@@ -117,10 +153,12 @@ def dataset_policy(quality: Mapping[str, Any], dataset: str) -> DatasetPolicy:
             for name in {**defaults, **general, **own}
         }
         return DatasetPolicy.model_validate(merged)
-    except (TypeError, ValidationError) as error:
-        told = (
-            "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            if isinstance(error, ValidationError)
-            else "each check takes a mapping, e.g. `volume_is_usual: {severity: error}`"
-        )
-        raise PolicyError(f"quality of {dataset}: {told}. Checks: {', '.join(defaults)}.") from None
+    except TypeError:
+        told = "each check takes a mapping, e.g. `volume_is_usual: {severity: error}`"
+    except ValidationError as error:
+        told = _told(error)
+    raise PolicyError(f"quality of {dataset}: {told}. Checks: {', '.join([*defaults, _SCORES])}.")
+
+
+def _told(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -57,6 +57,7 @@ from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
 
 KEY = dg.AssetKey(["serving", "release"])
 GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
+QUALITY_KEY = dg.AssetKey(["quality", "scores"])
 HOLDS = "all_guards_hold"
 
 
@@ -101,7 +102,7 @@ def warehouse() -> list[dg.AssetKey]:
 
 @dg.asset(
     key=KEY,
-    deps=[*sources(), *depends_on(["rfm_segments"]), GRAPH_KEY],
+    deps=[*sources(), *depends_on(["rfm_segments"]), GRAPH_KEY, QUALITY_KEY],
     kinds={"python"},
     check_specs=[
         dg.AssetCheckSpec(
