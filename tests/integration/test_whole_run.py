@@ -6,12 +6,15 @@ import json
 import re
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from cartograph.cli.instance import open_instance
 from cartograph.lake import Lake
 from cartograph.releases import open_store
+from cartograph.shops import load_shop
 from tests.support.whole_run import Bench
 
 
@@ -52,6 +55,35 @@ def test_status_tells_the_state_as_json(small_shop: tuple[Bench, str]) -> None:
     }
     assert status["release"] == open_store(bench.settings).current().release_id
     assert status["tables"]["published.fct_orders"] > 0
+
+
+def test_each_check_says_what_was_expected_what_was_found_and_what_to_do(small_shop: tuple[Bench, str]) -> None:
+    settings = small_shop[0].settings
+    keys = [
+        dg.AssetCheckKey(dg.AssetKey.from_user_string(check.asset_key), check.name)
+        for check in open_store(settings).current().inputs.checks
+    ]
+    assert len(keys) > 400
+    with open_instance(settings) as instance:
+        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+        told = {key: record.evaluation.metadata for key, record in latest.items() if record.evaluation is not None}
+    assert told.keys() == set(keys)
+    assert [key for key, said in told.items() if not said.keys() >= {"expected", "found", "samples", "runbook"}] == []
+    assert all(str(said["runbook"].value).startswith("docs/runbook.md#") for said in told.values())
+
+
+def test_each_dataset_and_partition_has_a_score(small_shop: tuple[Bench, str]) -> None:
+    lake = Lake.from_settings(small_shop[0].settings)
+    with lake.connect() as connection:
+        rows = connection.execute(
+            f"""
+            SELECT dataset, count(*), min(score), min(reconciliation)
+            FROM ({lake.relation_sql("quality.scores")}) GROUP BY ALL"""
+        ).fetchall()
+    assert {dataset for dataset, *_ in rows} == load_shop(small_shop[0].settings).datasets
+    assert {partitions for dataset, partitions, *_ in rows if dataset in {"orders", "events", "customers"}} == {12}
+    assert all(95 < lowest <= 100 for _, _, lowest, _ in rows)
+    assert {reconciled for *_, reconciled in rows} == {100.0, None}, "each row is found again in the facts"
 
 
 def test_published_marts_hold_what_raw_holds(small_shop: tuple[Bench, str]) -> None:
