@@ -76,6 +76,9 @@ class Settings(BaseSettings):
         le=100,
         description="Share of a dataset's delivered rows that may be quarantined before its check fails.",
     )
+    late_limit_hours: float = Field(
+        48.0, gt=0, description="Rows that reach the shop later than this after they happened go to the quarantine."
+    )
     release_keep: int = Field(
         5, ge=1, description="Releases to keep when a new one is published; older ones are pruned."
     )

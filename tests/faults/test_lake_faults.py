@@ -69,6 +69,16 @@ def test_a_killed_writer_leaves_the_old_rows_or_the_new(lake: Lake, processes: F
     assert True in outcomes
 
 
+def test_a_full_disk_leaves_the_old_rows_and_the_next_write_works(lake: Lake, processes: Forking) -> None:
+    make_visits(lake, [0, 1], rows=8)
+    before, home = content(lake), lake.settings.home
+    (status,) = processes.run("overwrite_on_a_full_disk", home, ["full"])
+    assert status not in (0, -signal.SIGKILL)
+    assert content(lake) == before
+    assert processes.run("overwrite_part_of_january", home, ["room again"]) == [0]
+    assert notes(lake).count("room again") == 3
+
+
 def test_a_writer_killed_while_it_makes_the_lake_is_no_hindrance(tmp_path: Path, processes: Forking) -> None:
     action = "create_and_overwrite_all"
     total = processes.calls(action, tmp_path / "counted", "first")

@@ -38,7 +38,7 @@ def test_a_run_ends_in_a_summary_and_a_verified_release(small_shop: tuple[Bench,
     for layer in layers:
         assert re.search(rf"\b{layer}\b", printed)
     assert release.release_id in bench.cartograph("release", "verify")
-    blocking = [check for check in release.inputs.checks if check.blocking]
+    blocking = [check for check in release.inputs.checks if check.blocking and check.severity == "ERROR"]
     assert {(check.passed, check.basis) for check in blocking} == {(True, "current")}
     assert {check.asset_key.split("/")[0] for check in blocking} >= {"raw", "staging", "marts", "published", "features"}
     assert release.inputs.snapshots.keys() >= {"raw.orders", "published.fct_orders", "features.customer_features"}
@@ -63,7 +63,7 @@ def test_each_check_says_what_was_expected_what_was_found_and_what_to_do(small_s
         dg.AssetCheckKey(dg.AssetKey.from_user_string(check.asset_key), check.name)
         for check in open_store(settings).current().inputs.checks
     ]
-    assert len(keys) > 400
+    assert len(keys) > 250
     with open_instance(settings) as instance:
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
         told = {key: record.evaluation.metadata for key, record in latest.items() if record.evaluation is not None}

@@ -29,8 +29,8 @@ class LoadReport:
     """What became of a dataset's delivered rows, and of those that the lake held before.
 
     `kept` rows were loaded earlier and not delivered now, while something was unreadable. `vanished` says by how many
-    the lake holds fewer rows than before. `stored` rows are in the lake now. `lost_columns` were delivered before, or
-    in other windows, and are not any more.
+    the lake and the quarantine hold fewer rows than the lake did before. `stored` rows are in the lake now.
+    `lost_columns` were delivered before, or in other windows, and are not any more.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -76,6 +76,7 @@ def load(
     shop_window: Window,
     grain: Grain,
     batch: Batch,
+    late_limit: timedelta | None = None,
 ) -> LoadReport:
     """Replace the consecutive `windows` of a dataset in the lake by what `source` delivers for them.
 
@@ -92,7 +93,12 @@ def load(
     with lake.overwriting(raw, span) as good, lake.overwriting(quarantine, span) as bad:
         for delivery in source.deliveries(contract.dataset, windows):
             checked = validate(
-                delivery.rows, contract, window=delivery.window, shop_window=shop_window, known_keys=known_keys
+                delivery.rows,
+                contract,
+                window=delivery.window,
+                shop_window=shop_window,
+                known_keys=known_keys,
+                late_limit=late_limit,
             )
             good.write(_stamp(checked.accepted, batch))
             bad.write(_stamp(checked.quarantined, batch))
@@ -102,7 +108,7 @@ def load(
                 report.kept += _keep(lake, contract, delivery.window, checked.accepted, good)
     report.snapshot_id = lake.snapshot_id(raw)
     report.stored = stored_rows(lake, contract, span)
-    report.vanished = max(0, before - report.stored)
+    report.vanished = max(0, before - report.stored - report.counts.quarantined.total())
     report.lost_columns = _lost(lake, contract, report.counts.absent_columns)
     return report
 

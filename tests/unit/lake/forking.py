@@ -6,6 +6,7 @@ test can try moments spread over all of an action without waiting for any of the
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -22,6 +23,14 @@ from tests.unit.lake.making import TABLE, VISITS, days, make_lake, month, overwr
 def overwrite_part_of_january(home: Path, note: str) -> None:
     window = days(0, 20)
     overwrite(make_lake(home), window, visits_in(window, 3, note=note))
+
+
+def overwrite_on_a_full_disk(home: Path, note: str) -> None:
+    """No file can grow, as on a disk without room."""
+    lake = make_lake(home)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+    overwrite(lake, days(0, 20), visits_in(days(0, 20), 3, note=note))
 
 
 def overwrite_months(home: Path, note: str) -> None:
@@ -42,7 +51,13 @@ def maintain(home: Path, _note: str) -> None:
 
 ACTIONS: dict[str, Callable[[Path, str], None]] = {
     action.__name__: action
-    for action in (overwrite_part_of_january, overwrite_months, create_and_overwrite_all, maintain)
+    for action in (
+        overwrite_part_of_january,
+        overwrite_on_a_full_disk,
+        overwrite_months,
+        create_and_overwrite_all,
+        maintain,
+    )
 }
 
 

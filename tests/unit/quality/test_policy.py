@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ecom_assets.quality.policy import DatasetPolicy, PolicyError, dataset_policy
+from ecom_assets.quality.policy import DatasetPolicy, PolicyError, dataset_policy, require_usable
 
 QUALITY = {
     "volume_is_usual": {"severity": "error", "z": 5},
@@ -38,3 +38,21 @@ def test_a_mistake_is_named_with_what_there_is(quality: dict[str, object], told:
     with pytest.raises(PolicyError, match=told) as caught:
         dataset_policy(quality, "orders")
     assert "Checks: volume_is_usual" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("quality", "told"),
+    [
+        ({"datasets": {"order": {}}}, "the shop does not have order. Datasets: events, orders."),
+        ({"datasets": ["orders"]}, "it takes a mapping"),
+        ({"scores_are_high": {"at_least": -1}}, "at_least"),
+        ({"datasets": {"events": {"few_rows_are_late": {"hours": 0}}}}, "few_rows_are_late.hours"),
+    ],
+)
+def test_a_shop_is_told_before_anything_is_loaded(quality: dict[str, object], told: str) -> None:
+    with pytest.raises(PolicyError, match=told):
+        require_usable(quality, {"orders", "events"})
+
+
+def test_a_shop_that_says_what_there_is_can_be_used() -> None:
+    require_usable(QUALITY, {"orders", "events"})

@@ -5,7 +5,7 @@ A new kind of source is a subclass with its attributes and a `reader`; nothing a
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -109,6 +109,7 @@ def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.A
                 shop_window=shop.span,
                 grain=settings.partition_grain,
                 batch=Batch(ingested_at=datetime.now(UTC), batch_id=context.run_id),
+                late_limit=timedelta(hours=settings.late_limit_hours),
             )
             lineage = column_lineage(contract, reader.column_origins(contract.dataset))
         except (SourceError, ContractError, LakeError) as mistake:

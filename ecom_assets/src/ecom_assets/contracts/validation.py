@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import lru_cache
 
 import duckdb
@@ -23,6 +24,7 @@ from ecom_assets.sql import identifier, literal
 
 EXACT_DUPLICATE = "exact_duplicate"
 DUPLICATE_KEY = "duplicate_key"
+TOO_LATE = "too_late"
 SOURCE = pa.field("_source", pa.string(), nullable=False)
 _ROW = "__row"
 _UNBROKEN = f"(SELECT * FROM typed ANTI JOIN findings USING ({_ROW}))"
@@ -98,6 +100,7 @@ def validate(
     window: Window,
     shop_window: Window,
     known_keys: Mapping[str, pa.Table | pa.ChunkedArray],
+    late_limit: timedelta | None = None,
 ) -> Validated:
     """Type the rows by their contract and part the good from the broken.
 
@@ -113,6 +116,7 @@ def validate(
         shop_window: all of the shop's time; rows outside it are quarantined in `window`.
         known_keys: the keys that exist, by referenced dataset; a table holds them in the reference's `to_column`.
             References to datasets that are absent here are not checked.
+        late_limit: a row that was received so long after it happened, or longer, is quarantined; None: no row is.
 
     Raises:
         ContractError: rows are delivered without a column that the contract needs.
@@ -126,7 +130,7 @@ def validate(
     with _database().cursor() as connection:
         connection.register("delivered", numbered)
         connection.execute(f"CREATE TEMP TABLE typed AS SELECT {_typed_columns(rows, contract)} FROM delivered")
-        possible = [*_column_findings(rows, contract), *_row_findings(contract, window, shop_window)]
+        possible = [*_column_findings(rows, contract), *_row_findings(contract, window, shop_window, late_limit)]
         possible += _orphan_findings(connection, contract, known_keys)
         found, has_repeats = _look(connection, contract, possible)
         if not found and not has_repeats:
@@ -231,9 +235,18 @@ def _column_findings(rows: pa.Table, contract: Contract) -> Iterator[_Finding]:
             )
 
 
-def _row_findings(contract: Contract, window: Window, shop_window: Window) -> Iterator[_Finding]:
+def _row_findings(
+    contract: Contract, window: Window, shop_window: Window, late_limit: timedelta | None
+) -> Iterator[_Finding]:
     for rule in contract.rules:
         yield _Finding(rule.name, rule.message, f"NOT ({rule.sql})")
+    if contract.received_time is not None and late_limit is not None:
+        seconds = late_limit.total_seconds()
+        yield _Finding(
+            TOO_LATE,
+            f"{contract.received_time} is more than {seconds / 3600:g} hours after {contract.event_time}",
+            f'"{contract.received_time}" - "{contract.event_time}" > INTERVAL {seconds:.0f} SECOND',
+        )
     if contract.event_time is not None:
         moment = f'CAST("{contract.event_time}" AS TIMESTAMPTZ)'
         yield _Finding(

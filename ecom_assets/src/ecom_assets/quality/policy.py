@@ -11,7 +11,7 @@ Defaults stand here, each with its meaning; what is done with them stands in `an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Any, Literal
 
@@ -158,6 +158,17 @@ def dataset_policy(quality: Mapping[str, Any], dataset: str) -> DatasetPolicy:
     except ValidationError as error:
         told = _told(error)
     raise PolicyError(f"quality of {dataset}: {told}. Checks: {', '.join([*defaults, _SCORES])}.")
+
+
+def require_usable(quality: Mapping[str, Any], datasets: Collection[str]) -> None:
+    """Raise PolicyError where what a shop's file says under `quality` cannot be used for the shop's `datasets`."""
+    own = quality.get("datasets") or {}
+    if not isinstance(own, Mapping) or (unknown := sorted(set(own) - set(datasets))):
+        told = f"the shop does not have {', '.join(unknown)}" if isinstance(own, Mapping) else "it takes a mapping"
+        raise PolicyError(f"quality.datasets: {told}. Datasets: {', '.join(sorted(datasets))}.")
+    for dataset in sorted(datasets):
+        dataset_policy(quality, dataset)
+    score_policy(quality)
 
 
 def _told(error: ValidationError) -> str:

@@ -8,14 +8,19 @@ import ecom_assets.components
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, ShopError, SourceSpec, load_shop
 from ecom_assets.components import SourceComponent
+from ecom_assets.quality.policy import PolicyError, require_usable
 
 
 def source_component(spec: SourceSpec, shop: Shop) -> SourceComponent:
     """The component that `spec` names, with its attributes.
 
     Raises:
-        ShopError: there is no such component, or an attribute is wrong.
+        ShopError: there is no such component, or an attribute or the file's `quality` is wrong.
     """
+    try:
+        require_usable(shop.quality, shop.datasets)
+    except PolicyError as error:
+        raise ShopError(f"{shop.file}: {error}") from None
     known = {
         f"{ecom_assets.components.__name__}.{name}": getattr(ecom_assets.components, name)
         for name in ecom_assets.components.__all__

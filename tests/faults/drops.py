@@ -1,0 +1,524 @@
+"""A shop that drops its files each day, and everything that can be wrong with what it drops.
+
+Each fault says what happens to the files, which check or reason of the quarantine must tell of it, and what becomes
+of the rows. `test_drops` plants each alone; `python -m tests.faults.drops` writes the table into `docs/trust.md`.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Literal, get_args
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv
+import yaml
+
+from cartograph.windows import Window, at_midnight, windows
+from ecom_assets.contracts import CONTRACTS
+from ecom_assets.contracts.validation import validate
+from ecom_assets.simulator import SimulatedShop, SimulatorConfig
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "trust.md"
+DATASETS = ("customers", "products", "orders", "order_items", "payments", "events", "inventory")
+START, MONTH, END = date(2024, 1, 1), date(2024, 4, 1), date(2024, 5, 1)
+DAY = date(2024, 4, 17)
+"""The day on which most faults happen: a Wednesday in the last month."""
+
+Outcome = Literal["kept back", "set aside", "harmless"]
+"""Kept back: a blocking check fails, and what is downstream and the next release wait. Set aside: the bad rows are in
+the quarantine and all good ones in the lake. Harmless: the lake holds exactly the good rows."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with the files of a dataset, who tells of it, and what becomes of the rows."""
+
+    name: str
+    dataset: str
+    damage: Callable[[Path], None]
+    told_by: str
+    outcome: Outcome
+    whole: bool = False
+    """Whether only a run over the whole history tells: nobody knows which partition the rows belong to."""
+
+
+def write_drops(root: Path) -> Path:
+    """Write the shop's files, a folder for each dataset and a file for each day of the last month; the shop's file."""
+    config = SimulatorConfig(
+        customers=2500, start=START, end=END, seed=5, duplicate_rate=0, invalid_rate=0, schema_drift_after=1
+    )
+    shop, span = SimulatedShop(config), Window(at_midnight(START), at_midnight(END))
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for dataset in DATASETS:
+            folder = root / "drops" / dataset
+            folder.mkdir(parents=True)
+            contract = CONTRACTS[dataset]
+            for delivery in shop.deliveries(dataset, list(windows(span.start, span.end, "monthly"))):
+                checked = validate(
+                    delivery.rows, contract, window=delivery.window, shop_window=span, known_keys={}
+                ).accepted
+                connection.register("delivered", checked)
+                day = f"CAST({contract.event_time} AS DATE)"
+                for (moment,) in connection.execute(f"SELECT DISTINCT {day} FROM delivered ORDER BY 1").fetchall():
+                    name = moment.isoformat() if moment >= MONTH else f"{moment:%Y-%m}"
+                    rows = connection.execute(
+                        f"SELECT * EXCLUDE (_source) FROM delivered WHERE {day} = ? ORDER BY ALL", [moment]
+                    ).to_arrow_table()
+                    _append(folder / f"{name}.csv", rows)
+    file = root / "shops" / "drops.yaml"
+    file.parent.mkdir()
+    file.write_text(yaml.safe_dump(_shop_file(root), sort_keys=False), encoding="utf-8")
+    return file
+
+
+def _append(path: Path, rows: pa.Table) -> None:
+    options = pyarrow.csv.WriteOptions(include_header=not path.exists(), quoting_style="needed")
+    with path.open("ab") as sink:
+        pyarrow.csv.write_csv(rows, sink, options)
+
+
+def _shop_file(root: Path) -> dict[str, object]:
+    """The shop: files as they are, and every check an error, as a team has it that looks at each alert."""
+    strict = ("volume_is_usual", "nulls_are_usual", "values_are_usual", "source_is_fresh", "few_rows_are_late")
+    said = (*strict, "everything_readable")
+    return {
+        "title": "A shop that drops files",
+        "currency": "EUR",
+        "start": START,
+        "end": END,
+        "quality": {check: {"severity": "error"} for check in said},
+        "sources": [
+            {
+                "type": "ecom_assets.components.FilesSource",
+                "attributes": {
+                    "files": {
+                        name: {"path": str(root / "drops" / name / "*.csv*"), "format": "csv"} for name in DATASETS
+                    }
+                },
+                "datasets": {
+                    name: {
+                        "select": f"SELECT * EXCLUDE (_file, _line), _file || ' line ' || _line AS _source FROM {name}"
+                    }
+                    for name in DATASETS
+                },
+            }
+        ],
+    }
+
+
+# --- what can happen to files
+
+
+def of_day(folder: Path, day: date = DAY) -> Path:
+    """The file of a day."""
+    return folder / f"{day.isoformat()}.csv"
+
+
+def rewritten(select: str) -> Callable[[Path], None]:
+    """The file of the day as `select` makes it of the table `day`, whose values are text."""
+
+    def damage(folder: Path) -> None:
+        path = of_day(folder)
+        with duckdb.connect() as connection:
+            connection.execute("CREATE TABLE day AS SELECT * FROM read_csv(?, all_varchar=true)", [str(path)])
+            rows = connection.execute(select).to_arrow_table()
+        path.unlink()
+        _append(path, rows)
+
+    return damage
+
+
+def replaced(changed: str, where: str = "true") -> Callable[[Path], None]:
+    """The file of the day with one column changed in the rows `where`: `changed` is `expression AS column`."""
+    expression, column = changed.rsplit(" AS ", 1)
+    return rewritten(
+        f"SELECT * REPLACE (CAST(CASE WHEN {where} THEN CAST({expression} AS VARCHAR) ELSE {column} END AS VARCHAR) "
+        f"AS {column}) FROM day"
+    )
+
+
+def as_bytes(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """The file of the day with other bytes."""
+
+    def damage(folder: Path) -> None:
+        of_day(folder).write_bytes(change(of_day(folder).read_bytes()))
+
+    return damage
+
+
+def without_days(first: date, last: date = END) -> Callable[[Path], None]:
+    """No files for the days from `first` to before `last`."""
+
+    def damage(folder: Path) -> None:
+        for number in range((last - first).days):
+            of_day(folder, first + timedelta(days=number)).unlink(missing_ok=True)
+
+    return damage
+
+
+def dropped_again(folder: Path) -> None:
+    """The file of the day is there under another name, too."""
+    (folder / "again.csv").write_bytes(of_day(folder).read_bytes())
+
+
+def dropped_again_changed(folder: Path) -> None:
+    """As `dropped_again`, with another value in each row."""
+    good = of_day(folder).read_bytes()
+    replaced("'desktop' AS device")(folder)
+    of_day(folder).rename(folder / "again.csv")
+    of_day(folder).write_bytes(good)
+
+
+def cut_archive(folder: Path) -> None:
+    """The file of the day is packed, and the archive was cut short on its way."""
+    packed = gzip.compress(of_day(folder).read_bytes())
+    of_day(folder).unlink()
+    (folder / f"{DAY}.csv.gz").write_bytes(packed[: len(packed) // 2])
+
+
+def empty(folder: Path) -> None:
+    """The file of the day is there, and has nothing in it."""
+    of_day(folder).write_bytes(b"")
+
+
+def picture(folder: Path) -> None:
+    """Somebody dropped a picture in the place of the day's file."""
+    of_day(folder).write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40)
+
+
+HALF = "hash(event_id) % 2 = 0"
+ROBOTS = rewritten("""
+    SELECT * EXCLUDE (copy) REPLACE (event_id || '-' || copy AS event_id)
+    FROM day, range(4) AS copies (copy)""")
+FAULTS = (
+    # --- files
+    Fault(
+        "a file is cut short in the middle of a line",
+        "events",
+        as_bytes(lambda b: b[: len(b) * 3 // 5 + 7]),
+        "everything_readable",
+        "kept back",
+    ),
+    Fault("a packed file is cut short", "orders", cut_archive, "everything_readable", "kept back"),
+    Fault(
+        "a file is in another encoding",
+        "customers",
+        as_bytes(lambda b: b.decode().encode("utf-16")),
+        "everything_readable",
+        "kept back",
+    ),
+    Fault("a picture lies where a file should", "events", picture, "everything_readable", "kept back"),
+    Fault(
+        "a quotation mark is never closed",
+        "orders",
+        as_bytes(lambda b: b.replace(b'"completed","', b'"completed,"', 1)),
+        "everything_readable",
+        "kept back",
+    ),
+    Fault("a file is empty", "events", empty, "everything_readable", "kept back"),
+    Fault(
+        "a file has its header only",
+        "events",
+        as_bytes(lambda b: b.split(b"\n")[0] + b"\n"),
+        "volume_is_usual",
+        "kept back",
+    ),
+    Fault(
+        "lines end as on Windows, after a byte order mark",
+        "orders",
+        as_bytes(lambda b: b"\xef\xbb\xbf" + b.replace(b"\n", b"\r\n")),
+        "",
+        "harmless",
+    ),
+    # --- whole days
+    Fault("a day is missing", "orders", without_days(DAY, DAY + timedelta(1)), "volume_is_usual", "kept back"),
+    Fault(
+        "the source has stood still for ten days",
+        "orders",
+        without_days(date(2024, 4, 21)),
+        "source_is_fresh",
+        "kept back",
+    ),
+    Fault("a month is missing", "payments", without_days(MONTH), "source_is_fresh", "kept back"),
+    Fault("a day is dropped twice", "order_items", dropped_again, "few_rows_repeat", "harmless"),
+    Fault("a day is dropped again with other values", "events", dropped_again_changed, "duplicate_key", "kept back"),
+    Fault("robots make four times the events", "events", ROBOTS, "volume_is_usual", "kept back"),
+    # --- columns
+    Fault(
+        "a column is new",
+        "payments",
+        rewritten("SELECT *, 'none' AS voucher FROM day"),
+        "columns_are_known",
+        "harmless",
+    ),
+    Fault(
+        "a column that each row needs is missing",
+        "orders",
+        rewritten("SELECT * EXCLUDE (order_id) FROM day"),
+        "missing_value:order_id",
+        "kept back",
+    ),
+    Fault(
+        "a column that may be empty is missing",
+        "events",
+        rewritten("SELECT * EXCLUDE (device) FROM day"),
+        "nulls_are_usual",
+        "kept back",
+    ),
+    Fault(
+        "two columns have changed places",
+        "order_items",
+        rewritten("SELECT * REPLACE (unit_price AS quantity, quantity AS unit_price) FROM day"),
+        "wrong_type:quantity",
+        "kept back",
+    ),
+    Fault(
+        "a header names two amounts the wrong way round",
+        "orders",
+        rewritten("SELECT * REPLACE (total_amount AS subtotal_amount, subtotal_amount AS total_amount) FROM day"),
+        "total_ties_out",
+        "kept back",
+    ),
+    # --- values
+    Fault(
+        "amounts are in cents",
+        "payments",
+        replaced("CAST(amount AS DECIMAL(18, 2)) * 100 AS amount"),
+        "values_are_usual",
+        "kept back",
+    ),
+    Fault(
+        "prices have doubled",
+        "order_items",
+        replaced("CAST(unit_price AS DECIMAL(18, 4)) * 2 AS unit_price"),
+        "values_are_usual",
+        "kept back",
+    ),
+    Fault(
+        "amounts have a decimal comma",
+        "payments",
+        replaced("replace(amount, '.', ',') AS amount", "hash(payment_id) % 3 = 0"),
+        "wrong_type:amount",
+        "set aside",
+    ),
+    Fault(
+        "amounts are no numbers",
+        "payments",
+        replaced("'Infinity' AS amount", "hash(payment_id) % 3 = 0"),
+        "wrong_type:amount",
+        "set aside",
+    ),
+    Fault(
+        "a quantity is below zero",
+        "order_items",
+        replaced("'-1' AS quantity", "line_number = '2'"),
+        "quantity_positive",
+        "set aside",
+    ),
+    Fault(
+        "stock is below zero",
+        "inventory",
+        replaced("'-3' AS quantity_on_hand", "hash(product_id) % 9 = 0"),
+        "stock_not_negative",
+        "set aside",
+    ),
+    Fault(
+        "a state that nobody knows",
+        "payments",
+        replaced("'maybe' AS status", "hash(payment_id) % 3 = 0"),
+        "not_accepted:status",
+        "set aside",
+    ),
+    Fault(
+        "keys are empty",
+        "orders",
+        replaced("'' AS order_id", "hash(order_id) % 9 = 0"),
+        "missing_value:order_id",
+        "set aside",
+    ),
+    Fault(
+        "lines of products that do not exist",
+        "order_items",
+        replaced("'P-none' AS product_id", "hash(order_id) % 9 = 0"),
+        "orphan:product_id",
+        "set aside",
+    ),
+    Fault(
+        "dates that do not exist",
+        "payments",
+        replaced("'2024-02-31 10:00:00' AS paid_at", "hash(payment_id) % 3 = 0"),
+        "wrong_type:paid_at",
+        "set aside",
+        whole=True,
+    ),
+    Fault(
+        "times in the future",
+        "events",
+        replaced("'2099-01-01 10:00:00Z' AS received_at", "hash(event_id) % 5 = 0"),
+        "too_late",
+        "set aside",
+    ),
+    Fault(
+        "a clock is two days behind",
+        "events",
+        replaced("CAST(occurred_at AS TIMESTAMPTZ) - INTERVAL 2 DAY AS occurred_at", "event_type NOT LIKE 'email%'"),
+        "volume_is_usual",
+        "kept back",
+    ),
+    Fault(
+        "local time is taken for UTC",
+        "events",
+        replaced("CAST(occurred_at AS TIMESTAMPTZ) + INTERVAL 2 HOUR AS occurred_at"),
+        "received_after_occurred",
+        "kept back",
+    ),
+    Fault("a category explodes", "events", replaced("hash(event_id) AS device", HALF), "values_are_usual", "kept back"),
+    Fault(
+        "a column goes empty",
+        "events",
+        replaced("NULL AS device", "hash(event_id) % 3 > 0"),
+        "nulls_are_usual",
+        "kept back",
+    ),
+)
+
+
+WITHOUT_FILES = (
+    (
+        "the main job is killed ten times at random moments",
+        "the next run gives the same marts",
+        "tests/faults/test_killed_run.py",
+        "test_ten_kills_change_nothing",
+    ),
+    (
+        "a writer of the lake is killed at any moment",
+        "a table is old or new",
+        "tests/faults/test_lake_faults.py",
+        "test_a_killed_writer_leaves_the_old_rows_or_the_new",
+    ),
+    (
+        "the disk is full",
+        "the old rows stay; with room, the next write works",
+        "tests/faults/test_lake_faults.py",
+        "test_a_full_disk_leaves_the_old_rows_and_the_next_write_works",
+    ),
+    (
+        "maintenance is killed",
+        "no row changes; the next one finishes it",
+        "tests/faults/test_lake_faults.py",
+        "test_killed_maintenance_changes_no_row_and_is_finished_by_the_next",
+    ),
+    (
+        "two runs write the same partition at once",
+        "the rows of one of them",
+        "tests/faults/test_lake_faults.py",
+        "test_writers_of_the_same_window_at_once_leave_the_rows_of_one",
+    ),
+    (
+        "runs write different partitions at once",
+        "the rows of all",
+        "tests/faults/test_lake_faults.py",
+        "test_writers_of_different_windows_at_once_all_land",
+    ),
+    (
+        "the catalog's answer to a commit is lost",
+        "the commit is made once",
+        "tests/faults/test_lake_faults.py",
+        "test_a_commit_whose_answer_was_lost_is_made_once",
+    ),
+    (
+        "the catalog is locked",
+        "writers wait, readers do not",
+        "tests/unit/lake/test_catalog.py",
+        "test_the_catalog_waits_for_locks_and_lets_readers_through",
+    ),
+    (
+        "the catalog cannot be read",
+        "an error with the cure",
+        "tests/unit/lake/test_catalog.py",
+        "test_a_database_that_is_no_catalog_any_more_says_so",
+    ),
+    (
+        "files of the lake are gone",
+        "an error with the cure",
+        "tests/unit/lake/test_catalog.py",
+        "test_a_lake_whose_files_have_gone_says_so",
+    ),
+    (
+        "Dagster's run history is damaged",
+        "an error with the cure; lake and releases do not need it",
+        "tests/integration/test_commands.py",
+        "test_a_damaged_run_history_is_named",
+    ),
+    (
+        "a file changes while it is read",
+        "it is left out until it is whole",
+        "tests/unit/sources/test_bad_files.py",
+        "test_a_file_that_changes_while_it_is_read_is_left_out",
+    ),
+    (
+        "the writer of a release is killed at any step",
+        "the old release stays current",
+        "tests/faults/test_releases_killed.py",
+        "test_killed_at_any_step_a_writer_leaves_the_old_release_current",
+    ),
+    (
+        "S3 dies at any request of a release's writer",
+        "the old release stays current",
+        "tests/faults/test_releases_s3.py",
+        "test_dead_at_any_request_a_writer_leaves_the_old_release_current",
+    ),
+    (
+        "a reader's copy of a release is damaged",
+        "it is fetched again",
+        "tests/faults/test_releases_s3.py",
+        "test_a_damaged_cache_is_fetched_again_and_what_was_pruned_leaves_it",
+    ),
+)
+"""What can go wrong beside the files: the fault, what becomes of it, and the test that shows it."""
+
+
+def document() -> str:
+    """The page about trust, in Markdown."""
+    tallies = ", ".join(f"{sum(f.outcome == outcome for f in FAULTS)} {outcome}" for outcome in get_args(Outcome))
+    rows = [f"| {f.name} | `raw/{f.dataset}` | `{f.told_by or '-'}` | {f.outcome} |" for f in FAULTS]
+    others = [f"| {name} | {becomes} | `{file}::{test}` |" for name, becomes, file, test in WITHOUT_FILES]
+    return "\n".join([*_INTRODUCTION, f"Of {len(FAULTS)} faults, {tallies}.", "", *_HEAD, *rows, *_BESIDE, *others, ""])
+
+
+_INTRODUCTION = """# Trust: what can go wrong, who tells, and what becomes of it
+
+The tests in `tests/faults` plant each fault alone, and each must end so: a check or a reason of the quarantine tells of
+it; no wrong row goes downstream (published wrongly: 0); once the cause is mended, the next load has each good row again
+(good rows lost: 0), and nobody edits anything by hand. `make docs` wrote this page, and a test keeps it true.
+
+- **kept back**: a blocking check fails. What is downstream in the run does not start, and no release goes out, in
+  whichever run, until the check has passed on those partitions.
+- **set aside**: the bad rows are in `quarantine/<dataset>` with reason and place; all good ones are in the lake.
+- **harmless**: the lake holds exactly the good rows.
+
+## Files that a shop drops
+
+The shop is one whose file makes the checks of [volumes, values, empty columns, freshness, lateness and
+readability](runbook.md) errors. With the defaults these warn, except for amounts that are ten times off, which always
+block; the message is the same. A fault of a dataset's days needs six weeks of history to be seen.
+
+""".splitlines()
+_HEAD = ("| fault | in | told by | what becomes of it |", "| --- | --- | --- | --- |")
+_BESIDE = (
+    "",
+    "## Processes, disks and stores",
+    "",
+    "| fault | what becomes of it | shown by |",
+    "| --- | --- | --- |",
+)
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")
