@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cartograph.alerts.config import AlertsError
-from cartograph.cli import alerts, docs, export, lake, release, run, shops, status, up
+from cartograph.cli import alerts, docs, export, lake, quarantine, release, run, shops, status, up
 from cartograph.cli.console import say_error, say_warning
 from cartograph.lake import LakeError
 from cartograph.releases import ReleaseError
@@ -44,6 +44,7 @@ app.add_typer(shops.app, name="shops")
 app.add_typer(lake.app, name="lake")
 app.add_typer(release.app, name="release")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 def main() -> None:

@@ -81,9 +81,7 @@ def chosen_marts(lake: Lake, settings: Settings, names: list[str]) -> dict[str, 
     Raises:
         TableMissing: nothing is published, or not the one that was asked for; the message has names that are near.
     """
-    has_state = settings.shop_home.is_dir() or settings.catalog_uri is not None  # asking makes no folder
-    found = [info.identifier for info in lake.tables()] if has_state else []
-    pins = lake.pin(identifier for identifier in found if identifier.startswith(PUBLISHED))
+    pins = lake.pin(identifier for identifier in loaded_tables(lake) if identifier.startswith(PUBLISHED))
     published = [identifier.removeprefix(PUBLISHED) for identifier in pins]
     if not published:
         raise TableMissing(f"{settings.shop} has no published mart yet. `cartograph run` makes them.")
@@ -96,6 +94,12 @@ def chosen_marts(lake: Lake, settings: Settings, names: list[str]) -> dict[str, 
             + f"There are: {', '.join(published)}."
         )
     return {PUBLISHED + name: pins[PUBLISHED + name] for name in dict.fromkeys(names or published)}
+
+
+def loaded_tables(lake: Lake) -> list[str]:
+    """The lake's tables; a shop without state has none, and asking makes no folder."""
+    has_state = lake.settings.shop_home.is_dir() or lake.settings.catalog_uri is not None
+    return [info.identifier for info in lake.tables()] if has_state else []
 
 
 def _print(done: ExportManifest, folder: Path) -> None:

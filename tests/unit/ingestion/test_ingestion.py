@@ -15,7 +15,8 @@ from cartograph.lake import Lake
 from cartograph.settings import load_settings
 from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS
-from ecom_assets.ingestion import Batch, LoadReport, load, quarantine_summary
+from ecom_assets.ingestion import Batch, LoadReport, examples, late_rows, load, quarantine_summary
+from ecom_assets.quality.anomalies import Anomaly
 from ecom_assets.sources import Delivery, Unreadable
 
 SHOP = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC))
@@ -77,6 +78,7 @@ def run(lake: Lake, source: Rows, *windows: Window) -> LoadReport:
         shop_window=SHOP,
         grain="monthly",
         batch=BATCH,
+        late_limit=timedelta(hours=48),
     )
 
 
@@ -155,3 +157,41 @@ def test_rows_go_when_a_source_that_can_be_read_no_longer_has_them(lake: Lake) -
 def test_nothing_is_kept_where_nothing_was_loaded(lake: Lake) -> None:
     report = run(lake, Rows("orders", [order("a", 1)], unreadable=(DAMAGED,)))
     assert (report.kept, report.vanished, report.stored) == (0, 0, 1)
+
+
+def test_rows_that_moved_to_the_quarantine_have_not_vanished(lake: Lake) -> None:
+    run(lake, Rows("orders", [order("a", 1), order("b", 2)]))
+    report = run(lake, Rows("orders", [order("a", 1), order("b", 2, status="lost")]))
+    assert (report.stored, report.vanished) == (1, 0)
+
+
+def event(event_id: str, hours: float) -> dict[str, Any]:
+    at = SHOP.start + timedelta(days=3)
+    times = {"occurred_at": at, "received_at": at + timedelta(hours=hours)}
+    return {"event_id": event_id, "event_type": "page_view", "visitor_id": "v", **times}
+
+
+def test_rows_that_come_too_late_are_quarantined_and_late_ones_are_counted(lake: Lake) -> None:
+    rows = [event("soon", 0.1), event("late", 30), event("in time", 48), event("too late", 48.1)]
+    report = run(lake, Rows("events", rows))
+    assert report.counts.quarantined == {"too_late": 1}
+    late = late_rows(lake, CONTRACTS["events"], SHOP, timedelta(hours=24), 10)
+    assert (late[0], late[1], sorted(late[2])) == (2, 3, ["in time", "late"])
+    assert late_rows(lake, CONTRACTS["events"], FEBRUARY, timedelta(hours=24), 10) == (0, 0, [])
+
+
+def test_a_column_that_is_not_delivered_any_more_is_lost_and_one_that_never_was_is_not(lake: Lake) -> None:
+    run(lake, Rows("orders", [order("a", 1, channel="email")]), JANUARY)
+    report = run(lake, Rows("orders", [order("b", 40)]), FEBRUARY)
+    assert report.lost_columns == ("channel",)
+    assert "coupon_code" in report.counts.absent_columns
+
+
+def test_examples_are_keys_of_rows_that_stand_out_on_their_day(lake: Lake) -> None:
+    run(
+        lake,
+        Rows("orders", [order("a", 1, channel="even"), order("b", 1, channel="odd"), order("c", 2, channel="odd")]),
+    )
+    day = (SHOP.start + timedelta(days=1)).date()
+    anomaly = Anomaly(day, "expected", "found", "channel = 'odd'")
+    assert examples(lake, CONTRACTS["orders"], [anomaly], 10) == ["b, 2024-01-02 00:00:00+00"]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ecom_assets.quality.policy import DatasetPolicy, PolicyError, dataset_policy, require_usable
+from ecom_assets.quality.policy import (
+    DOCUMENT,
+    DatasetPolicy,
+    PolicyError,
+    dataset_policy,
+    document,
+    require_usable,
+)
 
 QUALITY = {
     "volume_is_usual": {"severity": "error", "z": 5},
@@ -56,3 +63,13 @@ def test_a_shop_is_told_before_anything_is_loaded(quality: dict[str, object], to
 
 def test_a_shop_that_says_what_there_is_can_be_used() -> None:
     require_usable(QUALITY, {"orders", "events"})
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == document(), "`make docs` writes it"
+
+
+def test_the_page_names_every_check_and_threshold() -> None:
+    for name, field in DatasetPolicy.model_fields.items():
+        assert f"## {name}" in document()
+        assert all(f"| `{threshold}` |" in document() for threshold in type(field.default).model_fields)

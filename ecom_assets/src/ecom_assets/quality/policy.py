@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Severity = Literal["error", "warning"]
 _SCORES = "scores_are_high"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "quality.md"
 
 
 class PolicyError(ValueError):
@@ -75,6 +77,10 @@ class SharePolicy(CheckPolicy):
     limit_pct: float = Field(ge=0, le=100, description="Percent of the delivered rows.")
 
 
+class RepeatPolicy(SharePolicy):
+    """`few_rows_repeat`: rows that are equal to another, or have its key."""
+
+
 class LatePolicy(SharePolicy):
     """`few_rows_are_late`: rows that reached the shop long after they happened."""
 
@@ -87,6 +93,18 @@ class FreshPolicy(CheckPolicy):
     rhythms: float = Field(3.0, ge=1, description="Missed rhythms: the usual longest time between days with rows.")
 
 
+class ColumnsPolicy(CheckPolicy):
+    """`columns_are_known`: a new column; one that is no longer delivered is an error, whatever is said here."""
+
+
+class ReadablePolicy(CheckPolicy):
+    """`everything_readable`: a file or page that was left out."""
+
+
+class VanishedPolicy(CheckPolicy):
+    """`nothing_vanished`: rows that were loaded before and are not delivered any more."""
+
+
 class DatasetPolicy(BaseModel):
     """The checks of one dataset."""
 
@@ -96,11 +114,11 @@ class DatasetPolicy(BaseModel):
     nulls_are_usual: NullPolicy = NullPolicy()
     values_are_usual: ValuesPolicy = ValuesPolicy()
     few_rows_are_late: LatePolicy = LatePolicy(limit_pct=5.0)
-    few_rows_repeat: SharePolicy = SharePolicy(limit_pct=2.0)
+    few_rows_repeat: RepeatPolicy = RepeatPolicy(limit_pct=2.0)
     source_is_fresh: FreshPolicy = FreshPolicy()
-    columns_are_known: CheckPolicy = CheckPolicy()
-    everything_readable: CheckPolicy = CheckPolicy()
-    nothing_vanished: CheckPolicy = CheckPolicy()
+    columns_are_known: ColumnsPolicy = ColumnsPolicy()
+    everything_readable: ReadablePolicy = ReadablePolicy()
+    nothing_vanished: VanishedPolicy = VanishedPolicy()
 
 
 class Weights(BaseModel):
@@ -173,3 +191,45 @@ def require_usable(quality: Mapping[str, Any], datasets: Collection[str]) -> Non
 
 def _told(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+
+
+def document() -> str:
+    """The page about what a shop's file may say under `quality`, in Markdown."""
+    sections = [
+        _section(name, field.annotation, field.default) for name, field in DatasetPolicy.model_fields.items()
+    ] + [_section(_SCORES, ScorePolicy, ScorePolicy())]
+    return f"{_INTRODUCTION}\n{chr(10).join(sections)}"
+
+
+def _section(check: str, policy: Any, default: BaseModel) -> str:
+    lines = [f"\n## {check}\n", _sentence((policy.__doc__ or "").split(": ", 1)[-1]), ""]
+    lines += ["| name | default | meaning |", "| --- | --- | --- |"]
+    for name, field in policy.model_fields.items():
+        value = getattr(default, name)
+        if isinstance(value, BaseModel):
+            parts = type(value).model_fields.items()
+            lines += [f"| `{name}.{part}` | {getattr(value, part)} | {f.description} |" for part, f in parts]
+        else:
+            lines.append(f"| `{name}` | {value if value != () else 'none'} | {field.description} |")
+    return "\n".join(lines)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+_INTRODUCTION = """# The checks of a load, and how to set them
+
+Under `quality` in a shop's file, for all datasets or, under `datasets`, for one. What a check means and what to do is
+in [runbook.md](runbook.md). `make docs` wrote this page.
+
+```yaml
+quality:
+  volume_is_usual: {severity: error, excused: [2024-12-25]}
+  datasets:
+    orders: {values_are_usual: {ratio: 1.5}}
+```
+"""
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")
