@@ -153,6 +153,15 @@ class Lake:
         else:
             self._replace_window(identifier, cut, added)
 
+    def widen(self, writer: TableWriter, identifier: str, contract: Contract, grain: Grain | None) -> None:
+        """`ensure` the table while `writer` is at work on it: rows that it takes from now on may have the new columns.
+
+        Raises:
+            SchemaConflict: as from `ensure`.
+        """
+        self.ensure(identifier, contract, grain)
+        writer.widen(tables.load(self.settings, identifier))
+
     def _replace_all(self, identifier: str, added: tuple[DataFile, ...]) -> None:
         def plan(now: Table) -> Swap:
             return Swap(tuple(tables.data_files(now, identifier, now.current_snapshot())), added)

@@ -56,11 +56,12 @@ class _OpenFile:
 class DataWriter:
     """Writes rows to new data files of `table`; rows of a partition keep the order in which they came.
 
-    `write` takes tables of exactly the table's Arrow schema. `finish` gives the files; `discard` deletes them.
+    `write` takes tables of exactly the table's Arrow schema. `finish` gives the files; `discard` deletes them. `first`
+    is the number of the first file, where others of the same commit were written before.
     """
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, table: Table, first: int = 0) -> None:
+        self._table, self._first = table, first
         self._schema, self._spec = table.schema(), table.spec()
         self._parts: dict[int | None, _Part] = {}
         self._files: list[DataFile] = []
@@ -150,7 +151,7 @@ class DataWriter:
         if len(opened) >= OPEN_FILES:
             self._close(opened[0])
         # The number of the coming commit, then of the file: names sort by age, so that scans are in order of writing.
-        number = len(self._files) + len(opened)
+        number = self._first + len(self._files) + len(opened)
         name = f"{self._table.last_sequence_number + 1:08d}-{number:05d}-{uuid.uuid4()}.parquet"
         output = self._table.io.new_output(self._table.location_provider().new_data_location(name, key))
         return _OpenFile(output, ParquetFormatModel().create_writer(output, self._schema, self._table.properties))
@@ -183,11 +184,18 @@ class TableWriter:
         self._identifier, self._cut = identifier, cut
         self._schema = arrow_schema(table.schema())
         self._data = DataWriter(table)
+        self._narrower: list[DataWriter] = []
 
     @property
-    def rows(self) -> int:
-        """Rows taken so far."""
-        return self._data.rows
+    def columns(self) -> list[str]:
+        """The names of the columns that rows may have."""
+        return list(self._schema.names)
+
+    def widen(self, table: Table) -> None:
+        """Go on with the columns that `table` has by now; for the lake, which has added some."""
+        self._narrower.append(self._data)
+        self._schema = arrow_schema(table.schema())
+        self._data = DataWriter(table, sum(len(writer.finish()) for writer in self._narrower))
 
     def write(self, rows: pa.Table) -> None:
         """Take rows; they become visible, with all others, when the commit is made.
@@ -202,8 +210,9 @@ class TableWriter:
 
     def finish(self) -> tuple[DataFile, ...]:
         """The data files with all rows; for the lake, which commits them."""
-        return self._data.finish()
+        return tuple(file for writer in (*self._narrower, self._data) for file in writer.finish())
 
     def discard(self) -> None:
         """Delete what was written; for the lake, when nothing is to be committed."""
-        self._data.discard()
+        for writer in (*self._narrower, self._data):
+            writer.discard()

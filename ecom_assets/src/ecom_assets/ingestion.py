@@ -16,7 +16,7 @@ from cartograph.contracts import Contract, with_provenance
 from cartograph.lake import Lake, TableWriter
 from cartograph.windows import Grain, Window, at_midnight
 from ecom_assets.contracts.quarantine import quarantine_contract
-from ecom_assets.contracts.validation import Counts, validate
+from ecom_assets.contracts.validation import Counts, extra_column, validate
 from ecom_assets.quality.anomalies import Anomaly
 from ecom_assets.sources import Source, Unreadable
 from ecom_assets.sql import identifier
@@ -100,6 +100,8 @@ def load(
                 known_keys=known_keys,
                 late_limit=late_limit,
             )
+            if not set(checked.accepted.column_names) <= set(good.columns):
+                lake.widen(good, raw, widened(contract, checked.counts.extra_columns), grain)
             good.write(_stamp(checked.accepted, batch))
             bad.write(_stamp(checked.quarantined, batch))
             report.counts += checked.counts
@@ -111,6 +113,12 @@ def load(
     report.vanished = max(0, before - report.stored - report.counts.quarantined.total())
     report.lost_columns = _lost(lake, contract, report.counts.absent_columns)
     return report
+
+
+def widened(contract: Contract, extra: Sequence[str]) -> Contract:
+    """The contract of the lake table that also keeps the delivered columns `extra`, which the contract lacks."""
+    stored = with_provenance(contract)
+    return stored.model_copy(update={"columns": (*stored.columns, *map(extra_column, extra))})
 
 
 def _lost(lake: Lake, contract: Contract, absent: Sequence[str]) -> tuple[str, ...]:
@@ -139,7 +147,7 @@ def _keep(lake: Lake, contract: Contract, window: Window, accepted: pa.Table, wr
             {"start": window.start, "end": window.end},
         )
         for batch in earlier.to_arrow_reader(_BATCH_ROWS):
-            writer.write(pa.Table.from_batches([batch]).cast(with_provenance(contract).arrow_schema()))
+            writer.write(pa.Table.from_batches([batch]))
             kept += batch.num_rows
     return kept
 

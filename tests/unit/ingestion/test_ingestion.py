@@ -195,3 +195,25 @@ def test_examples_are_keys_of_rows_that_stand_out_on_their_day(lake: Lake) -> No
     day = (SHOP.start + timedelta(days=1)).date()
     anomaly = Anomaly(day, "expected", "found", "channel = 'odd'")
     assert examples(lake, CONTRACTS["orders"], [anomaly], 10) == ["b, 2024-01-02 00:00:00+00"]
+
+
+def test_a_column_that_the_contract_lacks_is_kept_from_when_it_comes(lake: Lake) -> None:
+    run(lake, Rows("orders", [order("a", 1), order("b", 2)]))
+    report = run(lake, Rows("orders", [order("a", 1), order("c", 40, wallet="apple", gift=True)]))
+    assert report.counts.extra_columns == ("wallet", "gift")
+    assert report.is_accounted_for
+    rows = lake.batches("raw.orders", columns=["order_id", "_extra_wallet", "_extra_gift"]).read_all().to_pylist()
+    assert rows == [
+        {"order_id": "a", "_extra_wallet": None, "_extra_gift": None},
+        {"order_id": "c", "_extra_wallet": "apple", "_extra_gift": "true"},
+    ]
+    run(lake, Rows("orders", [order("d", 41)]), FEBRUARY)
+    assert ids(lake, "raw.orders") == ["a", "d"]
+
+
+def test_rows_with_such_a_column_stay_while_something_cannot_be_read(lake: Lake) -> None:
+    run(lake, Rows("orders", [order("a", 1, wallet="apple"), order("b", 2, wallet="none")]))
+    report = run(lake, Rows("orders", [order("a", 1)], unreadable=(DAMAGED,)), JANUARY)
+    assert (report.kept, report.stored) == (1, 2)
+    rows = lake.batches("raw.orders", columns=["order_id", "_extra_wallet"]).read_all().to_pylist()
+    assert sorted((row["order_id"], row["_extra_wallet"]) for row in rows) == [("a", None), ("b", "none")]

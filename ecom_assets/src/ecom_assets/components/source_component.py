@@ -181,7 +181,7 @@ def load_metadata(report: LoadReport) -> dict[str, Any]:
         "kept_rows": report.kept,
         "quarantined_rows": report.counts.quarantined.total(),
         "quarantined_by_reason": dict(report.counts.quarantined),
-        "ignored_columns": sorted(report.counts.extra_columns),
+        "extra_columns": sorted(report.counts.extra_columns),
         "snapshot_id": str(report.snapshot_id),
     }
 

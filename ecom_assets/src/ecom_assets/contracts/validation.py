@@ -34,11 +34,21 @@ class ContractError(ValueError):
     """A delivery lacks a column that its contract needs. The message names dataset, column, source and the cure."""
 
 
+def extra_column(name: str) -> Column:
+    """Where the lake keeps a delivered column that the contract lacks: apart, as the contract may gain it with a type."""
+    return Column(
+        name=f"_extra_{name}",
+        type="string",
+        nullable=True,
+        description=f"{name}, as the source delivers it; the contract does not know it.",
+    )
+
+
 @dataclass(frozen=True)
 class Counts:
     """What became of the delivered rows: `delivered == accepted + merged + sum(quarantined.values())`.
 
-    `quarantined` counts rows by their first reason; `extra_columns` names delivered columns that the contract ignores,
+    `quarantined` counts rows by their first reason; `extra_columns` names delivered columns that the contract lacks,
     `absent_columns` those of the contract that some delivery lacked.
     """
 
@@ -75,8 +85,9 @@ class Counts:
 class Validated:
     """A delivery after validation.
 
-    `accepted` has the contract's columns and types and `_source`, ordered by event time and key. `quarantined` has the
-    columns of `QUARANTINE_COLUMNS` and `_source`; merged rows stand in it with the reason `exact_duplicate`.
+    `accepted` has the contract's columns and types, `_source`, and as text under `extra_column` each delivered column that
+    the contract lacks; it is ordered by event time and key. `quarantined` has the columns of `QUARANTINE_COLUMNS` and
+    `_source`; merged rows stand in it with the reason `exact_duplicate`.
     """
 
     accepted: pa.Table
@@ -122,7 +133,7 @@ def validate(
         ContractError: rows are delivered without a column that the contract needs.
     """
     if rows.num_rows == 0:
-        return Validated(_accepted_schema(contract).empty_table(), _quarantined_schema().empty_table(), Counts())
+        return Validated(_accepted_schema(contract, ()).empty_table(), _quarantined_schema().empty_table(), Counts())
     _require_columns(rows, contract)
     extra = tuple(name for name in rows.column_names if name not in contract.names and name != SOURCE.name)
     absent = tuple(name for name in contract.names if name not in rows.column_names)
@@ -134,7 +145,7 @@ def validate(
         possible += _orphan_findings(connection, contract, known_keys)
         found, has_repeats = _look(connection, contract, possible)
         if not found and not has_repeats:
-            accepted = _accepted(connection, contract, "typed")
+            accepted = _accepted(connection, contract, extra, "typed")
             return Validated(
                 accepted,
                 _quarantined_schema().empty_table(),
@@ -146,7 +157,7 @@ def validate(
         reasons: Counter[str] = Counter(
             dict(connection.execute("SELECT reason, count(*) FROM findings GROUP BY reason ORDER BY reason").fetchall())
         )
-        accepted = _accepted(connection, contract, _UNBROKEN)
+        accepted = _accepted(connection, contract, extra, _UNBROKEN)
         quarantined = _quarantined(connection, rows, contract, window)
     merged = reasons.pop(EXACT_DUPLICATE, 0)
     return Validated(accepted, quarantined, Counts(rows.num_rows, accepted.num_rows, merged, reasons, extra, absent))
@@ -186,6 +197,11 @@ def _typed_columns(rows: pa.Table, contract: Contract) -> str:
             cast = _cast(column)
             selected.append(f'{cast} AS "{column.name}"')
             selected.append(f'"{column.name}" IS NOT NULL AND ({cast}) IS NULL AS "{_wrong_type(column)}"')
+    selected += [
+        f"CAST({identifier(name)} AS VARCHAR) AS {identifier(extra_column(name).name)}"
+        for name in rows.column_names
+        if name not in (*contract.names, SOURCE.name, _ROW)
+    ]
     return ", ".join(selected)
 
 
@@ -339,8 +355,8 @@ def _in_order(contract: Contract, columns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*([contract.event_time] if contract.event_time else []), *columns]))
 
 
-def _accepted(connection: duckdb.DuckDBPyConnection, contract: Contract, rows: str) -> pa.Table:
-    schema = _accepted_schema(contract)
+def _accepted(connection: duckdb.DuckDBPyConnection, contract: Contract, extra: Sequence[str], rows: str) -> pa.Table:
+    schema = _accepted_schema(contract, extra)
     selected = ", ".join(identifier(name) for name in schema.names)
     order = ", ".join(identifier(name) for name in _in_order(contract, contract.key or contract.names))
     return connection.sql(f"SELECT {selected} FROM {rows} ORDER BY {order}").to_arrow_table().cast(schema)
@@ -375,8 +391,11 @@ def _quarantined(connection: duckdb.DuckDBPyConnection, rows: pa.Table, contract
     )
 
 
-def _accepted_schema(contract: Contract) -> pa.Schema:
-    return contract.arrow_schema().append(SOURCE)
+def _accepted_schema(contract: Contract, extra: Sequence[str]) -> pa.Schema:
+    schema = contract.arrow_schema().append(SOURCE)
+    for name in extra:
+        schema = schema.append(pa.field(extra_column(name).name, pa.string()))
+    return schema
 
 
 def _quarantined_schema() -> pa.Schema:
