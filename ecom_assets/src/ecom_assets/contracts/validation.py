@@ -35,7 +35,7 @@ class ContractError(ValueError):
 
 
 def extra_column(name: str) -> Column:
-    """Where the lake keeps a delivered column that the contract lacks: apart, as the contract may gain it with a type."""
+    """Where the lake keeps a delivered column that the contract lacks: apart, as the contract may gain it, typed."""
     return Column(
         name=f"_extra_{name}",
         type="string",
@@ -85,8 +85,8 @@ class Counts:
 class Validated:
     """A delivery after validation.
 
-    `accepted` has the contract's columns and types, `_source`, and as text under `extra_column` each delivered column that
-    the contract lacks; it is ordered by event time and key. `quarantined` has the columns of `QUARANTINE_COLUMNS` and
+    `accepted` has the contract's columns and types, `_source`, and as text under `extra_column` each delivered column
+    that the contract lacks; it is ordered by event time and key. `quarantined` has the columns of `QUARANTINE_COLUMNS` and
     `_source`; merged rows stand in it with the reason `exact_duplicate`.
     """
 
