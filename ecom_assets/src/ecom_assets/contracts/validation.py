@@ -86,8 +86,8 @@ class Validated:
     """A delivery after validation.
 
     `accepted` has the contract's columns and types, `_source`, and as text under `extra_column` each delivered column
-    that the contract lacks; it is ordered by event time and key. `quarantined` has the columns of `QUARANTINE_COLUMNS` and
-    `_source`; merged rows stand in it with the reason `exact_duplicate`.
+    that the contract lacks; it is ordered by event time and key. `quarantined` has the columns of
+    `QUARANTINE_COLUMNS` and `_source`; merged rows stand in it with the reason `exact_duplicate`.
     """
 
     accepted: pa.Table
