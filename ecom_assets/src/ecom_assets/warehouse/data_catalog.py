@@ -16,7 +16,9 @@ from typing import Any
 
 from cartograph.contracts import DUCKDB_TYPES, PROVENANCE, Contract
 from cartograph.settings import Settings
+from ecom_assets.attribution import markov
 from ecom_assets.contracts import CONTRACTS
+from ecom_assets.quality import scores
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
 from ecom_assets.warehouse.marts import column_pii, event_time, is_mart, key_of
 
@@ -29,6 +31,8 @@ _LAYERS = {
     "intermediate": "Steps that several marts share.",
     "marts": "What analysts, features and the API read; each is published to the lake as `published.<mart>`.",
 }
+_BESIDE = "Beside the marts"
+_TABLES_BESIDE = {"published/markov_attribution": markov.CONTRACT, "quality/scores": scores.CONTRACT}
 _INTRODUCTION = """# Data catalogue
 
 Every dataset, model and column of the warehouse. `make docs` generates this page from the contracts in
@@ -61,6 +65,9 @@ def data_catalog(manifest: Node) -> str:
         lines += ["", f"## {_title(layer)}", "", meaning]
         for model in models[layer]:
             lines += ["", *_model(manifest, model, tests[model["unique_id"]])]
+    lines += ["", f"## {_BESIDE}", "", "Written into the lake by Python, from what dbt has built."]
+    for table, contract in _TABLES_BESIDE.items():
+        lines += ["", *_beside(table, contract)]
     lines += ["", "## Personal data", "", *_personal_data(models["marts"])]
     lines += ["", "## Who reads the marts", "", *_exposures(manifest), ""]
     return "\n".join(lines)
@@ -94,6 +101,8 @@ def _contents(models: Mapping[str, Sequence[Node]]) -> Iterator[str]:
         yield f"- [{_title(layer)}](#{layer})"
         for folder, within in groupby(nodes, key=_folder):
             yield f"  - {f'{folder}: ' if folder else ''}{_links(node['name'] for node in within)}"
+    yield f"- [{_BESIDE}](#{_BESIDE.lower().replace(' ', '-')})"
+    yield f"  - {_links(_TABLES_BESIDE)}"
     yield "- [Personal data](#personal-data)"
     yield "- [Who reads the marts](#who-reads-the-marts)"
 
@@ -117,6 +126,21 @@ def _raw(contract: Contract) -> Iterator[str]:
     for rule in contract.rules:
         yield f"- rule `{rule.name}`: {_text(rule.message)}"
     yield ""
+    yield from _columns(contract)
+
+
+def _beside(table: str, contract: Contract) -> Iterator[str]:
+    """A table that Python writes into the lake, from what dbt has built."""
+    yield f"### {table}"
+    yield ""
+    yield contract.grain
+    yield ""
+    yield f"- key: {_code(contract.key)}"
+    yield ""
+    yield from _columns(contract)
+
+
+def _columns(contract: Contract) -> Iterator[str]:
     rows = (
         (
             f"`{column.name}`",
