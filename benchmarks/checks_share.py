@@ -1,8 +1,8 @@
 """What do the checks cost? The main job, side by side with the same job without any check.
 
 Both sides run both locations in one process each, from an empty home, one after the other. Without checks means: no dbt
-test, no check of a load, no quality score, no gate. What a feature or a model is judged by stays on both sides. Alerts are
-found and sent by sensors in the daemon, beside the job: what a look costs is measured apart, on the home of the first side.
+test, no check of a load, no quality score, no gate. What a feature or a model is judged by stays on both sides. Alerts
+are found and sent by sensors in the daemon, beside the job: what a look costs is measured apart, on the first home.
 """
 
 from __future__ import annotations
