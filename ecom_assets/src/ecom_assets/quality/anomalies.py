@@ -113,8 +113,7 @@ def _unusual_sizes(
     z_moved, z_widened = (np.abs(off) / np.maximum(_scale(off), _LEAST) for off in (moved, widened))
     for t in days:
         size, usual = np.exp(mean[t]), np.exp(usual_mean[t])
-        is_extreme = bool(abs(moved[t]) >= np.log(policy.blocking_ratio))
-        if is_extreme or (z_moved[t] >= policy.z and abs(moved[t]) >= np.log(policy.ratio)):
+        if z_moved[t] >= policy.z and abs(moved[t]) >= np.log(policy.ratio):
             expected, found = f"{column}: a geometric mean of about {usual:,.2f}", f"{size:,.2f}"
         elif z_widened[t] >= policy.z and abs(widened[t]) >= np.log(policy.spread):
             expected = f"{column}: a spread of about {usual_spread[t]:.2f} (standard deviation of its logarithm)"
@@ -127,7 +126,7 @@ def _unusual_sizes(
             expected,
             found,
             f'abs("{column}") {">" if moved[t] > 0 else "<"} {edge:.6g}',
-            is_extreme,
+            is_extreme=bool(z_moved[t] >= policy.z and abs(moved[t]) >= np.log(policy.blocking_ratio)),
         )
 
 

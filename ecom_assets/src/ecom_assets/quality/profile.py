@@ -64,30 +64,39 @@ def profile(
     connection: duckdb.DuckDBPyConnection, relation: str, contract: Contract, first: date, days: int
 ) -> Profile:
     """The figures of the steady rows of `relation`, a SELECT of the contract's columns, for `days` days."""
+    references = {reference.column for reference in contract.references}
+    compared = [
+        column
+        for column in contract.columns
+        if column.pii is None and not column.volatile and column.name not in (*contract.key, contract.event_time)
+    ]
+    numbers = [column.name for column in compared if column.type in NUMBERS]
+    categories = [c.name for c in compared if c.type in CATEGORIES and c.name not in references]
+    nullable = [column.name for column in contract.columns if column.nullable and not column.volatile]
+    # Of the other columns, the personal ones among them, only whether they are empty.
+    kept = [
+        identifier(name)
+        if name in (*numbers, *categories)
+        else f"if({identifier(name)} IS NULL, NULL, true) AS {identifier(name)}"
+        for name in dict.fromkeys((*numbers, *categories, *nullable))
+    ]
     time = identifier(str(contract.event_time))
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE profiled AS
-        SELECT *, CAST({time} AS DATE) - $first AS __day
+        SELECT {", ".join([f"CAST({time} AS DATE) - $first AS __day", *kept])}
         FROM ({relation})
         WHERE {time} >= $first AND {time} < $end AND ({contract.steady})
         """,
         {"first": first, "end": first + timedelta(days=days)},
     )
-    columns = [
-        c
-        for c in contract.columns
-        if c.pii is None and not c.volatile and c.name not in (*contract.key, contract.event_time)
-    ]
-    nullable = [column.name for column in contract.columns if column.nullable and not column.volatile]
     counted = _by_day(connection, days, ["count(*)", *(f"count_if({identifier(name)} IS NULL)" for name in nullable)])
-    references = {reference.column for reference in contract.references}
     found = Profile(
         first,
         counted[0],
         dict(zip(nullable, counted[1:], strict=True)),
-        _sizes(connection, days, [column.name for column in columns if column.type in NUMBERS]),
-        _mixes(connection, days, [c.name for c in columns if c.type in CATEGORIES and c.name not in references]),
+        _sizes(connection, days, numbers),
+        _mixes(connection, days, categories),
     )
     connection.execute("DROP TABLE profiled")
     return found
