@@ -24,6 +24,8 @@ TABLE = "quality.scores"
 PARTS = tuple(Weights.model_fields)
 GRADES = ((99.0, "A"), (95.0, "B"), (90.0, "C"), (80.0, "D"))
 """The lowest score of each grade; below all is F."""
+VERSION = "updated_at"
+"""The part of a key that tells the versions of an entity apart."""
 _TRUNC: dict[Grain, str] = {"daily": "day", "weekly": "week", "monthly": "month"}
 
 CONTRACT = Contract(
@@ -87,7 +89,9 @@ def dataset_scores(
     """
     span = {"start": window.start, "end": window.end}
     moment = f"CAST({identifier(str(contract.event_time))} AS TIMESTAMPTZ)"
-    entity = ", ".join(identifier(name) for name in contract.key if name != "updated_at")
+    entity = [identifier(name) for name in contract.key if name != VERSION]
+    # A row for each key is what a load leaves; only where rows are versions have several the same entity.
+    entities = f"count(DISTINCT ({', '.join(entity)}))" if VERSION in contract.key else "count(*)"
     late = f"{contract.received_time} - {contract.event_time} > $late" if contract.received_time else "false"
     facts = (
         f"SELECT {_partition(f'CAST({fact[1]} AS TIMESTAMPTZ)', grain)} AS part, count(*) AS facts "
@@ -98,7 +102,7 @@ def dataset_scores(
     rows = connection.execute(
         f"""
         WITH good AS (
-            SELECT {_partition(moment, grain)} AS part, count(*) AS accepted, count(DISTINCT ({entity})) AS entities,
+            SELECT {_partition(moment, grain)} AS part, count(*) AS accepted, {entities} AS entities,
                 count(*) FILTER ({late}) AS late
             FROM ({raw}) WHERE {moment} >= $start AND {moment} < $end GROUP BY part
         ), bad AS (
