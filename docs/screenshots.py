@@ -1,4 +1,4 @@
-"""Takes the README's pictures from a running UI (`make up` after `make run`) in headless Chromium.
+"""Takes the pictures of the docs from a running UI (`make up` after `make run`) in headless Chromium.
 
 `python docs/screenshots.py [ADDRESS]`; the pictures go to `docs/images/`.
 """
@@ -29,6 +29,11 @@ GRAPHS = {
 }
 """Each picture's asset selection, the groups that are unfolded in it, and its width and height in pixels."""
 
+PAGES = {
+    "failed_check.png": ("/assets/raw/order_items?view=checks&checkDetail=volume_is_usual", (1500, 900)),
+}
+"""Each other picture's page, and its size: the simulated shop has a Black Week, which is like no week before it."""
+
 LAYOUT_MILLISECONDS = 8_000
 
 
@@ -39,14 +44,15 @@ def address_of(selection: str, unfolded: tuple[str, ...]) -> str:
 
 
 def main(address: str) -> None:
-    """Take each graph once it is laid out."""
+    """Take each picture once it is laid out."""
+    pages = {name: (address_of(*of), size) for name, (*of, size) in GRAPHS.items()} | PAGES
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"] if os.geteuid() == 0 else []
         )
-        for name, (selection, unfolded, (width, height)) in GRAPHS.items():
+        for name, (path, (width, height)) in pages.items():
             page = browser.new_page(viewport={"width": width, "height": height})
-            page.goto(address + address_of(selection, unfolded))
+            page.goto(address + path)
             page.wait_for_timeout(LAYOUT_MILLISECONDS)
             page.screenshot(path=IMAGES / name)
         browser.close()

@@ -513,6 +513,10 @@ block; the message is the same. A fault of a dataset's days needs six weeks of h
 _HEAD = ("| fault | in | told by | what becomes of it |", "| --- | --- | --- | --- |")
 _BESIDE = (
     "",
+    "A failed check in the UI says what was expected, what was found, and ten keys:",
+    "",
+    "![A failed check in the Dagster UI](images/failed_check.png)",
+    "",
     "## Processes, disks and stores",
     "",
     "| fault | what becomes of it | shown by |",

@@ -53,6 +53,8 @@ def test_a_mistake_is_named_with_what_there_is(quality: dict[str, object], told:
         ({"datasets": {"order": {}}}, "the shop does not have order. Datasets: events, orders."),
         ({"datasets": ["orders"]}, "it takes a mapping"),
         ({"scores_are_high": {"at_least": -1}}, "at_least"),
+        ({"scores_are_high": 5}, "scores_are_high: Input should be"),
+        ({"datasets": {"orders": {"values_are_usual": {"ignored": ["subtotal"]}}}}, "does not have: subtotal"),
         ({"datasets": {"events": {"few_rows_are_late": {"hours": 0}}}}, "few_rows_are_late.hours"),
     ],
 )

@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ecom_assets.contracts import CONTRACTS
+
 Severity = Literal["error", "warning"]
 _SCORES = "scores_are_high"
 DOCUMENT = Path(__file__).parents[4] / "docs" / "quality.md"
@@ -185,12 +187,18 @@ def require_usable(quality: Mapping[str, Any], datasets: Collection[str]) -> Non
         told = f"the shop does not have {', '.join(unknown)}" if isinstance(own, Mapping) else "it takes a mapping"
         raise PolicyError(f"quality.datasets: {told}. Datasets: {', '.join(sorted(datasets))}.")
     for dataset in sorted(datasets):
-        dataset_policy(quality, dataset)
+        policy = dataset_policy(quality, dataset)
+        ignored = {*policy.nulls_are_usual.ignored, *policy.values_are_usual.ignored} if dataset in own else set()
+        if unknown := sorted(ignored - set(CONTRACTS[dataset].names)):
+            raise PolicyError(
+                f"quality.datasets.{dataset}: ignored columns that it does not have: {', '.join(unknown)}. "
+                f"Columns: {', '.join(CONTRACTS[dataset].names)}."
+            )
     score_policy(quality)
 
 
 def _told(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return "; ".join(": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in error.errors())
 
 
 def document() -> str:
