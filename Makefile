@@ -50,7 +50,7 @@ bench: $(STAMP) ## Run the benchmarks; each result is a line of JSON
 docs: $(STAMP) ## Write the documents and data that are generated from code
 	@$(BIN)/python -m cartograph.documentation
 	@$(BIN)/python -m tests.mutation.faults
-	@$(BIN)/python -m tests.faults.drops
+	@$(BIN)/python -m tests.faults.trust_page
 	@$(BIN)/python -m ecom_assets.warehouse.data_catalog
 	@$(BIN)/python -m ecom_assets.quality.policy
 	@$(BIN)/python -m ecom_assets.warehouse.holiday_seed

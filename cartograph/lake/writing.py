@@ -65,11 +65,9 @@ class DataWriter:
         self._schema, self._spec = table.schema(), table.spec()
         self._parts: dict[int | None, _Part] = {}
         self._files: list[DataFile] = []
-        self.rows = 0
 
     def write(self, rows: pa.Table) -> None:
         """Take rows; full row groups go to their files at once."""
-        self.rows += len(rows)
         for value, part_rows in self._split(rows):
             part = self._part(value)
             part.waiting.append(part_rows)

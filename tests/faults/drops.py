@@ -1,7 +1,7 @@
 """A shop that drops its files each day, and everything that can be wrong with what it drops.
 
 Each fault says what happens to the files, which check or reason of the quarantine must tell of it, and what becomes
-of the rows. `test_drops` plants each alone; `python -m tests.faults.drops` writes the table into `docs/trust.md`.
+of the rows. `test_drops` plants each alone; `trust_page` lists them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -23,7 +23,6 @@ from ecom_assets.contracts import CONTRACTS
 from ecom_assets.contracts.validation import validate
 from ecom_assets.simulator import SimulatedShop, SimulatorConfig
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "trust.md"
 DATASETS = ("customers", "products", "orders", "order_items", "payments", "events", "inventory")
 START, MONTH, END = date(2024, 1, 1), date(2024, 4, 1), date(2024, 5, 1)
 DAY = date(2024, 4, 17)
@@ -387,142 +386,3 @@ FAULTS = (
         "kept back",
     ),
 )
-
-
-WITHOUT_FILES = (
-    (
-        "the main job is killed ten times at random moments",
-        "the next run gives the same marts",
-        "tests/faults/test_killed_run.py",
-        "test_ten_kills_change_nothing",
-    ),
-    (
-        "a writer of the lake is killed at any moment",
-        "a table is old or new",
-        "tests/faults/test_lake_faults.py",
-        "test_a_killed_writer_leaves_the_old_rows_or_the_new",
-    ),
-    (
-        "the disk is full",
-        "the old rows stay; with room, the next write works",
-        "tests/faults/test_lake_faults.py",
-        "test_a_full_disk_leaves_the_old_rows_and_the_next_write_works",
-    ),
-    (
-        "maintenance is killed",
-        "no row changes; the next one finishes it",
-        "tests/faults/test_lake_faults.py",
-        "test_killed_maintenance_changes_no_row_and_is_finished_by_the_next",
-    ),
-    (
-        "two runs write the same partition at once",
-        "the rows of one of them",
-        "tests/faults/test_lake_faults.py",
-        "test_writers_of_the_same_window_at_once_leave_the_rows_of_one",
-    ),
-    (
-        "runs write different partitions at once",
-        "the rows of all",
-        "tests/faults/test_lake_faults.py",
-        "test_writers_of_different_windows_at_once_all_land",
-    ),
-    (
-        "the catalog's answer to a commit is lost",
-        "the commit is made once",
-        "tests/faults/test_lake_faults.py",
-        "test_a_commit_whose_answer_was_lost_is_made_once",
-    ),
-    (
-        "the catalog is locked",
-        "writers wait, readers do not",
-        "tests/unit/lake/test_catalog.py",
-        "test_the_catalog_waits_for_locks_and_lets_readers_through",
-    ),
-    (
-        "the catalog cannot be read",
-        "an error with the cure",
-        "tests/unit/lake/test_catalog.py",
-        "test_a_database_that_is_no_catalog_any_more_says_so",
-    ),
-    (
-        "files of the lake are gone",
-        "an error with the cure",
-        "tests/unit/lake/test_catalog.py",
-        "test_a_lake_whose_files_have_gone_says_so",
-    ),
-    (
-        "Dagster's run history is damaged",
-        "an error with the cure; lake and releases do not need it",
-        "tests/integration/test_commands.py",
-        "test_a_damaged_run_history_is_named",
-    ),
-    (
-        "a file changes while it is read",
-        "it is left out until it is whole",
-        "tests/unit/sources/test_bad_files.py",
-        "test_a_file_that_changes_while_it_is_read_is_left_out",
-    ),
-    (
-        "the writer of a release is killed at any step",
-        "the old release stays current",
-        "tests/faults/test_releases_killed.py",
-        "test_killed_at_any_step_a_writer_leaves_the_old_release_current",
-    ),
-    (
-        "S3 dies at any request of a release's writer",
-        "the old release stays current",
-        "tests/faults/test_releases_s3.py",
-        "test_dead_at_any_request_a_writer_leaves_the_old_release_current",
-    ),
-    (
-        "a reader's copy of a release is damaged",
-        "it is fetched again",
-        "tests/faults/test_releases_s3.py",
-        "test_a_damaged_cache_is_fetched_again_and_what_was_pruned_leaves_it",
-    ),
-)
-"""What can go wrong beside the files: the fault, what becomes of it, and the test that shows it."""
-
-
-def document() -> str:
-    """The page about trust, in Markdown."""
-    tallies = ", ".join(f"{sum(f.outcome == outcome for f in FAULTS)} {outcome}" for outcome in get_args(Outcome))
-    rows = [f"| {f.name} | `raw/{f.dataset}` | `{f.told_by or '-'}` | {f.outcome} |" for f in FAULTS]
-    others = [f"| {name} | {becomes} | `{file}::{test}` |" for name, becomes, file, test in WITHOUT_FILES]
-    return "\n".join([*_INTRODUCTION, f"Of {len(FAULTS)} faults, {tallies}.", "", *_HEAD, *rows, *_BESIDE, *others, ""])
-
-
-_INTRODUCTION = """# Trust: what can go wrong, who tells, and what becomes of it
-
-The tests in `tests/faults` plant each fault alone, and each must end so: a check or a reason of the quarantine tells of
-it; no wrong row goes downstream (published wrongly: 0); once the cause is mended, the next load has each good row again
-(good rows lost: 0), and nobody edits anything by hand. `make docs` wrote this page, and a test keeps it true.
-
-- **kept back**: a blocking check fails. What is downstream in the run does not start, and no release goes out, in
-  whichever run, until the check has passed on those partitions.
-- **set aside**: the bad rows are in `quarantine/<dataset>` with reason and place; all good ones are in the lake.
-- **harmless**: the lake holds exactly the good rows.
-
-## Files that a shop drops
-
-The shop is one whose file makes the checks of [volumes, values, empty columns, freshness, lateness and
-readability](runbook.md) errors. With the defaults these warn, except for amounts that are ten times off, which always
-block; the message is the same. A fault of a dataset's days needs six weeks of history to be seen.
-
-""".splitlines()
-_HEAD = ("| fault | in | told by | what becomes of it |", "| --- | --- | --- | --- |")
-_BESIDE = (
-    "",
-    "A failed check in the UI says what was expected, what was found, and ten keys:",
-    "",
-    "![A failed check in the Dagster UI](images/failed_check.png)",
-    "",
-    "## Processes, disks and stores",
-    "",
-    "| fault | what becomes of it | shown by |",
-    "| --- | --- | --- |",
-)
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(document(), encoding="utf-8")

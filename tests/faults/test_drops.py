@@ -25,14 +25,11 @@ from ecom_assets.quality.policy import dataset_policy
 from ecom_assets.sources import SourceError
 from tests.faults.drops import (
     DATASETS,
-    DOCUMENT,
     END,
     FAULTS,
     MONTH,
-    WITHOUT_FILES,
     Fault,
     Outcome,
-    document,
     write_drops,
 )
 
@@ -141,12 +138,3 @@ def what_became(drops: Drops, fault: Fault, span: Window) -> tuple[set[str], Out
     set_aside = sum(rows for reason, rows in reasons.items() if reason != EXACT_DUPLICATE)
     assert lacking <= set_aside, "a good row is missing that the quarantine does not have"
     return told, "set aside" if set_aside else "harmless"
-
-
-def test_the_table_in_the_docs_is_that_of_the_faults() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == document(), "`make docs` writes it"
-
-
-@pytest.mark.parametrize(("file", "test"), [(file, test) for *_, file, test in WITHOUT_FILES])
-def test_the_tests_that_the_docs_name_are_there(file: str, test: str) -> None:
-    assert f"def {test}(" in (DOCUMENT.parents[1] / file).read_text(encoding="utf-8")

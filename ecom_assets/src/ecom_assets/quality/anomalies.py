@@ -22,7 +22,7 @@ from ecom_assets.quality.profile import FEWEST_ROWS, Floats, Ints, Mix, Profile
 WEEKS = 8
 """Weeks of which the same weekday is looked at."""
 FEWEST_WEEKS = 4
-"""No day is unusual before so many weeks of history."""
+"""A day is compared once its weekday was there so often; its noise is known ENOUGH_DAYS later."""
 LEVEL_DAYS = 14
 HISTORY_DAYS = 7 * WEEKS
 BASE_DAYS = 28
