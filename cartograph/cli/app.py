@@ -7,16 +7,26 @@ import sys
 import typer
 
 from cartograph.alerts.config import AlertsError
-from cartograph.cli import alerts, docs, export, lake, quarantine, release, run, shops, status, up
+from cartograph.cli import alerts, docs, export, lake, quarantine, release, repair, run, shops, status, up
 from cartograph.cli.console import say_error, say_warning
 from cartograph.lake import LakeError
 from cartograph.releases import ReleaseError
 from cartograph.settings import SettingsError, load_settings
 from cartograph.shops import ShopError, unknown_variables
+from ecom_assets.contracts.validation import ContractError
 from ecom_assets.sources import SourceError
 from ecom_assets.warehouse.dbt_project import DbtProjectError
 
-MISTAKES = (SettingsError, ShopError, AlertsError, SourceError, LakeError, ReleaseError, DbtProjectError)
+MISTAKES = (
+    SettingsError,
+    ShopError,
+    AlertsError,
+    SourceError,
+    ContractError,
+    LakeError,
+    ReleaseError,
+    DbtProjectError,
+)
 EXIT_MISTAKE = 2
 
 app = typer.Typer(
@@ -36,6 +46,7 @@ def before_each_command() -> None:
 
 
 app.command("run")(run.run)
+app.command("repair")(repair.repair)
 app.command("status")(status.status)
 app.command("up")(up.up)
 app.command("docs")(docs.docs)

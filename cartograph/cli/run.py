@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from uuid import uuid4
@@ -54,6 +56,16 @@ LOCATIONS = (
     Location("ecom_assets.definitions", "warehouse_job", "start", releases=False),
     Location("ml_assets.definitions", "ml_job", "end", releases=True),
 )
+
+
+class Step(NamedTuple):
+    """What one worker does: its location, the windows that it works on, and the assets, by default all of the job."""
+
+    location: Location
+    windows: list[Window]
+    select: str | None
+
+
 OUTCOMES: tuple[Outcome, ...] = ("passed", "warned", "failed")
 
 
@@ -89,25 +101,13 @@ def run(
     with only_run(settings) as lock, open_instance(settings) as instance:
         if dead := close_dead_runs(instance):
             output.print(f"[yellow]{dead} earlier run(s) were killed; their partitions are loaded anew.[/]")
-        logs = []
-        with ExitStack() as stack:
-            workers = [
-                stack.enter_context(worker(settings, at, chosen, select, override, lock.fileno())) for at in LOCATIONS
-            ]
-            for started in workers:
-                log = execute(instance, started)
-                if log is not None:
-                    logs.append(log)
-                if log is not None and not log.succeeded:
-                    break
+        logs = execute_all(settings, instance, [Step(at, chosen, select) for at in LOCATIONS], override, lock.fileno())
     if not logs:
         raise ShopError(
             f"--select {select!r} selects no asset of this shop. Assets are named like marts/fct_orders: "
             "the graph in the UI (`cartograph up`) shows all, docs/naming.md says how they are called."
         )
-    summarise(settings, logs, time.monotonic() - began)
-    if not all(log.succeeded for log in logs):
-        raise typer.Exit(EXIT_FAILED)
+    conclude(settings, logs, time.monotonic() - began)
 
 
 def override_of(by: str | None, reason: str | None) -> Override | None:
@@ -183,23 +183,38 @@ class Worker(NamedTuple):
         return self.request.module.split(".")[0]
 
 
+def execute_all(
+    settings: Settings, instance: dg.DagsterInstance, steps: list[Step], override: Override | None, lock: int
+) -> list[RunLog]:
+    """Execute `steps` in order, up to the first that fails; each worker gets ready while the one before works.
+
+    A step whose selection leaves nothing to do has no log.
+    """
+    logs = []
+    with ExitStack() as stack:
+        waiting = (stack.enter_context(worker(settings, step, override, lock)) for step in steps)
+        ready = deque(islice(waiting, 2))
+        while ready:
+            log = execute(instance, ready.popleft())
+            ready.extend(islice(waiting, 1))
+            if log is not None:
+                logs.append(log)
+                if not log.succeeded:
+                    break
+    return logs
+
+
 @contextmanager
-def worker(
-    settings: Settings,
-    location: Location,
-    chosen: list[Window],
-    select: str | None,
-    override: Override | None,
-    lock: int,
-) -> Iterator[Worker]:
+def worker(settings: Settings, step: Step, override: Override | None, lock: int) -> Iterator[Worker]:
     """A child that loads a location's definitions and then waits to be told to go; it ends with the block."""
+    location = step.location
     request = Request(
         module=location.module,
         job=location.job,
         run_id=str(uuid4()),
-        first=location.partition_key(chosen[0]),
-        last=location.partition_key(chosen[-1]),
-        select=select,
+        first=location.partition_key(step.windows[0]),
+        last=location.partition_key(step.windows[-1]),
+        select=step.select,
         step_config=override_config(override) if override and location.releases else {},
     )
     log_path = settings.logs_dir / f"{request.run_id}.log"
@@ -252,6 +267,13 @@ def execute(instance: dg.DagsterInstance, started: Worker) -> RunLog | None:
         log.first_cause = log.first_cause or _last_line(log_path.read_text(encoding="utf-8", errors="replace"))
         say_error(f"{started.location} failed.", f"{log.first_cause}\nThe whole log: {log_path}")
     return log
+
+
+def conclude(settings: Settings, logs: list[RunLog], seconds: float) -> None:
+    """Print the summary; the exit status says whether everything succeeded."""
+    summarise(settings, logs, seconds)
+    if not all(log.succeeded for log in logs):
+        raise typer.Exit(EXIT_FAILED)
 
 
 def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:

@@ -19,8 +19,8 @@ import dagster as dg
 from pydantic import BaseModel
 
 from cartograph.cli.instance import CLI_TAG
+from cartograph.trust.automation import RANGE_TAGS
 
-RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 EXIT_FAILED = 1
 EXIT_NOTHING_SELECTED = 3
 

@@ -1,8 +1,19 @@
-"""When assets run by themselves: the named automation conditions."""
+"""When assets run by themselves, the named automation conditions; and what does not run but when it is asked for."""
 
 from __future__ import annotations
 
 import dagster as dg
+
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+"""The tags by which a run is over the partitions from one to another."""
+ON_REQUEST = {"cartograph/on_request": "true"}
+"""The tag of assets that run when they are asked for by name, and neither with the others nor by themselves."""
+
+
+def on_request() -> dg.AssetSelection:
+    """The assets that run only when they are asked for."""
+    ((name, value),) = ON_REQUEST.items()
+    return dg.AssetSelection.tag(name, value)
 
 
 def when_trusted() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from cartograph.trust.asset_graph import with_checks
-from cartograph.trust.automation import when_trusted
+from cartograph.trust.automation import on_request, when_trusted
 
 PROJECT_ROOT = Path(__file__).parents[2]
 DEFS_FOLDER = Path(__file__).parent / "defs"
@@ -26,5 +26,5 @@ def defs() -> dg.Definitions:
     """All assets, checks, jobs and schedules of the location."""
     return with_checks(load_folder()).map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(automation_condition=when_trusted()),
-        selection=dg.AssetSelection.all() - dg.AssetSelection.groups("source", "raw", "truth"),
+        selection=dg.AssetSelection.all() - dg.AssetSelection.groups("source", "raw", "truth") - on_request(),
     )

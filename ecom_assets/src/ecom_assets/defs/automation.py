@@ -4,14 +4,22 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
+from cartograph.trust.automation import on_request
 from ecom_assets.defs.partitions import window_partitions
 
 warehouse_job = dg.define_asset_job(
     "warehouse_job",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - on_request(),
     partitions_def=window_partitions(),
     description="Everything of this location for some partitions: ingest, build the warehouse, publish its marts.",
     tags={"dagster/max_retries": "0"},
+)
+
+repair_job = dg.define_asset_job(
+    "repair_job",
+    selection=dg.AssetSelection.all() - (on_request() - dg.AssetSelection.assets(["quality", "rebuild"])),
+    partitions_def=window_partitions(),
+    description="Some partitions of some datasets, all that is made of them, and whether a full build gives the same.",
 )
 
 

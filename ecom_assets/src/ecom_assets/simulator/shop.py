@@ -72,6 +72,9 @@ class SimulatedShop:
                 yield Delivery(window, self._drifted(dataset, rows.slice(first, last - first), window))
             del rows, time  # before the next batch is made, so that one is held at a time
 
+    def fingerprint(self, dataset: str) -> None:
+        """A simulated shop always delivers the same: late rows are late in it, and come with their own window."""
+
     def origins(self, dataset: str) -> dict[str, str]:  # noqa: ARG002 - all datasets have the same
         """The simulator itself."""
         config = self.config

@@ -57,6 +57,16 @@ class Source(Protocol):
         """
         ...
 
+    def fingerprint(self, dataset: str) -> str | None:
+        """Differs where what is delivered of the dataset may differ; None of a source that always delivers the same.
+
+        Quick: nothing is read.
+
+        Raises:
+            SourceError: what would be read cannot be found.
+        """
+        ...
+
     def origins(self, dataset: str) -> Mapping[str, str]:
         """What the dataset is read from: names (a set of files, a table) and what is there, without looking there."""
         ...

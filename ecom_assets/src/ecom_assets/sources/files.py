@@ -6,6 +6,7 @@ keeping files in `file_store`, `formats` and `landing`, what a select may reach 
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -66,6 +67,16 @@ class FilesSource:
             raise explain(owner, error, [self._described(name) for name in sets]) from None
         unreadable = [file for name in sets for file in (*self._landings[name].unreadable, *self._misfits[name])]
         yield Delivery(span, rows, tuple(unreadable))
+
+    def fingerprint(self, dataset: str) -> str:
+        """Of the names, sizes and times of the files, and of the select and the views that read them."""
+        sets = self._sets_of(dataset)
+        told = [self._selects[dataset], *(self._views[name] for name in self._views_of(dataset))]
+        told += [
+            f"{name} {self._config.files[name].model_dump_json()} {self._landings[name].fingerprints()}"
+            for name in sets
+        ]
+        return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
 
     def origins(self, dataset: str) -> dict[str, str]:
         """The file sets that the dataset's select reads, each with its path."""

@@ -48,6 +48,10 @@ class Landing:
         self._landed: dict[str, _Landed] = {}
         self._count = 0
 
+    def fingerprints(self) -> list[tuple[str, str]]:
+        """The name and fingerprint of each file that is there now. Raises SourceError where there is none."""
+        return [(file.name, file.fingerprint) for file in self._store.list()]
+
     def refresh(self) -> None:
         """Look at the files: read what is new or changed, forget what is gone.
 

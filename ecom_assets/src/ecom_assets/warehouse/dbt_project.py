@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -28,11 +29,15 @@ from cartograph.windows import Window
 
 PROJECT_DIR = Path(__file__).parents[4] / "dbt_project"
 VIEWS_VARIABLE = "CARTOGRAPH_DBT_VIEWS"
+WAREHOUSE_VARIABLE = "CARTOGRAPH_DBT_WAREHOUSE"
 _MANIFEST = "manifest.json"
+_RUN_RESULTS = "run_results.json"
 _PARSING = ".parsing-"
 _PARTIAL_PARSE = "partial_parse.msgpack"
 _IDENTIFIES = re.compile(r"_(id|key|number|date|month|day|name|at)$")
 _STATIC_SITE = "static_index.html"
+_DONE = {_MANIFEST: "parsed", _STATIC_SITE: "documented", _RUN_RESULTS: "built"}
+"""What is done once a file is there."""
 
 
 class DbtProjectError(RuntimeError):
@@ -58,7 +63,7 @@ def dbt_environment(
     the lake (`lake_views.write_views`); None reads what is current.
     """
     chosen = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings if value is not None}
-    chosen["CARTOGRAPH_DBT_WAREHOUSE"] = str(settings.warehouse_path)
+    chosen[WAREHOUSE_VARIABLE] = str(settings.warehouse_path)
     chosen["CARTOGRAPH_DBT_DATASETS"] = ",".join(sorted(datasets))
     chosen["CARTOGRAPH_DBT_MIN_DATE"] = window.start.date().isoformat() if window else ""
     chosen["CARTOGRAPH_DBT_MAX_DATE"] = window.end.date().isoformat() if window else ""
@@ -142,22 +147,46 @@ def _parse(settings: Settings, datasets: Collection[str], target: Path) -> None:
     _dbt(settings, datasets, target, "parse", done=_MANIFEST)
 
 
-def _dbt(settings: Settings, datasets: Collection[str], target: Path, *arguments: str, done: str) -> None:
-    """Call dbt on the shop; the file `done` is in `target` afterwards."""
+def _dbt(
+    settings: Settings,
+    datasets: Collection[str],
+    target: Path,
+    *arguments: str,
+    done: str,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Call dbt on the shop, with `variables` besides; the file `done` is in `target` afterwards."""
     folders = {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")}
     ended = subprocess.run(
         [dbt_executable(), *arguments, "--no-use-colors", "--quiet"],
         cwd=PROJECT_DIR,
-        env={**os.environ, **dbt_environment(settings, datasets), **folders},
+        env={**os.environ, **dbt_environment(settings, datasets), **variables, **folders},
         capture_output=True,
         text=True,
         check=False,
     )
     if ended.returncode != 0 or not (target / done).is_file():
         raise DbtProjectError(
-            f"The dbt project in {PROJECT_DIR} cannot be {'parsed' if done == _MANIFEST else 'documented'}:\n"
+            f"The dbt project in {PROJECT_DIR} cannot be {_DONE[done]}:\n"
             f"{(ended.stdout + ended.stderr).strip()}\n"
             f"Correct it; dbt's log is in {folders['DBT_LOG_PATH']}."
+        )
+
+
+def build_beside(settings: Settings, datasets: Collection[str], warehouse: Path, views_file: Path) -> None:
+    """Build all models over all of history in the DuckDB file `warehouse`, beside the shop's own; no test is run.
+
+    Raises:
+        DbtProjectError: a model cannot be built.
+    """
+    with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=".beside-") as target:
+        _dbt(
+            settings,
+            datasets,
+            Path(target),
+            *("build", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"),
+            done=_RUN_RESULTS,
+            variables={WAREHOUSE_VARIABLE: str(warehouse), VIEWS_VARIABLE: str(views_file)},
         )
 
 
@@ -197,7 +226,7 @@ def failures(target: Path) -> list[str]:
 
     Empty where dbt did not come as far as to run a model.
     """
-    results = target / "run_results.json"
+    results = target / _RUN_RESULTS
     if not results.is_file():
         return []
     nodes = read_manifest(target)["nodes"]
@@ -212,7 +241,7 @@ def offending_rows(connection: duckdb.DuckDBPyConnection, target: Path, samples:
 
     Shown are the columns that identify a row (`…_id`, `…_key`, `…_date`, …) or, where there are none, the first.
     """
-    results = target / "run_results.json"
+    results = target / _RUN_RESULTS
     if not results.is_file():
         return {}
     found = {}
