@@ -24,7 +24,8 @@ def load_folder() -> dg.Definitions:
 @dg.definitions
 def defs() -> dg.Definitions:
     """All assets, checks, jobs and schedules of the location."""
-    return with_checks(load_folder()).map_resolved_asset_specs(
+    in_process = dg.Definitions(executor=dg.in_process_executor)  # a process for each step would import for seconds
+    return with_checks(dg.Definitions.merge(load_folder(), in_process)).map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(automation_condition=when_trusted()),
         selection=dg.AssetSelection.all() - dg.AssetSelection.groups("source", "raw", "truth") - on_request(),
     )
