@@ -67,6 +67,7 @@ def dbt_environment(
     chosen["CARTOGRAPH_DBT_DATASETS"] = ",".join(sorted(datasets))
     chosen["CARTOGRAPH_DBT_MIN_DATE"] = window.start.date().isoformat() if window else ""
     chosen["CARTOGRAPH_DBT_MAX_DATE"] = window.end.date().isoformat() if window else ""
+    chosen["DBT_LOG_LEVEL_FILE"] = "info"  # debug lines in dbt's log file are a tenth of its time
     if views_file is not None:
         chosen[VIEWS_VARIABLE] = str(views_file)
     return chosen
