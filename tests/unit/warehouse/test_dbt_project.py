@@ -38,6 +38,8 @@ RENAMED = {
     "stg_shop__orders": {"subtotal_amount": "gross_amount"},
     "stg_shop__reviews": {"body": "review_text"},
 }
+DERIVED = {"fct_sessions", "dim_dates", "dim_geographies", "dim_payment_methods"}
+"""Models of the star whose rows are not those of a dataset."""
 TYPES = {
     "string": "varchar",
     "bigint": "bigint",
@@ -48,6 +50,21 @@ TYPES = {
     "date": "date",
     "timestamp": "timestamptz",
 }
+
+
+def sizes(model: str) -> set[str]:
+    """The columns of a model that can be summed exactly: amounts and counts."""
+    return {c["name"] for c in MODELS[model]["columns"] if c["data_type"].startswith(("decimal", "bigint"))}
+
+
+def reconciled(model: str) -> dict[str, Any]:
+    """The arguments of a model's test `reconciles_with`."""
+    (found,) = [t["reconciles_with"] for t in MODELS[model]["data_tests"] if "reconciles_with" in t]
+    return {"measures": [], **found["arguments"]}
+
+
+def names(columns: list[str]) -> set[str]:
+    return {column.split(" as ")[-1] for column in columns}
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +223,22 @@ def test_staging_has_the_columns_of_the_contract(dataset: str) -> None:
         (c["name"], c["data_type"], c.get("config", {}).get("meta", {}).get("pii")) for c in MODELS[name]["columns"]
     ]
     assert described == [(renamed.get(c.name, c.name), TYPES[c.type], c.pii) for c in CONTRACTS[dataset].columns]
+
+
+@pytest.mark.parametrize("dataset", sorted(CONTRACTS))
+def test_each_staging_model_is_held_against_its_dataset_in_all_amounts_and_counts(dataset: str) -> None:
+    model, contract = f"stg_shop__{dataset}", CONTRACTS[dataset]
+    told = reconciled(model)
+    assert told["origin"] == f"source('shop', '{dataset}')"
+    assert told["event_time"] == contract.event_time
+    assert set(told["keys"]) | {told.get("version")} >= set(contract.key)
+    assert names(told["measures"]) | set(told["keys"]) >= sizes(model)
+
+
+@pytest.mark.parametrize("fact", sorted(m for m in MODELS if m.startswith(("fct_", "dim_")) and m not in DERIVED))
+def test_each_fact_is_held_against_staging_in_all_amounts_and_counts_that_it_takes_over(fact: str) -> None:
+    told = reconciled(fact)
+    staged = told["origin"].removeprefix("ref('").removesuffix("')")
+    assert staged.startswith("stg_shop__")
+    taken_over = sizes(staged) & sizes(fact) - {"line_number"}
+    assert names(told["measures"]) == taken_over
