@@ -306,6 +306,19 @@ def test_a_wrong_select_is_explained_and_reaches_nothing_else(tmp_path: Path, se
     assert os_environ.num_rows == 1
 
 
+@pytest.mark.parametrize("name", ["stars", "s.stars"])
+def test_a_column_that_no_file_has_may_be_the_files_fault_or_the_selects(tmp_path: Path, name: str) -> None:
+    for file in "abcd":
+        write_csv(tmp_path / f"{file}.csv", ["r1,p1,2024-01-15"], header="id,product,moment")
+    with pytest.raises(SourceError) as caught:
+        deliver(reviews_source(tmp_path / "*.csv", f"SELECT moment AS reviewed_at, {name} AS rating FROM sales AS s"))
+    said = str(caught.value)
+    assert '"stars"' in said
+    assert "No file has the column: deliver the files with it, or name it under `optional_columns`" in said
+    assert "or correct the select in the shop's file" in said
+    assert "sales (4 files, e.g. a.csv, b.csv, c.csv; 4 rows; columns id, product, moment, _file, _line)" in said
+
+
 def test_a_wrong_view_is_named(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [review(1)])
     files, selects = {"sales": {"path": f"{tmp_path}/a.csv"}}, {"reviews": "SELECT * FROM halves"}

@@ -240,7 +240,7 @@ class FilesSource:
         layouts = self._parts[name].values()
         files = [file for layout in layouts for file in layout.files]
         return (
-            f"{name} ({len(files):,} files, e.g. {files[0]}; {sum(layout.rows.num_rows for layout in layouts):,} rows; "
+            f"{name} ({len(files):,} files, e.g. {', '.join(files[:3])}; {sum(layout.rows.num_rows for layout in layouts):,} rows; "
             f"columns {', '.join(self._columns(name))})"
         )
 
