@@ -19,7 +19,7 @@ differences as (
     from {{ model }}
 )
 
-select {{ (names_of(by) + names_of(measures, 'sum(#) as #')) | join(', ') }}
+select {{ (names_of(by) + names_of(measures, 'sum(#) as missing_#')) | join(', ') }}
 from differences
 {{ 'group by ' ~ (names_of(by) | join(', ')) if by }}
 having {{ names_of(measures, 'sum(#) <> 0') | join(' or ') }}

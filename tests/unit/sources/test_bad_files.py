@@ -101,6 +101,15 @@ def test_a_bad_csv_file_holds_back_only_itself(
     assert (ids(mended), mended.unreadable) == (["r1", "r2", "r3"], ())
 
 
+@pytest.mark.parametrize("product", ['""p1""', '""p1"', '"p1"x', '"p"" 1"x', '""""p1"', '"p1" '])
+def test_text_after_a_closing_quotation_mark_is_told(tmp_path: Path, product: str) -> None:
+    write_csv(tmp_path / "a.csv", [review(1, product=product), review(2)])
+    write_csv(tmp_path / "b.csv", [review(3)])
+    delivery = deliver(reviews_source(tmp_path / "*.csv"))
+    assert ids(delivery) == ["r3"]
+    assert ["in line 2, text follows" in bad.reason for bad in delivery.unreadable] == [True]
+
+
 @pytest.mark.parametrize(
     ("product", "read"),
     [
@@ -108,6 +117,7 @@ def test_a_bad_csv_file_holds_back_only_itself(
         ('"""quoted"""', '"quoted"'),
         ('""', None),
         ('5" pipe', '5" pipe'),
+        ('"a,""b"" c"', 'a,"b" c'),
         ('"two\nlines, ""one"" value"', 'two\nlines, "one" value'),
         (f'"{"long " * 40_000}"', "long " * 40_000),
     ],

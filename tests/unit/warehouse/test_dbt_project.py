@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import yaml
 
@@ -20,6 +21,7 @@ from ecom_assets.warehouse.dbt_project import (
     dbt_environment,
     environment_of,
     failures,
+    offending_rows,
     parsed_project,
     read_manifest,
 )
@@ -223,6 +225,25 @@ def test_staging_has_the_columns_of_the_contract(dataset: str) -> None:
         (c["name"], c["data_type"], c.get("config", {}).get("meta", {}).get("pii")) for c in MODELS[name]["columns"]
     ]
     assert described == [(renamed.get(c.name, c.name), TYPES[c.type], c.pii) for c in CONTRACTS[dataset].columns]
+
+
+def test_offending_rows_are_told_by_their_keys_and_by_how_much_they_are_wrong(tmp_path: Path) -> None:
+    selects = {
+        "keys": "SELECT 'o1' AS order_id, 'placed' AS status",
+        "pairs": "SELECT 'o1' AS order_id, 5.00 AS amount, NULL AS found_amount, 7 AS other",
+        "sums": "SELECT DATE '2024-01-02' AS order_date, 0 AS missing_units, -0.01 AS missing_amount",
+        "neither": "SELECT 7 AS rows, 8 AS columns UNION ALL SELECT 9, 10",
+    }
+    results = [{"status": "fail", "unique_id": name, "compiled_code": sql} for name, sql in selects.items()]
+    results += [{"status": "pass", "unique_id": "sound", "compiled_code": "SELECT 1 AS id"}]
+    (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
+    with duckdb.connect() as connection:
+        assert offending_rows(connection, tmp_path, 1) == {
+            "keys": ["order_id=o1"],
+            "pairs": ["order_id=o1, amount=5.00, found_amount=None"],
+            "sums": ["order_date=2024-01-02, missing_units=0, missing_amount=-0.01"],
+            "neither": ["rows=7"],
+        }
 
 
 @pytest.mark.parametrize("dataset", sorted(CONTRACTS))
