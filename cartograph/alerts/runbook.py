@@ -25,6 +25,7 @@ SECTIONS = frozenset(
         "credits_reconcile",
         "close_to_planted_shares",
         "nothing_from_the_future",
+        "features_reconcile",
         "has_enough_data",
         "beats_baseline",
         "beats_p_alive",

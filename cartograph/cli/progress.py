@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +12,8 @@ from cartograph.trust.causes import cause_of
 
 POLL_SECONDS = 0.25
 Outcome = Literal["passed", "warned", "failed"]
+LOADED = ("delivered_rows", "accepted_rows", "merged_duplicates", "quarantined_rows")
+"""What the materialisation of a raw dataset says of the rows that its source delivered."""
 
 
 @dataclass
@@ -29,6 +32,7 @@ class RunLog:
     assets: dict[str, AssetDone] = field(default_factory=dict)
     checks: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     complaints: dict[tuple[str, str], str] = field(default_factory=dict)
+    loaded: Counter[str] = field(default_factory=Counter)
     running: str | None = None
     first_cause: str | None = None
     succeeded: bool = False
@@ -90,15 +94,21 @@ def _materialised(event: dg.DagsterEvent, step: str, timestamp: float, log: RunL
     if key in log.assets:  # one event for each partition of the range
         log._since[step] = timestamp
         return None
-    rows = materialization.metadata.get("dagster/row_count")
+    for name in LOADED:
+        log.loaded[name] += _number(materialization, name) or 0
     done = AssetDone(
         key=key,
-        rows=int(rows.value) if isinstance(rows, dg.IntMetadataValue) and rows.value is not None else None,
+        rows=_number(materialization, "dagster/row_count"),
         seconds=timestamp - log._since.get(step, timestamp),
     )
     log.assets[key] = done
     log._since[step] = timestamp
     return done
+
+
+def _number(materialization: dg.AssetMaterialization, name: str) -> int | None:
+    found = materialization.metadata.get(name)
+    return found.value if isinstance(found, dg.IntMetadataValue) else None
 
 
 def _outcome(evaluation: dg.AssetCheckEvaluation) -> Outcome:

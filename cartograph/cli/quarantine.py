@@ -99,7 +99,8 @@ def retry(datasets: Datasets = None) -> None:
     """Load the partitions that have quarantined rows again, and all that is made of them.
 
     Do it after the source, its mapping or the contract was mended: rows that keep the contract now are in the lake
-    afterwards, each once, and the others are in the quarantine.
+    afterwards, each once, and the others are in the quarantine. Rows that the source does not deliver any more are told
+    by the check nothing_vanished.
     """
     settings = load_settings()
     days = broken_days(Lake.from_settings(settings), datasets or [])

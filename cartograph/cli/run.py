@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
@@ -23,7 +23,7 @@ from rich.markup import escape
 
 from cartograph.cli.console import count, errors, names_and_numbers, output, say, say_error
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
-from cartograph.cli.progress import POLL_SECONDS, Outcome, RunLog, follow
+from cartograph.cli.progress import LOADED, POLL_SECONDS, Outcome, RunLog, follow
 from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
 from cartograph.releases import NoRelease, Override, open_store
 from cartograph.settings import Settings, load_settings
@@ -289,6 +289,13 @@ def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:
         table.add_row(layer, count(len(figures)), count(rows), f"{spent:.1f}")
     output.print()
     output.print(table)
+    loaded = sum((log.loaded for log in logs), Counter())
+    if loaded["delivered_rows"]:
+        delivered, accepted, merged, quarantined = (count(loaded[name]) for name in LOADED)
+        say(
+            f"loaded   {delivered} rows delivered: {accepted} accepted, {merged} merged into a row that is equal, "
+            f"{quarantined} quarantined; `cartograph quarantine list` says why"
+        )
     tallies = (f"{count(sum(log.tally(outcome) for log in logs))} {outcome}" for outcome in OUTCOMES)
     say(f"checks   {', '.join(tallies)}")
     for log in logs:

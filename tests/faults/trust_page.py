@@ -107,12 +107,142 @@ WITHOUT_FILES = (
 """What can go wrong beside the files: the fault, what becomes of it, and the test that shows it."""
 
 
+HANDOVERS = (
+    ("source → `raw`", "each delivered row is in the lake, merged or in quarantine", ("rows_accounted_for",)),
+    (
+        "`raw` → `staging`",
+        "each key once, in its latest version, with its amounts and counts",
+        tuple(
+            f"reconciles_stg_shop__{dataset}"
+            for dataset in (
+                "orders",
+                "order_items",
+                "payments",
+                "refunds",
+                "customers",
+                "products",
+                "campaigns",
+                "events",
+                "reviews",
+                "inventory",
+                "marketing_spend",
+                "experiment_assignments",
+            )
+        ),
+    ),
+    (
+        "`staging` → facts",
+        "each row once, with its amounts and counts",
+        (
+            "reconciles_fct_orders",
+            "reconciles_fct_order_items",
+            "reconciles_fct_payments",
+            "reconciles_fct_refunds",
+            "reconciles_fct_events",
+            "reconciles_fct_inventory_daily",
+            "reconciles_fct_marketing_spend",
+        ),
+    ),
+    (
+        "`staging` → dimensions",
+        "each version once, with its prices",
+        ("reconciles_dim_customers", "reconciles_dim_products", "reconciles_dim_campaigns"),
+    ),
+    (
+        "lines → orders",
+        "amounts, lines and units of each order",
+        ("assert_order_lines_sum_to_orders", "assert_line_amounts_tie_out", "assert_order_totals_tie_out"),
+    ),
+    ("events → sessions", "events of each session and kind", ("assert_fct_sessions_count_their_events",)),
+    (
+        "facts → settled orders",
+        "each order once; what was captured and refunded of it",
+        ("reconciles_int_orders_settled", "assert_captured_payments_tie_out", "assert_settled_refunds_tie_out"),
+    ),
+    (
+        "facts → `agg_daily_sales`",
+        "orders, units and amounts of each day",
+        (
+            "sums_agg_daily_sales",
+            "sums_agg_daily_sales_of_lines",
+            "assert_daily_payments_tie_out",
+            "assert_daily_refunds_tie_out",
+        ),
+    ),
+    (
+        "facts → `agg_product_performance`",
+        "units and amounts of each day",
+        ("sums_agg_product_performance", "assert_daily_refunds_tie_out"),
+    ),
+    (
+        "facts → sales marts",
+        "orders, units and amounts of each month, of all time by weekday",
+        (
+            "sums_sales_by_geography",
+            "sums_discount_impact",
+            "sums_discount_impact_of_lines",
+            "sums_payment_mix",
+            "sums_weekday_sales",
+        ),
+    ),
+    (
+        "facts → customer marts",
+        "orders, units and amounts of each customer, of each month by cohort",
+        (
+            "assert_customer_metrics_tie_out",
+            "assert_customer_metrics_margin_ties_out",
+            "assert_customer_metrics_refunds_tie_out",
+            "assert_customer_metrics_events_tie_out",
+            "assert_customer_marts_agree_on_net_revenue",
+            "assert_category_affinity_ties_out",
+            "assert_interactions_purchases_tie_out",
+            "assert_cohorts_revenue_ties_out",
+            "assert_cohorts_net_revenue_ties_out",
+        ),
+    ),
+    (
+        "facts → marketing marts",
+        "orders, revenue and spend of each order's touches, month, channel and campaign",
+        (
+            "assert_touch_credits_sum_to_orders",
+            "assert_channel_attribution_ties_out",
+            "assert_channel_attribution_spend_ties_out",
+            "assert_campaign_performance_ties_out",
+            "assert_campaign_performance_spend_ties_out",
+            "assert_conversion_funnel_counts_all_sessions",
+        ),
+    ),
+    ("facts → `inventory_status`", "stock and its value, of each product", ("assert_inventory_status_ties_out",)),
+    ("mart → `published`", "rows, and the sum of each amount and count, of what was written", ("rows_match_mart",)),
+    (
+        "`published` → `features`",
+        "customers, orders and spend before the latest as-of date, by customer",
+        ("features_reconcile",),
+    ),
+)
+"""Each hand-over of counts and money: from where to where, what is held, and the checks that hold it."""
+
+
 def document() -> str:
     """The page about trust, in Markdown."""
     tallies = ", ".join(f"{sum(f.outcome == outcome for f in FAULTS)} {outcome}" for outcome in get_args(Outcome))
     rows = [f"| {f.name} | `raw/{f.dataset}` | `{f.told_by or '-'}` | {f.outcome} |" for f in FAULTS]
     others = [f"| {name} | {becomes} | `{file}::{test}` |" for name, becomes, file, test in WITHOUT_FILES]
-    return "\n".join([*_INTRODUCTION, f"Of {len(FAULTS)} faults, {tallies}.", "", *_HEAD, *rows, *_BESIDE, *others, ""])
+    handovers = [f"| {way} | {held} | {', '.join(f'`{c}`' for c in checks)} |" for way, held, checks in HANDOVERS]
+    return "\n".join(
+        [
+            *_INTRODUCTION,
+            f"Of {len(FAULTS)} faults, {tallies}.",
+            "",
+            *_HEAD,
+            *rows,
+            *_BESIDE,
+            *others,
+            *_BETWEEN,
+            *handovers,
+            "",
+        ]
+    )
 
 
 _INTRODUCTION = """# Trust: what can go wrong, who tells, and what becomes of it
@@ -143,6 +273,16 @@ _BESIDE = (
     "## Processes, disks and stores",
     "",
     "| fault | what becomes of it | shown by |",
+    "| --- | --- | --- |",
+)
+_BETWEEN = (
+    "",
+    "## From layer to layer",
+    "",
+    "Counts and money are held at each hand-over, exactly: there is no tolerance to set. All of these checks block.",
+    "[warehouse-faults.md](warehouse-faults.md) says which planted faults those of the warehouse find.",
+    "",
+    "| hand-over | what must be the same | checks |",
     "| --- | --- | --- |",
 )
 

@@ -154,7 +154,8 @@ def test_the_manifest_says_what_the_release_was_made_from(shop):
     assert inputs.models == {"churn_classifier": "1"}
     assert str(inputs.as_of) == "2025-10-01"
     assert {check.name for check in inputs.checks} >= {
-        "nothing_from_the_future", "beats_baseline", "onnx_parity", "no_leaking_feature", "is_balanced",
+        "nothing_from_the_future", "features_reconcile", "beats_baseline", "onnx_parity", "no_leaking_feature",
+        "is_balanced",
     }  # fmt: skip
     for identifier, snapshot in inputs.snapshots.items():
         assert snapshot in {found.snapshot_id for found in shop.lake.snapshots(identifier)}

@@ -1,4 +1,4 @@
-"""Late data by the command line: its partitions are built anew, no others, and the marts are as a full build has them."""
+"""Late data by the command line: its partitions are built anew, no others, and marts are as a full build has them."""
 
 from __future__ import annotations
 

@@ -37,6 +37,13 @@ def test_a_run_ends_in_a_summary_and_a_verified_release(small_shop: tuple[Bench,
     )
     for layer in layers:
         assert re.search(rf"\b{layer}\b", printed)
+    loaded = re.search(
+        r"loaded   ([\d,]+) rows delivered: ([\d,]+) accepted, ([\d,]+) merged .* ([\d,]+) quarant", printed
+    )
+    assert loaded is not None
+    delivered, *became = (int(figure.replace(",", "")) for figure in loaded.groups())
+    assert delivered == sum(became)
+    assert min(became) > 0
     assert release.release_id in bench.cartograph("release", "verify")
     blocking = [check for check in release.inputs.checks if check.blocking and check.severity == "ERROR"]
     assert {(check.passed, check.basis) for check in blocking} == {(True, "current")}

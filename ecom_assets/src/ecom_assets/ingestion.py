@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cartograph.contracts import Contract, with_provenance
 from cartograph.lake import Lake, TableWriter
 from cartograph.windows import Grain, Window, at_midnight
 from ecom_assets.contracts.quarantine import quarantine_contract
-from ecom_assets.contracts.validation import Counts, extra_column, validate
+from ecom_assets.contracts.validation import EXACT_DUPLICATE, Counts, extra_column, validate
 from ecom_assets.quality.anomalies import Anomaly
-from ecom_assets.sources import Source, Unreadable
+from ecom_assets.sources import Delivery, Source, Unreadable
 from ecom_assets.sql import identifier
 
 _BATCH_ROWS = 100_000
@@ -29,7 +30,7 @@ class LoadReport:
     """What became of a dataset's delivered rows, and of those that the lake held before.
 
     `kept` rows were loaded earlier and not delivered now, while something was unreadable. `vanished` says by how many
-    the lake and the quarantine hold fewer rows than the lake did before. `stored` rows are in the lake now.
+    the lake and the quarantine hold fewer rows than before, but for merged ones. `stored` rows are in the lake now.
     `lost_columns` were delivered before, or in other windows, and are not any more.
     """
 
@@ -90,6 +91,7 @@ def load(
     lake.ensure(quarantine, quarantine_contract(contract.dataset), grain)
     known_keys = known_parents(lake, contract)
     report, before = LoadReport(), stored_rows(lake, contract, span)
+    waiting, merged = _quarantined_rows(lake, contract, span)
     with lake.overwriting(raw, span) as good, lake.overwriting(quarantine, span) as bad:
         for delivery in source.deliveries(contract.dataset, windows):
             checked = validate(
@@ -108,9 +110,12 @@ def load(
             report.unreadable.extend(delivery.unreadable)
             if before and delivery.unreadable:
                 report.kept += _keep(lake, contract, delivery.window, checked.accepted, good)
+            if waiting and delivery.unreadable:
+                waiting -= _keep_quarantined(lake, contract, delivery, bad)
     report.snapshot_id = lake.snapshot_id(raw)
     report.stored = stored_rows(lake, contract, span)
-    report.vanished = max(0, before - report.stored - report.counts.quarantined.total())
+    found = report.stored + report.counts.quarantined.total() + max(0, report.counts.merged - merged)
+    report.vanished = max(0, before + waiting - found)
     report.lost_columns = _lost(lake, contract, report.counts.absent_columns)
     return report
 
@@ -150,6 +155,32 @@ def _keep(lake: Lake, contract: Contract, window: Window, accepted: pa.Table, wr
             writer.write(pa.Table.from_batches([batch]))
             kept += batch.num_rows
     return kept
+
+
+def _keep_quarantined(lake: Lake, contract: Contract, delivery: Delivery, writer: TableWriter) -> int:
+    """Write the rows that wait in the quarantine and come from where nothing was delivered from now; their number.
+
+    They are what an unreadable file holds, say. Merged rows do not wait.
+    """
+    with lake.connect() as connection:
+        connection.register("delivered", delivery.rows.select(["_source"]))
+        waiting = connection.execute(
+            f"""
+            SELECT * FROM ({lake.relation_sql(quarantine_table(contract.dataset))})
+            WHERE window_start >= $start AND window_start < $end AND reason <> $merged
+                AND _source NOT IN (SELECT _source FROM delivered)
+            """,
+            {"start": delivery.window.start, "end": delivery.window.end, "merged": EXACT_DUPLICATE},
+        ).to_arrow_table()
+    writer.write(waiting)
+    return len(waiting)
+
+
+def _quarantined_rows(lake: Lake, contract: Contract, window: Window) -> tuple[int, int]:
+    """How many rows of `window` wait in the quarantine, and how many stand there as merged."""
+    reasons = lake.batches(quarantine_table(contract.dataset), window=window, columns=["reason"]).read_all()["reason"]
+    merged = int(pc.sum(pc.equal(reasons, EXACT_DUPLICATE)).as_py() or 0)
+    return len(reasons) - merged, merged
 
 
 def known_parents(lake: Lake, contract: Contract) -> Mapping[str, pa.ChunkedArray]:

@@ -17,6 +17,12 @@ def orders() -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"dagster/row_count": 42})
 
 
+@dg.asset
+def customers() -> dg.MaterializeResult[None]:
+    figures = {"delivered_rows": 12, "accepted_rows": 7, "merged_duplicates": 2, "quarantined_rows": 3}
+    return dg.MaterializeResult(metadata={"dagster/row_count": 7, **figures})
+
+
 @dg.asset(deps=[orders], check_specs=[dg.AssetCheckSpec("totals_agree", asset="report")])
 def report() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     yield dg.MaterializeResult()
@@ -59,6 +65,11 @@ def test_an_asset_is_told_once_whatever_the_number_of_partitions() -> None:
     assert log.complaints == {("report", "totals_agree"): "did not pass"}
     assert log.succeeded
     assert log.first_cause is None
+
+
+def test_what_became_of_delivered_rows_is_summed_over_all_loads() -> None:
+    log = logged(customers, orders)
+    assert log.loaded == {"delivered_rows": 12, "accepted_rows": 7, "merged_duplicates": 2, "quarantined_rows": 3}
 
 
 @pytest.mark.parametrize(

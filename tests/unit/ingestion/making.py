@@ -38,7 +38,7 @@ class Rows:
         time = CONTRACTS[dataset].event_time
         assert time is not None
         for window in windows:
-            rows = [{**row, "_source": "test"} for row in self.rows if row[time] in window]
+            rows = [{"_source": "test", **row} for row in self.rows if row[time] in window]
             names = CONTRACTS[dataset].names
             table = (
                 pa.Table.from_pylist(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -104,6 +105,33 @@ def test_rows_that_moved_to_the_quarantine_have_not_vanished(lake: Lake) -> None
     run(lake, Rows("orders", [order("a", 1), order("b", 2)]))
     report = run(lake, Rows("orders", [order("a", 1), order("b", 2, status="lost")]))
     assert (report.stored, report.vanished) == (1, 0)
+
+
+def test_quarantined_rows_that_are_not_delivered_any_more_have_vanished(lake: Lake) -> None:
+    bad, repeated = order("bad", 2, status="lost"), order("a", 1)
+    run(lake, Rows("orders", [order("a", 1), repeated, bad]))
+    mended = run(lake, Rows("orders", [order("a", 1), order("bad", 2)]))
+    assert (mended.stored, mended.vanished) == (2, 0)
+    run(lake, Rows("orders", [order("a", 1), bad]))
+    report = run(lake, Rows("orders", [order("a", 1)]))
+    assert (report.stored, report.vanished) == (1, 1)
+    assert quarantine_summary(lake, "orders").num_rows == 0
+
+
+def test_quarantined_rows_stay_while_what_they_came_from_cannot_be_read(lake: Lake) -> None:
+    """Where each row comes from is told by `_source`: of a place that was read now, what it gives now counts."""
+
+    def bad(order_id: str, line: int, **changes: Any) -> dict[str, Any]:
+        return order(order_id, 32 + line, **{"status": "lost", "_source": f"february.csv line {line}", **changes})
+
+    run(lake, Rows("orders", [order("a", 1), bad("b", 1), bad("c", 2), bad("d", 3)]))
+    now = [order("a", 1), bad("c", 2, status="placed"), bad("d", 3)]
+    report = run(lake, Rows("orders", now, unreadable=(DAMAGED,)))
+    assert ids(lake, "raw.orders") == ["a", "c"]
+    kept = lake.batches("quarantine.orders", columns=["row"]).read_all()["row"].to_pylist()
+    assert sorted(json.loads(row)["order_id"] for row in kept) == ["b", "d"]
+    assert (report.kept, report.vanished, report.is_accounted_for) == (0, 0, True)
+    assert run(lake, Rows("orders", now)).vanished == 1
 
 
 def event(event_id: str, hours: float) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ml_assets.core.features import catalogue, customers
 from ml_assets.core.features.customers import column_values, feature_table
 from ml_assets.core.features.leakage import guard, leakage
+from ml_assets.core.features.reconciliation import Totals, reconcile
 
 AS_OF = date(2024, 7, 1)
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -266,3 +267,47 @@ def test_nulls_become_nan_in_a_matrix(con):
     assert matrix.dtype.name == "float32"
     assert matrix[0, 0] == 0
     assert matrix[0, 1] != matrix[0, 1]
+
+
+LOSSES = {
+    "a customer is lost": ("DELETE FROM stored WHERE customer_id = 'B'", Totals(1, 2, Decimal("30.10"))),
+    "a customer is there twice": (
+        "INSERT INTO stored FROM stored WHERE customer_id = 'B'",
+        Totals(3, 4, Decimal("70.10")),
+    ),
+    "an order is lost": ("UPDATE stored SET orders_count = orders_count - 1 WHERE customer_id = 'B'", None),
+    "a cent is lost": ("UPDATE stored SET spend_amount = spend_amount - 0.01 WHERE customer_id = 'B'", None),
+    "an order of nobody counts": ("UPDATE stored SET customer_id = '(guest)' WHERE customer_id = 'B'", None),
+}
+
+
+@pytest.mark.parametrize("damage", LOSSES)
+def test_features_are_held_against_the_orders_that_they_are_of(con: duckdb.DuckDBPyConnection, damage: str) -> None:
+    """Orders of guests, of who registers later, and from the as-of date on are no features; cancelled ones are."""
+    for customer, registered in (("A", 0), ("B", 1), ("later", 200)):
+        add_customer(con, customer, registered)
+    add_order(con, 3, "10.05")
+    add_order(con, 4, "20.05", status="cancelled")
+    add_order(con, 5, 20, customer="B")
+    for customer in (None, "later"):
+        add_order(con, 6, 1000, customer=customer)
+    add_order(con, 182, 1000)
+    con.register("rows_of_two_dates", feature_table(con, MARTS, [date(2024, 5, 1), AS_OF]))
+    con.execute("CREATE TABLE stored AS FROM rows_of_two_dates")
+
+    sound = reconcile(con, MARTS, "FROM stored", 10)
+    assert sound == (AS_OF, Totals(2, 3, Decimal("50.10")), Totals(2, 3, Decimal("50.10")), [])
+
+    statement, totals = LOSSES[damage]
+    con.execute(statement)
+    found = reconcile(con, MARTS, "FROM stored WHERE as_of_date = DATE '2024-07-01'", 10)
+    assert found is not None
+    assert not found.holds
+    assert "B" in found.samples
+    assert totals in (None, found.found)
+    assert found.expected == sound.expected
+
+
+def test_features_of_no_date_are_not_held_against_anything(con: duckdb.DuckDBPyConnection) -> None:
+    con.register("nothing", feature_table(con, MARTS, []))
+    assert reconcile(con, MARTS, "FROM nothing", 10) is None

@@ -15,7 +15,7 @@ import pytest
 from ecom_assets.sources import SourceError
 from ecom_assets.sources.file_store import FileStore
 from ecom_assets.sources.files_config import files_config
-from tests.unit.sources.making import HEADER, REVIEWS, deliver, ids, review, reviews_source, source, write_csv
+from tests.unit.sources.making import HEADER, REVIEWS, column, deliver, ids, review, reviews_source, source, write_csv
 
 
 def truncated_gzip(path: Path) -> None:
@@ -49,6 +49,10 @@ def cut_row(path: Path) -> None:
     path.write_bytes(gzip.compress(f"{HEADER}\n{review(1)}\nr2,p2".encode()))
 
 
+def misplaced_quote(path: Path) -> None:
+    write_csv(path, [review(2), review(3, product='"a ""fine"" one"'), '""r4"",p4,2024-01-15,5'])
+
+
 def missing_column(path: Path) -> None:
     write_csv(path, ["r1,p1,2024-01-15"], header="id,product,moment")
 
@@ -71,6 +75,7 @@ def reserved_column(path: Path) -> None:
         (wrong_encoding, "it is not utf-8 text", "Set `encoding`"),
         (utf_16, "it is not utf-8 text", "Set `encoding`"),
         (cut_row, "it is not whole CSV", "`delimiter`"),
+        (misplaced_quote, "in line 4, text follows a closing quotation mark", "Double each quotation mark"),
         (missing_column, 'Referenced column "stars" not found', "`optional_columns`"),
         (column_twice, "more than one column stars", "its own name"),
         (reserved_column, "a column _file", "Rename it"),
@@ -96,11 +101,39 @@ def test_a_bad_csv_file_holds_back_only_itself(
     assert (ids(mended), mended.unreadable) == (["r1", "r2", "r3"], ())
 
 
+@pytest.mark.parametrize("product", ['""p1""', '""p1"', '"p1"x', '"p"" 1"x', '""""p1"', '"p1" '])
+def test_text_after_a_closing_quotation_mark_is_told(tmp_path: Path, product: str) -> None:
+    write_csv(tmp_path / "a.csv", [review(1, product=product), review(2)])
+    write_csv(tmp_path / "b.csv", [review(3)])
+    delivery = deliver(reviews_source(tmp_path / "*.csv"))
+    assert ids(delivery) == ["r3"]
+    assert ["in line 2, text follows" in bad.reason for bad in delivery.unreadable] == [True]
+
+
+@pytest.mark.parametrize(
+    ("product", "read"),
+    [
+        ('"5"" pipe"', '5" pipe'),
+        ('"""quoted"""', '"quoted"'),
+        ('""', None),
+        ('5" pipe', '5" pipe'),
+        ('"a,""b"" c"', 'a,"b" c'),
+        ('"two\nlines, ""one"" value"', 'two\nlines, "one" value'),
+        (f'"{"long " * 40_000}"', "long " * 40_000),
+    ],
+)
+def test_quotation_marks_in_their_places_are_read(tmp_path: Path, product: str, read: str | None) -> None:
+    write_csv(tmp_path / "a.csv", [review(1, product=product), review(2)])
+    delivery = deliver(reviews_source(tmp_path / "*.csv"))
+    assert delivery.unreadable == ()
+    assert dict(zip(*(delivery.rows[n].to_pylist() for n in ("review_id", "product_id")), strict=True))["r1"] == read
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ('{"id": "r1", "moment": "2024-01-02"}\n{"id": "r2", "a', "1 of its lines are no JSON objects, line 2 first"),
-        ("[1, 2]\n3\n", "2 of its lines are no JSON objects, line 1 first"),
+        ('{"id": "r1", "moment": "2024-01-02"}\n{"id": "r2", "a', "it ends in the middle of line 2"),
+        ("[1, 2]\n3\n", "none of its lines is a JSON object"),
         ("\n\n", "it is empty"),
         ('{"id": "r1", "ID": "r2"}', "more than one column id"),
     ],
@@ -111,6 +144,25 @@ def test_a_bad_file_of_json_lines(tmp_path: Path, content: str, reason: str) -> 
     delivery = deliver(reviews_source(tmp_path / "*.jsonl", "SELECT id AS review_id, moment AS reviewed_at FROM sales"))
     assert ids(delivery) == ["r1"]
     assert [(bad.name, reason in bad.reason) for bad in delivery.unreadable] == [("b.jsonl", True)]
+
+
+def test_a_broken_line_of_json_holds_back_only_itself(tmp_path: Path) -> None:
+    lines = ['{"id": "r1", "moment": "2024-01-02"}', "oops", "", '{"id": "r2", "moment": "2024-01-03"}', "[1]"]
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, ""]))
+    reader = reviews_source(
+        tmp_path / "*.jsonl", "SELECT id AS review_id, moment AS reviewed_at, _line AS _source FROM sales"
+    )
+    for _ in range(2):  # a file that has not changed is not read again, and its lines are told again
+        delivery = deliver(reader)
+        assert column(delivery.rows, "review_id") == ["r1", "r2"]
+        (bad,) = delivery.unreadable
+        assert bad.name == "a.jsonl"
+        assert bad.reason == "2 of its lines are no JSON objects and are left out, line 2 first"
+        assert bad.cure == "Correct them and deliver the file again"
+
+    (tmp_path / "a.jsonl").write_text("\n".join([lines[0], lines[3], ""]))
+    mended = deliver(reader)
+    assert (ids(mended), mended.unreadable) == (["r1", "r2"], ())
 
 
 def test_a_half_written_parquet_file(tmp_path: Path) -> None:
@@ -262,6 +314,19 @@ def test_a_wrong_select_is_explained_and_reaches_nothing_else(tmp_path: Path, se
     assert str(caught.value).startswith("reviews: ")
     assert said in str(caught.value)
     assert os_environ.num_rows == 1
+
+
+@pytest.mark.parametrize("name", ["stars", "s.stars"])
+def test_a_column_that_no_file_has_may_be_the_files_fault_or_the_selects(tmp_path: Path, name: str) -> None:
+    for file in "abcd":
+        write_csv(tmp_path / f"{file}.csv", ["r1,p1,2024-01-15"], header="id,product,moment")
+    with pytest.raises(SourceError) as caught:
+        deliver(reviews_source(tmp_path / "*.csv", f"SELECT moment AS reviewed_at, {name} AS rating FROM sales AS s"))
+    said = str(caught.value)
+    assert '"stars"' in said
+    assert "No file has the column: deliver the files with it, or name it under `optional_columns`" in said
+    assert "or correct the select in the shop's file" in said
+    assert "sales (4 files, e.g. a.csv, b.csv, c.csv; 4 rows; columns id, product, moment, _file, _line)" in said
 
 
 def test_a_wrong_view_is_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import yaml
 
@@ -20,6 +21,7 @@ from ecom_assets.warehouse.dbt_project import (
     dbt_environment,
     environment_of,
     failures,
+    offending_rows,
     parsed_project,
     read_manifest,
 )
@@ -38,6 +40,8 @@ RENAMED = {
     "stg_shop__orders": {"subtotal_amount": "gross_amount"},
     "stg_shop__reviews": {"body": "review_text"},
 }
+DERIVED = {"fct_sessions", "dim_dates", "dim_geographies", "dim_payment_methods"}
+"""Models of the star whose rows are not those of a dataset."""
 TYPES = {
     "string": "varchar",
     "bigint": "bigint",
@@ -48,6 +52,21 @@ TYPES = {
     "date": "date",
     "timestamp": "timestamptz",
 }
+
+
+def sizes(model: str) -> set[str]:
+    """The columns of a model that can be summed exactly: amounts and counts."""
+    return {c["name"] for c in MODELS[model]["columns"] if c["data_type"].startswith(("decimal", "bigint"))}
+
+
+def reconciled(model: str) -> dict[str, Any]:
+    """The arguments of a model's test `reconciles_with`."""
+    (found,) = [t["reconciles_with"] for t in MODELS[model]["data_tests"] if "reconciles_with" in t]
+    return {"measures": [], **found["arguments"]}
+
+
+def names(columns: list[str]) -> set[str]:
+    return {column.split(" as ")[-1] for column in columns}
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +225,41 @@ def test_staging_has_the_columns_of_the_contract(dataset: str) -> None:
         (c["name"], c["data_type"], c.get("config", {}).get("meta", {}).get("pii")) for c in MODELS[name]["columns"]
     ]
     assert described == [(renamed.get(c.name, c.name), TYPES[c.type], c.pii) for c in CONTRACTS[dataset].columns]
+
+
+def test_offending_rows_are_told_by_their_keys_and_by_how_much_they_are_wrong(tmp_path: Path) -> None:
+    selects = {
+        "keys": "SELECT 'o1' AS order_id, 'placed' AS status",
+        "pairs": "SELECT 'o1' AS order_id, 5.00 AS amount, NULL AS found_amount, 7 AS other",
+        "sums": "SELECT DATE '2024-01-02' AS order_date, 0 AS missing_units, -0.01 AS missing_amount",
+        "neither": "SELECT 7 AS rows, 8 AS columns UNION ALL SELECT 9, 10",
+    }
+    results = [{"status": "fail", "unique_id": name, "compiled_code": sql} for name, sql in selects.items()]
+    results += [{"status": "pass", "unique_id": "sound", "compiled_code": "SELECT 1 AS id"}]
+    (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
+    with duckdb.connect() as connection:
+        assert offending_rows(connection, tmp_path, 1) == {
+            "keys": ["order_id=o1"],
+            "pairs": ["order_id=o1, amount=5.00, found_amount=None"],
+            "sums": ["order_date=2024-01-02, missing_units=0, missing_amount=-0.01"],
+            "neither": ["rows=7"],
+        }
+
+
+@pytest.mark.parametrize("dataset", sorted(CONTRACTS))
+def test_each_staging_model_is_held_against_its_dataset_in_all_amounts_and_counts(dataset: str) -> None:
+    model, contract = f"stg_shop__{dataset}", CONTRACTS[dataset]
+    told = reconciled(model)
+    assert told["origin"] == f"source('shop', '{dataset}')"
+    assert told["event_time"] == contract.event_time
+    assert set(told["keys"]) | {told.get("version")} >= set(contract.key)
+    assert names(told["measures"]) | set(told["keys"]) >= sizes(model)
+
+
+@pytest.mark.parametrize("fact", sorted(m for m in MODELS if m.startswith(("fct_", "dim_")) and m not in DERIVED))
+def test_each_fact_is_held_against_staging_in_all_amounts_and_counts_that_it_takes_over(fact: str) -> None:
+    told = reconciled(fact)
+    staged = told["origin"].removeprefix("ref('").removesuffix("')")
+    assert staged.startswith("stg_shop__")
+    taken_over = sizes(staged) & sizes(fact) - {"line_number"}
+    assert names(told["measures"]) == taken_over

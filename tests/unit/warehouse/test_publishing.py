@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -16,13 +17,15 @@ from cartograph.contracts import Column, Contract
 from cartograph.lake import Lake
 from cartograph.settings import Settings
 from cartograph.windows import Window, windows
+from ecom_assets.defs.publishing.published import rows_match_mart
 from ecom_assets.warehouse.marts import Mart
 from ecom_assets.warehouse.publishing import (
     WarehouseMissingError,
-    mart_rows,
+    differing_keys,
+    mart_totals,
     open_warehouse,
     publish,
-    published_rows,
+    published_totals,
 )
 from tests.unit.warehouse.making import tiny_shop
 
@@ -89,7 +92,7 @@ def test_windows_published_in_any_order_give_the_mart(
     with open_warehouse(settings) as warehouse:
         for window in [*order, order[0]]:
             publish(warehouse, lake, mart, grain="monthly", window=window)
-            assert published_rows(lake, mart, window) == mart_rows(warehouse, mart, window)
+            assert published_totals(warehouse, lake, mart, window) == mart_totals(warehouse, mart, window)
     assert published(lake) == in_warehouse(settings)
 
 
@@ -111,8 +114,54 @@ def test_a_mart_without_windows_is_replaced_whole(shop: Settings) -> None:
         write_warehouse(shop, moments)
         with open_warehouse(shop) as warehouse:
             done = publish(warehouse, lake, mart, grain="monthly", window=None)
-        assert done.table_rows == published_rows(lake, mart, None) == len(moments)
+            found = published_totals(warehouse, lake, mart, None)
+        assert done.table_rows == found["rows"] == len(moments)
         assert done.snapshot_id == lake.snapshot_id(mart.table)
+
+
+DAMAGES = {
+    "a row is lost": "SELECT * FROM published WHERE id <> 1",
+    "a row is there twice": "SELECT * FROM published UNION ALL SELECT * FROM published WHERE id = 1",
+    "a cent is lost": "SELECT * REPLACE (CASE WHEN id = 1 THEN amount - 0.01 ELSE amount END AS amount) FROM published",
+    "an amount is gone": "SELECT * REPLACE (CASE WHEN id = 1 THEN NULL ELSE amount END AS amount) FROM published",
+    "a row is another's": "SELECT * REPLACE (CASE WHEN id = 1 THEN 9 ELSE id END AS id) FROM published",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("window", [None, MONTHS[0]])
+def test_what_was_published_is_held_against_the_mart(shop: Settings, damage: str, window: Window | None) -> None:
+    write_warehouse(shop, [START + timedelta(days=days) for days in (0, 1, 40)])
+    lake, mart = Lake.from_settings(shop), make_mart("happened_at" if window else None)
+    with open_warehouse(shop) as warehouse:
+        publish(warehouse, lake, mart, grain="monthly", window=None)
+        expected = mart_totals(warehouse, mart, window)
+        assert published_totals(warehouse, lake, mart, window) == expected
+        assert differing_keys(warehouse, lake, mart, window, 10) == []
+        assert expected["rows"] == (2 if window else 3)
+        assert expected["amount"] == Decimal("0.25" if window else "0.75")
+        warehouse.execute(f"CREATE TEMP VIEW published AS {lake.relation_sql(mart.table)}")
+        damaged = warehouse.execute(damage).to_arrow_table()
+    with lake.overwriting(mart.table, None) as writer:
+        writer.write(damaged.cast(mart.contract.arrow_schema()))
+    with open_warehouse(shop) as warehouse:
+        found = published_totals(warehouse, lake, mart, window)
+        assert found != expected
+        strays = differing_keys(warehouse, lake, mart, window, 10)
+    assert "id=1" in strays
+    assert set(strays) <= {"id=1", "id=9"}
+    result = rows_match_mart(expected, found, strays)
+    assert not result.passed
+    assert result.metadata["samples"].value == strays
+
+
+def test_totals_that_differ_are_told_and_no_others() -> None:
+    expected = {"rows": 1200, "amount": Decimal("1234.50"), "quantity": 7}
+    result = rows_match_mart(expected, expected | {"amount": Decimal("1234.49")}, ["id=1"])
+    assert result.description == (
+        "in the lake rows 1,200, amount 1,234.49; expected: in the warehouse rows 1,200, amount 1,234.50"
+    )
+    assert rows_match_mart(expected, expected, []).description == "in the lake rows 1,200, amount 1,234.50, quantity 7"
 
 
 def test_a_warehouse_or_mart_that_is_not_built_is_named_with_the_cure(shop: Settings) -> None:

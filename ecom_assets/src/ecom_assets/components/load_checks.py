@@ -143,8 +143,9 @@ def _vanished(report: LoadReport, dataset: str, severity: Severity) -> dg.AssetC
         found=f"{report.vanished:,} rows fewer",
         severity=severity,
         description=(
-            f"The source no longer delivers {report.vanished:,} rows of {dataset} that were loaded before; they are "
-            "gone from the lake's current snapshot. If that is not meant, bring the files back and run again."
+            f"The source no longer delivers {report.vanished:,} rows of {dataset} that were loaded, or quarantined, "
+            "before; they are gone from the lake's current snapshot. If that is not meant, bring the files back and "
+            "run again."
             if report.vanished
             else None
         ),

@@ -251,8 +251,8 @@ class FilesSource:
         layouts = self._parts[name].values()
         files = [file for layout in layouts for file in layout.files]
         return (
-            f"{name} ({len(files):,} files, e.g. {files[0]}; {sum(layout.rows.num_rows for layout in layouts):,} rows; "
-            f"columns {', '.join(self._columns(name))})"
+            f"{name} ({len(files):,} files, e.g. {', '.join(files[:3])}; "
+            f"{sum(layout.rows.num_rows for layout in layouts):,} rows; columns {', '.join(self._columns(name))})"
         )
 
     def _columns(self, name: str) -> tuple[str, ...]:

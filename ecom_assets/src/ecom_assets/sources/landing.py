@@ -33,6 +33,7 @@ class Layout:
 class _Landed:
     fingerprint: str
     rows: pa.Table
+    left_out: UnusableFileError | None
 
 
 class Landing:
@@ -56,7 +57,7 @@ class Landing:
         """Look at the files: read what is new or changed, forget what is gone.
 
         A file that cannot be read, or that changes while it is read, is left out and named in `unreadable`; it is
-        tried again the next time.
+        tried again the next time. A file of which only lines are left out is named there, too.
 
         Raises:
             SourceError: there are no files, or they cannot be listed.
@@ -72,7 +73,7 @@ class Landing:
                 continue
             stale = True
             try:
-                landed[file.name] = _Landed(file.fingerprint, self._land(file))
+                landed[file.name] = self._land(file)
             except UnusableFileError as problem:
                 unreadable.append(Unreadable(file.name, problem.reason, problem.cure))
         if stale:
@@ -80,6 +81,7 @@ class Landing:
             unreadable += [
                 Unreadable(name, "it changed while it was read", "Run again when it is complete") for name in moved
             ]
+        unreadable += [Unreadable(n, f.left_out.reason, f.left_out.cure) for n, f in landed.items() if f.left_out]
         if landed != self._landed:
             self.version += 1
         self._landed = landed
@@ -95,18 +97,19 @@ class Landing:
             for names in groups.values()
         ]
 
-    def _land(self, file: FoundFile) -> pa.Table:
+    def _land(self, file: FoundFile) -> _Landed:
         self._count += 1
         target = self._folder / f"{self._count}.arrow"
         try:
             with explained(self._file_set):
                 is_gzip = file.name.lower().endswith(".gz")
-                schema, batches = read(lambda: self._store.open(file), is_gzip, self._file_set, self._connection)
-                located = schema.append(pa.field(FILE, pa.string())).append(pa.field(LINE, pa.int64()))
+                parsed = read(lambda: self._store.open(file), is_gzip, self._file_set, self._connection)
+                located = parsed.schema.append(pa.field(FILE, pa.string())).append(pa.field(LINE, pa.int64()))
                 with pa.ipc.new_file(target, located) as writer:
-                    for batch in _located(batches, file.name):
+                    for batch in _located(parsed.batches, file.name):
                         writer.write_batch(batch)
-            return pa.ipc.open_file(pa.memory_map(str(target))).read_all()
+            rows = pa.ipc.open_file(pa.memory_map(str(target))).read_all()
+            return _Landed(file.fingerprint, rows, parsed.left_out)
         finally:
             target.unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ Which tables there are is decided in `files`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -66,6 +67,11 @@ def explain(owner: str, error: duckdb.Error, tables: Sequence[str]) -> SourceErr
         cure = "Leave the value as text, which its contract types row by row, or use TRY_CAST."
     elif isinstance(error, duckdb.OutOfMemoryException):
         cure = "Raise CARTOGRAPH_DUCKDB_MEMORY_LIMIT, or let the select hold fewer rows at a time."
+    elif isinstance(error, duckdb.BinderException) and re.search(r"column named|Referenced column", cause):
+        cure = (
+            "No file has the column: deliver the files with it, or name it under `optional_columns`, or correct the "
+            f"select in the shop's file; it reads nothing but {'; '.join(tables)}."
+        )
     else:
         cure = f"Mend it in the shop's file; it reads nothing but {'; '.join(tables)}."
     return SourceError(f"{owner}: its select cannot be run: {cause}. {cure}")

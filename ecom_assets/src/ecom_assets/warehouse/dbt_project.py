@@ -34,7 +34,8 @@ _MANIFEST = "manifest.json"
 _RUN_RESULTS = "run_results.json"
 _PARSING = ".parsing-"
 _PARTIAL_PARSE = "partial_parse.msgpack"
-_IDENTIFIES = re.compile(r"_(id|key|number|date|month|day|name|at)$")
+_FOUND = "found_"
+_IDENTIFIES = re.compile(rf"_(id|key|number|date|month|day|name|at)$|^({_FOUND}|missing_)")
 _STATIC_SITE = "static_index.html"
 _DONE = {_MANIFEST: "parsed", _STATIC_SITE: "documented", _RUN_RESULTS: "built"}
 """What is done once a file is there."""
@@ -240,7 +241,8 @@ def failures(target: Path) -> list[str]:
 def offending_rows(connection: duckdb.DuckDBPyConnection, target: Path, samples: int) -> dict[str, list[str]]:
     """Some rows that each failed test of the last dbt run selects, as text, by the test's unique id.
 
-    Shown are the columns that identify a row (`…_id`, `…_key`, `…_date`, …) or, where there are none, the first.
+    Shown are the columns that identify a row (`…_id`, `…_key`, `…_date`, …) and those that say by how much it is wrong:
+    `found_…` with the column that it should equal, and `missing_…`; where there are none, the first.
     """
     results = target / _RUN_RESULTS
     if not results.is_file():
@@ -250,7 +252,9 @@ def offending_rows(connection: duckdb.DuckDBPyConnection, target: Path, samples:
         if result["status"] in {"fail", "warn"} and result.get("compiled_code"):
             selected = connection.execute(f"SELECT * FROM ({result['compiled_code']}) LIMIT {samples}")
             names = [column[0] for column in selected.description]
-            shown = [place for place, name in enumerate(names) if _IDENTIFIES.search(name)] or [0]
+            shown = [
+                place for place, name in enumerate(names) if _IDENTIFIES.search(name) or f"{_FOUND}{name}" in names
+            ] or [0]
             rows = selected.fetchall()
             found[result["unique_id"]] = [", ".join(f"{names[p]}={row[p]}" for p in shown) for row in rows]
     return found

@@ -5,9 +5,10 @@ Only the copying and its reckoning; when it happens and under which asset is in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +19,11 @@ from cartograph.windows import Grain, Window
 from ecom_assets.warehouse.marts import Mart
 
 _BATCH_ROWS = 100_000
+_SUMMED = frozenset({"money", "price", "bigint"})
+"""The types whose sums are exact, in whatever order the rows come."""
+
+Totals = Mapping[str, Decimal | int]
+"""The number of `rows`, and the sum of each amount and count by its column's name."""
 
 
 class WarehouseMissingError(RuntimeError):
@@ -70,22 +76,48 @@ def publish(
     return Published(rows, size, lake.snapshot_id(mart.table), lake.row_count(mart.table))
 
 
-def mart_rows(connection: duckdb.DuckDBPyConnection, mart: Mart, window: Window | None) -> int:
-    """The number of rows of a mart in the warehouse, in `window` (None: all)."""
-    (count,) = _execute(connection, mart, f"SELECT count(*) FROM {mart.relation}{_where(mart, window)}").fetchone() or (
-        0,
+def mart_totals(connection: duckdb.DuckDBPyConnection, mart: Mart, window: Window | None) -> Totals:
+    """The totals of a mart in the warehouse, in `window` (None: all of it)."""
+    return _totals(connection, mart, mart.relation, window)
+
+
+def published_totals(connection: duckdb.DuckDBPyConnection, lake: Lake, mart: Mart, window: Window | None) -> Totals:
+    """The totals of a published mart in the lake, in `window` (None: all of it)."""
+    return _totals(connection, mart, _published(lake, mart), window)
+
+
+def differing_keys(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, mart: Mart, window: Window | None, limit: int
+) -> list[str]:
+    """At most `limit` keys whose rows differ between the mart and what is published of it, in what `Totals` sums."""
+    columns = ", ".join(dict.fromkeys([*mart.contract.key, *_summed(mart)]))
+    ours, theirs = (
+        f"SELECT {columns} FROM {relation}{_where(mart, window)}"
+        for relation in (mart.relation, _published(lake, mart))
     )
-    return int(count)
+    rows = connection.execute(
+        f"""
+        SELECT DISTINCT {", ".join(mart.contract.key)}
+        FROM (({ours} EXCEPT ALL {theirs}) UNION ALL ({theirs} EXCEPT ALL {ours}))
+        ORDER BY ALL LIMIT {limit}
+        """
+    ).fetchall()
+    return [", ".join(f"{name}={value}" for name, value in zip(mart.contract.key, row, strict=True)) for row in rows]
 
 
-def published_rows(lake: Lake, mart: Mart, window: Window | None) -> int:
-    """The number of rows of a published mart in the lake, in `window` (None: all)."""
-    if window is None:
-        return lake.row_count(mart.table)
-    with lake.connect() as connection:
-        scan = f"({lake.relation_sql(mart.table)}) AS published"
-        (count,) = connection.execute(f"SELECT count(*) FROM {scan}{_where(mart, window)}").fetchone() or (0,)
-    return int(count)
+def _totals(connection: duckdb.DuckDBPyConnection, mart: Mart, relation: str, window: Window | None) -> Totals:
+    names = ("rows", *_summed(mart))
+    sums = ", ".join(["count(*)", *(f"coalesce(sum({name}), 0)" for name in names[1:])])
+    found = _execute(connection, mart, f"SELECT {sums} FROM {relation}{_where(mart, window)}").fetchall()[0]
+    return dict(zip(names, found, strict=True))
+
+
+def _summed(mart: Mart) -> list[str]:
+    return [column.name for column in mart.contract.columns if column.type in _SUMMED]
+
+
+def _published(lake: Lake, mart: Mart) -> str:
+    return f"({lake.relation_sql(mart.table)}) AS published"
 
 
 def _batches(connection: duckdb.DuckDBPyConnection, mart: Mart, window: Window | None) -> Iterator[pa.Table]:

@@ -3,7 +3,7 @@
 The copying and its reckoning are in `ecom_assets.warehouse.publishing`; what a mart holds is said in `dbt_project/`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,12 +11,20 @@ import dagster as dg
 from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from cartograph.trust.evidence import checked
+from cartograph.trust.evidence import SAMPLES, checked
 from ecom_assets.components.source_component import column_schema
 from ecom_assets.defs.partitions import whole_window, window_partitions
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
 from ecom_assets.warehouse.marts import Mart, marts
-from ecom_assets.warehouse.publishing import Published, mart_rows, open_warehouse, publish, published_rows
+from ecom_assets.warehouse.publishing import (
+    Published,
+    Totals,
+    differing_keys,
+    mart_totals,
+    open_warehouse,
+    publish,
+    published_totals,
+)
 
 OWNERS = ["team:data-platform"]
 
@@ -51,7 +59,7 @@ def published_asset(mart: Mart) -> dg.AssetsDefinition:
                 "rows_match_mart",
                 asset=key,
                 blocking=True,
-                description="What was published has as many rows in the lake as in the warehouse.",
+                description="What was published has the rows, and the sum of each amount and count, that the mart has.",
             )
         ],
     )
@@ -60,17 +68,25 @@ def published_asset(mart: Mart) -> dg.AssetsDefinition:
         lake, window = Lake.from_settings(settings), mart.replaced(whole_window(context)) if by_window else None
         with open_warehouse(settings) as warehouse:
             done = publish(warehouse, lake, mart, grain=settings.partition_grain, window=window)
-            expected = mart_rows(warehouse, mart, window)
+            expected = mart_totals(warehouse, mart, window)
+            found = published_totals(warehouse, lake, mart, window)
+            strays = differing_keys(warehouse, lake, mart, window, SAMPLES) if found != expected else []
         yield dg.MaterializeResult(metadata=_metadata(done, mart, source))
-        stored = published_rows(lake, mart, window)
-        yield checked(
-            "rows_match_mart",
-            stored == expected,
-            expected=f"{expected:,} rows, as in the warehouse",
-            found=f"{stored:,} rows in the lake",
-        )
+        yield rows_match_mart(expected, found, strays)
 
     return _published
+
+
+def rows_match_mart(expected: Totals, found: Totals, strays: Sequence[str]) -> dg.AssetCheckResult:
+    """Hold the totals of what was published against the mart's; `strays` are keys whose rows differ."""
+    told = [name for name in expected if name == "rows" or found == expected or found[name] != expected[name]]
+    return checked(
+        "rows_match_mart",
+        found == expected,
+        expected="in the warehouse " + ", ".join(f"{name} {expected[name]:,}" for name in told),
+        found="in the lake " + ", ".join(f"{name} {found[name]:,}" for name in told),
+        samples=strays,
+    )
 
 
 def _metadata(done: Published, mart: Mart, source: dg.AssetKey) -> dict[str, Any]:

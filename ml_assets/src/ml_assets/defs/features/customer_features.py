@@ -1,10 +1,11 @@
-"""The feature table: one row for each customer and as-of date, and the guard that it knows nothing of the future."""
+"""The feature table, one row for each customer and as-of date; the guards that it knows nothing of the future and lost
+nothing of the past."""
 
 import dagster as dg
 
 from cartograph.settings import get_settings
-from cartograph.trust.evidence import checked
-from ml_assets.core.features import catalogue, customers, leakage
+from cartograph.trust.evidence import SAMPLES, checked
+from ml_assets.core.features import catalogue, customers, leakage, reconciliation
 from ml_assets.defs.marts import FEATURES, depends_on, feature_marts, open_lake, pin, plain_failures, published
 from ml_assets.defs.metadata import markdown_table, table_metadata
 from ml_assets.defs.partitions import as_of_date, as_of_partitions, as_of_window
@@ -71,4 +72,27 @@ def nothing_from_the_future() -> dg.AssetCheckResult:
                 ("as-of date", "rows", "rows that differ"), [(one.as_of, one.rows, one.differing) for one in found]
             )
         },
+    )
+
+
+@dg.asset_check(
+    asset=KEY,
+    blocking=True,
+    description=(
+        "On the latest as-of date, the features have each registered customer once, and of each the number and worth "
+        "of the published orders before that date."
+    ),
+)
+def features_reconcile() -> dg.AssetCheckResult:
+    """Hold the latest as-of date's customers, orders and spend against the published marts."""
+    lake = open_lake()
+    with plain_failures(), lake.connect() as con:
+        marts = pin(lake, published(feature_marts())).selects
+        found = reconciliation.reconcile(con, marts, lake.relation_sql(FEATURES), SAMPLES)
+    return checked(
+        "features_reconcile",
+        found is None or found.holds,
+        expected=f"{found.expected} before {found.as_of}" if found else "as in the marts",
+        found=str(found.found) if found else "no as-of date yet",
+        samples=found.samples if found else (),
     )
