@@ -39,15 +39,18 @@ class Rows:
     def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:
         time = CONTRACTS[dataset].event_time
         assert time is not None
+        unplaced = [row for row in self.rows if row[time] not in SHOP]
         for window in windows:
-            rows = [{"_source": "test", **row} for row in self.rows if row[time] in window]
+            is_first = SHOP.start in window
+            given = [row for row in self.rows if row[time] in window] + (unplaced if is_first else [])
+            rows = [{"_source": "test", **row} for row in given]
             names = CONTRACTS[dataset].names
             table = (
                 pa.Table.from_pylist(rows)
                 if rows
                 else pa.table({n: pa.array([], pa.string()) for n in (*names, "_source")})
             )
-            yield Delivery(window, table, self.unreadable)
+            yield Delivery(window, table, self.unreadable, 0 if is_first else len(unplaced))
 
 
 def order(order_id: str, day: int, **changes: Any) -> dict[str, Any]:
@@ -191,6 +194,17 @@ def test_quarantined_rows_stay_while_what_they_came_from_cannot_be_read(lake: La
     assert sorted(json.loads(row)["order_id"] for row in kept) == ["b", "d"]
     assert (report.kept, report.vanished, report.is_accounted_for) == (0, 0, True)
     assert run(lake, Rows("orders", now)).vanished == 1
+
+
+def test_rows_without_a_place_are_told_until_the_first_window_has_quarantined_them(lake: Lake) -> None:
+    rows = [order("a", 1), order("b", 40), order("early", -9)]
+    assert run(lake, Rows("orders", rows), FEBRUARY).unplaced == 1
+    assert run(lake, Rows("orders", rows), JANUARY).counts.quarantined == {"outside_shop_dates": 1}
+    assert run(lake, Rows("orders", rows), FEBRUARY).unplaced == 0
+    rows.append(order("earlier", -10))
+    assert run(lake, Rows("orders", rows), FEBRUARY).unplaced == 1
+    whole = run(lake, Rows("orders", rows))
+    assert (whole.unplaced, whole.counts.quarantined) == (0, {"outside_shop_dates": 2})
 
 
 def event(event_id: str, hours: float) -> dict[str, Any]:
