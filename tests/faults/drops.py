@@ -43,7 +43,7 @@ class Fault:
     told_by: str
     outcome: Outcome
     whole: bool = False
-    """Whether only a run over the whole history tells: nobody knows which partition the rows belong to."""
+    """Whether the run is over the whole history: rows of which nobody knows the partition come with the first."""
 
 
 def write_drops(root: Path) -> Path:
@@ -355,6 +355,13 @@ FAULTS = (
         "wrong_type:paid_at",
         "set aside",
         whole=True,
+    ),
+    Fault(
+        "dates that do not exist, in a run of later days",
+        "payments",
+        replaced("'2024-02-31 10:00:00' AS paid_at", "hash(payment_id) % 3 = 0"),
+        "everything_readable",
+        "kept back",
     ),
     Fault(
         "times in the future",

@@ -31,7 +31,8 @@ class LoadReport:
 
     `kept` rows were loaded earlier and not delivered now, while something was unreadable. `vanished` says by how many
     the lake and the quarantine hold fewer rows than before, but for merged ones. `stored` rows are in the lake now.
-    `lost_columns` were delivered before, or in other windows, and are not any more.
+    `lost_columns` were delivered before, or in other windows, and are not any more. `unplaced` rows have no place in
+    the shop's time, and neither this load nor an earlier one of the shop's first window put them into the quarantine.
     """
 
     counts: Counts = field(default_factory=Counts)
@@ -39,6 +40,7 @@ class LoadReport:
     kept: int = 0
     vanished: int = 0
     stored: int = 0
+    unplaced: int = 0
     lost_columns: tuple[str, ...] = ()
     snapshot_id: int | None = None
 
@@ -108,6 +110,7 @@ def load(
             bad.write(_stamp(checked.quarantined, batch))
             report.counts += checked.counts
             report.unreadable.extend(delivery.unreadable)
+            report.unplaced += delivery.unplaced
             if before and delivery.unreadable:
                 report.kept += _keep(lake, contract, delivery.window, checked.accepted, good)
             if waiting and delivery.unreadable:
@@ -116,6 +119,8 @@ def load(
     report.stored = stored_rows(lake, contract, span)
     found = report.stored + report.counts.quarantined.total() + max(0, report.counts.merged - merged)
     report.vanished = max(0, before + waiting - found)
+    if report.unplaced:
+        report.unplaced = max(0, report.unplaced - _unplaced_rows(lake, contract, shop_window))
     report.lost_columns = _lost(lake, contract, report.counts.absent_columns)
     return report
 
@@ -181,6 +186,19 @@ def _quarantined_rows(lake: Lake, contract: Contract, window: Window) -> tuple[i
     reasons = lake.batches(quarantine_table(contract.dataset), window=window, columns=["reason"]).read_all()["reason"]
     merged = int(pc.sum(pc.equal(reasons, EXACT_DUPLICATE)).as_py() or 0)
     return len(reasons) - merged, merged
+
+
+def _unplaced_rows(lake: Lake, contract: Contract, shop_window: Window) -> int:
+    """How many quarantined rows have no place in the shop's time."""
+    with lake.connect() as connection:
+        counted = connection.execute(
+            f"""
+            SELECT count(*) FROM ({lake.relation_sql(quarantine_table(contract.dataset))})
+            WHERE NOT coalesce(event_time >= $start AND event_time < $end, false)
+            """,
+            {"start": shop_window.start, "end": shop_window.end},
+        ).fetchall()
+    return int(counted[0][0])
 
 
 def known_parents(lake: Lake, contract: Contract) -> Mapping[str, pa.ChunkedArray]:

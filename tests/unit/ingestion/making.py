@@ -37,15 +37,18 @@ class Rows:
     def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:
         time = CONTRACTS[dataset].event_time
         assert time is not None
+        unplaced = [row for row in self.rows if row[time] not in SHOP]
         for window in windows:
-            rows = [{"_source": "test", **row} for row in self.rows if row[time] in window]
+            is_first = SHOP.start in window
+            given = [row for row in self.rows if row[time] in window] + (unplaced if is_first else [])
+            rows = [{"_source": "test", **row} for row in given]
             names = CONTRACTS[dataset].names
             table = (
                 pa.Table.from_pylist(rows)
                 if rows
                 else pa.table({n: pa.array([], pa.string()) for n in (*names, "_source")})
             )
-            yield Delivery(window, table, self.unreadable)
+            yield Delivery(window, table, self.unreadable, 0 if is_first else len(unplaced))
 
 
 def order(order_id: str, day: int, **changes: Any) -> dict[str, Any]:

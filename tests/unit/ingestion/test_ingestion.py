@@ -134,6 +134,17 @@ def test_quarantined_rows_stay_while_what_they_came_from_cannot_be_read(lake: La
     assert run(lake, Rows("orders", now)).vanished == 1
 
 
+def test_rows_without_a_place_are_told_until_the_first_window_has_quarantined_them(lake: Lake) -> None:
+    rows = [order("a", 1), order("b", 40), order("early", -9)]
+    assert run(lake, Rows("orders", rows), FEBRUARY).unplaced == 1
+    assert run(lake, Rows("orders", rows), JANUARY).counts.quarantined == {"outside_shop_dates": 1}
+    assert run(lake, Rows("orders", rows), FEBRUARY).unplaced == 0
+    rows.append(order("earlier", -10))
+    assert run(lake, Rows("orders", rows), FEBRUARY).unplaced == 1
+    whole = run(lake, Rows("orders", rows))
+    assert (whole.unplaced, whole.counts.quarantined) == (0, {"outside_shop_dates": 2})
+
+
 def event(event_id: str, hours: float) -> dict[str, Any]:
     at = SHOP.start + timedelta(days=3)
     times = {"occurred_at": at, "received_at": at + timedelta(hours=hours)}

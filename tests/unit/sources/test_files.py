@@ -170,8 +170,9 @@ STRAYS = ["", "soon", "2023-12-31 23:59:59", "2024-04-01 00:00:00", "infinity"]
 def test_rows_without_a_place_in_time_come_with_the_first_window(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [review(0, at="2024-02-10"), *(review(n, at) for n, at in enumerate(STRAYS, 1))])
     reader = reviews_source(tmp_path / "a.csv")
-    assert ids(deliver(reader, over=MONTHS[:1])) == ["r1", "r2", "r3", "r4", "r5"]
-    assert ids(deliver(reader, over=MONTHS[1:])) == ["r0"]
+    first, later = deliver(reader, over=MONTHS[:1]), deliver(reader, over=MONTHS[1:])
+    assert (ids(first), first.unplaced) == (["r1", "r2", "r3", "r4", "r5"], 0)
+    assert (ids(later), later.unplaced) == (["r0"], 5)
 
 
 MOMENTS = st.one_of(

@@ -32,7 +32,7 @@ from ecom_assets.quality.profile import Profile, profile
 _ALWAYS = {
     "rows_accounted_for": "Each delivered row is in the lake, merged as an exact duplicate, or in the quarantine.",
     "quarantine_within_limit": "The quarantined share is at most CARTOGRAPH_QUARANTINE_LIMIT_PCT.",
-    "everything_readable": "No file or page of the source was left out as unreadable.",
+    "everything_readable": "No file, page or line was left out as unreadable, and no row for want of a date.",
     "nothing_vanished": "The lake holds at least as many rows of the loaded partitions as before.",
     "columns_are_known": "Each delivered column is in the contract, and each that was delivered before still is.",
     "few_rows_repeat": "Few rows are delivered twice.",
@@ -124,11 +124,16 @@ def _readable(report: LoadReport, severity: Severity) -> dg.AssetCheckResult:
     told = [f"{u.name}: {u.reason}. {u.cure}" for u in report.unreadable]
     if report.kept:
         told.append(f"{report.kept:,} rows that were loaded earlier and are not delivered now stay")
+    if report.unplaced:
+        told.append(
+            f"{report.unplaced:,} rows have no date that can be read, or one outside the shop's dates, and are not in "
+            "the quarantine yet: they go there with the shop's first partition. Load it, or correct them"
+        )
     return checked(
         "everything_readable",
-        not report.unreadable,
-        expected="every file or page is readable",
-        found=f"{len(report.unreadable)} unreadable",
+        not report.unreadable and not report.unplaced,
+        expected="every file or page is readable, and every row's date",
+        found=f"{len(report.unreadable)} unreadable" + (f", {report.unplaced:,} dates" if report.unplaced else ""),
         samples=[u.name for u in report.unreadable],
         severity=severity,
         description="; ".join(told) or None,

@@ -100,7 +100,7 @@ class ColumnsPolicy(CheckPolicy):
 
 
 class ReadablePolicy(CheckPolicy):
-    """`everything_readable`: a file or page that was left out."""
+    """`everything_readable`: a file, page or line that was left out, or a row without a date."""
 
 
 class VanishedPolicy(CheckPolicy):

@@ -33,12 +33,14 @@ class Delivery:
 
     `rows` has columns named as in the contract, of any type that casts to the contract's, and `_source` (string). A
     contract column that the source does not have is absent. Rows whose event time is missing, unreadable or outside
-    the shop's dates come with the shop's first window, so that each row is delivered exactly once.
+    the shop's dates come with the shop's first window, so that each row is delivered exactly once; `unplaced` says how
+    many of them there are where this delivery does not have them.
     """
 
     window: Window
     rows: pa.Table
     unreadable: tuple[Unreadable, ...] = ()
+    unplaced: int = 0
 
 
 class Source(Protocol):

@@ -62,11 +62,11 @@ class FilesSource:
                 self._build(owner, self._views[owner])
             owner = dataset
             self._build(_delivery(dataset), self._placed(dataset))
-            rows = self._rows(dataset, span)
+            rows, unplaced = self._rows(dataset, span), self._unplaced(dataset, span)
         except duckdb.Error as error:
             raise explain(owner, error, [self._described(name) for name in sets]) from None
         unreadable = [file for name in sets for file in (*self._landings[name].unreadable, *self._misfits[name])]
-        yield Delivery(span, rows, tuple(unreadable))
+        yield Delivery(span, rows, tuple(unreadable), unplaced)
 
     def fingerprint(self, dataset: str) -> str:
         """Of the names, sizes and times of the files, and of the select and the views that read them."""
@@ -246,6 +246,13 @@ class FilesSource:
             """,
             {"start": span.start, "end": span.end, "is_first": self._shop_window.start in span},
         ).to_arrow_table()
+
+    def _unplaced(self, dataset: str, span: Window) -> int:
+        """How many rows have no place in the shop's time, where `span` is without the shop's first day."""
+        if self._shop_window.start in span or CONTRACTS[dataset].event_time is None:
+            return 0
+        counted = self._connection.execute(f"SELECT count(*) FROM {_delivery(dataset)} WHERE __moment IS NULL")
+        return int(counted.fetchall()[0][0])
 
     def _described(self, name: str) -> str:
         layouts = self._parts[name].values()
