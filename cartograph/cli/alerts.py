@@ -25,8 +25,10 @@ def list_alerts() -> None:
     """
     settings = load_settings()
     if not settings.alerts_path.is_file():
-        output.print("Nobody was told of anything yet: the sensors run in `cartograph up`. The last runs found:")
-        for run in last_runs(settings):
+        runs = last_runs(settings)
+        found = "The last runs found:" if runs else "No run either."
+        output.print(f"Nobody was told of anything yet: the sensors run in `cartograph up`. {found}")
+        for run in runs:
             print_run(run)
         return
     ledger = Ledger(settings.alerts_path)

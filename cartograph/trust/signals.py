@@ -156,7 +156,7 @@ def _why(instance: dg.DagsterInstance, entry: dg.EventLogEntry) -> str:
     failures = instance.all_logs(entry.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     events = [failure.dagster_event for failure in failures if failure.dagster_event is not None]
     if not events:
-        return entry.user_message or "the run failed"
+        return (entry.dagster_event and entry.dagster_event.message) or "the run failed"
     return f"{(events[0].step_key or '').replace('__', '/', 1)}: {cause_of(events[0])}"
 
 

@@ -83,7 +83,7 @@ def failed_partitions(
     failed = {key: partitions for key, partitions in found.items() if partitions.failed}
     told: dict[dg.AssetKey, list[str]] = {}
     for key, partitions in failed.items():
-        upstream = [failed[parent] for parent in what.upstream[key] & failed.keys()]
+        upstream = [failed[above] for above in what.upstream[key] & failed.keys()]
         told[key] = _told(partitions, upstream, before.told.get(key.to_user_string(), []))
     signals = [
         _of_owner(instance, owner, {key: names for key, names in told.items() if what.owners[key] == owner}, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import NamedTuple
 
 import dagster as dg
@@ -13,11 +13,12 @@ from cartograph.alerts.messages import Severity, Signal
 class Watched(NamedTuple):
     """What one code location answers for: its assets with their owners, their checks, its jobs, and who owns those.
 
-    Assets stand after those that they are made of. `staleness` is how bad it is when some were not made in time.
+    Assets stand after those that they are made of; `upstream` has all of these, however far. `staleness` is how bad it
+    is when some were not made in time.
     """
 
     owners: Mapping[dg.AssetKey, str]
-    upstream: Mapping[dg.AssetKey, frozenset[dg.AssetKey]]
+    upstream: Mapping[dg.AssetKey, Set[dg.AssetKey]]
     partitions: Mapping[dg.AssetKey, dg.PartitionsDefinition[str]]
     checks: tuple[dg.AssetCheckKey, ...]
     jobs: frozenset[str]
@@ -38,7 +39,7 @@ def watched(repository: dg.RepositoryDefinition, team: str, staleness: Severity)
     nodes = {key: graph.get(key) for key in graph.toposorted_asset_keys if key in graph.materializable_asset_keys}
     return Watched(
         owners={key: next(iter(node.owners), team) for key, node in nodes.items()},
-        upstream={key: frozenset(node.parent_keys) for key, node in nodes.items()},
+        upstream={key: graph.get_ancestor_asset_keys(key) for key in nodes},
         partitions={key: node.partitions_def for key, node in nodes.items() if node.partitions_def is not None},
         checks=tuple(sorted(key for key in graph.asset_check_keys if key.asset_key in nodes)),
         jobs=frozenset(job.name for job in repository.get_all_jobs()),

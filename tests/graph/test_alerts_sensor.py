@@ -120,6 +120,15 @@ def test_a_crash_is_told_with_its_cause(bench: Bench) -> None:
     assert line["failing"][0]["text"].endswith("the disk is full")
 
 
+def test_a_run_that_was_killed_is_told_as_what_it_is(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    run = bench.instance.create_run_for_job(bench.definitions.resolve_job_def("nightly_job"))
+    bench.instance.report_run_failed(run, "The process was killed before the run ended.")
+    assert bench.look() == ["Error: nightly_job (run)"]
+    assert bench.logged()[0]["failing"][0]["text"] == "The process was killed before the run ended."
+
+
 def test_a_check_that_is_run_alone_is_told_too(bench: Bench) -> None:
     bench.run()
     bench.look()
