@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,7 +27,8 @@ from cartograph.cli.instance import open_instance, prepare_home, process_environ
 from cartograph.cli.run import LOCATIONS, chosen_windows, parse_early
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from cartograph.trust.signals import observe, watched
+from cartograph.trust.signals import observe
+from cartograph.trust.watching import watched
 from cartograph.windows import at_midnight
 
 SIDES = ("with_checks", "without_checks")
@@ -111,11 +113,11 @@ def looks() -> None:
     with open_instance(get_settings()) as instance:
         for location in LOCATIONS:
             module = __import__(location.module, fromlist=["defs"])
-            what = watched(module.defs().get_repository_def(), "team:data-platform")
-            began = time.perf_counter()
-            first = observe(instance, what, {})
+            what = watched(module.defs().get_repository_def(), "team:data-platform", "warning")
+            now, began = datetime.now(UTC), time.perf_counter()
+            first = observe(instance, what, {}, now)
             middle = time.perf_counter()
-            observe(instance, what, first.positions)
+            observe(instance, what, first.positions, now)
             line = {"first_seconds": round(middle - began, 3), "next_seconds": round(time.perf_counter() - middle, 3)}
             name = f"checks_share.looks.{location.module.split('.')[0]}"
             print(json.dumps({"benchmark": name, "checks": len(what.checks), **line}), flush=True)

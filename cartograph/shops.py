@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -39,6 +39,16 @@ class SourceSpec(BaseModel):
         return dict.fromkeys(value) if isinstance(value, list) else value
 
 
+class Freshness(BaseModel):
+    """By when everything must have been made anew, so that somebody hears when nothing runs at all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every: Literal["day", "week", "never"] = Field("day", description="How often; weekly: by Monday.")
+    hour: int = Field(9, ge=0, le=23, description="By this hour, UTC: six hours after the nightly schedule.")
+    severity: Literal["error", "warning"] = "warning"
+
+
 class Shop(BaseModel):
     """A shop: its dates (half-open, UTC), currency and sources. `end` is None for a shop that goes on.
 
@@ -57,6 +67,9 @@ class Shop(BaseModel):
     sources: tuple[SourceSpec, ...] = Field(min_length=1)
     quality: dict[str, Any] = Field(
         default_factory=dict, description="Severity and thresholds of checks, where the defaults do not fit the shop."
+    )
+    freshness: Freshness = Field(
+        Freshness(), description="By when everything must be made anew; a shop with an end date is complete once made."
     )
 
     @model_validator(mode="after")

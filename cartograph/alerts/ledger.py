@@ -83,8 +83,9 @@ class Ledger:
     ) -> list[Message]:
         """Take in `signals`, in the order in which `observer` found them, and the positions up to which it looked.
 
-        A failure that lasts is told once, until it gets worse (an error after a warning) or is over; one that came and
-        went between two calls is told as both. The messages are queued for the sinks that `route` names, and returned.
+        A failure that lasts is told once, until it gets worse (an error after a warning, a further part) or is over;
+        one that came and went between two calls is told as both. The messages are queued for the sinks that `route`
+        names, and returned.
         """
         failing: list[Signal] = []
         recovered: list[Signal] = []
@@ -97,11 +98,10 @@ class Ledger:
                     )
                     recovered.append(signal)
                 elif not signal.healthy and (known is None or _is_worse(signal, known)):
-                    connection.execute(
-                        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)",
-                        (signal.subject, signal.name, signal.model_dump_json()),
-                    )
+                    _keep(connection, signal)
                     failing.append(signal)
+                elif not signal.healthy and known is not None and signal.parts != known.parts:
+                    _keep(connection, known.model_copy(update={"parts": signal.parts, "text": signal.text}))
             messages = grouped(failing, recovered)
             connection.executemany(
                 "INSERT OR IGNORE INTO outbox (message_id, sink, message) VALUES (?, ?, ?)",
@@ -164,7 +164,13 @@ class Ledger:
 
 
 def _is_worse(signal: Signal, known: Signal) -> bool:
-    return (known.severity, signal.severity) == ("warning", "error")
+    return (known.severity, signal.severity) == ("warning", "error") or not set(signal.parts) <= set(known.parts)
+
+
+def _keep(connection: sqlite3.Connection, signal: Signal) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)", (signal.subject, signal.name, signal.model_dump_json())
+    )
 
 
 def _incident(connection: sqlite3.Connection, signal: Signal) -> Signal | None:

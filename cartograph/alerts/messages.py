@@ -17,7 +17,10 @@ class _Frozen(BaseModel):
 
 
 class Signal(_Frozen):
-    """One observation: whether `name` (a check, or `run`) of `subject` (an asset, or a job) is well, found at `at`."""
+    """One observation: whether `name` (a check, or `run`) of `subject` (an asset, or a job) is well, found at `at`.
+
+    `parts` names what of the subject fails where that is not all of it: partitions, or assets.
+    """
 
     subject: str
     name: str
@@ -27,6 +30,7 @@ class Signal(_Frozen):
     run_id: str
     text: str
     at: AwareDatetime
+    parts: tuple[str, ...] = ()
 
 
 class Message(_Frozen):

@@ -11,6 +11,7 @@ from cartograph.alerts.ledger import Ledger
 from cartograph.alerts.messages import Signal, grouped
 from cartograph.alerts.sinks import SinkError
 from cartograph.cli.console import names_and_numbers, output, say, say_error
+from cartograph.cli.status import last_runs, print_run
 from cartograph.settings import load_settings
 
 app = typer.Typer(help="Alerts: what fails, and who hears of it.", no_args_is_help=True)
@@ -18,13 +19,17 @@ app = typer.Typer(help="Alerts: what fails, and who hears of it.", no_args_is_he
 
 @app.command("list")
 def list_alerts() -> None:
-    """List what fails, and what waits to be sent. `cartograph up` runs the sensors that find and send it."""
+    """List what fails, and what waits to be sent. `cartograph up` runs the sensors that find and send it.
+
+    Before they ever ran, it is what the last runs found.
+    """
     settings = load_settings()
     if not settings.alerts_path.is_file():
-        output.print(
-            "Nothing was watched yet: the sensors run in `cartograph up`. "
-            "`cartograph status` tells what the last runs found."
-        )
+        runs = last_runs(settings)
+        found = "The last runs found:" if runs else "No run either."
+        output.print(f"Nobody was told of anything yet: the sensors run in `cartograph up`. {found}")
+        for run in runs:
+            print_run(run)
         return
     ledger = Ledger(settings.alerts_path)
     failing = ledger.failing()

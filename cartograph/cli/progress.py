@@ -35,6 +35,8 @@ class RunLog:
     loaded: Counter[str] = field(default_factory=Counter)
     running: str | None = None
     first_cause: str | None = None
+    failed_check: tuple[str, str] | None = None
+    """The check that is the first cause, where it is one."""
     succeeded: bool = False
     cursor: str | None = None
     _since: dict[str, float] = field(default_factory=dict)
@@ -75,6 +77,7 @@ def _take(event: dg.DagsterEvent, timestamp: float, log: RunLog) -> AssetDone | 
             if log.checks[name] == "failed" and evaluation.blocking and log.first_cause is None:
                 reason = f": {evaluation.description}" if evaluation.description else ""
                 log.first_cause = f"The check {name[1]} of {name[0]} failed{reason}"
+                log.failed_check = name
         case dg.DagsterEventType.STEP_FAILURE:
             if log.first_cause is None:
                 log.first_cause = f"{step.replace('__', '/', 1)}: {cause_of(event)}"

@@ -20,7 +20,7 @@ from cartograph.shops import Shop, load_shop
 
 
 class LastRun(BaseModel):
-    """The latest run of a job."""
+    """The latest run of a job. `first_cause` says why it failed; where a check did, it is one of the complaints."""
 
     job: str
     run_id: str
@@ -88,14 +88,16 @@ def collect(settings: Settings, shop: Shop) -> Status:
         switched_off={name: c.enables for name, c in CONTRACTS.items() if name not in shop.datasets},
         absent_marts={name: marts for name, marts in enabled_by.items() if name not in shop.datasets},
         tables={info.identifier: info.current.rows if info.current else 0 for info in tables},
-        last_runs=last_runs(settings) if (settings.dagster_home / "dagster.yaml").is_file() else [],
+        last_runs=last_runs(settings),
         release=release.release_id if release else None,
         release_as_of=release.inputs.as_of if release else None,
     )
 
 
 def last_runs(settings: Settings) -> list[LastRun]:
-    """The latest run of each job, from the shop's Dagster instance."""
+    """The latest run of each job, from the shop's Dagster instance; none where there is no instance yet."""
+    if not (settings.dagster_home / "dagster.yaml").is_file():
+        return []
     found: dict[str, LastRun] = {}
     with open_instance(settings) as instance:
         for record in instance.get_run_records(limit=50):
@@ -104,6 +106,8 @@ def last_runs(settings: Settings) -> list[LastRun]:
                 continue
             log = RunLog()
             follow(instance, run.run_id, log)
+            complaints = {name: f"{' '.join(name)}: {reason}" for name, reason in log.complaints.items()}
+            cause = complaints[log.failed_check] if log.failed_check else log.first_cause
             found[run.job_name] = LastRun(
                 job=run.job_name,
                 run_id=run.run_id,
@@ -112,10 +116,21 @@ def last_runs(settings: Settings) -> list[LastRun]:
                 checks_passed=log.tally("passed"),
                 checks_warned=log.tally("warned"),
                 checks_failed=log.tally("failed"),
-                complaints=[f"{asset} {check}: {reason}" for (asset, check), reason in log.complaints.items()],
-                first_cause=log.first_cause if run.status == dg.DagsterRunStatus.FAILURE else None,
+                complaints=list(complaints.values()),
+                first_cause=cause if run.status == dg.DagsterRunStatus.FAILURE else None,
             )
     return list(found.values())
+
+
+def print_run(run: LastRun) -> None:
+    """Print how a run ended, what its checks complained of, and why it failed; each once."""
+    checks = f"checks {run.checks_passed} passed, {run.checks_warned} warned, {run.checks_failed} failed"
+    output.print(f"last run  {run.job} {run.status} {run.started_at:%Y-%m-%d %H:%M} UTC, {checks}")
+    if run.first_cause:
+        say(f"          [red]{escape(run.first_cause)}[/]")
+    for complaint in run.complaints:
+        if complaint != run.first_cause:
+            say(f"          [yellow]{escape(complaint)}[/]")
 
 
 def _print(found: Status) -> None:
@@ -127,12 +142,7 @@ def _print(found: Status) -> None:
         absent = f"; absent marts: {', '.join(found.absent_marts[name])}" if name in found.absent_marts else ""
         output.print(f"[yellow]without[/]   {name}: no {enables or 'required data'}{absent}")
     for run in found.last_runs:
-        checks = f"checks {run.checks_passed} passed, {run.checks_warned} warned, {run.checks_failed} failed"
-        output.print(f"last run  {run.job} {run.status} {run.started_at:%Y-%m-%d %H:%M} UTC, {checks}")
-        for complaint in run.complaints:
-            say(f"          [yellow]{escape(complaint)}[/]")
-        if run.first_cause:
-            say(f"          [red]{escape(run.first_cause)}[/]")
+        print_run(run)
     if found.tables:
         table = names_and_numbers("table", numbers=("rows",))
         for name, rows in found.tables.items():

@@ -11,7 +11,9 @@ from cartograph.alerts.delivery import deliver
 from cartograph.alerts.ledger import Ledger
 from cartograph.alerts.messages import Message
 from cartograph.settings import get_settings
-from cartograph.trust.signals import observe, watched
+from cartograph.shops import load_shop
+from cartograph.trust.signals import observe
+from cartograph.trust.watching import watched
 
 ALERTS_KEY = dg.AssetKey(["quality", "alerts"])
 INTERVAL_SECONDS = 15
@@ -27,16 +29,17 @@ def alerts_sensor(name: str, team: str) -> dg.SensorDefinition:
         name=name,
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells people once of each failed check and run, and once more when it is well again.",
+        description="Tells people once of what failed or was not made in time, and once more when it is well again.",
     )
     def _alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if context.repository_def is None:
             raise dg.DagsterInvariantViolationError(f"{name} must be evaluated in its code location.")
-        settings = get_settings()
+        settings, now = get_settings(), datetime.now(UTC)
         config, ledger = load_alerts(settings), Ledger(settings.alerts_path)
-        seen = observe(context.instance, watched(context.repository_def, team), ledger.positions(name))
+        what = watched(context.repository_def, team, load_shop(settings).freshness.severity)
+        seen = observe(context.instance, what, ledger.positions(name), now)
         messages = ledger.record(name, seen.signals, seen.positions, config.route)
-        for sink, reason in deliver(ledger, config.all_sinks(settings), datetime.now(UTC)).items():
+        for sink, reason in deliver(ledger, config.all_sinks(settings), now).items():
             context.log.warning(f"The alerts for {sink} are tried again later: {reason}.")
         if not messages:
             return dg.SkipReason("Nothing new failed, and nothing is well again.")

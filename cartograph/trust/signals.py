@@ -1,6 +1,7 @@
 """What happened since it was last looked: results of checks and ends of runs, as signals for `cartograph.alerts`.
 
-Read by position, and not by time: whatever was recorded while nobody looked is found afterwards, and each once.
+Read by position, and not by time: whatever was recorded while nobody looked is found afterwards, and each once. What
+is told of the state that all this has led to is in `cartograph.trust.states`.
 """
 
 from __future__ import annotations
@@ -19,43 +20,27 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from cartograph.alerts.messages import Signal
 from cartograph.trust.causes import cause_of
 from cartograph.trust.gate import is_partial, results_of, standing
+from cartograph.trust.states import failed_partitions, stale_assets
+from cartograph.trust.watching import Observations, Watched
 
 _PAGE = 100
-_RUN_ENDS = {"runs failed": dg.DagsterEventType.RUN_FAILURE, "runs succeeded": dg.DagsterEventType.RUN_SUCCESS}
+RUNS_FAILED = "runs failed"
+_RUN_ENDS = {RUNS_FAILED: dg.DagsterEventType.RUN_FAILURE, "runs succeeded": dg.DagsterEventType.RUN_SUCCESS}
 _RUN = "run"
 
 
-class Watched(NamedTuple):
-    """What one code location answers for: its assets with their owners, their checks, its jobs, and who owns those."""
+def observe(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str], now: datetime) -> Observations:
+    """What happened to `what` after the positions `since`; the last of each thing where there are none yet.
 
-    owners: Mapping[dg.AssetKey, str]
-    checks: tuple[dg.AssetCheckKey, ...]
-    jobs: frozenset[str]
-    team: str
-
-
-class Observations(NamedTuple):
-    """Signals in the order in which they were found, and up to where each source was observed."""
-
-    signals: list[Signal]
-    positions: dict[str, str]
-
-
-def watched(repository: dg.RepositoryDefinition, team: str) -> Watched:
-    """What the code location of `repository` answers for; `team` owns its jobs, and assets that name no owner."""
-    graph = repository.asset_graph
-    owners = {key: next(iter(graph.get(key).owners), team) for key in graph.materializable_asset_keys}
-    checks = tuple(sorted(key for key in graph.asset_check_keys if key.asset_key in owners))
-    return Watched(owners, checks, frozenset(job.name for job in repository.get_all_jobs()), team)
-
-
-def observe(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str]) -> Observations:
-    """What happened to `what` after the positions `since`; the last of each thing where there are none yet."""
+    What is out of date and which partitions have failed is told as it is `now`.
+    """
     checks, runs = _checks(instance, what, since), _runs(instance, what, since)
-    signals = sorted([*checks.signals, *runs.signals], key=lambda signal: signal.at)
+    partitions = failed_partitions(instance, what, since, runs.positions.get(RUNS_FAILED), now)
+    found = [*checks.signals, *runs.signals, *partitions.signals, *stale_assets(instance, what, now)]
+    signals = sorted(found, key=lambda signal: signal.at)
     if not since:
         signals = list({(signal.subject, signal.name): signal for signal in signals}.values())
-    return Observations(signals, {**checks.positions, **runs.positions})
+    return Observations(signals, {**checks.positions, **runs.positions, **partitions.positions})
 
 
 class _Position(NamedTuple):
@@ -109,12 +94,12 @@ def _is_running(instance: dg.DagsterInstance, run_id: str, known: dict[str, bool
 
 
 def _of_check(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord, owner: str) -> Signal | None:
-    """The result of a check as a signal; None where there is none, or where a failure elsewhere stands beside it."""
+    """What holds of a check by its result, as a signal: a failure elsewhere stands beside it. None without a result."""
     result = record.evaluation
     if record.status not in COMPLETED or record.event is None or result is None:
         return None
-    if is_partial(result) and not standing(results_of(instance, record.key, record.id)).result.passed and result.passed:
-        return None
+    if is_partial(result) and result.passed:
+        result = standing(results_of(instance, record.key, record.id)).result
     return Signal(
         subject=result.asset_key.to_user_string(),
         name=result.check_name,
@@ -171,7 +156,7 @@ def _why(instance: dg.DagsterInstance, entry: dg.EventLogEntry) -> str:
     failures = instance.all_logs(entry.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     events = [failure.dagster_event for failure in failures if failure.dagster_event is not None]
     if not events:
-        return entry.user_message or "the run failed"
+        return (entry.dagster_event and entry.dagster_event.message) or "the run failed"
     return f"{(events[0].step_key or '').replace('__', '/', 1)}: {cause_of(events[0])}"
 
 

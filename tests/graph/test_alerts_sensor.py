@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from cartograph.settings import Settings, get_settings
-from cartograph.trust.alerting import ALERTS_KEY, alerts_sensor
+from cartograph.settings import Settings
 from cartograph.trust.gate import looked_at
 from cartograph.windows import Window
+from tests.support.sensors import SensorBench
 
 
 class State:
@@ -42,42 +40,19 @@ def report() -> None:
     """Downstream of the check."""
 
 
-class Bench:
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
-        self.settings, self.instance = settings, instance
-        self.definitions = dg.Definitions(
-            assets=[orders, report],
-            jobs=[dg.define_asset_job("nightly_job", selection="*")],
-            sensors=[alerts_sensor("test_alerts_sensor", team="team:platform")],
-        )
+class Bench(SensorBench):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, [orders, report])
 
     def run(self, *, sound: bool = True, crashes: bool = False, month: int | None = None) -> None:
         State.sound, State.crashes, State.month = sound, crashes, month
-        job = self.definitions.resolve_job_def("nightly_job")
-        job.execute_in_process(instance=self.instance, raise_on_error=False)
-
-    def look(self) -> list[str]:
-        """Evaluate the sensor as the daemon does; titles of the events that it reports."""
-        repository = self.definitions.get_repository_def()
-        context = dg.build_sensor_context(instance=self.instance, repository_def=repository)
-        found = self.definitions.get_sensor_def("test_alerts_sensor")(context)
-        if isinstance(found, dg.SkipReason):
-            return []
-        assert {event.asset_key for event in found.asset_events} == {ALERTS_KEY}
-        return [event.description for event in found.asset_events]
-
-    def logged(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.settings.alerts_log.read_text(encoding="utf-8").splitlines()]
+        self.execute()
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setenv("CARTOGRAPH_HOME", str(tmp_path))
-    get_settings.cache_clear()
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        yield Bench(get_settings(), instance)
-    get_settings.cache_clear()
+def bench(sensor_settings: Settings) -> Iterator[Bench]:
+    with Bench(sensor_settings) as bench:
+        yield bench
 
 
 FAILED = ["Error: orders (is_sound)", "Error: nightly_job (run)"]
@@ -128,6 +103,14 @@ def test_a_failure_is_over_once_its_own_partition_is_well(bench: Bench) -> None:
     assert bench.look() == ["Recovered: orders (is_sound)"]
 
 
+def test_the_first_look_tells_of_a_failure_beside_a_later_look_elsewhere(bench: Bench) -> None:
+    bench.run(sound=False, month=6)
+    bench.run(month=1)
+    assert bench.look() == ["Error: orders (is_sound)"], "June is as it was"
+    bench.run(month=6)
+    assert bench.look() == ["Recovered: orders (is_sound)"]
+
+
 def test_a_crash_is_told_with_its_cause(bench: Bench) -> None:
     bench.run()
     bench.look()
@@ -137,10 +120,18 @@ def test_a_crash_is_told_with_its_cause(bench: Bench) -> None:
     assert line["failing"][0]["text"].endswith("the disk is full")
 
 
+def test_a_run_that_was_killed_is_told_as_what_it_is(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    run = bench.instance.create_run_for_job(bench.definitions.resolve_job_def("nightly_job"))
+    bench.instance.report_run_failed(run, "The process was killed before the run ended.")
+    assert bench.look() == ["Error: nightly_job (run)"]
+    assert bench.logged()[0]["failing"][0]["text"] == "The process was killed before the run ended."
+
+
 def test_a_check_that_is_run_alone_is_told_too(bench: Bench) -> None:
     bench.run()
     bench.look()
     State.sound, State.month = False, None
-    job = bench.definitions.resolve_implicit_global_asset_job_def()
-    job.execute_in_process(instance=bench.instance, asset_selection=[orders.key], raise_on_error=False)
+    bench.execute(asset_selection=[orders.key])
     assert bench.look()[0] == "Error: orders (is_sound)"

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from cartograph.settings import get_settings
+from cartograph.shops import load_shop
 from cartograph.trust.asset_graph import with_checks
 from cartograph.trust.automation import when_trusted
+from cartograph.trust.freshness import with_freshness
 
 PROJECT_ROOT = Path(__file__).parents[2]
 DEFS_FOLDER = Path(__file__).parent / "defs"
@@ -26,8 +29,9 @@ def load_folder() -> dg.Definitions:
 @dg.definitions
 def defs() -> dg.Definitions:
     """All assets, checks, jobs and resources of the location."""
-    return with_checks(load_folder()).map_resolved_asset_specs(
+    definitions = with_checks(load_folder()).map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(
             owners=[OWNER], group_name=spec.key.path[0], automation_condition=when_trusted()
         )
     )
+    return with_freshness(definitions, load_shop(get_settings()))

@@ -53,6 +53,20 @@ def test_a_warning_that_becomes_an_error_is_told_again_and_not_the_other_way(led
     assert record(ledger, make_signal(minute=2, severity="warning", run_id="run-3")) == []
 
 
+def test_a_further_part_is_told_and_fewer_parts_are_kept_without_a_word(ledger: Ledger) -> None:
+    def failed(minute: int, *parts: str) -> Signal:
+        return make_signal(minute=minute, parts=parts, text=f"failed: {', '.join(parts)}")
+
+    title = ["Error: published/fct_orders (rows_match_mart)"]
+    assert record(ledger, failed(0, "June")) == title
+    assert record(ledger, failed(1, "June", "July")) == title
+    assert record(ledger, failed(2, "July")) == []
+    (known,) = ledger.failing()
+    assert (known.text, known.at) == ("failed: July", MOMENT + timedelta(minutes=1))
+    assert record(ledger, failed(3, "July")) == []
+    assert record(ledger, failed(4, "June", "July")) == title, "June was well in between"
+
+
 def test_a_run_tells_of_an_asset_in_one_message(ledger: Ledger) -> None:
     signals = [make_signal("a"), make_signal("b", severity="warning"), make_signal("c", subject="raw/orders")]
     assert record(ledger, *signals) == ["Error: published/fct_orders (a, b)", "Error: raw/orders (c)"]

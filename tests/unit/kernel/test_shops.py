@@ -59,6 +59,8 @@ def test_an_open_shop_has_the_windows_that_have_ended(settings: Settings) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (GOOD + "freshness: {every: month}", "freshness.every"),
+        (GOOD + "freshness: {hour: 24}", "freshness.hour"),
         ("title: [", "not valid YAML"),
         ("- a\n- b\n", "must be a mapping"),
         (GOOD.replace("currency: EUR", "currency: euro"), "currency"),

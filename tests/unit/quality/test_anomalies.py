@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_a_day_with_far_fewer_or_more_rows_is_found_and_no_other(factor: float) 
     rows[STRUCK] = factor * rows[STRUCK]
     (found,) = unusual_volumes(figures(rows), ALL, VolumePolicy())
     assert found.day == FIRST + timedelta(days=STRUCK)
-    assert found.found == f"{rows[STRUCK]:,} rows"
+    assert (found.figure, found.found) == ("rows", f"{rows[STRUCK]:,}")
     assert "about" in found.expected
 
 
@@ -84,7 +85,8 @@ def test_a_column_that_goes_empty_is_found() -> None:
     nulls[STRUCK] = rows[STRUCK] // 2
     (found,) = unusual_nulls(figures(rows, nulls={"channel": nulls}), ALL, NullPolicy())
     assert found.condition == '"channel" IS NULL'
-    assert found.expected.startswith("channel empty in 10.")
+    assert (found.figure, found.found) == ("rows without channel", "50.0 %")
+    assert found.expected.startswith("about 10.")
     assert unusual_nulls(figures(rows, nulls={"channel": nulls}), ALL, NullPolicy(ignored=("channel",))) == []
 
 
@@ -114,14 +116,29 @@ def test_amounts_twice_as_large_are_found_and_may_be_honest() -> None:
     amounts[STRUCK, 0] += np.log(2)
     (found,) = unusual_values(figures(steady_rows(), sizes={"amount": amounts}), ALL, ValuesPolicy())
     assert not found.is_extreme
-    assert "geometric mean" in found.expected
+    assert found.figure == "geometric mean of amount"
+
+
+@pytest.mark.parametrize("factor", [0.2, 5])
+def test_the_told_range_is_the_one_that_would_have_passed(factor: float) -> None:
+    amounts = sizes()
+    usual = amounts[STRUCK, 0]
+    amounts[STRUCK, 0] = usual + np.log(factor)
+    (told,) = unusual_values(figures(steady_rows(), sizes={"amount": amounts}), ALL, ValuesPolicy())
+    low, high = map(float, re.findall(r"[(](.+) to (.+)[)]", told.expected)[0])
+    assert float(told.found) == pytest.approx(np.exp(usual) * factor, abs=0.01)
+    assert low < np.exp(usual) < high
+    for edge, outside in ((low, -0.02), (high, 0.02)):
+        for off, found in ((-outside, 0), (outside, 1)):
+            amounts[STRUCK, 0] = np.log(edge + off)
+            assert len(unusual_values(figures(steady_rows(), sizes={"amount": amounts}), ALL, ValuesPolicy())) == found
 
 
 def test_amounts_that_spread_wider_are_found() -> None:
     amounts = sizes()
     amounts[STRUCK, 1] *= 2
     (found,) = unusual_values(figures(steady_rows(), sizes={"amount": amounts}), ALL, ValuesPolicy())
-    assert "spread" in found.expected
+    assert found.figure == "standard deviation of the logarithm of amount"
 
 
 def test_days_without_numbers_are_not_compared() -> None:
@@ -136,6 +153,7 @@ def test_a_category_that_explodes_is_found() -> None:
     counts[STRUCK, 0], counts[STRUCK, 1] = counts[STRUCK, 1], 0
     (found,) = unusual_values(figures(rows, mixes={"device": counts}), ALL, ValuesPolicy())
     assert found.condition == "bin 0"
+    assert (found.figure, found.expected) == ("change in the mix of device", "at most 1.00 (stability index)")
 
 
 def test_what_jumped_as_far_before_is_not_told_again() -> None:

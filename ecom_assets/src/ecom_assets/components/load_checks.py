@@ -223,11 +223,11 @@ def _compared(
     return checked(
         check,
         not anomalies,
-        expected="; ".join(f"{a.day}: {a.expected}" for a in shown) or "as in the weeks before",
-        found=("; ".join(f"{a.day}: {a.found}" for a in shown) or "nothing unusual") + more,
+        expected="; ".join(f"{a.day} {a.figure}: {a.expected}" for a in shown) or "as in the weeks before",
+        found=("; ".join(f"{a.day} {a.figure}: {a.found}" for a in shown) or "nothing unusual") + more,
         samples=examples(lake, contract, shown, SAMPLES) if shown else [],
         severity="error" if extreme else severity,
-        description="; ".join(f"{a.day}: {a.found} instead of {a.expected}" for a in shown) + more or None,
+        description="; ".join(f"{a.day} {a.figure}: {a.found}, expected {a.expected}" for a in shown) + more or None,
     )
 
 

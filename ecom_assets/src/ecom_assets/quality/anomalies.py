@@ -37,14 +37,15 @@ _TAIL, _TAIL_Z = 0.98, 2.326
 
 
 class Anomaly(NamedTuple):
-    """A day on which something is unusual: what, in words, and the SQL condition of the rows that stand out.
+    """A day on which something is unusual: which figure, what it is, and the SQL condition of the rows that stand out.
 
     `is_extreme` where no honest change explains it.
     """
 
     day: date
-    expected: str
+    figure: str
     found: str
+    expected: str
     condition: str
     is_extreme: bool = False
 
@@ -57,7 +58,7 @@ def unusual_volumes(profile: Profile, looked_at: range, policy: VolumePolicy) ->
         low = far & (z <= -policy.z) & (profile.rows <= policy.drop_to * expected)
         high = far & (z >= policy.z) & (profile.rows >= policy.rise_to * expected)
     return [
-        Anomaly(profile.day(t), f"about {expected[t]:,.0f} rows", f"{profile.rows[t]:,} rows", "true")
+        Anomaly(profile.day(t), "rows", f"{profile.rows[t]:,}", f"about {expected[t]:,.0f}", "true")
         for t in looked_at
         if (low[t] or high[t]) and profile.day(t) not in policy.excused
     ]
@@ -76,12 +77,15 @@ def unusual_nulls(profile: Profile, looked_at: range, policy: NullPolicy) -> lis
             jump = nulls / profile.rows - usual
             noise = np.sqrt(np.fmax(usual * (1 - usual), 1 / base_rows) * (1 / profile.rows + 1 / base_rows))
             # Rows that belong together, as the events of a visit do, vary more than chance has it for single ones.
-            unusual = np.abs(jump) >= np.maximum(policy.points / 100, policy.z * np.maximum(noise, _scale(jump)))
+            limit = np.maximum(policy.points / 100, policy.z * np.maximum(noise, _scale(jump)))
+            unusual = np.abs(jump) >= limit
+            low, high = 100 * np.maximum(usual - limit, 0), 100 * np.minimum(usual + limit, 1)
             found += [
                 Anomaly(
                     profile.day(t),
-                    f"{column} empty in {100 * usual[t]:.1f} % of rows",
+                    f"rows without {column}",
                     f"{100 * (usual[t] + jump[t]):.1f} %",
+                    f"about {100 * usual[t]:.1f} % ({low[t]:.1f} to {high[t]:.1f} %)",
                     f'"{column}" IS {"" if jump[t] > 0 else "NOT "}NULL',
                 )
                 for t in days
@@ -110,23 +114,23 @@ def _unusual_sizes(
     mean, spread = sizes.T
     usual_mean, usual_spread = (_usual(each) for each in (mean, spread))
     moved, widened = mean - usual_mean, np.log(np.maximum(spread, _LEAST) / np.maximum(usual_spread, _LEAST))
-    z_moved, z_widened = (np.abs(off) / np.maximum(_scale(off), _LEAST) for off in (moved, widened))
+    most_moved, most_widened = (policy.z * np.maximum(_scale(off), _LEAST) for off in (moved, widened))
     for t in days:
-        size, usual = np.exp(mean[t]), np.exp(usual_mean[t])
-        if z_moved[t] >= policy.z and abs(moved[t]) >= np.log(policy.ratio):
-            expected, found = f"{column}: a geometric mean of about {usual:,.2f}", f"{size:,.2f}"
-        elif z_widened[t] >= policy.z and abs(widened[t]) >= np.log(policy.spread):
-            expected = f"{column}: a spread of about {usual_spread[t]:.2f} (standard deviation of its logarithm)"
-            found = f"{spread[t]:.2f}"
+        if abs(moved[t]) >= (limit := max(most_moved[t], np.log(policy.ratio))):
+            figure, found, usual, factor = "geometric mean", np.exp(mean[t]), np.exp(usual_mean[t]), np.exp(limit)
+        elif abs(widened[t]) >= (limit := max(most_widened[t], np.log(policy.spread))):
+            figure, found, usual = "standard deviation of the logarithm", spread[t], usual_spread[t]
+            factor = np.exp(limit)
         else:
             continue
         edge = np.exp(usual_mean[t] + np.sign(moved[t]) * usual_spread[t])
         yield Anomaly(
             profile.day(t),
-            expected,
-            found,
+            f"{figure} of {column}",
+            f"{found:,.2f}",
+            f"about {usual:,.2f} ({usual / factor:,.2f} to {usual * factor:,.2f})",
             f'abs("{column}") {">" if moved[t] > 0 else "<"} {edge:.6g}',
-            is_extreme=bool(z_moved[t] >= policy.z and abs(moved[t]) >= np.log(policy.blocking_ratio)),
+            is_extreme=bool(abs(moved[t]) >= max(most_moved[t], np.log(policy.blocking_ratio))),
         )
 
 
@@ -137,9 +141,9 @@ def _unusual_mixes(
     index = stability_index(mix.counts, base)
     highest = np.nan_to_num(np.nanmax(_lags(index, HISTORY_DAYS), axis=0))
     for t in days:
-        if index[t] >= max(policy.psi, 2 * highest[t]):
+        if index[t] >= (limit := max(policy.psi, 2 * highest[t])):
             excess = mix.counts[t] / mix.counts[t].sum() - base[t] / base[t].sum()
-            told = f"{column}: mixed as in the four weeks before", f"a stability index of {index[t]:.2f}"
+            told = f"change in the mix of {column}", f"{index[t]:.2f}", f"at most {limit:.2f} (stability index)"
             yield Anomaly(profile.day(t), *told, mix.conditions[int(excess.argmax())])
 
 

@@ -1,0 +1,143 @@
+"""What is the case now, and was told by no event of its own: assets out of date, partitions that a failed run left.
+
+Both are Dagster's own states, which its UI shows, too. Each owner hears of theirs in one signal whose parts are the
+assets, or the partitions: one run that failed, or one night without any, concerns many at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import dagster as dg
+from dagster._core.definitions.freshness import FreshnessState
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
+
+from cartograph.alerts.messages import Signal
+from cartograph.trust.watching import Observations, Watched
+
+STALE, FAILED_PARTITIONS = "is_up_to_date", "no_partition_failed"
+_MOST = 10
+_SOURCE = "failed partitions"
+_NO_RUN = "none"
+
+
+def stale_assets(instance: dg.DagsterInstance, what: Watched, now: datetime) -> list[Signal]:
+    """Whether each owner's assets were made in time, by the freshness policy that each asset has; one signal each."""
+    states = instance.get_freshness_state_records(list(what.owners))
+    stale = [key for key in what.owners if key in states and states[key].freshness_state == FreshnessState.FAIL]
+    found = []
+    for owner in sorted(set(what.owners.values())):
+        names = [key.to_user_string() for key in stale if what.owners[key] == owner]
+        number = f"{len(names)} of {sum(whose == owner for whose in what.owners.values())}"
+        found.append(
+            Signal(
+                subject=f"assets of {owner}",
+                name=STALE,
+                healthy=not names,
+                severity=what.staleness,
+                owner=owner,
+                run_id=_NO_RUN,
+                text=f"{number} were not made in time: {_first(names)}" if names else "",
+                at=now,
+                parts=tuple(names),
+            )
+        )
+    return found
+
+
+class _Position(NamedTuple):
+    """Up to which failed run partitions were looked at, and of each asset with failed ones those that were told."""
+
+    runs: str | None
+    told: dict[str, list[str]]
+
+    @classmethod
+    def read(cls, text: str | None) -> _Position:
+        return cls(*json.loads(text)) if text else cls(None, {})
+
+
+class _Partitions(NamedTuple):
+    """The partitions of an asset that a failed run was to make, and those of them that another one makes now."""
+
+    failed: frozenset[str]
+    in_progress: frozenset[str]
+
+
+def failed_partitions(
+    instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str], runs: str | None, now: datetime
+) -> Observations:
+    """The partitions that failed runs left unmade, one signal for each owner; `runs` is the last failed run there is.
+
+    Where an asset's partition waits for the same one upstream, only the latter is told; one that is being made is told
+    once that has failed, too. What was told stays so until it is made.
+    """
+    before = _Position.read(since.get(_SOURCE))
+    is_news = runs != before.runs
+    if not is_news and not before.told:
+        return Observations([], {})
+    looked = (key for key in what.partitions if is_news or key.to_user_string() in before.told)
+    found = {key: _partitions_of(instance, key, what.partitions[key]) for key in looked}
+    failed = {key: partitions for key, partitions in found.items() if partitions.failed}
+    told: dict[dg.AssetKey, list[str]] = {}
+    for key, partitions in failed.items():
+        upstream = [failed[above] for above in what.upstream[key] & failed.keys()]
+        told[key] = _told(partitions, upstream, before.told.get(key.to_user_string(), []))
+    signals = [
+        _of_owner(instance, owner, {key: names for key, names in told.items() if what.owners[key] == owner}, now)
+        for owner in sorted(set(what.owners.values()))
+    ]
+    position = _Position(runs, {key.to_user_string(): names for key, names in told.items()})
+    return Observations([signal for signal in signals if signal is not None], {_SOURCE: json.dumps(position)})
+
+
+def _first(names: Sequence[str], between: str = ", ") -> str:
+    more = f"{between}and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
+    return f"{between.join(names[:_MOST])}{more}"
+
+
+def _partitions_of(
+    instance: dg.DagsterInstance, key: dg.AssetKey, definition: dg.PartitionsDefinition[str]
+) -> _Partitions:
+    status = get_and_update_asset_status_cache_value(instance, key, definition)
+    if status is None:
+        return _Partitions(frozenset(), frozenset())
+    return _Partitions(
+        frozenset(status.deserialize_failed_partition_subsets(definition).get_partition_keys()),
+        frozenset(status.deserialize_in_progress_partition_subsets(definition).get_partition_keys()),
+    )
+
+
+def _told(partitions: _Partitions, upstream: Sequence[_Partitions], before: Collection[str]) -> list[str]:
+    waiting = partitions.in_progress.union(*(above.failed for above in upstream))
+    return sorted((partitions.failed - waiting) | (partitions.failed & set(before)))
+
+
+def _of_owner(
+    instance: dg.DagsterInstance, owner: str, failed: Mapping[dg.AssetKey, Sequence[str]], now: datetime
+) -> Signal | None:
+    """What an owner is told; None where partitions have failed and all wait for others."""
+    told = {key: names for key, names in failed.items() if names}
+    if failed and not told:
+        return None
+    each = [f"{key.to_user_string()} {_first(names)}" for key, names in told.items()]
+    return Signal(
+        subject=f"partitions of {owner}",
+        name=FAILED_PARTITIONS,
+        healthy=not told,
+        severity="error",
+        owner=owner,
+        run_id=_latest_run(instance, told),
+        text=f"a run that was to make them failed: {_first(each, '; ')}" if told else "",
+        at=now,
+        parts=tuple(f"{key.to_user_string()} {name}" for key, names in told.items() for name in names),
+    )
+
+
+def _latest_run(instance: dg.DagsterInstance, failed: Mapping[dg.AssetKey, Sequence[str]]) -> str:
+    storage = instance.event_log_storage
+    planned = [storage.get_latest_planned_materialization_info(key, names[-1]) for key, names in failed.items()]
+    found = [info for info in planned if info is not None]
+    return max(found, key=lambda info: info.storage_id).run_id if found else _NO_RUN

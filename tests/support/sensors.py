@@ -1,0 +1,61 @@
+"""An alerts sensor on real runs: assets, a job over them, and an instance on SQLite that can be opened anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Self
+
+import dagster as dg
+
+from cartograph.settings import Settings
+from cartograph.trust.alerting import ALERTS_KEY, alerts_sensor
+
+
+class SensorBench:
+    """Executes `nightly_job`, and evaluates the sensor as the daemon does."""
+
+    def __init__(self, settings: Settings, assets: Sequence[dg.AssetsDefinition]) -> None:
+        self.settings = settings
+        self.definitions = dg.Definitions(
+            assets=assets,
+            jobs=[dg.define_asset_job("nightly_job", selection="*")],
+            sensors=[alerts_sensor("test_alerts_sensor", team="team:platform")],
+        )
+        (settings.home / "dagster").mkdir()
+
+    def __enter__(self) -> Self:
+        self.instance = dg.DagsterInstance.local_temp(str(self.settings.home / "dagster")).__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.instance.__exit__(None, None, None)
+
+    def restart(self) -> None:
+        """Open the instance anew, as another process does."""
+        self.__exit__()
+        self.__enter__()
+
+    def execute(self, **how: Any) -> None:
+        """Run the job, or with `asset_selection` some assets only."""
+        definitions, selected = self.definitions, "asset_selection" in how
+        job = (
+            definitions.resolve_implicit_global_asset_job_def()
+            if selected
+            else definitions.resolve_job_def("nightly_job")
+        )
+        job.execute_in_process(instance=self.instance, raise_on_error=False, **how)
+
+    def look(self) -> list[str]:
+        """Titles of the events that the sensor reports."""
+        repository = self.definitions.get_repository_def()
+        context = dg.build_sensor_context(instance=self.instance, repository_def=repository)
+        found = self.definitions.get_sensor_def("test_alerts_sensor")(context)
+        if isinstance(found, dg.SkipReason):
+            return []
+        assert {event.asset_key for event in found.asset_events} == {ALERTS_KEY}
+        return [event.description for event in found.asset_events]
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The messages in the log of alerts."""
+        return [json.loads(line) for line in self.settings.alerts_log.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,80 @@
+"""What the last runs found is told once: by `cartograph status`, and by `alerts list` before any sensor ran."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from cartograph.alerts.ledger import Ledger
+from cartograph.cli.alerts import list_alerts
+from cartograph.cli.instance import open_instance, prepare_home
+from cartograph.cli.status import status
+from cartograph.settings import load_settings
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec(name, asset="gated", blocking=True) for name in ("has_rows", "has_sums")])
+def gated() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    yield dg.MaterializeResult()
+    yield dg.AssetCheckResult(check_name="has_rows", passed=False, description="no row came")
+    yield dg.AssetCheckResult(
+        check_name="has_sums", passed=False, description="no sum, either", severity=dg.AssetCheckSeverity.WARN
+    )
+
+
+@dg.asset
+def broken() -> None:
+    raise dg.Failure(description="no file matches data/*.csv: mount the folder")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CARTOGRAPH_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "160")
+    return tmp_path
+
+
+def run(*assets: dg.AssetsDefinition) -> None:
+    prepare_home(load_settings())
+    with open_instance(load_settings()) as instance:
+        dg.materialize(assets, instance=instance, raise_on_error=False)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("command", [status, list_alerts])
+def test_a_failed_check_is_told_once(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    run(gated)
+    command()
+    printed = capsys.readouterr().out
+    assert [printed.count(reason) for reason in ("gated has_rows: no row came", "no row came", "no sum, either")] == [
+        1,
+        1,
+        1,
+    ]
+    assert "0 passed, 1 warned, 1 failed" in printed
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("command", [status, list_alerts])
+def test_what_an_asset_says_of_its_failure_is_told_once(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(broken)
+    command()
+    assert capsys.readouterr().out.count("broken: no file matches data/*.csv: mount the folder") == 1
+
+
+def test_alerts_before_any_run_say_where_they_come_from(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    list_alerts()
+    assert "cartograph up" in capsys.readouterr().out
+    assert list(home.iterdir()) == [], "looking makes nothing"
+
+
+@pytest.mark.usefixtures("home")
+def test_alerts_are_those_of_the_sensors_once_these_ran(capsys: pytest.CaptureFixture[str]) -> None:
+    run(gated)
+    Ledger(load_settings().alerts_path)
+    list_alerts()
+    assert capsys.readouterr().out == "Nothing fails.\n"
