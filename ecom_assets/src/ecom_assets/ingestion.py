@@ -17,6 +17,7 @@ from cartograph.lake import Lake, TableWriter
 from cartograph.windows import Grain, Window, at_midnight
 from ecom_assets.contracts.quarantine import quarantine_contract
 from ecom_assets.contracts.validation import Counts, extra_column, validate
+from ecom_assets.erasure import anonymised, erased_in, silenced
 from ecom_assets.quality.anomalies import Anomaly
 from ecom_assets.sources import Source, Unreadable
 from ecom_assets.sql import identifier
@@ -82,18 +83,22 @@ def load(
 
     One atomic commit for the good rows and one for the quarantined; memory holds one delivery at a time. Running it
     again gives the same rows. References are held against the parents that are in the lake now. While something of the
-    source is unreadable, rows that were loaded earlier stay, since they may be what it holds.
+    source is unreadable, rows that were loaded earlier stay, since they may be what it holds. Customers who were erased
+    come in without what was theirs, however often a source delivers them.
+
+    Raises:
+        ErasureError: the register of erasures cannot be used.
     """
     span = Window(windows[0].start, windows[-1].end)
     raw, quarantine = raw_table(contract.dataset), quarantine_table(contract.dataset)
     lake.ensure(raw, with_provenance(contract), grain)
     lake.ensure(quarantine, quarantine_contract(contract.dataset), grain)
-    known_keys = known_parents(lake, contract)
+    known_keys, erased = known_parents(lake, contract), erased_in(lake)
     report, before = LoadReport(), stored_rows(lake, contract, span)
     with lake.overwriting(raw, span) as good, lake.overwriting(quarantine, span) as bad:
         for delivery in source.deliveries(contract.dataset, windows):
             checked = validate(
-                delivery.rows,
+                anonymised(delivery.rows, contract, erased) if erased else delivery.rows,
                 contract,
                 window=delivery.window,
                 shop_window=shop_window,
@@ -103,7 +108,8 @@ def load(
             if not set(checked.accepted.column_names) <= set(good.columns):
                 lake.widen(good, raw, widened(contract, checked.counts.extra_columns), grain)
             good.write(_stamp(checked.accepted, batch))
-            bad.write(_stamp(checked.quarantined, batch))
+            quarantined = silenced(checked.quarantined, erased.register) if erased else checked.quarantined
+            bad.write(_stamp(quarantined, batch))
             report.counts += checked.counts
             report.unreadable.extend(delivery.unreadable)
             if before and delivery.unreadable:
