@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import shutil
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -233,18 +233,10 @@ def take_out(settings: Settings, subjects: Sequence[Subject]) -> None:
     with only_run(settings):
         with output.status("expiring snapshots"):
             for info in lake.tables():
-                lake.maintain(
-                    info.identifier,
-                    now=datetime.now(UTC),
-                    keep_snapshots=1,
-                    min_age=timedelta(0),
-                    target_bytes=0,
-                )
+                lake.forget(info.identifier, now=datetime.now(UTC))
         say("[green]✓[/] lake: earlier snapshots expired, their files deleted")
         store, names = open_store(settings), {s.customer: s.erasure.pseudonym for s in subjects}
         made = store.remake(partial(rename_customers, names=names))
-        if made:
-            store.fetch(store.current_id())  # which also renews a local copy of what is in S3
         say(f"[green]✓[/] releases: {count(len(made))} made anew without them")
         blanked = list(blank_texts(settings.shop_home, wanted, kept=not_texts(settings)))
         say(f"[green]✓[/] logs and run histories: {count(len(blanked))} files blanked")

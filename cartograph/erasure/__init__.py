@@ -4,7 +4,7 @@ What of a dataset's rows is personal, and how it is taken out of them, is `ecom_
 is `cartograph.cli.erase`.
 """
 
-from cartograph.erasure.register import ERASED, Erasure, ErasureError, Register, new_pseudonym
+from cartograph.erasure.register import ERASED, Erasure, ErasureError, Register, is_telling, new_pseudonym
 from cartograph.erasure.scan import Scan, Wanted, scan, table_places
 from cartograph.erasure.texts import blank_texts
 
@@ -16,6 +16,7 @@ __all__ = [
     "Scan",
     "Wanted",
     "blank_texts",
+    "is_telling",
     "new_pseudonym",
     "scan",
     "table_places",

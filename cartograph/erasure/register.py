@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from cartograph.settings import Settings
 ERASED = "erased-"
 """How each pseudonym begins, of a customer or of a device."""
 _KEY_BYTES = 32
+_SHORT = re.compile(r"\d{1,8}|.{1,5}", re.DOTALL)
 
 
 class ErasureError(ValueError):
@@ -93,7 +95,9 @@ class Register:
         return value if value.startswith(ERASED) else ERASED + self.digest(value)[:16]
 
     def is_known(self, value: str) -> bool:
-        """Whether `value` identifies an erased customer."""
+        """Whether `value` identifies an erased customer, wherever it stands."""
+        if not is_telling(value):
+            return False
         digest = self.digest(value)
         return digest in self._customers or digest in self._identifiers
 
@@ -137,6 +141,11 @@ class Register:
         if not self._key_path.is_file():
             _write(self._key_path, secrets.token_hex(_KEY_BYTES).encode())
         return self._read_key()
+
+
+def is_telling(value: str) -> bool:
+    """Whether a value is long enough to mean the same wherever it stands: any figure may equal a short number."""
+    return _SHORT.fullmatch(value) is None
 
 
 def new_pseudonym() -> str:

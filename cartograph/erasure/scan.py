@@ -23,11 +23,11 @@ from pyiceberg.avro.file import AvroFile
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import Record
 
+from cartograph.erasure.register import is_telling
+
 _CHUNK = 8 * 1024 * 1024
 _OVERLAP = 4096
 """Bytes of the chunk before that are searched again, for what lies across the border; nothing wanted is longer."""
-_SHORT = re.compile(r"\d{1,8}|.{1,5}", re.DOTALL)
-"""An id that any figure or product number may equal by chance."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Wanted:
     @cached_property
     def short(self) -> frozenset[str]:
         """The ids that are not looked for everywhere."""
-        return frozenset(customer for customer in self.customers if _SHORT.fullmatch(customer))
+        return frozenset(customer for customer in self.customers if not is_telling(customer))
 
     @cached_property
     def pattern(self) -> str:

@@ -25,7 +25,7 @@ from cartograph.lake.catalog import full_name, identifiers, location, open_catal
 from cartograph.lake.conform import Cut, check_key, conform
 from cartograph.lake.errors import LakeError, SchemaConflict, TableMissing
 from cartograph.lake.history import WINDOW, SnapshotInfo, TableInfo, partition_names, snapshot_info, table_info
-from cartograph.lake.maintenance import MaintenanceReport, maintain
+from cartograph.lake.maintenance import MaintenanceReport, forget, maintain
 from cartograph.lake.replacing import INCOMING, Rewriter, changed_file, keep_other_keys, keep_outside, key_range, swap
 from cartograph.lake.schema import EVENT_TIME_ID, GRAIN, Change, arrow_schema, changes, iceberg_schema, partition_spec
 from cartograph.lake.tables import Swap
@@ -327,6 +327,14 @@ class Lake:
             min_age=min_age,
             target_bytes=target_bytes,
         )
+
+    def forget(self, identifier: str, *, now: datetime) -> None:
+        """Keep nothing of the table but its current rows: no snapshot, file or statistic from before.
+
+        For what must not be found any more; nobody may be reading or writing the table. Can be stopped and run again.
+        Tags and branches keep what they name.
+        """
+        forget(self.settings, identifier, now)
 
     def _create(self, identifier: str, contract: Contract, grain: Grain | None) -> None:
         schema = iceberg_schema(contract)

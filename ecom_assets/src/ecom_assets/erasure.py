@@ -27,7 +27,7 @@ IDENTIFYING = ("email", "phone", "device", "payment")
 SILENT = "{}"
 """The content that is left of a quarantined row in which an erased customer is named where none was expected."""
 _PROVENANCE = frozenset(column.name for column in PROVENANCE)
-_WORD = re.compile(r"""[^\s"',:;{}\[\]\\]+""")
+_WORD = re.compile(r"""[^\s"',:;|<>(){}\[\]\\]+""")
 
 
 @dataclass(frozen=True)
@@ -65,34 +65,35 @@ def anonymised(rows: pa.Table, contract: Contract, erased: Erased) -> pa.Table:
 
     A row is theirs by its customer, or else by its order. Theirs lose every column tagged as personal data, and every
     column that the contract does not know, since nobody has said what it holds. What cannot be empty gets a stand-in
-    that is the same for the same value: the visits of a browser stay what they are. A row of no known customer keeps
-    all but the device that only an erased one used.
+    that is the same for the same value: the visits of a browser stay what they are. A row of no known customer loses
+    the device that only an erased one used; any row, what names one in a column that the contract does not know.
 
     Args:
         rows: as delivered (`Delivery`), as text, or as in the lake, with or without provenance.
         contract: the dataset's contract.
         erased: whose rows are changed.
     """
-    rows, mine = _renamed(rows, erased.register)
-    if ORDER in rows.column_names:
+    register = erased.register
+    has_customer = CUSTOMER in contract.names and CUSTOMER in rows.column_names
+    mine = pa.repeat(False, rows.num_rows)
+    if has_customer:
+        rows, mine = _renamed(rows, register)
+    if ORDER in contract.names and ORDER in rows.column_names:
         mine = pc.or_(mine, pc.is_in(_text(rows[ORDER]), value_set=erased.orders))
-    nobodys = _nobodys(rows)
-    changed: dict[str, pa.ChunkedArray] = {}
     for name in rows.column_names:
-        if name in _PROVENANCE:
-            continue
-        values = rows[name]
         column = next((column for column in contract.columns if column.name == name), None)
-        if name == CUSTOMER or (column is not None and column.pii is None):
+        if name in _PROVENANCE or (column is not None and column.pii is None):
             continue
         chosen = mine
-        if column is not None and column.pii == "device" and CUSTOMER in rows.column_names:
-            chosen = pc.or_(mine, _known(values, nobodys, erased.register))
-        chosen = pc.and_(chosen, pc.is_valid(values))
+        if column is None:
+            chosen = pc.or_(
+                mine, _told(rows[name], register.pseudonym if name.endswith(CUSTOMER) else register.is_known)
+            )
+        elif column.pii == "device" and has_customer:
+            chosen = pc.or_(mine, pc.and_(_is_empty(rows[CUSTOMER]), _told(rows[name], register.is_known)))
+        chosen = pc.and_(chosen, pc.is_valid(rows[name]))
         if pc.any(chosen).as_py():
-            changed[name] = _blank(values, chosen, column, erased.register)
-    for name, values in changed.items():
-        rows = _with(rows, name, values)
+            rows = _with(rows, name, _blank(rows[name], chosen, column, register))
     return rows
 
 
@@ -152,18 +153,14 @@ def _renamed(rows: pa.Table, register: Register) -> tuple[pa.Table, pa.Array]:
     return _with(rows, CUSTOMER, pa.chunked_array([pc.if_else(mine, names, ids)])), mine
 
 
-def _nobodys(rows: pa.Table) -> pa.Array:
-    """Whether no customer is known of a row."""
-    if CUSTOMER not in rows.column_names:
-        return pa.repeat(False, rows.num_rows)
-    ids = _text(rows[CUSTOMER])
-    return pc.fill_null(pc.equal(ids, ""), True)
+def _is_empty(values: pa.ChunkedArray) -> pa.Array:
+    """Which values are null or of no length."""
+    return pc.fill_null(pc.equal(_text(values), ""), True)
 
 
-def _known(values: pa.ChunkedArray, among: pa.Array, register: Register) -> pa.Array:
-    """Which of the values, where `among` is true, identify an erased customer."""
-    texts = pc.if_else(among, _text(values), pa.scalar(None, pa.string()))
-    return pc.is_valid(_mapped(texts, lambda text: text if register.is_known(text) else None))
+def _told(values: pa.ChunkedArray, tells: Callable[[str], object]) -> pa.Array:
+    """Which of the values tell of an erased customer."""
+    return pc.is_valid(_mapped(_text(values), lambda text: text if tells(text) else None))
 
 
 def _blank(values: pa.ChunkedArray, chosen: pa.Array, column: Column | None, register: Register) -> pa.ChunkedArray:

@@ -11,14 +11,11 @@ from typing import NamedTuple
 import duckdb
 
 from cartograph.contracts import Contract
-from cartograph.erasure import ERASED
+from cartograph.erasure import ERASED, is_telling
 from cartograph.lake import Lake
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.erasure import CUSTOMER, IDENTIFYING, ORDER
 from ecom_assets.sql import identifier, literal
-
-SHORTEST_IDENTIFIER = 6
-"""Characters that a value needs to be looked for in every text: a shorter one stands in many by chance."""
 
 
 class Personal(NamedTuple):
@@ -31,8 +28,8 @@ class Personal(NamedTuple):
 
     @property
     def is_identifier(self) -> bool:
-        """Whether it says by itself whose it is, in whatever text; a short one may stand anywhere by chance."""
-        return self.kind in IDENTIFYING and len(self.value) >= SHORTEST_IDENTIFIER
+        """Whether it says by itself whose it is, in whatever text."""
+        return self.kind in IDENTIFYING and is_telling(self.value)
 
 
 class _Cells(NamedTuple):
