@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cartograph.contracts import Column, Contract
 from cartograph.erasure import ERASED
 from ecom_assets.contracts import CONTRACTS
-from ecom_assets.erasure import CUSTOMER, SILENT, Erased, anonymised, anonymised_quarantine, silenced
+from ecom_assets.erasure import CUSTOMER, ORDER, SILENT, Erased, anonymised, anonymised_quarantine, silenced
 from tests.unit.erasure.making import ADA, BROWSER, EMAIL, PSEUDONYM, erase_ada
 
 EVE = "C00000018"
@@ -118,6 +118,14 @@ def test_what_must_not_be_empty_is_text_so_that_it_can_have_a_stand_in() -> None
     tagged = [(c.dataset, column) for c in CONTRACTS.values() for column in c.columns if column.pii]
     assert len(tagged) > 10
     assert [(name, column.name) for name, column in tagged if not column.nullable and column.type != "string"] == []
+
+
+def test_every_contract_calls_a_customer_and_an_order_by_the_names_that_an_erasure_follows() -> None:
+    references = [reference for contract in CONTRACTS.values() for reference in contract.references]
+    named = {(r.dataset, r.column) for r in references if r.dataset in {"customers", "orders"}}
+    assert named == {("customers", CUSTOMER), ("orders", ORDER)}
+    personal = [c for c in CONTRACTS.values() if any(column.pii for column in c.columns)]
+    assert [c.dataset for c in personal if CUSTOMER not in c.names and ORDER not in c.names] == []
 
 
 CELLS = st.none() | st.sampled_from(["", "x", EMAIL, BROWSER, "v_2", ADA, EVE, PSEUDONYM])
