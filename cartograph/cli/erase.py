@@ -43,7 +43,7 @@ from cartograph.trust.columns import Column, Dependencies, made_of, recorded_lin
 if TYPE_CHECKING:
     from ecom_assets.personal import Personal
 
-MADE_OF_RAW = 'not (group:"raw" or group:"truth")'
+MADE_OF_RAW = 'not group:"raw"'
 """What is made anew. Not raw: its rows were changed where they are, and a source may have withdrawn its old files."""
 
 SHOWN = 20
@@ -150,7 +150,8 @@ def begin(settings: Settings, customers: Sequence[str], reason: str | None) -> l
             register.record(entry)
     for subject in subjects:
         if subject.erasure in new:
-            say(f"{subject.customer} is now {subject.erasure.pseudonym}")
+            rows = subject.erasure.rows
+            say(f"{subject.customer}: {count(sum(rows.values()))} rows in {count(len(rows))} tables of the lake")
     return subjects
 
 
@@ -262,15 +263,10 @@ def make_anew(settings: Settings) -> None:
 
 
 def personal_contracts() -> dict[str, Contract]:
-    """The contracts of the lake's tables that hold rows as they came, by table: raw, quarantine, truth."""
+    """The contracts of the lake's tables that hold rows as they came, by table; all other tables are made of these."""
     from ecom_assets.contracts import CONTRACTS
-    from ecom_assets.simulator import TRUTH_CONTRACTS
 
-    return (
-        {f"raw.{name}": contract for name, contract in CONTRACTS.items()}
-        | {f"quarantine.{name}": contract for name, contract in CONTRACTS.items()}
-        | {f"truth.{name}": contract for name, contract in TRUTH_CONTRACTS.items()}
-    )
+    return {f"{kept}.{name}": contract for kept in ("raw", "quarantine") for name, contract in CONTRACTS.items()}
 
 
 def wanted_of(subjects: Sequence[Subject]) -> Wanted:

@@ -79,22 +79,19 @@ def _blank_file(path: Path, wanted: Wanted) -> bool:
 
 
 def _blank_sqlite(path: Path, wanted: Wanted) -> bool:
-    changed = False
     with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         connection.execute("BEGIN IMMEDIATE")
+        before = connection.total_changes
         for (table,) in tables:
-            columns = [name for _, name, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall()]
-            for column in columns:
+            for _, column, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
                 texts = connection.execute(
                     f'SELECT rowid, "{column}" FROM "{table}" WHERE typeof("{column}") = \'text\''
-                ).fetchall()
-                for rowid, text in texts:
-                    cleaned = blanked(text, wanted)
-                    if cleaned != text:
-                        connection.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (cleaned, rowid))
-                        changed = True
+                )
+                cleaned = [(blanked(text, wanted), rowid) for rowid, text in texts if wanted.in_text.search(text)]
+                connection.executemany(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', cleaned)
+        after = connection.total_changes
         connection.execute("COMMIT")
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return changed
+    return after > before

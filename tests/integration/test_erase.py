@@ -10,9 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from cartograph.cli.erase import begin, conclude, search
 from cartograph.erasure import Register
 from cartograph.lake import Lake
 from cartograph.releases import open_store
@@ -189,13 +191,16 @@ def test_erasing_again_searches_again_and_an_unknown_customer_is_told_near_ones(
     assert "request 18" not in gone.bench.cartograph("erase", "--list")
 
 
-def test_what_is_put_back_is_found_and_named_and_goes_again(gone: Gone, tmp_path: Path) -> None:
-    put_back = gone.bench.settings.shop_home / "old.parquet"
+def test_what_is_put_back_is_found_and_the_command_fails(gone: Gone, tmp_path: Path) -> None:
+    settings, put_back = gone.bench.settings, gone.bench.settings.shop_home / "old.parquet"
     pq.write_table(pa.table({"customer_id": ["C", gone.customer]}), put_back)
-    printed = gone.bench.cartograph("erase", "--customer", gone.customer, expect=1)
-    assert f"{put_back}: " in printed
-    assert "1 files still hold it" in printed
+    subjects = begin(settings, [gone.customer], reason=None)
+    found = search(settings, subjects)
     put_back.rename(tmp_path / "old.parquet")
+    assert [hit.split(": ")[0] for hit in found.hits] == [str(put_back)]
+    with pytest.raises(typer.Exit) as left:
+        conclude(settings, subjects, found)
+    assert left.value.exit_code == 1
 
 
 def test_loading_the_same_rows_again_changes_nothing(gone: Gone) -> None:

@@ -90,7 +90,8 @@ def anonymised(rows: pa.Table, contract: Contract, erased: Erased) -> pa.Table:
                 mine, _told(rows[name], register.pseudonym if name.endswith(CUSTOMER) else register.is_known)
             )
         elif column.pii == "device" and has_customer:
-            chosen = pc.or_(mine, pc.and_(_is_empty(rows[CUSTOMER]), _told(rows[name], register.is_known)))
+            logged_out = pc.if_else(_is_empty(rows[CUSTOMER]), _text(rows[name]), pa.scalar(None, pa.string()))
+            chosen = pc.or_(mine, _told(logged_out, register.is_known))
         chosen = pc.and_(chosen, pc.is_valid(rows[name]))
         if pc.any(chosen).as_py():
             rows = _with(rows, name, _blank(rows[name], chosen, column, register))
@@ -158,7 +159,7 @@ def _is_empty(values: pa.ChunkedArray) -> pa.Array:
     return pc.fill_null(pc.equal(_text(values), ""), True)
 
 
-def _told(values: pa.ChunkedArray, tells: Callable[[str], object]) -> pa.Array:
+def _told(values: pa.ChunkedArray | pa.Array, tells: Callable[[str], object]) -> pa.Array:
     """Which of the values tell of an erased customer."""
     return pc.is_valid(_mapped(_text(values), lambda text: text if tells(text) else None))
 
@@ -179,7 +180,7 @@ def _mapped(texts: pa.Array, name: Callable[[str], str | None]) -> pa.Array:
     return names.take(pc.index_in(texts, value_set=distinct))
 
 
-def _text(values: pa.ChunkedArray) -> pa.Array:
+def _text(values: pa.ChunkedArray | pa.Array) -> pa.Array:
     """A column as one array of texts."""
     joined = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     joined = pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
