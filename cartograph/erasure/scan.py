@@ -64,6 +64,15 @@ class Wanted:
         """The pattern, for texts."""
         return re.compile(self.pattern)
 
+    def is_in(self, content: bytes) -> bool:
+        """Whether some bytes hold any of it: a plain search, which is ten times as fast, tells where to look closer."""
+        lowered = content.lower()
+        return any(value in lowered for value in self._lowered) and self.in_bytes.search(content) is not None
+
+    @cached_property
+    def _lowered(self) -> tuple[bytes, ...]:
+        return tuple(value.encode().lower() for value in self.customers | self.identifiers)
+
     @cached_property
     def in_bytes(self) -> re.Pattern[bytes]:
         """The pattern, for bytes in UTF-8."""
@@ -142,7 +151,7 @@ def _places(path: Path, root: Path, wanted: Wanted, connection: duckdb.DuckDBPyC
 def _in_stream(read: Callable[[int], bytes], wanted: Wanted) -> bool:
     tail = b""
     while chunk := read(_CHUNK):
-        if wanted.in_bytes.search(tail + chunk):
+        if wanted.is_in(tail + chunk):
             return True
         tail = chunk[-_OVERLAP:]
     return False
