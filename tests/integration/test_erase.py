@@ -14,8 +14,8 @@ import typer
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cartograph.cli.erase import begin, conclude, search
-from cartograph.erasure import Register
+from cartograph.cli.erase import begin, checked_reason, conclude, search
+from cartograph.erasure import ErasureError, Register
 from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.releases.contents import CUSTOMERS, SHOP, open_customers
@@ -179,16 +179,19 @@ def test_the_log_lost_its_line_only(gone: Gone) -> None:
     assert (gone.bench.settings.logs_dir / "some.log").read_text() == "one line\n[erased]\n"
 
 
-def test_erasing_again_searches_again_and_an_unknown_customer_is_told_near_ones(gone: Gone) -> None:
-    again = gone.bench.cartograph("erase", "--customer", gone.customer)
-    assert "was erased on" in again
-    assert "absent from all" in again
+def test_an_unknown_customer_is_told_near_ones_and_a_reason_names_nobody(gone: Gone) -> None:
     unknown = gone.bench.cartograph("erase", "--customer", "C0000001", "--reason", "request 18", expect=2)
     assert "has no customer 'C0000001'. The nearest: C0000000" in unknown
-    for reason in ("of C00000002", "x"):
-        refused = gone.bench.cartograph("erase", "--customer", "C00000002", "--reason", reason, expect=2)
-        assert "--reason" in refused
-    assert "request 18" not in gone.bench.cartograph("erase", "--list")
+    refused = gone.bench.cartograph("erase", "--customer", "C00000003", "--reason", "of C00000003", expect=2)
+    assert "--reason names the customer" in refused
+    assert len(Register.of(gone.bench.settings).entries) == 1
+
+
+@pytest.mark.parametrize("reason", [None, "x", "x" * 501, "of c00000003", "wrote from ADA@example.com"])
+def test_a_reason_is_short_and_names_nobody(reason: str | None) -> None:
+    with pytest.raises(ErasureError, match="--reason"):
+        checked_reason(reason, ["C00000003"], ["ada@example.com", "53111"])
+    assert checked_reason("request 17", ["C00000003"], ["ada@example.com"]) == "request 17"
 
 
 def test_what_is_put_back_is_found_and_the_command_fails(gone: Gone, tmp_path: Path) -> None:
@@ -207,4 +210,6 @@ def test_loading_the_same_rows_again_changes_nothing(gone: Gone) -> None:
     before = content(gone.bench.settings, "raw", "quarantine", "truth")
     gone.bench.cartograph("run", "--select", 'group:"raw" or group:"truth"')
     assert content(gone.bench.settings, "raw", "quarantine", "truth") == before
-    assert "absent from all" in gone.bench.cartograph("erase", "--customer", gone.customer)
+    again = gone.bench.cartograph("erase", "--customer", gone.customer)
+    assert "was erased on" in again
+    assert "absent from all" in again
