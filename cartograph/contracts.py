@@ -43,6 +43,8 @@ class _Frozen(BaseModel):
 class Column(_Frozen):
     """One column. `accepted`, where given, lists the only values a non-null may take.
 
+    `pii` says which kind of personal data it holds: an erasure empties it for the erased customer, and keeps all else.
+
     A `volatile` column changes when the shop acts, by a campaign or a coupon, or says how far something has come: its
     days are not compared.
     """

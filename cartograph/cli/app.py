@@ -7,8 +7,9 @@ import sys
 import typer
 
 from cartograph.alerts.config import AlertsError
-from cartograph.cli import alerts, docs, export, lake, quarantine, release, repair, run, shops, status, up
+from cartograph.cli import alerts, docs, erase, export, lake, quarantine, release, repair, run, shops, status, up
 from cartograph.cli.console import say_error, say_warning
+from cartograph.erasure import ErasureError
 from cartograph.lake import LakeError
 from cartograph.releases import ReleaseError
 from cartograph.settings import SettingsError, load_settings
@@ -25,6 +26,7 @@ MISTAKES = (
     ContractError,
     LakeError,
     ReleaseError,
+    ErasureError,
     DbtProjectError,
 )
 EXIT_MISTAKE = 2
@@ -51,6 +53,7 @@ app.command("status")(status.status)
 app.command("up")(up.up)
 app.command("docs")(docs.docs)
 app.command("export")(export.export_marts)
+app.command("erase")(erase.erase)
 app.add_typer(shops.app, name="shops")
 app.add_typer(lake.app, name="lake")
 app.add_typer(release.app, name="release")

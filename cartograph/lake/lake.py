@@ -7,7 +7,7 @@ another process.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,8 +25,8 @@ from cartograph.lake.catalog import full_name, identifiers, location, open_catal
 from cartograph.lake.conform import Cut, check_key, conform
 from cartograph.lake.errors import LakeError, SchemaConflict, TableMissing
 from cartograph.lake.history import WINDOW, SnapshotInfo, TableInfo, partition_names, snapshot_info, table_info
-from cartograph.lake.maintenance import MaintenanceReport, maintain
-from cartograph.lake.replacing import INCOMING, Rewriter, keep_other_keys, keep_outside, key_range, swap
+from cartograph.lake.maintenance import MaintenanceReport, forget, maintain
+from cartograph.lake.replacing import INCOMING, Rewriter, changed_file, keep_other_keys, keep_outside, key_range, swap
 from cartograph.lake.schema import EVENT_TIME_ID, GRAIN, Change, arrow_schema, changes, iceberg_schema, partition_spec
 from cartograph.lake.tables import Swap
 from cartograph.lake.writing import TableWriter
@@ -211,6 +211,26 @@ class Lake:
         with Rewriter(connect, keep_other_keys(key)) as rewriter:
             tables.commit(self.settings, identifier, plan, summary={})
 
+    def rewrite(self, identifier: str, change: Callable[[pa.Table], pa.Table]) -> int:
+        """Put `change(rows)` in the place of the rows, file by file, as one commit; the number of files written anew.
+
+        `change` is given some rows of a file at a time, and returns as many, in their order and in their partition, or
+        the very table that it was given where it leaves all as it is. A file of which it leaves all is not touched.
+        """
+        done: dict[str, tuple[DataFile, ...] | None] = {}
+
+        def plan(now: Table) -> Swap:
+            files = tables.data_files(now, identifier, now.current_snapshot())
+            for file in files:
+                if file.file_path not in done:
+                    done[file.file_path] = changed_file(now, file, connection, change)
+            added = {file: written for file in files if (written := done[file.file_path]) is not None}
+            return Swap(tuple(added), tuple(file for written in added.values() for file in written))
+
+        with self.connect() as connection:
+            tables.commit(self.settings, identifier, plan, summary={})
+        return sum(written is not None for written in done.values())
+
     def _written(self, identifier: str, rows: pa.Table) -> tuple[DataFile, ...]:
         writer = TableWriter(tables.load(self.settings, identifier), identifier, None)
         try:
@@ -307,6 +327,14 @@ class Lake:
             min_age=min_age,
             target_bytes=target_bytes,
         )
+
+    def forget(self, identifier: str, *, now: datetime) -> None:
+        """Keep nothing of the table but its current rows: no snapshot, file or statistic from before.
+
+        For what must not be found any more; nobody may be reading or writing the table. Can be stopped and run again.
+        Tags and branches keep what they name.
+        """
+        forget(self.settings, identifier, now)
 
     def _create(self, identifier: str, contract: Contract, grain: Grain | None) -> None:
         schema = iceberg_schema(contract)

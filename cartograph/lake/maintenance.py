@@ -56,6 +56,27 @@ def maintain(
     return MaintenanceReport(identifier, compacted, written, expired, deleted, nbytes)
 
 
+def forget(settings: Settings, identifier: str, now: datetime) -> None:
+    """Keep nothing but the current rows; see `Lake.forget`."""
+    tables.retrying(settings, identifier, _without_deleted_entries)
+    _expire(settings, identifier, 1, frozenset(), now)
+    _delete_unreferenced(settings, identifier, now)
+
+
+def _without_deleted_entries(table: Table) -> None:
+    """Commit the same files again where the current snapshot still tells of files that it removed, and what they held.
+
+    A manifest keeps the entry of a file that its commit removed, with the least and greatest value of each column; the
+    next commit leaves such manifests behind.
+    """
+    current = table.current_snapshot()
+    if current is not None and any(manifest.deleted_files_count for manifest in current.manifests(table.io)):
+        with table.transaction() as transaction:
+            update = transaction.update_snapshot(snapshot_properties={tables.MAINTENANCE: "manifests"})
+            with update.merge_append():
+                pass
+
+
 def _compact(
     settings: Settings, identifier: str, connect: Callable[[], duckdb.DuckDBPyConnection], target_bytes: int
 ) -> tuple[int, int]:

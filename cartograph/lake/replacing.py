@@ -6,7 +6,7 @@ files of other windows are not touched. Finding and rewriting only; the commit i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from types import TracebackType
 
@@ -76,6 +76,28 @@ def write_all(table: Table, rows: duckdb.DuckDBPyConnection) -> tuple[DataFile, 
     try:
         for batch in rows.to_arrow_reader(ROW_GROUP_ROWS):
             writer.write(pa.Table.from_batches([batch]).cast(schema))
+        return writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def changed_file(
+    table: Table, file: DataFile, connection: duckdb.DuckDBPyConnection, change: Callable[[pa.Table], pa.Table]
+) -> tuple[DataFile, ...] | None:
+    """New files with what `change` makes of the rows of `file`; None where it leaves all of them as they are."""
+    sql, schema = scan_sql(table.schema(), [file.file_path]), arrow_schema(table.schema())
+
+    def parts() -> Iterator[pa.Table]:
+        for batch in connection.execute(sql).to_arrow_reader(ROW_GROUP_ROWS):
+            yield pa.Table.from_batches([batch]).cast(schema)
+
+    if all(change(rows) is rows for rows in parts()):
+        return None
+    writer = DataWriter(table)
+    try:
+        for rows in parts():
+            writer.write(change(rows).cast(schema))
         return writer.finish()
     except BaseException:
         writer.discard()

@@ -15,6 +15,7 @@ how features, models and effects are computed is `ml_assets`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Literal, Self
@@ -154,6 +155,23 @@ def open_customers(path: Path) -> pa.Table:
         raise ContentError(f"{path.name} is not an Arrow file: {error}") from None
     _check_customers(customers)
     return customers
+
+
+def rename_customers(folder: Path, names: Mapping[str, str]) -> bool:
+    """Give customers of a release's files other ids, the new by the old in `names`; whether one of them is there.
+
+    Raises:
+        ContentError: `customers.arrow` is damaged, or has a customer of the new id already.
+    """
+    customers = open_customers(folder / CUSTOMERS)
+    ids = customers["customer_id"].to_pylist()
+    if names.keys().isdisjoint(ids):
+        return False
+    renamed = pa.array([names.get(customer, customer) for customer in ids], pa.string())
+    aside = folder / f"{CUSTOMERS}.new"  # the old file is mapped into memory while it is read
+    write_customers(aside, customers.set_column(customers.column_names.index("customer_id"), "customer_id", renamed))
+    aside.replace(folder / CUSTOMERS)
+    return True
 
 
 def _check_customers(customers: pa.Table) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -132,6 +132,11 @@ class Pointer(_Frozen):
         if target == self.current:
             return self
         return Pointer(current=target, previous=(*self.previous, self.current)[-HISTORY:])
+
+    def renamed(self, names: Mapping[str, str]) -> Pointer:
+        """The pointer after releases were made anew under other ids: `names` gives the new by the old."""
+        earlier = dict.fromkeys(names.get(release, release) for release in self.previous)
+        return Pointer(current=names.get(self.current, self.current), previous=tuple(earlier))
 
     def moved_back(self, stored: Iterable[str]) -> Pointer | None:
         """The pointer at the latest earlier release that is still in `stored`; None where there is none."""

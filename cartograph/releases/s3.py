@@ -106,6 +106,9 @@ class S3Store(ReleaseStore):
     def _remove(self, release: str) -> None:
         self._delete([f"{release}/{MANIFEST}"])
         self._delete(f"{release}/{name}" for name in self._objects().get(release, {}))
+        with self._work.locked():
+            if (self._cache / release).is_dir():
+                self._work.discard(self._cache / release)
 
     def _read_manifest(self, release: str) -> bytes:
         try:

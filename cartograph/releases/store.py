@@ -6,8 +6,9 @@ The order of steps that keeps readers from ever seeing half a release is here; t
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import partial
@@ -173,6 +174,39 @@ class ReleaseStore(ABC):
                 self._remove(release)
         return doomed
 
+    def remake(self, change: Callable[[Path], bool]) -> dict[str, str]:
+        """Make each release anew whose files `change` alters in a copy of them; the new ids by the old ones.
+
+        For what must not stay in any release, as an erased customer. The new ones take the places of the old in the
+        pointer, and have their manifests, but for the files; then the old ones are deleted. Can be stopped at any point
+        and done again.
+
+        Raises:
+            DamagedRelease, NewerManifest: a release cannot be read; nothing was deleted.
+            StoreUnavailable: the place cannot be written.
+        """
+        made: dict[str, str] = {}
+        for release in self.ids():
+            source, manifest = self.fetch(release), self.get(release)
+            with self._work.draft() as folder:
+                for entry in manifest.files:
+                    copy = folder / entry.path
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source / entry.path, copy)
+                if change(folder):
+                    with writing(self.location):
+                        anew = _finished(folder, manifest.inputs, manifest.created_at)
+                        with self._exclusively():
+                            stored = self._stored(anew.release_id) or self._place(folder, anew)
+                            made[release] = stored.release_id
+        if made:
+            with self._exclusively():
+                if self._pointer()[0] is not None:
+                    self._move_pointer(partial(_renamed, made))
+                for release in made.keys() - set(made.values()):
+                    self._remove(release)
+        return made
+
     @abstractmethod
     def ids(self) -> tuple[str, ...]:
         """The ids of all releases, sorted."""
@@ -294,6 +328,12 @@ def _finished(folder: Path, inputs: ReleaseInputs, created_at: datetime) -> Mani
     path.chmod(0o444)
     sync(folder)
     return manifest
+
+
+def _renamed(names: Mapping[str, str], pointer: Pointer | None) -> Pointer:
+    if pointer is None:
+        raise NoRelease("The pointer to the current release has just been deleted. Try again.")
+    return pointer.renamed(names)
 
 
 def _moved_to(release: str, pointer: Pointer | None) -> Pointer:

@@ -7,7 +7,7 @@ built in `ecom_assets.components`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pyarrow as pa
@@ -17,7 +17,8 @@ from cartograph.contracts import Contract, with_provenance
 from cartograph.lake import Lake, TableWriter
 from cartograph.windows import Grain, Window, at_midnight
 from ecom_assets.contracts.quarantine import quarantine_contract
-from ecom_assets.contracts.validation import EXACT_DUPLICATE, Counts, extra_column, validate
+from ecom_assets.contracts.validation import EXACT_DUPLICATE, Counts, Validated, extra_column, validate
+from ecom_assets.erasure import Erased, anonymised, erased_in, silenced
 from ecom_assets.quality.anomalies import Anomaly
 from ecom_assets.sources import Delivery, Source, Unreadable
 from ecom_assets.sql import identifier
@@ -85,25 +86,22 @@ def load(
 
     One atomic commit for the good rows and one for the quarantined; memory holds one delivery at a time. Running it
     again gives the same rows. References are held against the parents that are in the lake now. While something of the
-    source is unreadable, rows that were loaded earlier stay, since they may be what it holds.
+    source is unreadable, rows that were loaded earlier stay, since they may be what it holds. Customers who were erased
+    come in without what was theirs, however often a source delivers them.
+
+    Raises:
+        ErasureError: the register of erasures cannot be used.
     """
     span = Window(windows[0].start, windows[-1].end)
     raw, quarantine = raw_table(contract.dataset), quarantine_table(contract.dataset)
     lake.ensure(raw, with_provenance(contract), grain)
     lake.ensure(quarantine, quarantine_contract(contract.dataset), grain)
-    known_keys = known_parents(lake, contract)
+    known_keys, erased = known_parents(lake, contract), erased_in(lake)
     report, before = LoadReport(), stored_rows(lake, contract, span)
     waiting, merged = _quarantined_rows(lake, contract, span)
     with lake.overwriting(raw, span) as good, lake.overwriting(quarantine, span) as bad:
         for delivery in source.deliveries(contract.dataset, windows):
-            checked = validate(
-                delivery.rows,
-                contract,
-                window=delivery.window,
-                shop_window=shop_window,
-                known_keys=known_keys,
-                late_limit=late_limit,
-            )
+            checked = held(delivery, contract, shop_window, known_keys, late_limit, erased)
             if not set(checked.accepted.column_names) <= set(good.columns):
                 lake.widen(good, raw, widened(contract, checked.counts.extra_columns), grain)
             good.write(_stamp(checked.accepted, batch))
@@ -123,6 +121,26 @@ def load(
         report.unplaced = max(0, report.unplaced - _unplaced_rows(lake, contract, shop_window))
     report.lost_columns = _lost(lake, contract, report.counts.absent_columns)
     return report
+
+
+def held(
+    delivery: Delivery,
+    contract: Contract,
+    shop_window: Window,
+    known_keys: Mapping[str, pa.ChunkedArray],
+    late_limit: timedelta | None,
+    erased: Erased | None,
+) -> Validated:
+    """A delivery held against its contract, without what was theirs who were erased."""
+    checked = validate(
+        anonymised(delivery.rows, contract, erased) if erased else delivery.rows,
+        contract,
+        window=delivery.window,
+        shop_window=shop_window,
+        known_keys=known_keys,
+        late_limit=late_limit,
+    )
+    return replace(checked, quarantined=silenced(checked.quarantined, erased.register)) if erased else checked
 
 
 def widened(contract: Contract, extra: Sequence[str]) -> Contract:

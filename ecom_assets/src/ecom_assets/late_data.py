@@ -19,8 +19,9 @@ from cartograph.lake import Lake
 from cartograph.windows import Grain, Window
 from cartograph.windows import windows as windows_between
 from ecom_assets.contracts import CONTRACTS
-from ecom_assets.contracts.validation import Validated, validate
-from ecom_assets.ingestion import known_parents, quarantine_table, raw_table
+from ecom_assets.contracts.validation import Validated
+from ecom_assets.erasure import erased_in
+from ecom_assets.ingestion import held, known_parents, quarantine_table, raw_table
 from ecom_assets.sources import Source
 from ecom_assets.sql import identifier
 
@@ -103,7 +104,9 @@ def find(
     Raises:
         SourceError: a source delivers nothing at all.
         ContractError: it delivers a dataset without a column that each row needs.
+        ErasureError: the register of erasures cannot be used.
     """
+    erased = erased_in(lake)
     arriving: dict[str, pa.Table] = {}
     changes: list[Change] = []
     touched: set[tuple[str, Window]] = set()
@@ -117,14 +120,7 @@ def find(
             for parent, keys in known_parents(lake, contract).items()
         }
         for delivery in source.deliveries(contract.dataset, _consecutive(windows, grain)):
-            checked = validate(
-                delivery.rows,
-                contract,
-                window=delivery.window,
-                shop_window=shop_window,
-                known_keys=known_keys,
-                late_limit=late_limit,
-            )
+            checked = held(delivery, contract, shop_window, known_keys, late_limit, erased)
             with comparing(lake, contract, checked, grain, is_whole=not delivery.unreadable) as comparison:
                 found = [c for w in windows if w.start in delivery.window and (c := comparison.change(w)) is not None]
                 if not found:

@@ -173,7 +173,7 @@ def test_examples_are_keys_of_rows_that_stand_out_on_their_day(lake: Lake) -> No
         Rows("orders", [order("a", 1, channel="even"), order("b", 1, channel="odd"), order("c", 2, channel="odd")]),
     )
     day = (SHOP.start + timedelta(days=1)).date()
-    anomaly = Anomaly(day, "expected", "found", "channel = 'odd'")
+    anomaly = Anomaly(day, "channel", "found", "expected", "channel = 'odd'")
     assert examples(lake, CONTRACTS["orders"], [anomaly], 10) == ["b, 2024-01-02 00:00:00+00"]
 
 

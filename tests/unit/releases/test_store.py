@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
+from datetime import date
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -380,3 +381,53 @@ def test_each_shop_has_its_own_releases(tmp_path: Path) -> None:
     two = open_store(Settings(home=tmp_path, shop="two", release_uri=uri))
     assert publish(one, "1") == one.current()
     assert two.list() == ()
+
+
+def blank_secrets(folder: Path) -> bool:
+    """Change the text of a release where it is `secret`."""
+    if (folder / "answer.txt").read_text() != "secret":
+        return False
+    write_files(folder, "blank")
+    return True
+
+
+def test_releases_are_made_anew_without_something_and_keep_their_places(store: ReleaseStore) -> None:
+    old = publish(store, "secret", day=1)
+    middle = publish(store, "42", day=2)
+    newest = publish(store, "secret", day=3, as_of=date(2026, 2, 1))
+    made = store.remake(blank_secrets)
+    assert made.keys() == {old.release_id, newest.release_id}
+    assert set(store.ids()) == {*made.values(), middle.release_id}
+    assert store.current_id() == made[newest.release_id]
+    anew = store.verify(made[old.release_id])
+    assert (anew.created_at, anew.inputs) == (old.created_at, old.inputs)
+    assert (store.fetch(anew.release_id) / "answer.txt").read_text() == "blank"
+    assert [store.rollback().release_id for _ in range(2)] == [middle.release_id, made[old.release_id]]
+    assert store.remake(blank_secrets) == {}
+    with pytest.raises(UnknownRelease):
+        store.fetch(old.release_id)
+
+
+def test_a_release_that_is_there_without_it_already_takes_the_place(store: ReleaseStore) -> None:
+    publish(store, "secret", day=1)
+    clean = publish(store, "blank", day=2)
+    store.remake(blank_secrets)
+    assert store.ids() == (clean.release_id,)
+    assert store.current_id() == clean.release_id
+    with pytest.raises(NoRelease):
+        store.rollback()
+
+
+def test_no_release_is_deleted_while_one_cannot_be_read(store: ReleaseStore, damage: Damage) -> None:
+    releases = [publish(store, "secret", day=day, as_of=date(2026, 1, day)).release_id for day in (1, 2)]
+    damage(f"{releases[1]}/answer.txt", b"else")
+    with pytest.raises(DamagedRelease):
+        store.remake(blank_secrets)
+    assert set(store.ids()) >= set(releases)
+
+
+def test_removed_releases_leave_no_local_copy(store: ReleaseStore, tmp_path: Path) -> None:
+    old = publish(store, "secret", day=1)
+    store.fetch(old.release_id)
+    store.remake(blank_secrets)
+    assert [path for path in tmp_path.rglob("answer.txt") if path.read_text() == "secret"] == []

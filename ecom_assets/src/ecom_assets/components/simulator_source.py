@@ -8,6 +8,7 @@ from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, load_shop
 from ecom_assets.components.source_component import OWNERS, SourceComponent, column_schema, origin_key
+from ecom_assets.erasure import anonymised, erased_in
 from ecom_assets.simulator import TRUTH_CONTRACTS, SimulatedShop, SimulatorConfig
 
 
@@ -56,12 +57,13 @@ def truth_assets(simulated: SimulatedShop) -> dg.AssetsDefinition:
     )
     def _truth(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         lake = Lake.from_settings(get_settings())
-        planted = simulated.truth()
+        planted, erased = simulated.truth(), erased_in(lake)
         for key in sorted(context.selected_asset_keys):
             name = key.path[-1]
-            lake.ensure(f"truth.{name}", TRUTH_CONTRACTS[name], None)
+            contract = TRUTH_CONTRACTS[name]
+            lake.ensure(f"truth.{name}", contract, None)
             with lake.overwriting(f"truth.{name}", None) as writer:
-                writer.write(planted[name])
+                writer.write(anonymised(planted[name], contract, erased) if erased else planted[name])
             rows = planted[name].num_rows
             yield dg.MaterializeResult(asset_key=key, metadata={"dagster/row_count": rows})
 

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from cartograph.contracts import Contract
+from cartograph.erasure import ErasureError
 from cartograph.lake import Lake, LakeError
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, load_shop
@@ -112,7 +113,7 @@ def raw_asset(contract: Contract, reader: Source, shop: Shop, kind: str) -> dg.A
                 late_limit=timedelta(hours=settings.late_limit_hours),
             )
             lineage = column_lineage(contract, reader.column_origins(contract.dataset))
-        except (SourceError, ContractError, LakeError) as mistake:
+        except (SourceError, ContractError, LakeError, ErasureError) as mistake:
             raise dg.Failure(description=str(mistake), allow_retries=False) from mistake
         yield dg.MaterializeResult(metadata=load_metadata(report) | {"dagster/column_lineage": lineage})
         span = Window(windows[0].start, windows[-1].end)

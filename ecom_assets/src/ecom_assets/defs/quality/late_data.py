@@ -12,6 +12,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from pydantic import BaseModel
 
+from cartograph.erasure import ErasureError
 from cartograph.lake import Lake, LakeError
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
@@ -75,7 +76,7 @@ def late_data_definitions() -> dg.Definitions:
     def late_data(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         try:
             found = look(context.instance)
-        except (SourceError, ContractError, LakeError) as mistake:
+        except (SourceError, ContractError, LakeError, ErasureError) as mistake:
             raise dg.Failure(str(mistake), allow_retries=False) from mistake
         return dg.MaterializeResult(metadata=told(found))
 
@@ -126,7 +127,7 @@ def look(instance: dg.DagsterInstance) -> Findings:
     """Hold what the chosen shop's sources deliver against the partitions that were loaded.
 
     Raises:
-        SourceError, ContractError, LakeError: as from `find`.
+        SourceError, ContractError, LakeError, ErasureError: as from `find`.
     """
     settings = get_settings()
     shop = load_shop(settings)

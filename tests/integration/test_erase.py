@@ -1,0 +1,215 @@
+"""Erasing a customer by the command line: killed in the middle, called again, and then nothing is left of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import typer
+from fastapi.testclient import TestClient
+
+from api.main import create_app
+from cartograph.cli.erase import begin, checked_reason, conclude, search
+from cartograph.erasure import ErasureError, Register
+from cartograph.lake import Lake
+from cartograph.releases import open_store
+from cartograph.releases.contents import CUSTOMERS, SHOP, open_customers
+from ecom_assets.ingestion import quarantine_summary
+from tests.support.whole_run import Bench, content
+
+NAMELESS = (
+    "agg_daily_sales",
+    "agg_product_performance",
+    "channel_attribution",
+    "conversion_funnel",
+    "customer_cohorts",
+    "payment_mix",
+    "sales_by_geography",
+    "weekday_sales",
+)
+"""Marts that name nobody: nothing of them may change."""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A shop after its run, a killed erasure and a whole one; and what it was before."""
+
+    bench: Bench
+    customer: str
+    person: dict[str, object]
+    features: dict[str, object]
+    marts: dict[str, str]
+    rows: dict[str, int]
+    listed: str
+    printed: str
+
+    @property
+    def lake(self) -> Lake:
+        return Lake.from_settings(self.bench.settings)
+
+    @property
+    def pseudonym(self) -> str:
+        found = Register.of(self.bench.settings).find(self.customer)
+        assert found is not None
+        return found.pseudonym
+
+
+def row_counts(lake: Lake) -> dict[str, int]:
+    return {info.identifier: info.current.rows for info in lake.tables() if info.current}
+
+
+def api_features(bench: Bench, customer: str) -> dict[str, object]:
+    with TestClient(create_app(bench.settings)) as client:
+        answer = client.get(f"/v1/customers/{customer}")
+        assert answer.status_code == 200
+        features: dict[str, object] = answer.json()["features"]
+        return features
+
+
+def publish_an_earlier_one(bench: Bench) -> None:
+    """A second release with the same customers, and the first current again: there is something to roll back to."""
+    store = open_store(bench.settings)
+    current = store.current()
+    folder = store.fetch(current.release_id)
+    with store.creating(current.inputs, created_at=current.created_at) as draft:
+        for entry in current.files:
+            (draft.path / entry.path).parent.mkdir(exist_ok=True)
+            (draft.path / entry.path).write_bytes((folder / entry.path).read_bytes())
+        card = json.loads((folder / SHOP).read_text())
+        (draft.path / SHOP).write_text(json.dumps({**card, "title": "As it was"}))
+    store.activate(current.release_id)
+
+
+def kill_in_the_middle(bench: Bench, customer: str) -> None:
+    """Begin to erase, and kill the process once the lake is rewritten and the warehouse is being made anew."""
+    command = bench.command("erase", "--customer", customer, "--reason", "request 17")
+    with subprocess.Popen(command, env=bench.environment, cwd=bench.root, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "quality/asset_graph" in line:
+                process.kill()
+
+
+@pytest.fixture(scope="module")
+def gone(tmp_path_factory: pytest.TempPathFactory) -> Gone:
+    bench = Bench.with_small_shop(tmp_path_factory.mktemp("erased"), customers=150, end="2024-07-01")
+    bench.cartograph("run")
+    lake = Lake.from_settings(bench.settings)
+    example = json.loads(quarantine_summary(lake, "orders").to_pylist()[0]["example"])
+    customer = example["customer_id"]  # whose quarantined row stands in the event log, too
+    people = lake.batches("raw.customers").read_all().to_pylist()
+    publish_an_earlier_one(bench)
+    (bench.settings.logs_dir / "some.log").write_text(f"one line\na bad row of {customer}\n")
+    before = {
+        "person": next(row for row in people if row["customer_id"] == customer),
+        "features": api_features(bench, customer),
+        "marts": content(bench.settings, "published"),
+        "rows": row_counts(lake),
+    }
+    kill_in_the_middle(bench, customer)
+    listed = bench.cartograph("erase", "--list")
+    printed = bench.cartograph("erase", "--customer", customer)
+    return Gone(bench=bench, customer=customer, listed=listed, printed=printed, **before)
+
+
+def test_a_killed_erasure_is_known_and_goes_on_when_it_is_called_again(gone: Gone) -> None:
+    assert "not yet: call it again" in gone.listed
+    assert "absent from all" in gone.printed
+    assert "totals as before" in gone.printed
+    listed = gone.bench.cartograph("erase", "--list")
+    assert gone.pseudonym in listed
+    assert "request 17" in listed
+    assert "not yet" not in listed
+    assert gone.customer not in listed
+
+
+def test_no_file_holds_the_customer_in_its_bytes_or_its_tables(gone: Gone) -> None:
+    """Looked for independently of the command's own search."""
+    telling = ("email", "phone", "street")
+    values = {gone.customer, *(str(gone.person[name]) for name in telling)}
+    home = gone.bench.settings.shop_home
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert len(files) > 500
+    assert [path for path in files if any(value.encode() in path.read_bytes() for value in values)] == []
+    for path in home.rglob("*.parquet"):
+        table = pq.read_table(path, partitioning=None)
+        for name in table.column_names:
+            if pa.types.is_string(table.schema.field(name).type):
+                cells = table[name].unique().to_pylist()
+                assert not any(value in cell for cell in cells if cell for value in values), (path, name)
+
+
+def test_the_person_is_anonymous_and_the_totals_are_what_they_were(gone: Gone) -> None:
+    rows = gone.lake.batches("published.dim_customers").read_all().to_pylist()
+    versions = [row for row in rows if row["customer_id"] == gone.pseudonym]
+    personal = ("email", "first_name", "last_name", "phone", "birth_date", "street", "postal_code")
+    assert versions
+    assert {row[name] for row in versions for name in personal} == {None}
+    assert {row["city"] for row in versions} != {None}
+    assert row_counts(gone.lake) == gone.rows
+    now = content(gone.bench.settings, "published")
+    assert {f"published.{mart}" for mart in NAMELESS} <= now.keys()
+    assert [mart for mart in NAMELESS if now[f"published.{mart}"] != gone.marts[f"published.{mart}"]] == []
+
+
+def test_the_api_knows_the_pseudonym_only(gone: Gone) -> None:
+    with TestClient(create_app(gone.bench.settings)) as client:
+        assert client.get(f"/v1/customers/{gone.customer}").status_code == 404
+    assert api_features(gone.bench, gone.pseudonym) == gone.features
+
+
+def test_an_earlier_release_does_not_bring_them_back(gone: Gone) -> None:
+    store = open_store(gone.bench.settings)
+    assert len(store.ids()) >= 2
+    for release in store.ids():
+        assert store.verify(release).release_id == release
+        ids = open_customers(store.fetch(release) / CUSTOMERS)["customer_id"].to_pylist()
+        assert gone.pseudonym in ids
+        assert gone.customer not in ids
+    titles = {json.loads((store.fetch(release) / SHOP).read_text())["title"] for release in store.ids()}
+    assert titles == {"As it was", "A small simulated shop"}
+
+
+def test_the_log_lost_its_line_only(gone: Gone) -> None:
+    assert (gone.bench.settings.logs_dir / "some.log").read_text() == "one line\n[erased]\n"
+
+
+def test_an_unknown_customer_is_told_near_ones_and_a_reason_names_nobody(gone: Gone) -> None:
+    unknown = gone.bench.cartograph("erase", "--customer", "C0000001", "--reason", "request 18", expect=2)
+    assert "has no customer 'C0000001'. The nearest: C0000000" in unknown
+    refused = gone.bench.cartograph("erase", "--customer", "C00000003", "--reason", "of C00000003", expect=2)
+    assert "--reason names the customer" in refused
+    assert len(Register.of(gone.bench.settings).entries) == 1
+
+
+@pytest.mark.parametrize("reason", [None, "x", "x" * 501, "of c00000003", "wrote from ADA@example.com"])
+def test_a_reason_is_short_and_names_nobody(reason: str | None) -> None:
+    with pytest.raises(ErasureError, match="--reason"):
+        checked_reason(reason, ["C00000003"], ["ada@example.com", "53111"])
+    assert checked_reason("request 17", ["C00000003"], ["ada@example.com"]) == "request 17"
+
+
+def test_what_is_put_back_is_found_and_the_command_fails(gone: Gone, tmp_path: Path) -> None:
+    settings, put_back = gone.bench.settings, gone.bench.settings.shop_home / "old.parquet"
+    pq.write_table(pa.table({"customer_id": ["C", gone.customer]}), put_back)
+    subjects = begin(settings, [gone.customer], reason=None)
+    found = search(settings, subjects)
+    put_back.rename(tmp_path / "old.parquet")
+    assert [hit.split(": ")[0] for hit in found.hits] == [str(put_back)]
+    with pytest.raises(typer.Exit) as left:
+        conclude(settings, subjects, found)
+    assert left.value.exit_code == 1
+
+
+def test_loading_the_same_rows_again_changes_nothing(gone: Gone) -> None:
+    before = content(gone.bench.settings, "raw", "quarantine", "truth")
+    gone.bench.cartograph("run", "--select", 'group:"raw" or group:"truth"')
+    assert content(gone.bench.settings, "raw", "quarantine", "truth") == before
+    again = gone.bench.cartograph("erase", "--customer", gone.customer)
+    assert "was erased on" in again
+    assert "absent from all" in again

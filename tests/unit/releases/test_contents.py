@@ -1,0 +1,45 @@
+"""Customers of a release get other ids, and the file stays one that the API reads."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from cartograph.releases.contents import (
+    CUSTOMER_COLUMNS,
+    CUSTOMERS,
+    ContentError,
+    open_customers,
+    rename_customers,
+    write_customers,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    columns = {"customer_id": ["C1", "C2", "C3"], "as_of": [date(2026, 1, 1)] * 3, "orders": [1, 2, 3]}
+    empty = {name: pa.nulls(3, kind) for name, kind in CUSTOMER_COLUMNS.items()}
+    write_customers(tmp_path / CUSTOMERS, pa.table({**empty, **columns}))
+    return tmp_path
+
+
+def test_a_customer_gets_another_id_and_keeps_the_rest(folder: Path) -> None:
+    assert rename_customers(folder, {"C1": "erased-1", "C9": "erased-9"})
+    customers = open_customers(folder / CUSTOMERS)
+    found = dict(zip(customers["customer_id"].to_pylist(), customers["orders"].to_pylist(), strict=True))
+    assert found == {"C2": 2, "C3": 3, "erased-1": 1}
+    assert [path.name for path in folder.iterdir()] == [CUSTOMERS]
+
+
+def test_without_such_a_customer_nothing_is_written(folder: Path) -> None:
+    before = (folder / CUSTOMERS).stat()
+    assert not rename_customers(folder, {"C9": "erased-9"})
+    assert (folder / CUSTOMERS).stat() == before
+
+
+def test_two_customers_do_not_become_one(folder: Path) -> None:
+    with pytest.raises(ContentError, match="each customer once"):
+        rename_customers(folder, {"C1": "C2"})
