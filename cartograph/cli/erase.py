@@ -329,23 +329,23 @@ def conclude(settings: Settings, subjects: Sequence[Subject], found: Scan) -> No
         say_error("Not erased yet.", f"{len(found.hits)} files still hold it. Delete those, or call it again.")
         raise typer.Exit(EXIT_FAILED)
     say(f"[green]✓[/] absent from all {count(found.files)} files ({size(found.bytes)}), also decoded")
-    after, differing = totals(Lake.from_settings(settings)), set[str]()
-    register = Register.of(settings)
-    for subject in subjects:
-        if subject.erasure.finished_at is None:
-            before = subject.erasure.totals
-            differing |= {
-                f"{name}: {before[name]} before, {after.get(name)} now"
-                for name in before
-                if before[name] != after.get(name)
-            }
-            register.record(subject.erasure.model_copy(update={"finished_at": datetime.now(UTC)}))
+    after, register = totals(Lake.from_settings(settings)), Register.of(settings)
+    open_ones = [subject.erasure for subject in subjects if subject.erasure.finished_at is None]
+    for erasure in open_ones:
+        register.record(erasure.model_copy(update={"finished_at": datetime.now(UTC)}))
+    befores = [erasure.totals for erasure in open_ones if erasure.totals]
+    differing = {
+        f"{name}: {figure} before, {after.get(name)} now"
+        for before in befores
+        for name, figure in before.items()
+        if figure != after.get(name)
+    }
     if differing:
         say_error(
             "Totals differ.", "; ".join(sorted(differing)) + ". Were rows loaded, and the marts not, before this?"
         )
         raise typer.Exit(EXIT_FAILED)
-    if after:
+    if befores:
         sums = ", ".join(f"{figure} {name}" for name, figure in after.items() if not name.startswith("days"))
         say(f"[green]✓[/] totals as before, on each day: {sums}")
     say(

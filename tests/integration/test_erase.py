@@ -213,3 +213,4 @@ def test_loading_the_same_rows_again_changes_nothing(gone: Gone) -> None:
     again = gone.bench.cartograph("erase", "--customer", gone.customer)
     assert "was erased on" in again
     assert "absent from all" in again
+    assert "totals as before" not in again, "nothing was changed, and so nothing compared"
