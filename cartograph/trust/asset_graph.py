@@ -1,8 +1,8 @@
 """The asset graph as data: what each asset is made of, and which checks guard it.
 
-A code location cannot see the checks of the other one, and a run does not see those that it leaves out. So a location
-writes each asset's checks into its metadata (`with_checks`), where its runs find them, and its whole graph into the
-lake (`write_graph`), where the other location finds it (`read_graph`).
+A code location cannot see the checks of the other one, and a run does not see what it leaves out. So a location tells
+its whole graph to the asset that asks for it (`with_graph`), and writes it into the lake (`write_graph`), where the
+other location finds it (`read_graph`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CONTRACT = Contract(
         ),
     ),
 )
-_CHECKS = "cartograph/checks"
+_GRAPH = "cartograph/graph"
 
 
 @dataclass(frozen=True)
@@ -47,33 +47,34 @@ class GuardedAsset:
     checks: Mapping[str, bool]
 
 
-def with_checks(definitions: dg.Definitions) -> dg.Definitions:
-    """The definitions; the metadata of each asset tells its checks."""
-    found: dict[dg.AssetKey, dict[str, bool]] = {}
+def with_graph(definitions: dg.Definitions, told: dg.AssetKey) -> dg.Definitions:
+    """The definitions; the metadata of the asset `told` holds the whole graph and its checks.
+
+    A run knows the graph only as far as it takes part in it.
+    """
+    checks: dict[dg.AssetKey, dict[str, bool]] = {}
     for definition in (*(definitions.assets or ()), *(definitions.asset_checks or ())):
         if isinstance(definition, dg.AssetsDefinition):  # a definition of checks alone is one, too
             for spec in definition.check_specs:
-                found.setdefault(spec.asset_key, {})[spec.name] = spec.blocking
+                checks.setdefault(spec.asset_key, {})[spec.name] = spec.blocking
+    graph = [
+        {
+            "key": spec.key.to_user_string(),
+            "upstream": sorted({dep.asset_key.to_user_string() for dep in spec.deps}),
+            "checks": dict(sorted(checks.get(spec.key, {}).items())),
+        }
+        for spec in sorted(definitions.resolve_all_asset_specs(), key=lambda spec: spec.key)
+    ]
     return definitions.map_resolved_asset_specs(
-        func=lambda spec: (
-            spec.merge_attributes(metadata={_CHECKS: dict(sorted(found[spec.key].items()))})
-            if spec.key in found
-            else spec
-        )
+        func=lambda spec: spec.merge_attributes(metadata={_GRAPH: dg.MetadataValue.json(graph)}),
+        selection=dg.AssetSelection.assets(told),
     )
 
 
 def guarded_assets(context: dg.AssetExecutionContext) -> list[GuardedAsset]:
-    """The assets of the graph that `context`'s run belongs to, by key, also those that it leaves out."""
-    graph = context.job_def.asset_layer.asset_graph
-    return [
-        GuardedAsset(
-            key.to_user_string(),
-            tuple(sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)),
-            graph.get(key).metadata.get(_CHECKS, {}),
-        )
-        for key in sorted(graph.get_all_asset_keys())
-    ]
+    """The whole graph of the location as `with_graph` told it to the asset that `context` is of, by key."""
+    graph = context.assets_def.specs_by_key[context.asset_key].metadata[_GRAPH].value
+    return [GuardedAsset(asset["key"], tuple(asset["upstream"]), asset["checks"]) for asset in graph]
 
 
 def ancestry(known: Mapping[str, GuardedAsset], of: Collection[str]) -> list[GuardedAsset]:

@@ -12,8 +12,10 @@ import dagster as dg
 import ecom_assets.definitions
 import ml_assets.definitions
 from cartograph.alerts.runbook import RUNBOOK, SECTIONS, WAREHOUSE
+from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
+from cartograph.trust.asset_graph import read_graph
 from cartograph.trust.states import FAILED_PARTITIONS, STALE
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
 
@@ -110,6 +112,19 @@ def test_the_exposures_name_what_the_other_location_reads_of_the_warehouse() -> 
     deps = {dep.asset_key for spec in specs() if spec.key.path[0] not in LAYERS_OF_THE_WAREHOUSE for dep in spec.deps}
     assert exposed == {key.path[-1] for key in deps if key.path[0] == "published"}
     assert all(exposure["owner"]["name"] for exposure in exposures)
+
+
+def test_a_run_of_the_graph_alone_writes_all_of_it() -> None:
+    """By what is written the gate knows what must hold: a part of it would let everything else through."""
+    job = ecom_assets.definitions.defs().resolve_job_def("warehouse_job")
+    assert job.execute_in_process(asset_selection=[dg.AssetKey(["quality", "asset_graph"])]).success
+    written = {asset.key: asset for asset in read_graph(Lake.from_settings(get_settings()))}
+    graph = graphs()[0]
+    assert written.keys() == {key.to_user_string() for key in graph.get_all_asset_keys()}
+    for key in graph.get_all_asset_keys():
+        asset = written[key.to_user_string()]
+        assert set(asset.upstream) == {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        assert asset.checks.keys() == {check.name for check in graph.get(key).check_keys}
 
 
 def test_checks_have_plain_names() -> None:

@@ -8,10 +8,11 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from cartograph.trust.asset_graph import with_checks
+from cartograph.trust.asset_graph import with_graph
 from cartograph.trust.automation import on_request, when_trusted
 from cartograph.trust.freshness import with_freshness
 
+GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
 PROJECT_ROOT = Path(__file__).parents[2]
 DEFS_FOLDER = Path(__file__).parent / "defs"
 
@@ -28,8 +29,8 @@ def load_folder() -> dg.Definitions:
 def defs() -> dg.Definitions:
     """All assets, checks, jobs and schedules of the location."""
     in_process = dg.Definitions(executor=dg.in_process_executor)  # a process for each step would import for seconds
-    definitions = with_checks(dg.Definitions.merge(load_folder(), in_process)).map_resolved_asset_specs(
+    definitions = dg.Definitions.merge(load_folder(), in_process).map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(automation_condition=when_trusted()),
         selection=dg.AssetSelection.all() - dg.AssetSelection.groups("source", "raw", "truth") - on_request(),
     )
-    return with_freshness(definitions, load_shop(get_settings()))
+    return with_graph(with_freshness(definitions, load_shop(get_settings())), told=GRAPH_KEY)

@@ -8,10 +8,11 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from cartograph.trust.asset_graph import with_checks
+from cartograph.trust.asset_graph import with_graph
 from cartograph.trust.automation import when_trusted
 from cartograph.trust.freshness import with_freshness
 
+RELEASE_KEY = dg.AssetKey(["serving", "release"])
 PROJECT_ROOT = Path(__file__).parents[2]
 DEFS_FOLDER = Path(__file__).parent / "defs"
 OWNER = "team:data-science"
@@ -29,9 +30,9 @@ def load_folder() -> dg.Definitions:
 @dg.definitions
 def defs() -> dg.Definitions:
     """All assets, checks, jobs and resources of the location."""
-    definitions = with_checks(load_folder()).map_resolved_asset_specs(
+    definitions = load_folder().map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(
             owners=[OWNER], group_name=spec.key.path[0], automation_condition=when_trusted()
         )
     )
-    return with_freshness(definitions, load_shop(get_settings()))
+    return with_graph(with_freshness(definitions, load_shop(get_settings())), told=RELEASE_KEY)
