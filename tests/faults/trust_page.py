@@ -86,6 +86,30 @@ WITHOUT_FILES = (
         "test_a_file_that_changes_while_it_is_read_is_left_out",
     ),
     (
+        "rows come late for a partition that was built",
+        "that partition is built anew, no other, and the marts are what a full build gives",
+        "tests/integration/test_repair.py",
+        "test_a_late_sale_is_built_into_its_own_partition",
+    ),
+    (
+        "the parent of quarantined orphans comes late",
+        "it is found, and its children with it",
+        "tests/unit/ingestion/test_late_data.py",
+        "test_orphans_whose_parent_came_late_are_found_with_it",
+    ),
+    (
+        "an erasure is killed",
+        "it is known, and goes on when it is called again",
+        "tests/integration/test_erase.py",
+        "test_a_killed_erasure_is_known_and_goes_on_when_it_is_called_again",
+    ),
+    (
+        "old files bring an erased customer again",
+        "their rows come in under the pseudonym",
+        "tests/unit/ingestion/test_erased.py",
+        "test_old_files_do_not_bring_a_customer_back",
+    ),
+    (
         "the writer of a release is killed at any step",
         "the old release stays current",
         "tests/faults/test_releases_killed.py",

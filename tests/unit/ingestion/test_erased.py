@@ -13,14 +13,14 @@ import pytest
 from cartograph.erasure import ErasureError, Register, Wanted, scan
 from cartograph.lake import Lake
 from cartograph.settings import load_settings
-from cartograph.windows import windows
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.erasure import anonymise_lake
 from ecom_assets.ingestion import Batch, LoadReport, load
+from ecom_assets.late_data import find
 from ecom_assets.personal import near_customers, personal_values, rows_of
 from ecom_assets.sources import Source
 from tests.unit.erasure.making import ADA, BROWSER, EMAIL, PSEUDONYM, erase_ada
-from tests.unit.sources.making import SHOP, source, write_csv
+from tests.unit.sources.making import MONTHS, SHOP, source, write_csv
 
 EVE, SHARED = "C00000018", "v_shared"
 ORDER_HEADER = (
@@ -69,20 +69,24 @@ def lake(tmp_path: Path) -> Lake:
 
 
 @pytest.fixture
-def ingest(lake: Lake, tmp_path: Path) -> Callable[[], dict[str, LoadReport]]:
-    """Loads all files of the shop, which never change."""
+def reader(tmp_path: Path) -> Source:
+    """The shop's files, which never change."""
     for name, (header, lines) in FILES.items():
         write_csv(tmp_path / "drops" / f"{name}.csv", lines, header)
     files = {name: {"path": str(tmp_path / "drops" / f"{name}.csv")} for name in FILES}
     selects = {name: f"SELECT * EXCLUDE (_file, _line), _file AS _source FROM {name}" for name in FILES}
-    reader: Source = source(files, selects)
+    return source(files, selects)
+
+
+@pytest.fixture
+def ingest(lake: Lake, reader: Source) -> Callable[[], dict[str, LoadReport]]:
+    """Loads all files of the shop."""
 
     def ingested() -> dict[str, LoadReport]:
         batch = Batch(ingested_at=datetime(2024, 5, 1, tzinfo=UTC), batch_id="test")
-        over = list(windows(SHOP.start, SHOP.end, "monthly"))
         return {
             name: load(
-                lake, reader, CONTRACTS[name], over, shop_window=SHOP, grain="monthly", batch=batch,
+                lake, reader, CONTRACTS[name], MONTHS, shop_window=SHOP, grain="monthly", batch=batch,
                 late_limit=timedelta(days=2),
             )
             for name in FILES
@@ -106,6 +110,17 @@ def contracts() -> dict[str, Any]:
 
 def hits(lake: Lake) -> list[str]:
     return scan([lake.settings.shop_home], WANTED, duckdb.connect).hits
+
+
+def test_rows_of_an_erased_customer_are_not_late(
+    lake: Lake, reader: Source, ingest: Callable[[], dict[str, LoadReport]]
+) -> None:
+    ingest()
+    erase(lake)
+    anonymise_lake(lake, contracts())
+    loaded = dict.fromkeys(FILES, MONTHS)
+    found = find(lake, [reader], loaded, shop_window=SHOP, grain="monthly", late_limit=timedelta(days=2))
+    assert [str(change) for change in found.changes] == []
 
 
 def test_old_files_do_not_bring_a_customer_back(lake: Lake, ingest: Callable[[], dict[str, LoadReport]]) -> None:
