@@ -125,7 +125,7 @@ def last_runs(settings: Settings) -> list[LastRun]:
 def print_run(run: LastRun) -> None:
     """Print how a run ended, what its checks complained of, and why it failed; each once."""
     checks = f"checks {run.checks_passed} passed, {run.checks_warned} warned, {run.checks_failed} failed"
-    output.print(f"last run  {run.job} {run.status} {run.started_at:%Y-%m-%d %H:%M} UTC, {checks}")
+    say(f"last run  {run.job} {run.status} {run.started_at:%Y-%m-%d %H:%M} UTC, {checks}")
     if run.first_cause:
         say(f"          [red]{escape(run.first_cause)}[/]")
     for complaint in run.complaints:
