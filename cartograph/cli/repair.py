@@ -40,8 +40,8 @@ def repair(
             return
         for change in found.changes:
             say(f"[yellow]late[/]     {escape(str(change))}")
-        for dataset, window in sorted(found.touched):
-            say(f"[yellow]with it[/]  {window.key}, which looks up {dataset}")
+        for lookup in found.lookups():
+            say(f"[yellow]with it[/]  {lookup}")
         if dry_run:
             output.print(f"{sum(len(one.windows) for one in repairs)} partitions to build anew: `cartograph repair`")
             return

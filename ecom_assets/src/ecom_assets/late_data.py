@@ -70,6 +70,14 @@ class Findings:
     loaded_until: datetime
     """The end of the newest partition that was loaded."""
 
+    def lookups(self) -> list[str]:
+        """In words, which partitions have facts that look up a row that would change."""
+        told = []
+        for dataset in (name for name in CONTRACTS if name in {looked_up for looked_up, _ in self.touched}):
+            keys = sorted(window.key for looked_up, window in self.touched if looked_up == dataset)
+            told.append(f"{', '.join(keys)}: facts that look up these {dataset}")
+        return told
+
     def repairs(self) -> list[Repair]:
         """What mends all of it: runs over adjoining partitions, oldest first."""
         wanted: dict[Window, set[str]] = {}

@@ -115,6 +115,7 @@ def test_an_order_that_was_cancelled_touches_its_refunds(lake: Lake) -> None:
     cancelled = order("a", 1) | {"status": "cancelled", "updated_at": SHOP.start + timedelta(days=39)}
     found = look(lake, Rows("orders", [order("a", 1), order("b", 1), cancelled]), refunds)
     assert found.touched == {("orders", FEBRUARY)}
+    assert found.lookups() == ["2024-02-01: facts that look up these orders"]
     assert found.repairs() == [Repair(BOTH, ("orders",))]
 
 

@@ -169,7 +169,7 @@ def fingerprints(instance: dg.DagsterInstance) -> dict[str, str]:
 
 def told(found: Findings) -> dict[str, Any]:
     """The findings as metadata, for people and for the sensor."""
-    lines = [*map(str, found.changes), *(f"{w.key} looks up {dataset}" for dataset, w in sorted(found.touched))]
+    lines = [*map(str, found.changes), *found.lookups()]
     return {
         "dagster/row_count": len(found.changes),
         "changes": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "Nothing is late."),
