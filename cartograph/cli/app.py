@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cartograph.alerts.config import AlertsError
-from cartograph.cli import alerts, docs, erase, export, lake, quarantine, release, repair, run, shops, status, up
+from cartograph.cli import alerts, dbt, docs, erase, export, lake, quarantine, release, repair, run, shops, status, up
 from cartograph.cli.console import say_error, say_warning
 from cartograph.erasure import ErasureError
 from cartograph.lake import LakeError
@@ -52,6 +52,11 @@ app.command("repair")(repair.repair)
 app.command("status")(status.status)
 app.command("up")(up.up)
 app.command("docs")(docs.docs)
+app.command(
+    "dbt",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(dbt.dbt)
 app.command("export")(export.export_marts)
 app.command("erase")(erase.erase)
 app.add_typer(shops.app, name="shops")

@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cartograph.cli.console import output, say
+from cartograph.cli.console import output, say, say_warning
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home
-from cartograph.cli.run import LOCATIONS, Step, conclude, execute_all, require_readable_sources
+from cartograph.cli.run import LOCATIONS, Step, conclude, execute_all, require_readable_sources, since_first
 from cartograph.settings import load_settings
 from cartograph.shops import load_shop
-from cartograph.windows import windows
 
 
 def repair(
@@ -35,8 +34,11 @@ def repair(
         with output.status("looking at the sources"):
             found = look(instance)
         repairs = found.repairs()
+        for piece in found.unreadable:
+            say_warning(f"{piece.name} cannot be read: {piece.reason}. {piece.cure}. What was loaded of it stays.")
         if not repairs:
-            output.print("Nothing is late: each partition that was loaded is what its source delivers.")
+            rest = "else " if found.unreadable else ""
+            output.print(f"Nothing {rest}is late: each partition that was loaded is what its source delivers.")
             return
         for change in found.changes:
             say(f"[yellow]late[/]     {escape(str(change))}")
@@ -50,8 +52,6 @@ def repair(
             Step(warehouse._replace(job="repair_job"), list(one.windows), repaired_assets(request).to_selection_str())
             for one, request in zip(repairs, requests(repairs), strict=True)
         ]
-        # A feature looks at all of the past, so each later as-of date has changed, too.
-        first, grain = repairs[0].windows[0], settings.partition_grain
-        steps.append(Step(models, list(windows(first.start, found.loaded_until, grain)), None))
+        steps.append(Step(models, since_first(instance, settings, list(repairs[0].windows)), None))
         logs = execute_all(settings, instance, steps, None, lock.fileno())
     conclude(settings, logs, time.monotonic() - began)

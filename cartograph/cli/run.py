@@ -28,7 +28,7 @@ from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
 from cartograph.releases import NoRelease, Override, open_store
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import Shop, ShopError, load_shop
-from cartograph.windows import Window
+from cartograph.windows import Window, advance, at_midnight, windows
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -101,7 +101,10 @@ def run(
     with only_run(settings) as lock, open_instance(settings) as instance:
         if dead := close_dead_runs(instance):
             output.print(f"[yellow]{dead} earlier run(s) were killed; their partitions are loaded anew.[/]")
-        logs = execute_all(settings, instance, [Step(at, chosen, select) for at in LOCATIONS], override, lock.fileno())
+        warehouse, models = LOCATIONS
+        since = chosen if select else since_first(instance, settings, chosen)
+        steps = [Step(warehouse, chosen, select), Step(models, since, select)]
+        logs = execute_all(settings, instance, steps, override, lock.fileno())
     if not logs:
         raise ShopError(
             f"--select {select!r} selects no asset of this shop. Assets are named like marts/fct_orders: "
@@ -157,6 +160,16 @@ def chosen_windows(shop: Shop, settings: Settings, start: date | None, end: date
         whole = f"{everything[0].key} to {everything[-1].end.date()}" if everything else "no ended partition yet"
         raise ShopError(f"No {settings.partition_grain} partition of {shop.name} lies in --from/--to; it has {whole}.")
     return chosen
+
+
+def since_first(instance: dg.DagsterInstance, settings: Settings, chosen: list[Window]) -> list[Window]:
+    """The windows from the first of `chosen` to the last that is loaded or chosen.
+
+    A feature looks at all of the past: what changes in a window changes each later as-of date.
+    """
+    loaded = instance.get_materialized_partitions(dg.AssetKey(["raw", "orders"]))
+    last = max([chosen[-1].start, *(at_midnight(date.fromisoformat(key)) for key in loaded)])
+    return list(windows(chosen[0].start, advance(last, settings.partition_grain), settings.partition_grain))
 
 
 def parse_early(settings: Settings, shop: Shop) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from cartograph.shops import load_shop
 from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable
+from ecom_assets.warehouse.publishing import open_warehouse
 from tests.support.whole_run import Bench
 
 
@@ -31,6 +32,14 @@ def test_the_site_holds_the_models_and_loads_nothing(bench: Bench) -> None:
     assert not re.findall(r"<link[^>]+href=[\"']?(?:https?:)?//", page)
     assert not re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", page)
     assert sorted(p.name for p in site.parent.glob(".docs-*")) == [], "nothing is left of dbt's work"
+
+
+def test_dbt_by_hand_works_on_the_warehouse_of_the_chosen_shop(bench: Bench) -> None:
+    printed = bench.cartograph("dbt", "show", "--quiet", "--inline", "select count(*) as orders from marts.fct_orders")
+    with open_warehouse(bench.settings) as connection:
+        ((orders,),) = connection.execute("SELECT count(*) FROM marts.fct_orders").fetchall()
+    assert f"| {orders}" in printed.replace(",", "").replace("  ", " ")
+    assert "No such option '--nonsense'" in bench.cartograph("dbt", "ls", "--nonsense", expect=2)
 
 
 def test_a_shop_without_a_warehouse_is_told_to_run(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ecom_assets.contracts import CONTRACTS
 from ecom_assets.contracts.validation import Validated
 from ecom_assets.erasure import erased_in
 from ecom_assets.ingestion import held, known_parents, quarantine_table, raw_table
-from ecom_assets.sources import Source
+from ecom_assets.sources import Source, Unreadable
 from ecom_assets.sql import identifier
 
 LOOKED_UP: Mapping[str, tuple[str, ...]] = {
@@ -67,8 +67,8 @@ class Findings:
 
     changes: tuple[Change, ...]
     touched: frozenset[tuple[str, Window]]
-    loaded_until: datetime
-    """The end of the newest partition that was loaded."""
+    unreadable: tuple[Unreadable, ...]
+    """What of the sources could not be read; rows that it may hold are no change."""
 
     def lookups(self) -> list[str]:
         """In words, which partitions have facts that look up a row that would change."""
@@ -117,6 +117,7 @@ def find(
     erased = erased_in(lake)
     arriving: dict[str, pa.Table] = {}
     changes: list[Change] = []
+    unreadable: dict[str, Unreadable] = {}
     touched: set[tuple[str, Window]] = set()
     for contract in CONTRACTS.values():
         source = next((one for one in sources if contract.dataset in one.datasets), None)
@@ -128,6 +129,7 @@ def find(
             for parent, keys in known_parents(lake, contract).items()
         }
         for delivery in source.deliveries(contract.dataset, _consecutive(windows, grain)):
+            unreadable |= {piece.name: piece for piece in delivery.unreadable}
             checked = held(delivery, contract, shop_window, known_keys, late_limit, erased)
             with comparing(lake, contract, checked, grain, is_whole=not delivery.unreadable) as comparison:
                 found = [c for w in windows if w.start in delivery.window and (c := comparison.change(w)) is not None]
@@ -139,8 +141,7 @@ def find(
                     starts = comparison.looked_up_in(CONTRACTS[child], changed)
                     touched |= {(contract.dataset, window) for window in loaded[child] if window.start in starts}
             arriving[contract.dataset] = checked.accepted.select([contract.key[0]])
-    until = max((window.end for windows in loaded.values() for window in windows), default=shop_window.start)
-    return Findings(tuple(changes), frozenset(touched), until)
+    return Findings(tuple(changes), frozenset(touched), tuple(unreadable.values()))
 
 
 class Comparison:

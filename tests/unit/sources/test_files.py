@@ -114,6 +114,18 @@ def test_json_lines(tmp_path: Path) -> None:
     assert rows["product_id"].to_pylist() == [None, "true"]
 
 
+def test_json_lines_keep_their_order_whatever_their_keys_are_called(tmp_path: Path) -> None:
+    lines = [{"number": number, "json": "x", "moment": "2024-01-02", "stars": 5} for number in (7, 12, 1)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    select = "SELECT number AS review_id, moment AS reviewed_at, stars AS rating, _line AS product_id FROM sales"
+    rows = deliver(reviews_source(tmp_path / "a.jsonl", select)).rows
+    assert dict(zip(*(rows[name].to_pylist() for name in ("review_id", "product_id")), strict=True)) == {
+        "7": 1,
+        "12": 2,
+        "1": 3,
+    }
+
+
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     rows = {"id": ["r1"], "product": ["p1"], "moment": [datetime(2024, 1, 2, tzinfo=UTC)], "stars": [Decimal("4.5")]}
     pq.write_table(pa.table(rows), tmp_path / "a.parquet")

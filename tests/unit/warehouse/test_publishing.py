@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,13 +17,15 @@ from hypothesis import strategies as st
 
 from cartograph.contracts import Column, Contract
 from cartograph.lake import Lake
-from cartograph.settings import Settings
+from cartograph.settings import Settings, load_settings
 from cartograph.windows import Window, windows
 from ecom_assets.defs.publishing.published import rows_match_mart
 from ecom_assets.warehouse.marts import Mart
 from ecom_assets.warehouse.publishing import (
+    WarehouseHeldError,
     WarehouseMissingError,
     differing_keys,
+    lacking_tables,
     mart_totals,
     open_warehouse,
     publish,
@@ -178,3 +182,34 @@ def test_a_warehouse_or_mart_that_is_not_built_is_named_with_the_cure(shop: Sett
         pytest.raises(WarehouseMissingError, match=r"marts\.fct is not in the warehouse\. Build marts/fct"),
     ):
         publish(warehouse, Lake.from_settings(shop), make_mart(None), grain="monthly", window=None)
+
+
+MANIFEST = {
+    "nodes": {
+        name: {"resource_type": "model", "schema": "marts", "alias": name, "config": {"event_time": time}}
+        for name, time in (("fct_orders", "ordered_at"), ("fct_refunds", "refunded_at"), ("dim_dates", None))
+    }
+}
+
+
+def test_the_tables_that_a_window_alone_would_not_fill_are_known(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path)
+    settings.shop_home.mkdir(parents=True)
+    assert lacking_tables(settings, MANIFEST) == ["marts.fct_orders", "marts.fct_refunds"], "there is no warehouse"
+    with duckdb.connect(settings.warehouse_path) as connection:
+        connection.execute("CREATE SCHEMA marts; CREATE TABLE marts.fct_orders (order_id VARCHAR)")
+    assert lacking_tables(settings, MANIFEST) == ["marts.fct_refunds"]
+
+
+def test_a_warehouse_that_another_process_holds_is_named(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path)
+    settings.shop_home.mkdir(parents=True)
+    hold = (
+        f"import duckdb, sys; c = duckdb.connect({str(settings.warehouse_path)!r}); print('held', flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(WarehouseHeldError, match=rf"warehouse.duckdb cannot be opened.*PID {holder.pid}"):
+            lacking_tables(settings, MANIFEST)
+        holder.communicate(b"\n")

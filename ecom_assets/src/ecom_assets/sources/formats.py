@@ -199,7 +199,7 @@ def _json_lines(open_file: Opener, file_set: FileSet, connection: duckdb.DuckDBP
     if not keys:
         raise UnusableFileError("it is empty: not one JSON object", _DELIVER_AGAIN)
     columns = ", ".join(f"json_extract_string(json, {literal(_json_path(key))}) AS {identifier(key)}" for key in keys)
-    reader = cursor.execute(f"SELECT {columns} FROM __lines ORDER BY number").to_arrow_reader(_LINES_AT_ONCE)
+    reader = cursor.execute(f"SELECT {columns} FROM __lines ORDER BY __lines.number").to_arrow_reader(_LINES_AT_ONCE)
     return Parsed(reader.schema, reader, left_out)
 
 

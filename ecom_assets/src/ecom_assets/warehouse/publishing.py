@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow as pa
 from cartograph.lake import Lake
 from cartograph.settings import Settings
 from cartograph.windows import Grain, Window
-from ecom_assets.warehouse.marts import Mart
+from ecom_assets.warehouse.marts import Mart, event_time
 
 _BATCH_ROWS = 100_000
 _SUMMED = frozenset({"money", "price", "bigint"})
@@ -28,6 +29,10 @@ Totals = Mapping[str, Decimal | int]
 
 class WarehouseMissingError(RuntimeError):
     """The warehouse or a mart in it does not exist yet. The message says how to build it."""
+
+
+class WarehouseHeldError(RuntimeError):
+    """The warehouse cannot be opened, mostly as another process has it open. The message says which, and the cure."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,30 @@ def open_warehouse(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(settings.warehouse_path, read_only=True) as connection:
         Lake.from_settings(settings).configure(connection)
         yield connection
+
+
+def lacking_tables(settings: Settings, manifest: Mapping[str, Any]) -> list[str]:
+    """The models built by window that the warehouse has no table of, by name: all of them where there is no warehouse.
+
+    Raises:
+        WarehouseHeldError: another process has it open.
+    """
+    windowed = {
+        f"{node['schema']}.{node['alias']}"
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model" and event_time(node)
+    }
+    if not settings.warehouse_path.is_file():
+        return sorted(windowed)
+    try:
+        with duckdb.connect(settings.warehouse_path, read_only=True) as connection:
+            tables = connection.execute("SELECT schema_name || '.' || table_name FROM duckdb_tables()").fetchall()
+    except duckdb.IOException as error:
+        raise WarehouseHeldError(
+            f"The warehouse {settings.warehouse_path} cannot be opened: {str(error).splitlines()[0]} "
+            "Close what has it open, and run again."
+        ) from None
+    return sorted(windowed - {table for (table,) in tables})
 
 
 def publish(

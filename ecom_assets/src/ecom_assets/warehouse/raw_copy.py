@@ -6,6 +6,7 @@ against each other. On DuckDB dbt reads the lake itself, through `lake_views`, a
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def copy_raw(lake: Lake, views: LakeViews) -> dict[str, int]:
 def attach_postgres(connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
     """Let `connection` see the PostgreSQL of libpq's variables as the catalogue `postgres`."""
     connection.execute(f"LOAD {literal(str(_extension()))}")
-    connection.execute(f"ATTACH '' AS postgres (TYPE postgres{', READ_ONLY' if read_only else ''})")
+    encrypted = "" if "PGSSLMODE" in os.environ else "sslmode=require"  # as dbt's profile has it
+    connection.execute(f"ATTACH '{encrypted}' AS postgres (TYPE postgres{', READ_ONLY' if read_only else ''})")
 
 
 def _replace(connection: duckdb.DuckDBPyConnection, table: str) -> int:

@@ -30,13 +30,19 @@ from ecom_assets.warehouse.dbt_project import (
     read_manifest,
 )
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
-from ecom_assets.warehouse.publishing import open_warehouse
+from ecom_assets.warehouse.publishing import WarehouseHeldError, lacking_tables, open_warehouse
 
-_COLUMNS_CHANGED = "out of sync"  # dbt's words where `on_schema_change: fail` stops a model
-_COLUMNS_CHANGED_CURE = (
-    "The columns of a model have changed since its table was built. Run over the whole history once, which makes the "
-    "tables anew: `cartograph run` without --from and --to, or all partitions in the UI."
-)
+_CURES = {
+    "out of sync": (  # where `on_schema_change: fail` stops a model
+        "The columns of a model have changed since its table was built. Run over the whole history once, which makes "
+        "the tables anew: `cartograph run` without --from and --to, or all partitions in the UI."
+    ),
+    "does not exist": (
+        "The warehouse lacks what this is made of. Run over the whole history once: `cartograph run` without --select, "
+        "or all partitions in the UI."
+    ),
+}
+"""What to do, by a sign in dbt's words."""
 
 
 @dg.definitions
@@ -57,9 +63,18 @@ def warehouse_definitions() -> dg.Definitions:
         views = pinned_views(Lake.from_settings(settings), datasets)
         views_file, target = dbt_home(settings) / "lake_views.json", dbt_home(settings) / "run"
         write_views(views, views_file)
-        variables = dbt_environment(settings, datasets, window=whole_window(context), views_file=views_file)
-        # A run over the whole history makes the tables anew, and so takes in models whose columns have changed.
-        anew = ["--full-refresh"] if is_whole_history(context) else []
+        # A run over the whole history makes the tables anew, and so takes in models whose columns have changed. Of a
+        # table that is not there, or of a lost warehouse, a window alone would leave the rest of history out.
+        try:
+            lacking = lacking_tables(settings, read_manifest(parsed))
+        except WarehouseHeldError as mistake:
+            raise dg.Failure(str(mistake), allow_retries=False) from None
+        if lacking and not is_whole_history(context):
+            context.log.info(f"Built over all of history, as the warehouse lacks {', '.join(lacking)}.")
+        is_anew = bool(lacking) or is_whole_history(context)
+        anew = ["--full-refresh"] if is_anew else []
+        window = None if is_anew else whole_window(context)
+        variables = dbt_environment(settings, datasets, window=window, views_file=views_file)
         # dagster-dbt looks in DBT_TARGET_PATH for the parsed project that a run starts from.
         with environment_of({**variables, "DBT_TARGET_PATH": str(parsed)}):
             invocation, events = _build(context, dbt, target, anew)
@@ -127,5 +142,5 @@ def _explain(invocation: DbtCliInvocation, target: Path) -> str:
     failed = failures(target)
     if not failed:
         return str(invocation.get_error())
-    cure = [_COLUMNS_CHANGED_CURE] if any(_COLUMNS_CHANGED in told for told in failed) else []
+    cure = [text for sign, text in _CURES.items() if any(sign in told for told in failed)]
     return "\n".join(["The warehouse was not built:", *failed, *cure])

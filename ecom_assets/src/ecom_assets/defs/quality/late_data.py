@@ -169,7 +169,8 @@ def fingerprints(instance: dg.DagsterInstance) -> dict[str, str]:
 
 def told(found: Findings) -> dict[str, Any]:
     """The findings as metadata, for people and for the sensor."""
-    lines = [*map(str, found.changes), *found.lookups()]
+    unread = (f"{piece.name} cannot be read: {piece.reason}" for piece in found.unreadable)
+    lines = [*unread, *map(str, found.changes), *found.lookups()]
     return {
         "dagster/row_count": len(found.changes),
         "changes": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "Nothing is late."),

@@ -1,0 +1,34 @@
+"""`cartograph dbt`: dbt itself, told which shop, datasets and warehouse it works on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import typer
+
+from cartograph.cli.instance import only_run
+from cartograph.settings import load_settings
+from cartograph.shops import load_shop
+
+
+def dbt(context: typer.Context) -> None:
+    """Call dbt on the shop's warehouse, e.g. `cartograph dbt build --select fct_orders+`, or with `--target postgres`.
+
+    All arguments are dbt's. Dagster's assets and published/* hear nothing of it: `cartograph run` is the main job.
+    """
+    from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable, dbt_home
+
+    settings = load_settings()
+    datasets = load_shop(settings).datasets
+    folder = dbt_home(settings) / "by_hand"
+    folder.mkdir(parents=True, exist_ok=True)
+    folders = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
+    with only_run(settings):
+        ended = subprocess.run(
+            [dbt_executable(), *context.args],
+            cwd=PROJECT_DIR,
+            env={**os.environ, **dbt_environment(settings, datasets), **folders},
+            check=False,
+        )
+    raise typer.Exit(ended.returncode)
