@@ -85,22 +85,20 @@ class Ledger:
 
         A failure that lasts is told once, until it gets worse (an error after a warning, a further part) or is over;
         one that came and went between two calls is told as both. The messages are queued for the sinks that `route`
-        names, and returned.
+        names, and returned. What is well with its parts ends each failure of the same name that is of these parts only.
         """
         failing: list[Signal] = []
         recovered: list[Signal] = []
         with self._transaction() as connection:
             for signal in signals:
+                if signal.healthy:
+                    recovered += _end(connection, signal)
+                    continue
                 known = _incident(connection, signal)
-                if signal.healthy and known is not None:
-                    connection.execute(
-                        "DELETE FROM incidents WHERE subject = ? AND name = ?", (signal.subject, signal.name)
-                    )
-                    recovered.append(signal)
-                elif not signal.healthy and (known is None or _is_worse(signal, known)):
+                if known is None or _is_worse(signal, known):
                     _keep(connection, signal)
                     failing.append(signal)
-                elif not signal.healthy and known is not None and signal.parts != known.parts:
+                elif signal.parts != known.parts:
                     _keep(connection, known.model_copy(update={"parts": signal.parts, "text": signal.text}))
             messages = grouped(failing, recovered)
             connection.executemany(
@@ -171,6 +169,21 @@ def _keep(connection: sqlite3.Connection, signal: Signal) -> None:
     connection.execute(
         "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)", (signal.subject, signal.name, signal.model_dump_json())
     )
+
+
+def _end(connection: sqlite3.Connection, well: Signal) -> list[Signal]:
+    """End the incidents that are over as `well` is: its own, and those of parts that it has; each as it is now."""
+    rows = connection.execute("SELECT signal FROM incidents WHERE name = ? ORDER BY subject", (well.name,)).fetchall()
+    over = [
+        known
+        for known in (Signal.model_validate_json(text) for (text,) in rows)
+        if known.subject == well.subject or (known.parts and set(known.parts) <= set(well.parts))
+    ]
+    for known in over:
+        connection.execute("DELETE FROM incidents WHERE subject = ? AND name = ?", (known.subject, known.name))
+    return [
+        well.model_copy(update={"subject": known.subject, "owner": known.owner, "parts": known.parts}) for known in over
+    ]
 
 
 def _incident(connection: sqlite3.Connection, signal: Signal) -> Signal | None:

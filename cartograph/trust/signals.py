@@ -135,6 +135,8 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
     if chosen and not what.owners.keys() & set(chosen):
         return None
     healthy = entry.dagster_event_type == dg.DagsterEventType.RUN_SUCCESS
+    # A run of some assets is over once another run made them all; that of a whole job, once one of it succeeds.
+    made = chosen or (sorted(what.owners) if healthy else [])
     return Signal(
         subject=run.job_name if not chosen else _selection(chosen),
         name=_RUN,
@@ -144,6 +146,7 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
         run_id=entry.run_id,
         text="" if healthy else _why(instance, entry),
         at=_moment(entry.timestamp),
+        parts=tuple(key.to_user_string() for key in made),
     )
 
 

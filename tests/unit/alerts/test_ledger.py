@@ -53,6 +53,20 @@ def test_a_warning_that_becomes_an_error_is_told_again_and_not_the_other_way(led
     assert record(ledger, make_signal(minute=2, severity="warning", run_id="run-3")) == []
 
 
+def test_what_is_well_as_a_whole_ends_the_failure_of_its_parts(ledger: Ledger) -> None:
+    def run(subject: str, *parts: str, minute: int, healthy: bool = False) -> Signal:
+        return make_signal("run", subject=subject, parts=parts, minute=minute, healthy=healthy)
+
+    record(ledger, run("a run of a and 1 more", "a", "b", minute=0), run("nightly_job", minute=1))
+    assert record(ledger, run("a run of a", "a", minute=2, healthy=True)) == []
+    assert record(ledger, run("a run of a and 2 more", "a", "b", "c", minute=3, healthy=True)) == [
+        "Recovered: a run of a and 1 more (run)"
+    ]
+    assert [signal.subject for signal in ledger.failing()] == ["nightly_job"]
+    assert len(record(ledger, run("nightly_job", "a", "b", "c", minute=4, healthy=True))) == 1
+    assert ledger.failing() == []
+
+
 def test_a_further_part_is_told_and_fewer_parts_are_kept_without_a_word(ledger: Ledger) -> None:
     def failed(minute: int, *parts: str) -> Signal:
         return make_signal(minute=minute, parts=parts, text=f"failed: {', '.join(parts)}")

@@ -58,7 +58,8 @@ earlier as (
     inner join sessions
         on bought.buyer_id = sessions.buyer_id
         and bought.ordered_at >= sessions.started_at
-        and bought.ordered_at - interval '{{ var("attribution_window_days") }} days' <= sessions.started_at
+        and bought.ordered_at
+        <= sessions.started_at + interval '{{ bounded_var("attribution_window_days", 1, 3650) }} days'
     where
         sessions.channel is not null
         and sessions.session_key is distinct from bought.own_session_key

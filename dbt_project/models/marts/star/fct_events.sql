@@ -24,7 +24,9 @@ parted as (
     select
         *,
         coalesce(
-            occurred_at > lag(occurred_at) {{ history }} + interval '{{ var("session_gap_minutes") }} minutes', true
+            occurred_at > lag(occurred_at) {{ history }}
+            + interval '{{ bounded_var("session_gap_minutes", 1, 1439) }} minutes',
+            true
         ) as is_after_gap,
         coalesce(event_date <> lag(event_date) {{ history }}, true) as is_first_of_day
     from source
