@@ -38,7 +38,7 @@ def test_dbt_by_hand_works_on_the_warehouse_of_the_chosen_shop(bench: Bench) -> 
     printed = bench.cartograph("dbt", "show", "--quiet", "--inline", "select count(*) as orders from marts.fct_orders")
     with open_warehouse(bench.settings) as connection:
         ((orders,),) = connection.execute("SELECT count(*) FROM marts.fct_orders").fetchall()
-    assert f"| {orders}" in printed.replace(",", "").replace("  ", " ")
+    assert str(orders) in printed.split()
     assert "No such option '--nonsense'" in bench.cartograph("dbt", "ls", "--nonsense", expect=2)
 
 
