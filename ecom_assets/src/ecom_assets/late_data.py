@@ -115,7 +115,7 @@ def find(
         ErasureError: the register of erasures cannot be used.
     """
     erased = erased_in(lake)
-    arriving: dict[str, pa.Table] = {}
+    arriving: dict[str, list[pa.Array]] = {}
     changes: list[Change] = []
     unreadable: dict[str, Unreadable] = {}
     touched: set[tuple[str, Window]] = set()
@@ -125,7 +125,7 @@ def find(
         if source is None or not windows or source.fingerprint(contract.dataset) is None:
             continue
         known_keys = {
-            parent: pa.chunked_array([*keys.chunks, *arriving[parent].column(0).chunks]) if parent in arriving else keys
+            parent: pa.chunked_array([*keys.chunks, *arriving.get(parent, ())], keys.type)
             for parent, keys in known_parents(lake, contract).items()
         }
         for delivery in source.deliveries(contract.dataset, _consecutive(windows, grain)):
@@ -140,7 +140,7 @@ def find(
                 for child in loaded.keys() & LOOKED_UP.get(contract.dataset, ()):
                     starts = comparison.looked_up_in(CONTRACTS[child], changed)
                     touched |= {(contract.dataset, window) for window in loaded[child] if window.start in starts}
-            arriving[contract.dataset] = checked.accepted.select([contract.key[0]])
+            arriving.setdefault(contract.dataset, []).extend(checked.accepted[contract.key[0]].chunks)
     return Findings(tuple(changes), frozenset(touched), tuple(unreadable.values()))
 
 

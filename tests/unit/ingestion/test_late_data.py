@@ -87,6 +87,15 @@ def test_orphans_whose_parent_came_late_are_found_with_it(lake: Lake) -> None:
     )
 
 
+def test_parents_that_came_late_in_several_deliveries_are_all_known(lake: Lake) -> None:
+    orders = Rows("orders", [order("a", 1, customer_id="early"), order("b", 40, customer_id="late")])
+    run(lake, Rows("customers", [customer("known")]))
+    run(lake, orders)
+    people = Rows("customers", [customer("known"), customer("early", 1), customer("late", 33)])
+    found = [(change.window, change.new) for change in look(lake, people, orders).changes if change.dataset == "orders"]
+    assert found == [(JANUARY, 1), (FEBRUARY, 1)]
+
+
 @pytest.mark.parametrize(
     ("versions", "late", "touched"),
     [
