@@ -19,7 +19,8 @@ class _Frozen(BaseModel):
 class Signal(_Frozen):
     """One observation: whether `name` (a check, or `run`) of `subject` (an asset, or a job) is well, found at `at`.
 
-    `parts` names what of the subject fails where that is not all of it: partitions, or assets.
+    `parts` names what fails of the subject where that is not all of it: partitions, or assets; and of a run, the assets
+    that it was to make.
     """
 
     subject: str

@@ -96,7 +96,7 @@ def export_rows(
 
 @app.command()
 def retry(datasets: Datasets = None) -> None:
-    """Load the partitions that have quarantined rows again, and all that is made of them.
+    """Load again the partitions from the first to the last with quarantined rows, and all that is made of them.
 
     Do it after the source, its mapping or the contract was mended: rows that keep the contract now are in the lake
     afterwards, each once, and the others are in the quarantine. Rows that the source does not deliver any more are told
