@@ -18,11 +18,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog.sql import SqlCatalog, SqlCatalogBaseTable
 from pyiceberg.exceptions import NoSuchTableError, OAuthError, RESTError, UnauthorizedError
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from cartograph.lake.errors import CatalogUnreadable, LakeError, TableMissing
 from cartograph.settings import Settings
@@ -69,7 +70,7 @@ def _opened(uri: str, shop: str, s3_endpoint_url: str | None, s3_region: str, _p
         url = make_url(uri)
         if url.get_backend_name() == "sqlite":
             return _sqlite(url, shop, properties)
-        return SqlCatalog(shop, uri=uri, pool_pre_ping="true", **properties)
+        return _sql(shop, {"uri": uri, "pool_pre_ping": "true", **properties})
 
 
 def _sqlite(url: URL, shop: str, properties: dict[str, str]) -> Catalog:
@@ -86,15 +87,20 @@ def _sqlite(url: URL, shop: str, properties: dict[str, str]) -> Catalog:
     finally:
         connection.close()
     uri = url.update_query_dict({"timeout": str(LOCK_WAIT_SECONDS)}).render_as_string(hide_password=False)
-    try:
-        catalog = SqlCatalog(shop, uri=uri, **properties)
-    except (OperationalError, ProgrammingError) as error:
-        if "already exists" not in str(error):
-            raise
-        catalog = SqlCatalog(shop, uri=uri, **properties)  # Another process made the tables just now.
+    catalog = _sql(shop, {"uri": uri, **properties})
     event.listen(catalog.engine, "connect", _no_fsync_for_each_commit)
     catalog.engine.dispose()
     return catalog
+
+
+def _sql(shop: str, properties: dict[str, str]) -> SqlCatalog:
+    """Open the catalog and make its tables, each of which another process may make between our look and our own try."""
+    tries = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, DBAPIError) and "already exists" in str(error)),
+        stop=stop_after_attempt(len(SqlCatalogBaseTable.metadata.tables) + 1),
+        reraise=True,
+    )
+    return tries(SqlCatalog, shop, **properties)
 
 
 def _no_fsync_for_each_commit(connection: Any, _record: Any) -> None:

@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -128,6 +129,8 @@ def _main() -> None:
                 try:
                     code = _child(request, note)
                 finally:
+                    if code == 255:
+                        traceback.print_exc()
                     os._exit(code)
             children.append(child)
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

@@ -8,6 +8,8 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from pyiceberg.catalog.sql import SqlCatalogBaseTable
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from cartograph.lake import CatalogUnreadable, Lake
@@ -35,6 +37,25 @@ def test_the_catalog_waits_for_locks_and_lets_readers_through(lake: Lake) -> Non
     with open_catalog(lake.settings).engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
+
+
+def test_another_process_may_make_each_table_of_the_catalog_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in the moment between our look, which finds none, and our own try."""
+    catalog_tables = SqlCatalogBaseTable.metadata
+    others, create_all = list(catalog_tables.sorted_tables), catalog_tables.create_all
+
+    def create_second(engine: Engine) -> None:
+        if others:
+            table = others.pop()
+            table.create(engine)
+            table.create(engine, checkfirst=False)
+        create_all(engine)
+
+    monkeypatch.setattr(catalog_tables, "create_all", create_second)
+    assert make_lake(tmp_path).tables() == []
+    assert others == []
 
 
 def test_a_lake_is_made_without_touching_anything(tmp_path: Path) -> None:
