@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_assets.core.evaluation.classification import auc_interval, evaluate, single_feature_aucs
-from ml_assets.core.models import alive, churn, export
+from ml_assets.core.models import churn, export
 
 START = date(2024, 1, 1)
 
@@ -100,33 +100,6 @@ def test_columns_that_tell_nothing_apart_are_not_used():
     rows = pa.table({"customer_id": ["A", "B"], "as_of_date": days(1, 2), "x": [1, 2], "same": [3, 3],
                      "null": pa.nulls(2, pa.float64()), "once": [None, 1.0], "churned": [0, 1]})  # fmt: skip
     assert churn.informative(rows) == ("x",)
-
-
-def test_bgnbd_finds_planted_parameters_again():
-    draw = np.random.default_rng(3)
-    customers, r, alpha, a, b, observed = 8000, 1.2, 2.0, 1.5, 4.0, 20.0
-    rate, leaves = draw.gamma(r, 1 / alpha, customers), draw.beta(a, b, customers)
-    repeats, last, clock = np.zeros(customers), np.zeros(customers), np.zeros(customers)
-    active = np.ones(customers, bool)
-    while active.any():
-        clock = clock + draw.exponential(1 / rate)
-        active &= clock < observed
-        repeats[active] += 1
-        last[active] = clock[active]
-        active &= draw.random(customers) >= leaves
-    found = alive.fit(alive.Histories(repeats, last, np.full(customers, observed)))
-    assert found == pytest.approx((r, alpha, a, b), rel=0.2)
-    silent = alive.no_order_probability(found, alive.Histories(repeats, last, np.full(customers, observed)), 90)
-    assert ((silent > 0) & (silent < 1)).all()
-
-
-@given(st.integers(0, 30), st.floats(0.1, 20), st.floats(0, 20))
-def test_a_longer_silence_never_makes_an_order_likelier(repeats, last, silence):
-    model = alive.Parameters(0.8, 2.0, 1.1, 3.0)
-    history = [np.array([float(repeats)]), np.array([last if repeats else 0.0])]
-    shorter = alive.no_order_probability(model, alive.Histories(*history, np.array([last + silence])), 90)
-    longer = alive.no_order_probability(model, alive.Histories(*history, np.array([last + silence + 1])), 90)
-    assert longer[0] >= shorter[0] - 1e-12
 
 
 def test_scores_of_known_predictions():

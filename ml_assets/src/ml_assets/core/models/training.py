@@ -16,7 +16,7 @@ from cartograph.releases.contents import FeatureSpec
 from ml_assets.core.evaluation.classification import Scores, auc, evaluate, single_feature_aucs
 from ml_assets.core.features.catalogue import CATALOGUE, describe
 from ml_assets.core.features.customers import column_values
-from ml_assets.core.models import alive, churn, export
+from ml_assets.core.models import bg_nbd, churn, export
 
 
 class Trained(NamedTuple):
@@ -104,8 +104,8 @@ def train_churn(
     content = export.to_onnx(model, churn.NAME, len(names))
     matrix = column_values(holdout, names)
     parity, parity_rows = export.parity(model, content, column_values(rows, names))
-    histories = alive.fit(alive.histories(rows))
-    silent = alive.no_order_probability(histories, alive.histories(holdout), churn.HORIZON_DAYS)
+    rates = bg_nbd.fit(bg_nbd.histories(rows))
+    silent = bg_nbd.no_order_probability(rates, bg_nbd.histories(holdout), churn.HORIZON_DAYS / bg_nbd.DAYS_IN_UNIT)
     return Trained(
         content=content,
         names=names,
