@@ -24,6 +24,7 @@ SECONDS_A_DAY = 86_400
 RANDOM, OBSERVED, SELECTED, NO_OVERLAP = "email_random", "email_winback", "email_selected", "email_all"
 CAMPAIGN_DAYS = {RANDOM: 350, OBSERVED: 430, SELECTED: 510, NO_OVERLAP: 590}
 EFFECT = 12.0
+MARGIN_RATE = 0.4
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "customer_id": ids[owner],
                 "product_id": np.char.add("P", draw.integers(0, 300, len(owner)).astype(str)),
                 "net_amount": money,
+                "margin_amount": pa.array(amount * MARGIN_RATE).cast(pa.decimal128(18, 2), safe=False),
                 "is_cancelled": cancelled,
             }
         ),

@@ -1,21 +1,29 @@
 """The model registry: versions of exported models in MLflow, found again by their bytes and verified when loaded.
 
-Only ONNX and JSON go in and out. Which version is trained or trusted is decided in `ml_assets.defs`; runs, parameters
-and metrics are tracked there too.
+A version is two files, the model in a form that cannot execute code and its card as JSON; no MLflow flavour is needed
+to read them. Which version is trained or trusted is decided in `ml_assets.defs`; runs, parameters and metrics are
+tracked there too.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple
 
 from ml_assets.core.models.export import sha256
 
+Form = Literal["onnx", "json"]
+"""How a model is written: the ending of its file."""
+
 CHAMPION = "champion"
 """The alias of the version that predictions are made with."""
-_SHA256 = "sha256"
+CARD = "card.json"
+_SHA256, _FORM = "sha256", "form"
 
 
 class NoModel(LookupError):  # noqa: N818 - names what is the case, as the errors of the kernel do
@@ -23,7 +31,7 @@ class NoModel(LookupError):  # noqa: N818 - names what is the case, as the error
 
 
 class Registered(NamedTuple):
-    """A version of a model: its ONNX bytes, and the card that was stored with them."""
+    """A version of a model: its bytes, and the card that was stored with them."""
 
     name: str
     version: str
@@ -40,12 +48,12 @@ class ModelRegistry:
     def find(self, name: str, digest: str) -> str | None:
         """The oldest version of `name` whose bytes have this SHA-256; None where there is none."""
         found = self._client().search_model_versions(f"name='{name}' and tags.{_SHA256}='{digest}'")
-        return min((str(version.version) for version in found), key=int, default=None)
+        return min((str(one.version) for one in found if _FORM in one.tags), key=int, default=None)
 
-    def register(self, name: str, content: bytes, card: Mapping[str, Any]) -> str:
-        """The version of `name` with these bytes: one that is registered already, or a new one of the active run."""
+    def register(self, name: str, content: bytes, card: Mapping[str, Any], form: Form) -> str:
+        """The version of `name` with these bytes: one that is there already, or a new one of the active MLflow run."""
         digest = sha256(content)
-        return self.find(name, digest) or self._add(name, content, card, digest)
+        return self.find(name, digest) or self._add(name, content, card, form, digest)
 
     def promote(self, name: str, version: str) -> None:
         """Make `version` the champion of `name`."""
@@ -65,32 +73,30 @@ class ModelRegistry:
         except MlflowException:
             return None
         folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}"))
-        content = (folder / "model.onnx").read_bytes()
+        file = folder / f"model.{version.tags.get(_FORM)}"
+        content = file.read_bytes() if file.is_file() else b""
         if sha256(content) != version.tags.get(_SHA256):
             raise NoModel(
                 f"Version {version.version} of {name} in {folder} is not what was registered: its SHA-256 differs. "
                 f"Materialize models/{name} again."
             )
-        metadata = mlflow.models.Model.load(str(folder)).metadata or {}
-        return Registered(name, str(version.version), content, dict(metadata))
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        return Registered(name, str(version.version), content, card)
 
-    def _add(self, name: str, content: bytes, card: Mapping[str, Any], digest: str) -> str:
+    def _add(self, name: str, content: bytes, card: Mapping[str, Any], form: Form, digest: str) -> str:
         import mlflow
-        import onnx
+        from mlflow.exceptions import MlflowException
 
-        info = mlflow.onnx.log_model(
-            onnx.load_from_string(content),
-            name=name,
-            registered_model_name=name,
-            metadata=dict(card),
-            # Given, because MLflow would start a process with the model to find them out.
-            pip_requirements=["onnxruntime"],
-            onnx_execution_providers=["CPUExecutionProvider"],
-            save_as_external_data=False,
-        )
-        version = str(info.registered_model_version)
-        self._client().set_model_version_tag(name, version, _SHA256, digest)
-        return version
+        client, run = self._client(), mlflow.active_run() or mlflow.start_run()
+        with TemporaryDirectory() as folder:
+            (Path(folder) / f"model.{form}").write_bytes(content)
+            (Path(folder) / CARD).write_text(json.dumps(card, indent=2), encoding="utf-8")
+            mlflow.log_artifacts(folder, name)
+        with suppress(MlflowException):  # it is there
+            client.create_registered_model(name)
+        source = f"{run.info.artifact_uri}/{name}"
+        tags = {_SHA256: digest, _FORM: form}
+        return str(client.create_model_version(name, source, run.info.run_id, tags=tags).version)
 
     def _client(self) -> Any:
         import mlflow

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from cartograph.contracts import Column, Contract
+from cartograph.releases.contents import FeatureSpec
 
 
 class Feature(BaseModel):
@@ -224,6 +225,22 @@ def contract(features: Collection[Feature]) -> Contract:
             ),
         ),
     )
+
+
+def specs(names: Collection[str]) -> list[FeatureSpec]:
+    """The features `names` as the inputs of a model, in that order."""
+    known = {feature.name: feature for feature in CATALOGUE}
+    return [
+        FeatureSpec(
+            name=name,
+            type=known[name].type,
+            description=describe(known[name]),
+            nullable=known[name].null_means is not None,
+            minimum=known[name].minimum,
+            maximum=known[name].maximum,
+        )
+        for name in names
+    ]
 
 
 def describe(feature: Feature) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from ml_assets.core.evaluation.values import Scores, evaluate, mean_absolute_error
+from ml_assets.core.features.catalogue import specs
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.models import bg_nbd, gamma_gamma, order_clock
 from ml_assets.core.models.bg_nbd import Vector
@@ -133,6 +134,28 @@ class Trained(NamedTuple):
     scores: Scores
     orders: Scores
     baselines: dict[str, float]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The holdout's figures by name; amounts in the shop's currency."""
+        return {
+            "mae": self.scores.mae,
+            "total_ratio": self.scores.total_ratio,
+            "normalised_gini": self.scores.gini,
+            "orders_mae": self.orders.mae,
+            "orders_total_ratio": self.orders.total_ratio,
+        }
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The model's card, but for the version that the registry gives it."""
+        return {
+            "name": NAME,
+            "as_of": self.model.as_of.isoformat(),
+            "features": [spec.model_dump() for spec in specs(INPUTS)],
+            "metrics": self.metrics,
+            "baseline_metrics": {f"{name}.mae": value for name, value in self.baselines.items()},
+        }
 
 
 def known(rows: pa.Table, as_of: date) -> Known:

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from cartograph.releases.contents import FeatureSpec
 from ml_assets.core.evaluation.classification import Scores, auc, evaluate, single_feature_aucs
-from ml_assets.core.features.catalogue import CATALOGUE, describe
+from ml_assets.core.features.catalogue import specs
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models import bg_nbd, churn, export
 
@@ -53,22 +52,10 @@ class Trained(NamedTuple):
     @property
     def card(self) -> dict[str, Any]:
         """The model's card in the form of a release, but for the version that the registry gives it."""
-        known = {feature.name: feature for feature in CATALOGUE}
-        specs = [
-            FeatureSpec(
-                name=name,
-                type=known[name].type,
-                description=describe(known[name]),
-                nullable=known[name].null_means is not None,
-                minimum=known[name].minimum,
-                maximum=known[name].maximum,
-            )
-            for name in self.names
-        ]
         return {
             "name": churn.NAME,
             "as_of": self.split.holdout.isoformat(),
-            "features": [spec.model_dump() for spec in specs],
+            "features": [spec.model_dump() for spec in specs(self.names)],
             "metrics": self.metrics,
             "baseline_metrics": {f"{name}.auc": value for name, value in self.baselines.items()},
         }

@@ -13,9 +13,10 @@ from ml_assets.core.models.training import Trained, train_churn
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import FEATURES, depends_on, open_lake, pin, plain_failures, published
-from ml_assets.defs.metadata import SNAPSHOTS, git_commit, markdown_table, snapshot_metadata
+from ml_assets.defs.metadata import SNAPSHOTS, markdown_table, snapshot_metadata
 from ml_assets.defs.partitions import data_end
 from ml_assets.defs.tracking import MlflowTracking
+from ml_assets.defs.training.steps import ENOUGH_DATA, Candidate, abstention, register, track
 
 KEY = dg.AssetKey(["models", churn.NAME])
 PARITY = 1e-5
@@ -23,7 +24,6 @@ PARITY = 1e-5
 LEAKING_AUC = 0.95
 """A single feature that ranks so well knows the answer."""
 CALIBRATION_ERROR = 0.05
-ENOUGH_DATA = "has_enough_data"
 
 
 @dg.asset(
@@ -90,44 +90,35 @@ def churn_classifier(context: dg.AssetExecutionContext, tracking: MlflowTracking
                     data_end=data_end(dates),
                 )
             except churn.NotEnoughData as reason:
-                mlflow_run.set_tags({"abstained": str(reason)})
-                return abstention(context, str(reason))
-        log(mlflow_run, trained, inputs.snapshots)
-        registry = ModelRegistry(tracking.uri)
-        version = registry.register(churn.NAME, trained.content, trained.card)
-        mlflow_run.set_tags({"model_version": version})
+                return abstention(context, mlflow_run, str(reason))
+        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
         checks = judge(trained)
-        if all(check.passed for check in checks if check.severity == dg.AssetCheckSeverity.ERROR):
-            registry.promote(churn.NAME, version)
+        candidate = Candidate(churn.NAME, trained.content, trained.card, "onnx")
+        version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 
 
-def log(mlflow_run: Any, trained: Trained, snapshots: dict[str, int]) -> None:
-    """Record what the model was made from and how good it is, in the active MLflow run."""
+def parameters(trained: Trained) -> dict[str, Any]:
+    """What the model was trained with."""
     split = trained.split
-    mlflow_run.log_params(
-        {
-            **churn.boosting(trained.training_rows),
-            "calibration": "sigmoid",
-            "horizon_days": churn.HORIZON_DAYS,
-            "active_days": churn.ACTIVE_DAYS,
-            "training_from": split.training[0],
-            "training_to": split.training[-1],
-            "training_dates": len(split.training),
-            "training_rows": trained.training_rows,
-            "holdout": split.holdout,
-            "features": len(trained.names),
-        }
-    )
-    mlflow_run.log_metrics(
-        trained.metrics
-        | {f"baseline_{name}_auc": value for name, value in trained.baselines.items()}
-        | {"onnx_parity": trained.parity}
-    )
-    mlflow_run.set_tags(
-        {f"snapshot.{table}": str(snapshot) for table, snapshot in snapshots.items()}
-        | {"git_commit": git_commit() or "unknown"}
-    )
+    return {
+        **churn.boosting(trained.training_rows),
+        "calibration": "sigmoid",
+        "horizon_days": churn.HORIZON_DAYS,
+        "active_days": churn.ACTIVE_DAYS,
+        "training_from": split.training[0],
+        "training_to": split.training[-1],
+        "training_dates": len(split.training),
+        "training_rows": trained.training_rows,
+        "holdout": split.holdout,
+        "features": len(trained.names),
+    }
+
+
+def measures(trained: Trained) -> dict[str, float]:
+    """How good it is, its baselines, and how far its export is from it."""
+    baselines = {f"baseline_{name}_auc": value for name, value in trained.baselines.items()}
+    return trained.metrics | baselines | {"onnx_parity": trained.parity}
 
 
 def judge(trained: Trained) -> list[dg.AssetCheckResult]:
@@ -181,26 +172,6 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
             metadata={"ece": scores.ece},
         ),
     ]
-
-
-def abstention(context: dg.AssetExecutionContext, reason: str) -> dg.MaterializeResult:
-    """No model, and why: nothing that was to be checked of it passes, and nothing blocks."""
-    context.log.warning("No model was trained. %s", reason)
-    names = [check.name for check in context.selected_asset_check_keys]
-    return dg.MaterializeResult(
-        metadata={"abstained": reason},
-        check_results=[
-            checked(
-                name,
-                False,
-                expected="a trained model",
-                found="none",
-                severity="warning",
-                description=reason if name == ENOUGH_DATA else "not examined: no model was trained",
-            )
-            for name in sorted(names)
-        ],
-    )
 
 
 def metadata(trained: Trained, version: str, snapshots: dict[str, int]) -> dict[str, Any]:

@@ -1,0 +1,106 @@
+"""Lifetime values on a shop whose rates are known: they beat their baselines, come close to the oracle, and repeat."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from ml_assets.core.evaluation.values import mean_absolute_error
+from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, feature_table
+from ml_assets.core.models import clv
+from ml_assets.core.models.churn import NotEnoughData
+from ml_assets.core.models.lifetime_values import CONTRACT, lifetime_values
+from ml_assets.core.registry import NoModel, Registered
+from ml_assets.defs.training.customer_lifetime_value import judge
+from tests.model.planted import END_DAY, START, date_of
+
+DATES = [date(2024 + number // 12, number % 12 + 1, 1) for number in range(1, 22)]
+
+
+@pytest.fixture(scope="module")
+def tables(con, marts) -> tuple[str, dict[str, str]]:
+    chosen = {name: marts[name] for name in (*REQUIRED_MARTS, *OPTIONAL_MARTS) if name in marts}
+    con.register("clv_feature_rows", feature_table(con, chosen, DATES))
+    return "FROM clv_feature_rows", chosen
+
+
+@pytest.fixture(scope="module")
+def trained(con, tables) -> clv.Trained:
+    return clv.train(con, *tables, DATES, data_start=START, data_end=date_of(END_DAY))
+
+
+def registered(trained: clv.Trained) -> Registered:
+    return Registered(clv.NAME, "1", trained.model.to_bytes(), trained.card)
+
+
+def test_it_passes_its_checks(trained):
+    passed = {check.check_name for check in judge(trained) if check.passed}
+    assert passed >= {"has_enough_data", "beats_own_rate", "beats_last_period"}
+    assert trained.scores.gini > 0.5
+
+
+def test_it_comes_close_to_one_who_knows_each_customers_rates(con, tables, trained, shop):
+    """The oracle knows each customer's rates, of ordering and of leaving, from the start; the model has to infer them.
+
+    Customers of this shop leave at any time and not after an order, as the model has it: its total is the worse for it.
+    """
+    features, marts = tables
+    rows = clv.ordered_rows(con, features, trained.holdout)
+    customers = clv.known(rows, trained.holdout)
+    chosen = np.array([int(customer[1:]) for customer in rows["customer_id"].to_pylist()])
+    rate, drop = shop.order_rate[chosen], shop.drop_rate[chosen]
+    alive = 1 / (1 + drop / (rate + drop) * np.expm1((rate + drop) * customers.recency))
+    oracle = alive * rate / drop * -np.expm1(-drop * clv.HOLDOUT_DAYS)
+    actual, _, _ = clv._outcomes(con, features, marts, trained.holdout)
+    assert trained.orders.mae <= 1.25 * mean_absolute_error(actual, oracle)
+    assert trained.orders.total_ratio == pytest.approx(oracle.sum() / actual.sum(), abs=0.2)
+
+
+def test_a_second_training_gives_the_same_bytes(con, tables, trained):
+    again = clv.train(con, *tables, DATES, data_start=START, data_end=date_of(END_DAY))
+    assert again.model.to_bytes() == trained.model.to_bytes()
+
+
+def test_what_was_exported_predicts_alone(con, tables, trained):
+    features, _ = tables
+    as_of = trained.model.as_of
+    table = lifetime_values(con, features, registered(trained), as_of)
+    values = clv.predict(trained.model, clv.known(clv.ordered_rows(con, features, as_of), as_of))
+    assert table.schema == CONTRACT.arrow_schema()
+    assert table["lifetime_value_amount"].to_pylist() == values.value.tolist()
+    assert (values.orders_365d > values.orders_90d).all()
+    assert (values.value < values.revenue).all()
+
+
+def test_without_a_model_nobody_has_a_value(con, tables, trained):
+    assert len(lifetime_values(con, tables[0], None, trained.model.as_of)) == 0
+
+
+def test_a_model_that_is_too_old_is_not_used(con, tables, trained):
+    short = trained.model.model_copy(update={"speed": trained.model.speed[:700]})
+    old = registered(trained)._replace(content=short.to_bytes())
+    with pytest.raises(NoModel, match="Train it again: materialize models/customer_lifetime_value"):
+        lifetime_values(con, tables[0], old, trained.model.as_of)
+
+
+def test_nothing_after_the_as_of_date_changes_a_model(con, tables):
+    features, marts = tables
+    as_of = DATES[-8]
+    cut = marts | {
+        "fct_orders": f"SELECT * FROM ({marts['fct_orders']}) WHERE ordered_at < TIMESTAMPTZ '{as_of} 00:00:00+00'",
+        "fct_order_items": f"SELECT * FROM ({marts['fct_order_items']}) "
+        f"WHERE ordered_at < TIMESTAMPTZ '{as_of} 00:00:00+00'",
+    }
+    assert clv.fit(con, features, cut, as_of, START) == clv.fit(con, features, marts, as_of, START)
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [(START + timedelta(days=200), "180 after it"), (START + timedelta(days=275), "customers who ordered on two days")],
+)
+def test_a_young_shop_is_told_what_lacks(con, tables, monkeypatch, end, message):
+    monkeypatch.setattr(clv, "FEWEST_REPEAT_CUSTOMERS", 10_000)
+    with pytest.raises(NotEnoughData, match=message):
+        clv.train(con, *tables, DATES, data_start=START, data_end=end)
