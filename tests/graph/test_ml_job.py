@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -36,6 +37,8 @@ ASSETS = {
     "features/customer_features",
     "models/churn_classifier",
     "predictions/churn_scores",
+    "models/customer_lifetime_value",
+    "predictions/lifetime_values",
     "causal/email_campaign_effect",
     "serving/release",
 }
@@ -64,6 +67,12 @@ class Shop:
 
         client = mlflow.MlflowClient(self.settings.resolved_mlflow_uri)
         return client.search_runs([found.experiment_id for found in client.search_experiments()])
+
+    def run_of_model(self, run_id: str) -> Any:
+        """The MLflow run of the churn model in a Dagster run."""
+        tags = {"dagster_run_id": run_id, "dagster_asset_key": "models/churn_classifier"}
+        (found,) = (one for one in self.tracked() if tags.items() <= one.data.tags.items())
+        return found
 
     def versions(self) -> list:
         import mlflow
@@ -109,8 +118,7 @@ def test_the_checks_of_a_young_shop_warn_and_say_what_is_missing(shop):
     assert "Load at least 211 days of orders" in enough
     assert checks["churn_classifier", "beats_baseline"].description == "not examined: no model was trained"
     assert "14 whole days of orders after its first" in checks["email_campaign_effect", "has_overlap"].description
-    run_of_model = {one.data.tags["dagster_run_id"]: one for one in shop.tracked()}[shop.young.run_id]
-    assert run_of_model.data.tags["abstained"] == enough
+    assert shop.run_of_model(shop.young.run_id).data.tags["abstained"] == enough
 
 
 def test_the_whole_location_runs_and_releases(shop):
@@ -162,10 +170,8 @@ def test_the_manifest_says_what_the_release_was_made_from(shop):
 
 
 def test_each_step_has_a_run_of_its_own_with_the_data_it_saw(shop):
-    found = {one.data.tags["dagster_run_id"]: one for one in shop.tracked()}
-    run_of_model = found[shop.whole.run_id]
+    run_of_model = shop.run_of_model(shop.whole.run_id)
     assert run_of_model.info.status == "FINISHED"
-    assert run_of_model.data.tags["dagster_asset_key"] == "models/churn_classifier"
     assert run_of_model.data.tags["dagster_partitions"] == "2024-02-01...2025-11-01"
     assert int(run_of_model.data.tags[f"snapshot.{FEATURES}"]) in {s.snapshot_id for s in shop.lake.snapshots(FEATURES)}
     assert run_of_model.data.metrics["auc"] > run_of_model.data.metrics["baseline_recency_rule_auc"]
