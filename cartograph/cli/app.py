@@ -7,7 +7,22 @@ import sys
 import typer
 
 from cartograph.alerts.config import AlertsError
-from cartograph.cli import alerts, bench, dbt, docs, erase, export, lake, quarantine, release, repair, run, shops, status, up
+from cartograph.cli import (
+    alerts,
+    bench,
+    dbt,
+    docs,
+    erase,
+    export,
+    lake,
+    quarantine,
+    release,
+    repair,
+    run,
+    shops,
+    status,
+    up,
+)
 from cartograph.cli.console import say_error, say_warning
 from cartograph.erasure import ErasureError
 from cartograph.lake import LakeError
@@ -70,7 +85,7 @@ app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
-    """Run a command; a mistake in settings, shop, lake, dbt project, release or data ends in its message and status 2."""
+    """Run a command; a mistake in settings, shop, data, lake, dbt project or release ends in a message and status 2."""
     try:
         app()
     except MISTAKES as mistake:

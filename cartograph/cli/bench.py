@@ -24,5 +24,5 @@ def recommend(data: Data) -> None:
     from ml_assets.core.bench.recommend import bench
 
     with errors.status("reading") as status:
-        found = bench(data, lambda step: status.update(step))
+        found = bench(data, status.update)
     typer.echo(json.dumps(found, indent=2))

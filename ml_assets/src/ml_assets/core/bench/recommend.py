@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import resource
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import Any, NamedTuple
+from time import perf_counter, process_time
+from typing import Any
 
 import numpy as np
 
 from ml_assets.core.bench.errors import BenchDataError
-from ml_assets.core.evaluation.ranking import Scorer, Split, coverage, evaluate, leave_one_out, novelty, rank
+from ml_assets.core.evaluation.ranking import Scorer, Split, chosen, coverage, evaluate, leave_one_out, novelty, rank
 from ml_assets.core.models.recommendation import tuning
 from ml_assets.core.models.recommendation.factors import Factors
 from ml_assets.core.models.recommendation.histories import REPEATS_MATTER_FROM, Histories, popularity, repeat_share
@@ -25,16 +26,8 @@ from ml_assets.core.models.recommendation.recommender import Recommender
 
 FORMAT = "Write one user a line: the user's id, then the items in order, oldest first, separated by blanks."
 FEWEST_USERS = 20
-MOST_USERS = 50_000
+MOST_USERS = 20_000
 """Of a larger file so many users, drawn with a fixed seed, are scored; all of them are learned from."""
-
-
-class Sequences(NamedTuple):
-    """A file: the ids of users and items, by the numbers that `histories` calls them by."""
-
-    users: tuple[str, ...]
-    items: tuple[str, ...]
-    histories: Histories
 
 
 class Timer:
@@ -54,7 +47,7 @@ class Timer:
         return done
 
 
-def read_sequences(path: Path) -> Sequences:
+def read_sequences(path: Path) -> Histories:
     """Read a file of sequences; users and items are numbered as they come.
 
     Raises:
@@ -88,7 +81,7 @@ def read_sequences(path: Path) -> Sequences:
             f"{path}: no user has three items, so none is left to tune on: of each user the last item is the test and "
             "the one before it tunes. Add users with more items."
         )
-    return Sequences(tuple(users), tuple(items), Histories.of(sequences, len(items)))
+    return Histories.of(sequences, len(items))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -115,11 +108,10 @@ def bench(path: Path, tell: Callable[[str], None]) -> dict[str, Any]:
         BenchDataError: as `read_sequences` says.
     """
     timer = Timer(tell)
-    data: Sequences = timer("read", lambda: read_sequences(path))
-    histories = data.histories
-    repeats = repeat_share(histories)
-    exclude_seen = repeats < REPEATS_MATTER_FROM
+    histories: Histories = timer("read", lambda: read_sequences(path))
     validation, test = _with_history(leave_one_out(histories, last=2)), leave_one_out(histories)
+    repeats = repeat_share(test.known)
+    exclude_seen = repeats < REPEATS_MATTER_FROM
 
     penalty = timer("tune", lambda: tuning.best_penalty(validation, exclude_seen=exclude_seen))
     learned = timer("tune", lambda: tuning.learn(validation.known, penalty))
@@ -127,13 +119,14 @@ def bench(path: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     final: tuning.Learned = timer("fit", lambda: tuning.learn(test.known, penalty))
 
     scored = tuning.some_customers(test, MOST_USERS)
-    metrics = {}
-    for name, scorer in _scorers(histories, test.known, final, parameters):
-        metrics[name] = timer(name, lambda scorer=scorer: _metrics(scored, scorer(), exclude_seen))
+    metrics: dict[str, dict[str, float]] = {}
+    intervals: dict[str, dict[str, list[float]]] = {}
+    for name, make in _scorers(histories, test.known, final, parameters):
+        metrics[name], intervals[name] = timer(name, partial(_metrics, scored, make, exclude_seen))
     return {
         "data": {
             "file": str(path),
-            "users": histories.count,
+            "users": histories.rows,
             "items": histories.size,
             "actions": len(histories.items),
             "repeat_share": round(repeats, 4),
@@ -141,8 +134,8 @@ def bench(path: Path, tell: Callable[[str], None]) -> dict[str, Any]:
         "protocol": {
             "split": "leave one out: the last item is the test, the one before it tunes",
             "candidates": "all items that the user has not seen" if exclude_seen else "all items",
-            "users_scored": scored.known.count,
-            "users_tuned_on": min(validation.known.count, tuning.CUSTOMERS),
+            "users_scored": scored.known.rows,
+            "users_tuned_on": min(validation.known.rows, tuning.CUSTOMERS),
             "intervals": "95 %, bootstrap of users",
         },
         "parameters": {
@@ -152,7 +145,9 @@ def bench(path: Path, tell: Callable[[str], None]) -> dict[str, Any]:
             f"validation_{tuning.OBJECTIVE}": round(validated, 4),
         },
         "metrics": metrics,
+        "intervals": intervals,
         "seconds": {**timer.seconds, "all": round(sum(timer.seconds.values()), 2)},
+        "cpu_seconds": round(process_time(), 2),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
@@ -164,7 +159,7 @@ def _scorers(
     popular = popularity(known)
 
     def constant(counts: Any) -> Scorer:
-        return lambda some: np.broadcast_to(counts, (some.count, some.size))
+        return lambda some: np.broadcast_to(counts, (some.rows, some.size))
 
     yield "popularity", lambda: constant(popular)
     yield "popularity_with_test_items", lambda: constant(popularity(everything))
@@ -179,20 +174,21 @@ def _scorers(
     no_categories = np.zeros(known.size, np.int64)
     yield (
         "chosen",
-        lambda: Recommender(
-            tuning.weights(learned, parameters), parameters.half_life, popular, no_categories
-        ).scores,
+        lambda: Recommender(tuning.weights(learned, parameters), parameters.half_life, popular, no_categories).scores,
     )
 
 
-def _metrics(split: Split, scorer: Scorer, exclude_seen: bool) -> dict[str, Any]:
-    ranking = rank(split, scorer, exclude_seen=exclude_seen)
-    scores = {name: [round(part, 4) for part in interval] for name, interval in evaluate(ranking).items()}
-    return {**scores, "coverage@10": round(coverage(ranking), 4), "novelty@10": round(novelty(ranking), 2)}
+def _metrics(
+    split: Split, make: Callable[[], Scorer], exclude_seen: bool
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Each score of a model, and the scores' intervals."""
+    ranking = rank(split, make(), exclude_seen=exclude_seen)
+    scores = evaluate(ranking)
+    values = {name: round(score.value, 4) for name, score in scores.items()}
+    intervals = {name: [round(score.low, 4), round(score.high, 4)] for name, score in scores.items()}
+    return {**values, "coverage@10": round(coverage(ranking), 4), "novelty@10": round(novelty(ranking), 2)}, intervals
 
 
 def _with_history(split: Split) -> Split:
     """Without the users of whom nothing is known before the target, which a user of two items leaves to tune on."""
-    from ml_assets.core.evaluation.ranking import chosen
-
     return chosen(split, np.flatnonzero(np.diff(split.known.starts) > 0))

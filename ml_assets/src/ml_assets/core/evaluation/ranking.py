@@ -32,7 +32,7 @@ class Split(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """`ranks[t]` is how many candidates stand before target `t`; `lists` are each history's first `LISTED` items.
+    """`ranks[t]` is how many candidates stand before target `t`; `lists` are each history's first items.
 
     Candidates of equal score stand in the order of chance: half of them are counted as before the target. A target
     that is no candidate, having been seen, stands after all items.
@@ -62,23 +62,24 @@ def chosen(split: Split, rows: Integers) -> Split:
     return Split(split.known.chosen(rows), split.targets.chosen(rows))
 
 
-def rank(split: Split, scorer: Scorer, *, exclude_seen: bool) -> Ranking:
+def rank(split: Split, scorer: Scorer, *, exclude_seen: bool, listed: int = LISTED) -> Ranking:
     """Rank the whole catalogue for each history. With `exclude_seen`, a history's own items are no candidates."""
     ranks, lists = [], []
-    for rows in batches(split.known.count, split.known.size):
+    for rows in batches(split.known.rows, split.known.size):
         known, targets = chosen(split, rows)
         scores = np.array(scorer(known))
         aims = scores[targets.owners, targets.items]
         if exclude_seen:
             scores[known.owners, known.items] = -np.inf
         lost = np.isneginf(scores[targets.owners, targets.items])
-        before = np.empty(len(aims))
-        for at, (owner, aim) in enumerate(zip(targets.owners, aims, strict=True)):
-            row = scores[owner]
-            before[at] = np.count_nonzero(row > aim) + (np.count_nonzero(row == aim) - 1) / 2
+        before = np.array([_before(scores[owner], aim) for owner, aim in zip(targets.owners, aims, strict=True)])
         ranks.append(np.where(lost, split.known.size, before))
-        lists.append(top(scores, LISTED))
+        lists.append(top(scores, listed))
     return Ranking(split, np.concatenate(ranks), np.concatenate(lists))
+
+
+def _before(scores: npt.NDArray[Any], aim: float) -> float:
+    return np.count_nonzero(scores > aim) + (np.count_nonzero(scores == aim) - 1) / 2
 
 
 def evaluate(ranking: Ranking) -> dict[str, Interval]:
@@ -87,13 +88,18 @@ def evaluate(ranking: Ranking) -> dict[str, Interval]:
     `hit_rate@k`: the share with a target among the first k. `recall@k`: the mean share of a customer's targets there,
     of at most k. `ndcg@k`: their gain, 1 / log2(place + 1), over the largest possible. `mrr`: the mean of 1 / place
     of the first target.
+
+    Raises:
+        ValueError: nobody has a target.
     """
     owners, ranks = ranking.split.targets.owners, ranking.ranks
-    count = ranking.split.targets.count
+    count = ranking.split.targets.rows
     targets = np.bincount(owners, minlength=count)
     some = targets > 0
+    if not some.any():
+        raise ValueError("There is nothing to score: no customer has a target.")
 
-    def summed(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def summed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.bincount(owners, values, minlength=count)[some]
 
     ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(max(CUTOFFS)) + 2))])
@@ -123,4 +129,4 @@ def novelty(ranking: Ranking) -> float:
     """The mean self-information of what is listed, in bits: -log2 of the share of customers who have the item."""
     known = ranking.split.known
     having = known.matrix().sum(axis=0)
-    return float(-np.log2(np.maximum(having[ranking.lists], 1) / known.count).mean())
+    return float(-np.log2(np.maximum(having[ranking.lists], 1) / known.rows).mean())

@@ -26,7 +26,7 @@ class Factors:
 
     def scores(self, histories: Histories) -> npt.NDArray[np.float32]:
         """Histories × items: how well each item suits."""
-        vectors = self._model.recalculate_user(np.arange(histories.count), _matrix(histories))
+        vectors = self._model.recalculate_user(np.arange(histories.rows), _matrix(histories))
         scores: npt.NDArray[np.float32] = vectors @ self._model.item_factors.T
         return scores
 

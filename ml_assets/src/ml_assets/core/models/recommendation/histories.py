@@ -39,14 +39,14 @@ class Histories(NamedTuple):
         return cls(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), items, size)
 
     @property
-    def count(self) -> int:
+    def rows(self) -> int:
         """How many histories these are."""
         return len(self.starts) - 1
 
     @property
     def owners(self) -> Integers:
         """The history that each item belongs to."""
-        return np.repeat(np.arange(self.count), np.diff(self.starts))
+        return np.repeat(np.arange(self.rows), np.diff(self.starts))
 
     @property
     def ages(self) -> Integers:
@@ -55,7 +55,7 @@ class Histories(NamedTuple):
 
     def kept(self, mask: npt.NDArray[np.bool_]) -> Histories:
         """The histories without the items where `mask` is false."""
-        lengths = np.bincount(self.owners[mask], minlength=self.count)
+        lengths = np.bincount(self.owners[mask], minlength=self.rows)
         return Histories(np.concatenate([[0], np.cumsum(lengths)]), self.items[mask], self.size)
 
     def chosen(self, histories: Integers) -> Histories:
@@ -73,7 +73,7 @@ class Histories(NamedTuple):
         from scipy.sparse import csr_array
 
         weights = np.ones(len(self.items)) if half_life is None else 0.5 ** (self.ages / half_life)
-        shape = (self.count, self.size)
+        shape = (self.rows, self.size)
         found = csr_array((weights.astype(np.float32), (self.owners, self.items)), shape=shape)
         found.sum_duplicates()
         if half_life is None:

@@ -45,7 +45,8 @@ def ease_dense(histories: Histories, regularisation: float) -> npt.NDArray[Any]:
     purchases = histories.matrix()
     gram = (purchases.T @ purchases).tocsr()
     bound = (float(gram.sum(axis=1).max()) + regularisation) / regularisation
-    dense = gram.astype(np.float32 if bound < WELL_CONDITIONED else np.float64).toarray(order="F")
+    precision = np.float32 if bound < WELL_CONDITIONED else np.float64
+    dense: npt.NDArray[Any] = gram.astype(precision).toarray(order="F")
     dense[np.diag_indices(histories.size)] += regularisation
     factor, invert = get_lapack_funcs(("potrf", "potri"), (dense,))
     dense, failed = factor(dense, lower=True, clean=False, overwrite_a=True)

@@ -61,7 +61,7 @@ class Recommender(NamedTuple):
         """
         parts = [
             self._recommend(histories.chosen(rows), min(count, histories.size), exclude_seen)
-            for rows in batches(histories.count, histories.size)
+            for rows in batches(histories.rows, histories.size)
         ]
         return Recommended(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
@@ -78,7 +78,7 @@ class Recommender(NamedTuple):
     def _fallback(self, histories: Histories) -> Vector:
         shares = popularity_in_category(self.popular, self.categories)
         if not self.categories.any():
-            return np.broadcast_to(shares, (histories.count, len(shares)))
+            return np.broadcast_to(shares, (histories.rows, len(shares)))
         return category_affinity(histories, self.categories)[:, self.categories] * shares
 
     def _recommend(self, histories: Histories, count: int, exclude_seen: bool) -> Recommended:
@@ -87,9 +87,9 @@ class Recommender(NamedTuple):
         if exclude_seen:
             scores[histories.owners, histories.items] = -np.inf
         items = top(scores, count)
-        rows = np.arange(histories.count)[:, None]
+        rows = np.arange(histories.rows)[:, None]
         scores = scores[rows, items]
-        bought = np.zeros((histories.count, int(self.categories.max()) + 1), bool)
+        bought = np.zeros((histories.rows, int(self.categories.max()) + 1), bool)
         bought[histories.owners, self.categories[histories.items]] = bought.shape[1] > 1
         sources = np.where(bought[rows, self.categories[items]], CATEGORY, POPULAR)
         sources[personal[rows, items] > FALLBACK] = HISTORY
@@ -130,7 +130,7 @@ def category_affinity(histories: Histories, categories: Integers) -> Vector:
     """
     known = int(categories.max()) + 1
     cells = histories.owners * known + categories[histories.items]
-    counts = np.bincount(cells, minlength=histories.count * known).reshape(histories.count, known)
+    counts = np.bincount(cells, minlength=histories.rows * known).reshape(histories.rows, known)
     everybody = (counts.sum(axis=0) + 1) / (counts.sum() + known)
     smoothed = counts + PRIOR * everybody
     affinity: Vector = (smoothed / smoothed.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -148,6 +148,8 @@ def popularity_in_category(popular: Vector, categories: Integers) -> Vector:
 def top(scores: Vector, count: int) -> Integers:
     """The columns of the `count` largest scores of each row, the largest first; of equals, the first column."""
     count = min(count, scores.shape[1])
+    if count == 0:
+        return np.empty((len(scores), 0), np.int64)
     found = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
     order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
     return np.take_along_axis(found, order, axis=1)

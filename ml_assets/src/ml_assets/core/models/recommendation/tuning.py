@@ -17,7 +17,7 @@ from ml_assets.core.models.recommendation.item_item import EASE_ITEMS, cosine_ne
 from ml_assets.core.models.recommendation.recommender import FALLBACK, blend
 
 SEED = 7
-TRIALS = 40
+TRIALS = 30
 CUSTOMERS = 4_000
 OBJECTIVE = "ndcg@10"
 PENALTIES = (10.0, 50.0, 200.0, 1000.0)
@@ -130,7 +130,7 @@ def tune(learned: Learned, split: Split, *, exclude_seen: bool) -> tuple[Paramet
 
 def some_customers(split: Split, most: int = CUSTOMERS) -> Split:
     """The split of at most so many customers, drawn with a fixed seed."""
-    count = split.known.count
+    count = split.known.rows
     if count <= most:
         return split
     return chosen(split, np.sort(np.random.default_rng(SEED).choice(count, most, replace=False)))
@@ -143,7 +143,9 @@ def _parameters(drawn: dict[str, float]) -> Parameters:
 
 
 def _score(split: Split, by: Scorer, exclude_seen: bool) -> float:
-    return evaluate(rank(split, by, exclude_seen=exclude_seen))[OBJECTIVE].value
+    if not len(split.targets.items):
+        return 0.0
+    return evaluate(rank(split, by, exclude_seen=exclude_seen, listed=0))[OBJECTIVE].value
 
 
 def _renumbered(histories: Histories, number: Any, size: int) -> Histories:
