@@ -19,8 +19,8 @@ Sparse = Any
 REPEATS_MATTER_FROM = 0.05
 """From this share of repeat purchases on, what a customer has already is recommended again.
 
-Below it, a list of ten that holds seen products gives most of its places away: in Amazon's reviews no product comes
-twice, in UCI Online Retail about one purchase in four is of a product which that customer had before.
+Found from data: among Amazon's reviews of toys no product comes twice, and each seen product in a list is a place lost;
+in UCI Online Retail 32 % of the purchases after a customer's first are of a product which they had before.
 """
 
 
