@@ -47,7 +47,7 @@ def shop(users: int = 400, size: int = 60, seed: int = 5) -> Histories:
 def recommender(histories: Histories, categories: list[int] | None = None) -> Recommender:
     weights = transitions(histories, half_life=2, backward=0.3, damping=0.5)
     numbers = np.array(categories or [0] * histories.size)
-    return Recommender(weights, 2.0, popularity(histories), numbers)
+    return Recommender(weights, 2.0, popularity(histories), numbers, np.ones(histories.size, bool))
 
 
 @given(sequences, st.data())
@@ -156,7 +156,7 @@ def test_other_numbers_for_the_items_give_the_same_answer(numbers, bought):
             cosine_neighbours(histories),
             ease(histories, 5.0),
         ]
-        model = Recommender(blend(matrices, [1, 0.5, 0.5]), 3.0, popularity(histories), categories)
+        model = Recommender(blend(matrices, [1, 0.5, 0.5]), 3.0, popularity(histories), categories, np.ones(SIZE, bool))
         return model.scores(histories)
 
     categories = np.arange(SIZE) % 3
@@ -186,13 +186,13 @@ def test_planted_tastes_are_found():
     parameters, _ = tuning.tune(tuning.learn(validation.known, penalty), validation, exclude_seen=False)
     learned = tuning.learn(test.known, penalty)
     popular = popularity(test.known)
-    chosen = Recommender(tuning.weights(learned, parameters), parameters.half_life, popular, np.zeros(60, np.int64))
+    chosen = tuning.scorer(tuning.weights(learned, parameters), parameters.half_life, popular)
 
     def score(scorer):
         return evaluate(rank(test, scorer, exclude_seen=False))["ndcg@10"].value
 
     by_popularity = score(lambda some: np.broadcast_to(popular, (some.rows, some.size)))
-    by_chosen = score(chosen.scores)
+    by_chosen = score(chosen)
     assert by_chosen >= 2 * by_popularity
     assert by_chosen >= score(tuning.scorer(learned.cosine, math.inf, popular))
     assert by_chosen >= score(Factors(test.known, factors=8).scores)
@@ -229,6 +229,15 @@ def test_what_was_bought_is_shown_again_only_where_that_makes_sense():
     assert recommender(histories).recommend(basket, 3, exclude_seen=False).items.tolist() == [[1, 0, 2]]
 
 
+def test_what_is_not_on_sale_is_not_recommended():
+    histories = Histories.of([[0, 1], [0, 1], [0, 2]], 4)
+    model = recommender(histories)._replace(offered=np.array([True, False, True, True]))
+    assert model.recommend(Histories.of([[0], []], 4), 4, exclude_seen=True).items.tolist() == [
+        [2, 3, NOTHING, NOTHING],
+        [0, 2, 3, NOTHING],
+    ]
+
+
 def test_similar_items_are_those_bought_along_and_never_the_item_itself():
     histories = Histories.of([[0, 1], [0, 1], [2, 3]], 4)
     found = recommender(histories).similar(2)
@@ -261,5 +270,6 @@ def test_a_large_catalogue_is_served_without_ease():
     learned = tuning.learn(histories, None)
     assert learned.ease is None
     parameters = tuning.Parameters(2, 2, 0.5, 0.5, ordered=0.5, cosine=0.5, ease=0)
-    model = Recommender(tuning.weights(learned, parameters), 2.0, popularity(histories), np.zeros(size, np.int64))
+    weights = tuning.weights(learned, parameters)
+    model = Recommender(weights, 2.0, popularity(histories), np.zeros(size, np.int64), np.ones(size, bool))
     assert model.recommend(Histories.of([[0]], size), 1, exclude_seen=True).items.tolist() == [[size - 1]]

@@ -171,11 +171,13 @@ def _scorers(
         "transitions",
         lambda: tuning.scorer(tuning.ordered_weights(known, parameters), parameters.half_life, popular),
     )
-    no_categories = np.zeros(known.size, np.int64)
-    yield (
-        "chosen",
-        lambda: Recommender(tuning.weights(learned, parameters), parameters.half_life, popular, no_categories).scores,
-    )
+    no_categories, offered = np.zeros(known.size, np.int64), np.ones(known.size, bool)
+
+    def chosen_model() -> Scorer:
+        matrix = tuning.weights(learned, parameters)
+        return Recommender(matrix, parameters.half_life, popular, no_categories, offered).scores
+
+    yield "chosen", chosen_model
 
 
 def _metrics(

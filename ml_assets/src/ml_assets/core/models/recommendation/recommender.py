@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ml_assets.core.models.recommendation.histories import Histories, Integers, Sparse, Vector
 
@@ -42,16 +43,17 @@ class Recommender(NamedTuple):
     """`weights` (items × items) is for histories whose items count half with every `half_life` later ones.
 
     `popular` is each item's popularity, best of late; `categories` each item's category, as numbers from 0 on (all
-    0 where none are known).
+    0 where none are known); `offered` the items that are on sale, none other is recommended.
     """
 
     weights: Sparse
     half_life: float
     popular: Vector
     categories: Integers
+    offered: npt.NDArray[np.bool_]
 
     def scores(self, histories: Histories) -> Vector:
-        """Histories × items: the larger, the better. A history may be new to the model, or empty."""
+        """Histories × items, on sale or not: the larger, the better. A history may be new to the model, or empty."""
         return self._personal(histories) + np.float32(FALLBACK) * self._fallback(histories)
 
     def recommend(self, histories: Histories, count: int, *, exclude_seen: bool) -> Recommended:
@@ -84,6 +86,7 @@ class Recommender(NamedTuple):
     def _recommend(self, histories: Histories, count: int, exclude_seen: bool) -> Recommended:
         personal = self._personal(histories)
         scores = personal + np.float32(FALLBACK) * self._fallback(histories)
+        scores[:, ~self.offered] = -np.inf
         if exclude_seen:
             scores[histories.owners, histories.items] = -np.inf
         items = top(scores, count)
