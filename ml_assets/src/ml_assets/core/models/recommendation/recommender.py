@@ -153,9 +153,12 @@ def top(scores: Vector, count: int) -> Integers:
     count = min(count, scores.shape[1])
     if count == 0:
         return np.empty((len(scores), 0), np.int64)
-    found = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
-    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+    least = np.partition(scores, -count, axis=1)[:, -count, None]
+    rows, columns = np.nonzero(scores >= least)
+    order = np.lexsort((-scores[rows, columns], rows))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(scores)))[:-1]])
+    found: Integers = columns[order][starts[:, None] + np.arange(count)]
+    return found
 
 
 def batches(count: int, size: int) -> list[Integers]:

@@ -101,7 +101,7 @@ def purchases(con: duckdb.DuckDBPyConnection, order_items: str, products: str, a
 def train(data: Purchases, as_of: date) -> Trained:
     """Tune on the window before the last, score on the last one, then learn from all.
 
-    Only customers who bought before a window count in it: others have no history, and are shown what is popular.
+    Customers who are new in a window count in it as well: they are ranked by what is popular.
 
     Raises:
         NotEnoughData: too few customers bought before and in one of the windows.
@@ -152,7 +152,7 @@ def similar_products(trained: Trained, data: Purchases, count: int = 20) -> pa.T
 
 
 def _split(histories: Histories, moments: npt.NDArray[np.datetime64], cutoff: datetime) -> Split:
-    """The split at `cutoff`, of the customers who bought before it."""
+    """The split at `cutoff`, which enough customers must have bought on both sides of."""
     split = temporal_split(histories, moments, _naive(cutoff))
     both = np.count_nonzero((np.diff(split.known.starts) > 0) & (np.diff(split.targets.starts) > 0))
     if both < FEWEST_CUSTOMERS:
