@@ -40,8 +40,8 @@ class Parameters(NamedTuple):
     ease: float
 
 
-UNTUNED = {"half_life": 2.0, "gap_half_life": 4.0, "backward": 0.3, "damping": 0.3, "ordered": 0.8, "by_ease": 0.0}
-"""The first trial, and what a shop with too little data keeps."""
+FIRST_TRIAL = {"half_life": 2.0, "gap_half_life": 4.0, "backward": 0.3, "damping": 0.3, "ordered": 0.8, "by_ease": 0.0}
+"""Where the search begins: found by hand on the validation items of Amazon's reviews of toys."""
 
 
 class Learned(NamedTuple):
@@ -123,7 +123,7 @@ def tune(learned: Learned, split: Split, *, exclude_seen: bool) -> tuple[Paramet
         return _score(some, scorer(weights(learned, parameters), parameters.half_life, popular), exclude_seen)
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=SEED, multivariate=True))
-    study.enqueue_trial(UNTUNED)
+    study.enqueue_trial(FIRST_TRIAL)
     study.optimize(score, n_trials=TRIALS)
     return _parameters({"by_ease": 0.0} | study.best_params), float(study.best_value)
 
