@@ -85,7 +85,7 @@ app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
-    """Run a command; a mistake in settings, shop, lake, dbt project or release ends in its message and status 2."""
+    """Run a command; a mistake in settings, shop, data, lake, dbt project or release ends in a message and status 2."""
     try:
         app()
     except MISTAKES as mistake:

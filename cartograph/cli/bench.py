@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cartograph.cli.console import errors
 
 app = typer.Typer(
     help="Run the models on a file in a documented format, apart from any shop; prints JSON.", no_args_is_help=True
@@ -31,7 +34,20 @@ def clv(
     Prints the parameters, and how near the orders and the spend of each customer after the calibration were
     predicted: by the models, by each customer's own rate so far, and by the last period of the same length.
     """
-    from ml_assets.core.bench.clv import run
+    from ml_assets.core.bench.clv import bench
 
     last = calibration_end.date() if calibration_end else None
-    typer.echo(run(data, calibration_end=last, unit_days=unit_days).model_dump_json(indent=2))
+    typer.echo(json.dumps(bench(data, calibration_end=last, unit_days=unit_days), indent=2))
+
+
+@app.command()
+def recommend(data: Data) -> None:
+    """Score the recommendation models on sequences: a user's id and then items, oldest first, one user a line.
+
+    The last item of each user is the test, the one before it tunes, all items that the user has not seen are ranked.
+    """
+    from ml_assets.core.bench.recommend import bench
+
+    with errors.status("reading") as status:
+        found = bench(data, status.update)
+    typer.echo(json.dumps(found, indent=2))

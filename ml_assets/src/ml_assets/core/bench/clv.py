@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from ml_assets.core.bench.errors import BenchDataError
 from ml_assets.core.bench.files import relation
@@ -24,18 +23,6 @@ from ml_assets.core.models.order_clock import OrderDays, Spans
 COLUMNS = ("customer", "date", "amount")
 FEWEST_CUSTOMERS = 50
 """With fewer customers who came back, or fewer with anything to predict, parameters mean nothing."""
-
-
-class Result(BaseModel):
-    """What `cartograph bench clv` prints. Rates are per `unit_days`, amounts in the file's currency."""
-
-    model_config = ConfigDict(frozen=True)
-
-    data: dict[str, str | int | float]
-    unit_days: float
-    parameters: dict[str, dict[str, float]]
-    orders: dict[str, dict[str, float]]
-    spend: dict[str, dict[str, float]]
 
 
 class Transactions(NamedTuple):
@@ -83,8 +70,10 @@ def read(path: Path) -> Transactions:
     return Transactions(found["start"][0].as_py(), orders, found["amount"].to_numpy())
 
 
-def run(path: Path, *, calibration_end: date | None, unit_days: float) -> Result:
+def bench(path: Path, *, calibration_end: date | None = None, unit_days: float = 7) -> dict[str, Any]:
     """Fit on the orders up to `calibration_end` (by default the middle of the dates), predict those after it.
+
+    What the command prints; rates are per `unit_days` days, amounts in the file's currency.
 
     Raises:
         BenchDataError: the file cannot be used, or has too little on either side of that day.
@@ -127,8 +116,9 @@ def run(path: Path, *, calibration_end: date | None, unit_days: float) -> Result
         "own_rate": known_spend * rate,
         "last_period": _sums(span, known.customer, known_amount * last_period),
     }
-    return Result(
-        data={
+    return {
+        "benchmark": "clv",
+        "data": {
             "file": path.name,
             "customers": len(span.customer),
             "repeat_customers": int((span.order_days > 1).sum()),
@@ -139,15 +129,15 @@ def run(path: Path, *, calibration_end: date | None, unit_days: float) -> Result
             "holdout_days": holdout,
             "customers_after_calibration_left_out": len(np.unique(data.orders.customer)) - len(span.customer),
         },
-        unit_days=unit_days,
-        parameters={
+        "parameters": {
+            "unit_days": unit_days,
             "bg_nbd": plain._asdict()
             | {"log_likelihood": bg_nbd.log_likelihood(plain, _in_units(span, today - 1, unit_days))},
             "gamma_gamma": spend._asdict() | {"mean_spend": spend.mean},
         },
-        orders={name: _scores(actual_orders, value) for name, value in orders.items()},
-        spend={name: _scores(actual_spend, value) for name, value in amounts.items()},
-    )
+        "orders": {name: _scores(actual_orders, value) for name, value in orders.items()},
+        "spend": {name: _scores(actual_spend, value) for name, value in amounts.items()},
+    }
 
 
 def _require_enough(path: Path, data: Transactions, span: Spans, last: date, end: date) -> None:
