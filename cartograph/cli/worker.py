@@ -1,9 +1,9 @@
 """A child process that executes one job of one code location: `python -m cartograph.cli.worker REQUEST`.
 
 It loads the location's definitions and libraries, which takes seconds, and waits for a line on its standard input
-before it executes, so that the next location is ready when the one before has ended. A process of its own keeps Dagster's log
-out of the terminal and gives the assets the environment they need. It leads a process group, so that it and its own
-children (dbt) die with its parent. Watching it is `cartograph.cli.progress`'s business.
+before it executes, so that the next location is ready when the one before has ended. A process of its own keeps
+Dagster's log out of the terminal and gives the assets the environment they need. It leads a process group, so that it
+and its own children (dbt) die with its parent. Watching it is `cartograph.cli.progress`'s business.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from cartograph.cli.instance import CLI_TAG
+from cartograph.leaving import leave
 from cartograph.trust.automation import RANGE_TAGS
 
 EXIT_FAILED = 1
@@ -109,4 +110,4 @@ def _follow_parent(go: threading.Event) -> None:
 if __name__ == "__main__":
     told = threading.Event()
     threading.Thread(target=_follow_parent, args=(told,), daemon=True).start()
-    sys.exit(execute(Request.model_validate_json(sys.argv[1]), told))
+    leave(execute(Request.model_validate_json(sys.argv[1]), told))
