@@ -26,9 +26,10 @@ from ecom_assets.contracts import CONTRACTS
 from ecom_assets.ingestion import Batch, load, quarantine_summary
 from ecom_assets.simulator import TRUTH_CONTRACTS, SimulatedShop, SimulatorConfig
 from ecom_assets.warehouse.dbt_project import (
+    PARSED_DBT,
+    PARSED_VARIABLE,
     PROJECT_DIR,
     dbt_environment,
-    dbt_executable,
     dbt_home,
     parsed_project,
     read_manifest,
@@ -108,10 +109,11 @@ def build_warehouse(settings: Settings, shop: Shop, lake: Lake, windows: list[Wi
     views_file = dbt_home(settings) / "lake_views.json"
     write_views(pinned_views(lake, shop.datasets), views_file)
     environment = dbt_environment(settings, shop.datasets, window=span, views_file=views_file)
+    folders = {name: str(dbt_home(settings) / "run") for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
     subprocess.run(
-        [dbt_executable(), "build", "--exclude-resource-type", "unit_test", "--quiet", "--target-path", str(parsed)],
+        [sys.executable, *PARSED_DBT, "build", "--exclude-resource-type", "unit_test", "--quiet"],
         cwd=PROJECT_DIR,
-        env={**os.environ, **environment, "DBT_LOG_PATH": str(dbt_home(settings) / "logs")},
+        env={**os.environ, **environment, **folders, PARSED_VARIABLE: str(parsed)},
         stdout=sys.stderr,
         check=True,
     )

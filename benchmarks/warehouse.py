@@ -28,7 +28,15 @@ from support.processes import watched
 from cartograph.lake import Lake
 from cartograph.settings import Settings, get_settings
 from cartograph.windows import Window, windows
-from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable, dbt_home, parsed_project
+from ecom_assets.warehouse.dbt_project import (
+    PARSED_DBT,
+    PARSED_VARIABLE,
+    PROJECT_DIR,
+    dbt_environment,
+    dbt_executable,
+    dbt_home,
+    parsed_project,
+)
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
 from ecom_assets.warehouse.raw_copy import copy_raw
 
@@ -185,10 +193,14 @@ def by_dbt(settings: Settings, window: Window | None = None, target: str = "duck
     views_file = dbt_home(settings) / "lake_views.json"
     write_views(pinned_views(Lake.from_settings(settings), DATASETS), views_file)
     variables = dbt_environment(settings, DATASETS, window=window, views_file=views_file)
-    folder = parsed if target == "duckdb" else dbt_home(settings) / target
-    folders = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")}
-    command = [dbt_executable(), "run", "--quiet", "--target", target, "--select", *(f"+{model}" for model in STAR)]
-    subprocess.run(command, cwd=PROJECT_DIR, env={**os.environ, **variables, **folders}, check=True)
+    folders = {"DBT_TARGET_PATH": str(dbt_home(settings) / target), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")}
+    dbt = [sys.executable, *PARSED_DBT] if target == "duckdb" else [dbt_executable()]
+    subprocess.run(
+        [*dbt, "run", "--quiet", "--target", target, "--select", *(f"+{model}" for model in STAR)],
+        cwd=PROJECT_DIR,
+        env={**os.environ, **variables, **folders, PARSED_VARIABLE: str(parsed)},
+        check=True,
+    )
 
 
 def by_postgres(settings: Settings) -> None:

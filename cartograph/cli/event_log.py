@@ -26,6 +26,7 @@ class PooledEventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -38,7 +39,14 @@ class PooledEventLog(SqliteEventLogStorage):
     def wipe(self) -> None:
         """Delete everything."""
         self.dispose()
+        self._tables.clear()
         super().wipe()
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether there is such a table. Asked for each materialisation and check, so what was found is remembered."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def dispose(self) -> None:
         """Close the databases."""

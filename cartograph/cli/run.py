@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import islice
@@ -201,15 +201,22 @@ def execute_all(
 ) -> list[RunLog]:
     """Execute `steps` in order, up to the first that fails; each worker gets ready while the one before works.
 
-    A step whose selection leaves nothing to do has no log.
+    Not earlier: two that load their definitions side by side keep each other up. A step whose selection leaves nothing
+    to do has no log.
     """
     logs = []
     with ExitStack() as stack:
         waiting = (stack.enter_context(worker(settings, step, override, lock)) for step in steps)
-        ready = deque(islice(waiting, 2))
+        ready: deque[Worker] = deque()
+
+        def ready_the_next() -> None:
+            if not ready:
+                ready.extend(islice(waiting, 1))
+
+        ready_the_next()
         while ready:
-            log = execute(instance, ready.popleft())
-            ready.extend(islice(waiting, 1))
+            log = execute(instance, ready.popleft(), when_begun=ready_the_next)
+            ready_the_next()
             if log is not None:
                 logs.append(log)
                 if not log.succeeded:
@@ -251,8 +258,11 @@ def worker(settings: Settings, step: Step, override: Override | None, lock: int)
                 process.kill()
 
 
-def execute(instance: dg.DagsterInstance, started: Worker) -> RunLog | None:
-    """Let a worker go and show its progress; None where the selection leaves nothing to do in its location."""
+def execute(instance: dg.DagsterInstance, started: Worker, when_begun: Callable[[], None]) -> RunLog | None:
+    """Let a worker go and show its progress; None where the selection leaves nothing to do in its location.
+
+    `when_begun` is called again and again from its first step on.
+    """
     process, request, log_path = started
     output.print(
         f"[bold]{started.location}[/]  {request.first} to {request.last}  [dim]log: {log_path}[/]", soft_wrap=True
@@ -264,6 +274,8 @@ def execute(instance: dg.DagsterInstance, started: Worker) -> RunLog | None:
         try:
             while process.poll() is None:
                 _show(instance, request.run_id, log)
+                if log.running:
+                    when_begun()
                 status.update((log.running or "loading definitions").replace("__", "/", 1))
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(POLL_SECONDS)

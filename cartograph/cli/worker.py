@@ -1,9 +1,9 @@
 """A child process that executes one job of one code location: `python -m cartograph.cli.worker REQUEST`.
 
-It loads the location's definitions, which takes seconds, and waits for a line on its standard input before it
-executes, so that the next location is ready when the one before has ended. A process of its own keeps Dagster's log
-out of the terminal and gives the assets the environment they need. It leads a process group, so that it and its own
-children (dbt) die with its parent. Watching it is `cartograph.cli.progress`'s business.
+It loads the location's definitions and libraries, which takes seconds, and waits for a line on its standard input
+before it executes, so that the next location is ready when the one before has ended. A process of its own keeps
+Dagster's log out of the terminal and gives the assets the environment they need. It leads a process group, so that it
+and its own children (dbt) die with its parent. Watching it is `cartograph.cli.progress`'s business.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterable
+from contextlib import suppress
 
 import dagster as dg
 from pydantic import BaseModel
 
 from cartograph.cli.instance import CLI_TAG
+from cartograph.leaving import leave
 from cartograph.trust.automation import RANGE_TAGS
 
 EXIT_FAILED = 1
@@ -43,7 +46,8 @@ class Request(BaseModel):
 def execute(request: Request, go: threading.Event) -> int:
     """Execute the request on the instance of `DAGSTER_HOME` once the parent says so; the exit status."""
     try:
-        definitions = importlib.import_module(request.module).defs()
+        location = importlib.import_module(request.module)
+        definitions = location.defs()
     except Exception as error:  # noqa: BLE001  the process boundary: whatever it is, the parent shows its cause
         sys.stderr.write(f"{''.join(traceback.format_exception(error))}\n{root_cause(error)}\n")
         return EXIT_FAILED
@@ -63,6 +67,7 @@ def execute(request: Request, go: threading.Event) -> int:
             return EXIT_NOTHING_SELECTED
     steps = None if selected is None else {key.to_python_identifier() for key in selected}
     config = {step: {"config": c} for step, c in request.step_config.items() if steps is None or step in steps}
+    import_ahead(getattr(location, "LIBRARIES", ()), go)
     go.wait()
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(
@@ -74,6 +79,18 @@ def execute(request: Request, go: threading.Event) -> int:
             raise_on_error=False,
         )
     return 0 if result.success else EXIT_FAILED
+
+
+def import_ahead(libraries: Iterable[str], go: threading.Event) -> None:
+    """Import what the steps would import one after the other when they need it, as long as there is nothing else to do.
+
+    One that cannot be imported is told by the step that needs it.
+    """
+    for library in libraries:
+        if go.is_set():
+            return
+        with suppress(ImportError):
+            importlib.import_module(library)
 
 
 def root_cause(error: BaseException) -> str:
@@ -93,4 +110,4 @@ def _follow_parent(go: threading.Event) -> None:
 if __name__ == "__main__":
     told = threading.Event()
     threading.Thread(target=_follow_parent, args=(told,), daemon=True).start()
-    sys.exit(execute(Request.model_validate_json(sys.argv[1]), told))
+    leave(execute(Request.model_validate_json(sys.argv[1]), told))

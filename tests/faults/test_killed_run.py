@@ -13,7 +13,7 @@ from cartograph.releases import open_store
 from tests.support.whole_run import Bench, content
 
 KILLS = 10
-RUN_SECONDS = 30
+RUN_SECONDS = 24
 """By then a run has loaded, and is building, testing or publishing; one that ends before its kill counts as well."""
 REPEATED = ("raw", "published", "features", "predictions")
 """The namespaces whose tables do not depend on which runs were before."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from cartograph.windows import at_midnight
+from ml_assets.definitions import LIBRARIES
 from tests.graph.ml_location import forget_location, key, load_location
 
 FEATURES, MODEL, SCORES = (
@@ -126,3 +129,17 @@ ml_assets.definitions.defs()
 print([name for name in {heavy} if name in sys.modules])"""
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_what_steps_import_when_they_need_it_is_imported_ahead_by_a_worker_that_waits() -> None:
+    """Not what `numpy` and S3 take: the one comes with the others, the other is for few."""
+    found: set[str] = set()
+    for path in (Path(__file__).parents[2] / "ml_assets" / "src").rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                for node in ast.walk(function):
+                    if isinstance(node, ast.ImportFrom):
+                        found.add(str(node.module).split(".")[0])
+                    elif isinstance(node, ast.Import):
+                        found.update(alias.name.split(".")[0] for alias in node.names)
+    assert found - {"numpy", "dagster_aws"} == {library.split(".")[0] for library in LIBRARIES}

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from cartograph.lake import Lake
 from cartograph.settings import Settings, load_settings
+from tests.support import forked
 
 SMALL_SHOP = """
 title: A small simulated shop
@@ -84,19 +86,12 @@ class Bench:
 
     def cartograph(self, *arguments: str, expect: int = 0) -> str:
         """Run `cartograph …` to its end; what it printed on both channels. Fails on another exit status."""
-        done = subprocess.run(
-            self.command(*arguments),
-            env=self.environment,
-            cwd=self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
-        assert done.returncode == expect, f"exit status {done.returncode}, expected {expect}:\n{done.stdout}"
-        return done.stdout
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / "output.txt"
+            status = forked.call(arguments, env=self.environment, cwd=self.root, output=output, seconds=TIMEOUT_SECONDS)
+            printed = output.read_text(encoding="utf-8")
+        assert status == expect, f"exit status {status}, expected {expect}:\n{printed}"
+        return printed
 
 
 @contextmanager

@@ -16,6 +16,20 @@ RELEASE_KEY = dg.AssetKey(["serving", "release"])
 PROJECT_ROOT = Path(__file__).parents[2]
 DEFS_FOLDER = Path(__file__).parent / "defs"
 OWNER = "team:data-science"
+LIBRARIES = (
+    "cartograph.lake",
+    "mlflow",
+    "dagster_mlflow",
+    "scipy.optimize",
+    "sklearn.calibration",
+    "sklearn.ensemble",
+    "econml.dr",
+    "econml.dml",
+    "skl2onnx",
+    "onnx",
+    "onnxruntime",
+)
+"""What the steps import when they need it; a process that waits for its turn has the seconds for it ahead."""
 
 
 def load_folder() -> dg.Definitions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.warehouse import dbt_project
 from ecom_assets.warehouse.dbt_project import (
+    PARSES_KEPT,
     DbtProjectError,
     dbt_environment,
     environment_of,
     failures,
     offending_rows,
     parsed_project,
+    parsed_projects,
     read_manifest,
 )
 from ecom_assets.warehouse.marts import marts
@@ -65,6 +68,10 @@ def reconciled(model: str) -> dict[str, Any]:
     return {"measures": [], **found["arguments"]}
 
 
+def write(path: Path) -> None:
+    path.write_text("{}", encoding="utf-8")
+
+
 def names(columns: list[str]) -> set[str]:
     return {column.split(" as ")[-1] for column in columns}
 
@@ -98,13 +105,33 @@ def test_an_environment_lasts_as_long_as_its_block(monkeypatch: pytest.MonkeyPat
     assert "CARTOGRAPH_B" not in os.environ
 
 
-def test_a_project_that_has_not_changed_is_not_parsed_again(
-    settings: Settings, parsed: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_project_that_has_not_changed_is_not_parsed_again_for_any_home(
+    tmp_path: Path, parsed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dbt_project, "dbt_executable", lambda: "/no/such/dbt")
-    assert parsed_project(settings, set(CONTRACTS)) == parsed
+    elsewhere = tiny_shop(tmp_path)
+    assert parsed_project(elsewhere, set(CONTRACTS)) == parsed
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
     with pytest.raises(FileNotFoundError):
-        parsed_project(settings, set(CONTRACTS) - {"refunds"})
+        parsed_project(elsewhere, set(CONTRACTS))
+
+
+def test_each_set_of_datasets_and_each_grain_has_a_parse_and_the_latest_are_kept(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(dbt_project, "_parse", lambda _settings, _datasets, target: write(target / "manifest.json"))
+    first = parsed_project(settings, {"orders"})
+    assert parsed_project(settings.model_copy(update={"partition_grain": "weekly"}), {"orders"}) != first
+    later = [parsed_project(settings, {"orders", f"dataset_{number}"}) for number in range(PARSES_KEPT)]
+    assert set(parsed_projects(settings).glob("[!.]*")) == set(later)
+
+
+def test_where_the_python_environment_cannot_be_written_the_home_has_the_parse(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "absent"))
+    assert parsed_projects(settings).is_relative_to(settings.shop_home)
 
 
 def test_a_project_that_does_not_parse_is_told_in_dbts_words(
@@ -118,7 +145,7 @@ def test_a_project_that_does_not_parse_is_told_in_dbts_words(
     monkeypatch.setattr(dbt_project, "PROJECT_DIR", broken)
     with pytest.raises(DbtProjectError, match=r"(?s)cannot be parsed:.*no_such_model.*log is in"):
         parsed_project(settings, set(CONTRACTS))
-    assert not list((settings.shop_home / "dbt" / "parsed").glob(".parsing-*")), "nothing is left of the attempt"
+    assert not list(parsed_projects(settings).glob(".parsing-*")), "nothing is left of the attempt"
 
 
 def test_failures_name_the_test_its_words_and_its_sql(tmp_path: Path) -> None:

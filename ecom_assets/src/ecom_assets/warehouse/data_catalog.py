@@ -46,7 +46,7 @@ Node = Mapping[str, Any]
 
 
 def full_manifest() -> dict[str, Any]:
-    """dbt's manifest for a shop that delivers every dataset, parsed in a home that is gone afterwards."""
+    """dbt's manifest for a shop that delivers every dataset, with a home that is gone afterwards."""
     with tempfile.TemporaryDirectory() as home:
         return read_manifest(parsed_project(Settings(home=Path(home)), CONTRACTS))
 

@@ -1,7 +1,8 @@
 """How dbt is called for a shop: its folders, its environment, and the parsed project (manifest).
 
-State never goes into the repository: dbt's target folders stand in the shop's home. What dbt builds is in
-`dbt_project/`; what Dagster makes of it is in `ecom_assets.defs.dbt`.
+State never goes into the repository: dbt's target folders stand in the shop's home, and the parsed project, which is
+the same for all homes, in the Python environment. What dbt builds is in `dbt_project/`; what Dagster makes of it is in
+`ecom_assets.defs.dbt`.
 """
 
 from __future__ import annotations
@@ -30,10 +31,15 @@ from cartograph.windows import Window
 PROJECT_DIR = Path(__file__).parents[4] / "dbt_project"
 VIEWS_VARIABLE = "CARTOGRAPH_DBT_VIEWS"
 WAREHOUSE_VARIABLE = "CARTOGRAPH_DBT_WAREHOUSE"
+PARSED_VARIABLE = "CARTOGRAPH_DBT_PARSED"
+PARTIAL_PARSE = "partial_parse.msgpack"
+PARSED_DBT = ("-m", "ecom_assets.warehouse.parsed_dbt")
+"""What Python is called with to run dbt on the parsed project in `CARTOGRAPH_DBT_PARSED`."""
+PARSES_KEPT = 10
+"""Parsed projects that are kept, the latest; there is one for each set of datasets, and for each state of the files."""
 _MANIFEST = "manifest.json"
 _RUN_RESULTS = "run_results.json"
 _PARSING = ".parsing-"
-_PARTIAL_PARSE = "partial_parse.msgpack"
 _FOUND = "found_"
 _IDENTIFIES = re.compile(rf"_(id|key|number|date|month|day|name|at)$|^({_FOUND}|missing_)")
 _STATIC_SITE = "static_index.html"
@@ -92,14 +98,15 @@ def environment_of(variables: Mapping[str, str]) -> Iterator[None]:
 def parsed_project(settings: Settings, datasets: Collection[str]) -> Path:
     """The target folder that holds the manifest of the project as it is now, for a shop with these datasets.
 
-    dbt parses only when the project's files, the datasets or dbt's version have changed since: seconds, once. Of
-    processes that ask at the same time one parses, aside, and the others wait until it has renamed the folder.
+    dbt parses only when the project's files, the datasets, the grain or dbt's version have changed since: seconds,
+    once for all homes that this Python environment serves. Of processes that ask at the same time one parses, aside,
+    and the others wait until it has renamed the folder.
 
     Raises:
         DbtProjectError: the project does not parse.
     """
-    parent = dbt_home(settings) / "parsed"
-    folder = parent / _fingerprint(PROJECT_DIR, datasets)
+    parent = parsed_projects(settings)
+    folder = parent / _fingerprint(PROJECT_DIR, settings, datasets)
     if (folder / _MANIFEST).is_file():
         return folder
     parent.mkdir(parents=True, exist_ok=True)
@@ -110,8 +117,14 @@ def parsed_project(settings: Settings, datasets: Collection[str]) -> Path:
     return folder
 
 
+def parsed_projects(settings: Settings) -> Path:
+    """The folder of parsed projects: in the Python environment, or in the shop's home where that cannot be written."""
+    environment = Path(sys.prefix)
+    return environment / "var" / "dbt_parsed" if os.access(environment, os.W_OK) else dbt_home(settings) / "parsed"
+
+
 def _parse_into(folder: Path, settings: Settings, datasets: Collection[str]) -> None:
-    """Parse aside, move the result to `folder`, and delete earlier ones."""
+    """Parse aside, move the result to `folder`, and delete the earliest."""
     parent = folder.parent
     for left in parent.glob(f"{_PARSING}*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -122,15 +135,17 @@ def _parse_into(folder: Path, settings: Settings, datasets: Collection[str]) -> 
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    for earlier in parent.glob("[!.]*"):
-        if earlier != folder:
-            shutil.rmtree(earlier, ignore_errors=True)
+    latest_first = sorted(parent.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for earlier in latest_first[PARSES_KEPT:]:
+        shutil.rmtree(earlier, ignore_errors=True)
 
 
-def _fingerprint(project: Path, datasets: Collection[str]) -> str:
+def _fingerprint(project: Path, settings: Settings, datasets: Collection[str]) -> str:
+    """A digest of everything that a parse depends on."""
     digest = hashlib.sha256()
     for name in ("dbt-core", "dbt-duckdb"):
         digest.update(f"{name}={version(name)}\0".encode())
+    digest.update(f"{project}\0{settings.partition_grain}\0{os.environ.get('DBT_TARGET', '')}\0".encode())
     digest.update(",".join(sorted(datasets)).encode())
     for path in sorted(project.rglob("*")):
         if path.suffix in {".sql", ".yml", ".md", ".csv"}:
@@ -139,14 +154,16 @@ def _fingerprint(project: Path, datasets: Collection[str]) -> str:
 
 
 def _reuse_newest_parse(parent: Path, target: Path) -> None:
-    """Give dbt the last parse to start from, so that it reads only the files that changed."""
-    parses = sorted(parent.glob(f"[!.]*/{_PARTIAL_PARSE}"), key=lambda path: path.stat().st_mtime)
+    """Give dbt the last parse to start from: where the connection is the same, it reads only the files that changed."""
+    parses = sorted(parent.glob(f"[!.]*/{PARTIAL_PARSE}"), key=lambda path: path.stat().st_mtime)
     if parses:
-        shutil.copy(parses[-1], target / _PARTIAL_PARSE)
+        shutil.copy(parses[-1], target / PARTIAL_PARSE)
 
 
 def _parse(settings: Settings, datasets: Collection[str], target: Path) -> None:
-    _dbt(settings, datasets, target, "parse", done=_MANIFEST)
+    # Nothing is opened, and where the connection is called the same for all homes the next parse can start from it.
+    same_for_all = {WAREHOUSE_VARIABLE: settings.warehouse_path.name}
+    _dbt(settings, datasets, target, "parse", done=_MANIFEST, variables=same_for_all)
 
 
 def _dbt(
@@ -211,7 +228,7 @@ def write_docs(settings: Settings, datasets: Collection[str]) -> Path:
     require_warehouse(settings)
     with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=".docs-") as aside:
         target = Path(aside)
-        _reuse_newest_parse(dbt_home(settings) / "parsed", target)
+        _reuse_newest_parse(parsed_projects(settings), target)
         _dbt(settings, datasets, target, "docs", "generate", "--static", done=_STATIC_SITE)
         (target / _STATIC_SITE).replace(settings.dbt_docs_path)
     return settings.dbt_docs_path

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from importlib.metadata import version
 
 from dagster_dbt import DbtCliResource
 from packaging.version import Version
 
-from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_executable
+from ecom_assets.warehouse.dbt_project import PARSED_DBT, PROJECT_DIR
 
 
 class InstalledDbt(DbtCliResource):
@@ -20,5 +21,10 @@ class InstalledDbt(DbtCliResource):
 
 
 def dbt_resource() -> InstalledDbt:
-    """dbt on this repository's project."""
-    return InstalledDbt(project_dir=str(PROJECT_DIR), profiles_dir=str(PROJECT_DIR), dbt_executable=dbt_executable())
+    """dbt on this repository's project as it was parsed."""
+    return InstalledDbt(
+        project_dir=str(PROJECT_DIR),
+        profiles_dir=str(PROJECT_DIR),
+        dbt_executable=sys.executable,
+        global_config_flags=list(PARSED_DBT),
+    )

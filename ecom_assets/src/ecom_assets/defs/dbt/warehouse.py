@@ -21,6 +21,7 @@ from ecom_assets.defs.dbt.translator import WarehouseTranslator, model_metadata
 from ecom_assets.defs.partitions import is_whole_history, whole_window, window_partitions
 from ecom_assets.warehouse.built_models import built_models
 from ecom_assets.warehouse.dbt_project import (
+    PARSED_VARIABLE,
     dbt_environment,
     dbt_home,
     environment_of,
@@ -75,8 +76,7 @@ def warehouse_definitions() -> dg.Definitions:
         anew = ["--full-refresh"] if is_anew else []
         window = None if is_anew else whole_window(context)
         variables = dbt_environment(settings, datasets, window=window, views_file=views_file)
-        # dagster-dbt looks in DBT_TARGET_PATH for the parsed project that a run starts from.
-        with environment_of({**variables, "DBT_TARGET_PATH": str(parsed)}):
+        with environment_of({**variables, PARSED_VARIABLE: str(parsed)}):
             invocation, events = _build(context, dbt, target, anew)
         yield from _described(events, settings, target, views.pins)
         if not invocation.is_successful():

@@ -1,0 +1,36 @@
+"""dbt on a project that is parsed: `python -m ecom_assets.warehouse.parsed_dbt build …`, with dbt's own arguments.
+
+`CARTOGRAPH_DBT_PARSED` is the folder from `dbt_project.parsed_project`. The dbt command compares the connection with
+that of the parse, which names the shop's warehouse file, and so would parse for each shop and home anew: seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
+from dbt.parser.manifest import extended_mashumuro_decoder
+
+from cartograph.leaving import leave
+from ecom_assets.warehouse.dbt_project import PARSED_VARIABLE, PARTIAL_PARSE
+
+EXIT_FAILED = 1
+EXIT_ERROR = 2
+
+
+def main() -> int:
+    """Call dbt; its exit status."""
+    packed = Path(os.environ[PARSED_VARIABLE]) / PARTIAL_PARSE
+    manifest = Manifest.from_msgpack(packed.read_bytes(), decoder=extended_mashumuro_decoder)
+    done = dbtRunner(manifest).invoke(sys.argv[1:])
+    if done.exception is not None:
+        sys.stderr.write(f"{done.exception}\n")
+        return EXIT_ERROR
+    return 0 if done.success else EXIT_FAILED
+
+
+if __name__ == "__main__":
+    leave(main())
