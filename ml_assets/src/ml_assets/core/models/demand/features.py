@@ -17,7 +17,7 @@ from ml_assets.core.models.demand.panel import Matrix, Panel
 MEMORY = 8
 """Seasons that the seasonal profile averages over; older ones fade."""
 PRIOR = 0.5
-"""Observations that the average of all counts as: in a series' level, and in the profile of each place in the season."""
+"""Observations that an average of all counts as, in a series' level and in the profile of a place in the season."""
 PRIOR_EFFECT = 30.0
 """Observations that the regressor's effect on all series counts as in its effect on one."""
 LARGEST_RATIO = 20.0
@@ -67,7 +67,7 @@ class History:
         )
 
     def at(self, origins: Sequence[int], horizon: int) -> Iterator[Features]:
-        """The features of the `horizon` periods from each origin on; the origins ascend, the periods are in the panel."""
+        """The features of the `horizon` periods from each origin on. Origins ascend, and the panel has the periods."""
         profile = _Profile(self)
         for origin in origins:
             yield self._at(origin, horizon, profile.at(origin))
@@ -78,7 +78,9 @@ class History:
         ahead = np.arange(origin, origin + horizon)
         index = profile[:, ahead % season]
         level = self._level(origin, profile)
-        ratio = lambda values: np.clip(values / level, 0, LARGEST_RATIO)  # noqa: E731 - a formula of this origin
+
+        def ratio(values: Matrix) -> Matrix:
+            return np.clip(values / level, 0, LARGEST_RATIO)
 
         def last(running: Matrix, periods: int) -> Matrix:
             return self._mean(running, np.array([origin - periods]), np.array([origin]))
@@ -129,7 +131,8 @@ class History:
         prior = (self.total[:, origin] + PRIOR * typical) / (self.count[:, origin] + PRIOR)
         expected = profile[:, np.arange(start, origin) % self.frequency.season] * self.observed[:, start:origin]
         level = (self.total[:, origin] - self.total[:, start] + PRIOR * prior) / (expected.sum(axis=1) + PRIOR)
-        return np.maximum(level, SMALLEST_LEVEL)[:, None]
+        leveled: Matrix = np.maximum(level, SMALLEST_LEVEL)[:, None]
+        return leveled
 
     def _change(self, values: Matrix) -> Matrix:
         """How a regressor differs from its recent mean: as a share where it is always positive, as prices are."""
@@ -142,7 +145,7 @@ class History:
         return change
 
     def _effect(self, change: Matrix) -> Matrix:
-        """By how much of its usual quantity a series sold more per unit of change, up to each origin: ridge regression."""
+        """By how much of its usual quantity a series sold more per unit of change, up to each origin (ridge)."""
         both = ~np.isnan(change) & ~np.isnan(self.ratio)
         x, y = np.where(both, change, 0.0), np.where(both, self.ratio - 1, 0.0)
         products, squares = _running(x * y), _running(x * x)
@@ -164,7 +167,7 @@ class History:
 
 
 class _Profile:
-    """How much of its level a series sells at each place in the season: an average that forgets, kept up to an origin."""
+    """How much of its level a series sells at each place in the season: an average that forgets, up to an origin."""
 
     def __init__(self, history: History) -> None:
         self.history, self.origin = history, 0

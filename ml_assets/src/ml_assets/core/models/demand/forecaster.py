@@ -76,7 +76,8 @@ class Forecast:
 
     def quantile(self, level: float) -> Matrix:
         """The `level` quantile for each series and period; never negative, and never below a lower level's."""
-        return _quantile(self.errors, self.mean, self.scale, level)
+        quantile: Matrix = _quantile(self.errors, self.mean, self.scale, level)
+        return quantile
 
     def total_quantile(self, level: float, periods: int) -> Vector:
         """The `level` quantile of each series' demand in the first `periods` periods together.
@@ -87,7 +88,8 @@ class Forecast:
         if not 1 <= periods <= self.mean.shape[1]:
             raise ValueError(f"Demand over {periods} periods was asked for; the forecast is for {self.mean.shape[1]}.")
         mean, scale = self.mean[:, :periods].sum(axis=1), np.sqrt((self.scale[:, :periods] ** 2).sum(axis=1))
-        return _quantile(self.total_errors[periods - 1], mean, scale, level)
+        quantile: Vector = _quantile(self.total_errors[periods - 1], mean, scale, level)
+        return quantile
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,8 @@ class Panel:
     def ended(self, origin: int) -> npt.NDArray[np.bool_]:
         """Which series have begun and have not been on offer in the last `Frequency.ended` periods before `origin`."""
         before = self.offered[:, :origin]
-        ended: npt.NDArray[np.bool_] = before.any(axis=1) & ~before[:, -self.frequency.ended :].any(axis=1)
-        return ended
+        begun, lately = before.any(axis=1), before[:, -self.frequency.ended :].any(axis=1)
+        return np.asarray(begun & ~lately)
 
 
 def following(dates: Dates, frequency: Frequency, periods: int) -> Dates:
@@ -107,8 +107,10 @@ def following(dates: Dates, frequency: Frequency, periods: int) -> Dates:
     steps = np.arange(1, periods + 1)
     if frequency.name == "monthly":
         last = dates[-1].astype("datetime64[M]")
-        return ((last + steps).astype("datetime64[D]") + (dates[-1] - last.astype("datetime64[D]"))).astype(dates.dtype)
-    return dates[-1] + steps * (7 if frequency.name == "weekly" else 1)
+        ahead = (last + steps).astype("datetime64[D]") + (dates[-1] - last.astype("datetime64[D]"))
+    else:
+        ahead = dates[-1] + steps * (7 if frequency.name == "weekly" else 1)
+    return np.asarray(ahead, "datetime64[D]")
 
 
 def dense(
