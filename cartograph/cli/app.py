@@ -7,7 +7,22 @@ import sys
 import typer
 
 from cartograph.alerts.config import AlertsError
-from cartograph.cli import alerts, dbt, docs, erase, export, lake, quarantine, release, repair, run, shops, status, up
+from cartograph.cli import (
+    alerts,
+    bench,
+    dbt,
+    docs,
+    erase,
+    export,
+    lake,
+    quarantine,
+    release,
+    repair,
+    run,
+    shops,
+    status,
+    up,
+)
 from cartograph.cli.console import say_error, say_warning
 from cartograph.erasure import ErasureError
 from cartograph.lake import LakeError
@@ -17,6 +32,7 @@ from cartograph.shops import ShopError, unknown_variables
 from ecom_assets.contracts.validation import ContractError
 from ecom_assets.sources import SourceError
 from ecom_assets.warehouse.dbt_project import DbtProjectError
+from ml_assets.core.bench.errors import BenchDataError
 
 MISTAKES = (
     SettingsError,
@@ -28,6 +44,7 @@ MISTAKES = (
     ReleaseError,
     ErasureError,
     DbtProjectError,
+    BenchDataError,
 )
 EXIT_MISTAKE = 2
 
@@ -64,6 +81,7 @@ app.add_typer(lake.app, name="lake")
 app.add_typer(release.app, name="release")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
