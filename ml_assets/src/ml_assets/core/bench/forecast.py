@@ -6,7 +6,6 @@ Reading and checking the file, tuning on windows before the backtest, the backte
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +16,13 @@ from ml_assets.core.bench.errors import BenchDataError
 from ml_assets.core.evaluation.forecasting import PointScores, Window, coverage, origins, pinball, point_scores, window
 from ml_assets.core.models.demand.baselines import forecast as baseline_forecasts
 from ml_assets.core.models.demand.forecaster import (
+    INTERVAL,
     NAME,
     QUANTILES,
     SEED,
     NotEnoughData,
     Parameters,
+    calibration_origins,
     fit,
     point_forecast,
 )
@@ -36,7 +37,6 @@ TRIALS = 10
 TUNING_ROWS = 40_000
 SCORED_SERIES = 1000
 """Of more series a seeded sample is scored: the model learns from all, the baselines cost some 80 ms for each."""
-LOW, HIGH = 0.05, 0.95
 
 
 class Loaded(NamedTuple):
@@ -55,14 +55,19 @@ def bench(path: Path, *, horizon: int | None = None, absent: Absent | None = Non
     panel, facts = read(path, absent=absent)
     horizon = horizon or panel.frequency.horizon
     observed = int(np.flatnonzero(panel.offered.any(axis=0))[-1]) + 1
-    panel, starts = until_last(panel, observed), origins(observed, horizon, WINDOWS)
+    starts = origins(observed, horizon, WINDOWS)
     try:
+        calibration_origins(panel, starts[0], horizon)
         parameters, trials = tune(panel, starts[0], horizon)
         report = backtest(panel, starts, horizon, parameters)
     except NotEnoughData as reason:
         raise BenchDataError(
             f"{path} holds too little for {WINDOWS} windows of {horizon} periods. {reason}"
         ) from reason
+    if not all(np.isfinite(score["weighted_rmsse"]) for score in report["metrics"].values()):
+        raise BenchDataError(
+            f"{path}: no series' quantity changes before {panel.dates[starts[0]]}: nothing to forecast."
+        )
     return {
         "benchmark": "forecast",
         "data": facts,
@@ -75,17 +80,6 @@ def bench(path: Path, *, horizon: int | None = None, absent: Absent | None = Non
         },
         **report,
     }
-
-
-def until_last(panel: Panel, periods: int) -> Panel:
-    """The panel without the periods from `periods` on, in which nothing was observed yet."""
-    return replace(
-        panel,
-        dates=panel.dates[:periods],
-        quantity=panel.quantity[:, :periods],
-        offered=panel.offered[:, :periods],
-        regressors={name: values[:, :periods] for name, values in panel.regressors.items()},
-    )
 
 
 def tune(panel: Panel, origin: int, horizon: int) -> tuple[Parameters, int]:
@@ -127,9 +121,12 @@ def backtest(panel: Panel, starts: Sequence[int], horizon: int, parameters: Para
     windows = [scored_window(scored, start, horizon) for start in starts]
     quantiles: dict[float, list[Matrix]] = {level: [] for level in QUANTILES}
     means: dict[str, list[Matrix]] = {NAME: []}
+    intervals: list[tuple[Matrix, Matrix]] = []
     for start in starts:
         forecast = fit(panel, start, horizon, parameters).predict(panel, start)
         means[NAME].append(forecast.mean[chosen])
+        low, high = forecast.interval()
+        intervals.append((low[chosen], high[chosen]))
         for level, found in quantiles.items():
             found.append(forecast.quantile(level)[chosen])
         for name, baseline in baseline_forecasts(scored, start, horizon).items():
@@ -146,11 +143,10 @@ def backtest(panel: Panel, starts: Sequence[int], horizon: int, parameters: Para
             for name, found in means.items()
         },
         "intervals": {
-            "level": 0.9,
-            "coverage": round(coverage(actual, levels[LOW], levels[HIGH]), 4),
+            "level": INTERVAL,
+            "coverage": round(coverage(actual, *map(np.concatenate, zip(*intervals, strict=True))), 4),
             "coverage_by_origin": [
-                round(coverage(w.actual, low, high), 4)
-                for w, low, high in zip(windows, quantiles[LOW], quantiles[HIGH], strict=True)
+                round(coverage(w.actual, *bounds), 4) for w, bounds in zip(windows, intervals, strict=True)
             ],
             "pinball": round(pinball(actual, levels), 4),
         },
@@ -245,7 +241,9 @@ def load(con: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, ...]:
     if missing:
         raise BenchDataError(f"{path}, line 1: no column {missing[0]}; there are {', '.join(names)}. {FORMAT}")
     regressors = tuple(name for name in names if name not in COLUMNS)
-    con.execute("CREATE TABLE numbered AS SELECT *, row_number() OVER () + 1 AS line FROM delivered")
+    con.execute(
+        f"CREATE TABLE numbered AS SELECT *, row_number() OVER () + {int(reader == 'read_csv')} AS line FROM delivered"
+    )
     refuse(con, path, "series", "nullif(trim(CAST(series AS VARCHAR)), '') IS NULL", "Name the series in each row.")
     refuse(con, path, "date", f"{as_date('date')} IS NULL", "Write dates as 2026-01-31.")
     refuse(con, path, "quantity", f"{filled('quantity')} AND {is_no_number('quantity')}", "Write a number.")
@@ -281,13 +279,13 @@ def load(con: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, ...]:
 def refuse(con: duckdb.DuckDBPyConnection, path: Path, column: str, wrong: str, cure: str) -> None:
     """Raise with the first row that is `wrong`, if there is one."""
     found = con.execute(
-        f"SELECT line, CAST({quoted(column)} AS VARCHAR) FROM numbered QUALIFY {wrong} ORDER BY line LIMIT 1"
-        if "OVER" in wrong
-        else f"SELECT line, CAST({quoted(column)} AS VARCHAR) FROM numbered WHERE {wrong} ORDER BY line LIMIT 1"
+        f"SELECT line, shown FROM (SELECT line, CAST({quoted(column)} AS VARCHAR) AS shown, {wrong} AS wrong "
+        "FROM numbered) WHERE wrong ORDER BY line LIMIT 1"
     ).fetchone()
     if found:
         told = "is empty" if found[1] is None else f"is {found[1]!r}"
-        raise BenchDataError(f"{path}, line {found[0]}, column {column}: it {told}. {cure}")
+        where = "row" if path.suffix == ".parquet" else "line"
+        raise BenchDataError(f"{path}, {where} {found[0]}, column {column}: it {told}. {cure}")
 
 
 def grid(path: Path, days: Any) -> tuple[Any, Frequency]:

@@ -40,9 +40,10 @@ def forecast(panel: Panel, origin: int, horizon: int) -> dict[str, Matrix]:
     models = baselines(panel.frequency)
     found = {name: np.zeros((len(panel.series), horizon)) for name in models}
     length = max(HISTORY, 4 * panel.frequency.season)
+    ended = known.ended(origin)
     for place, quantity in enumerate(known.quantity[:, :origin]):
         observed = np.flatnonzero(~np.isnan(quantity))
-        if not len(observed) or known.ended(origin)[place]:
+        if not len(observed) or ended[place]:
             continue
         values = _without_gaps(quantity[observed[0] :], panel.frequency.season)[-length:]
         for name, model in models.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,9 @@ ORIGINS = 120
 CALIBRATION_WINDOWS = 12
 CALIBRATION_SHARE = 0.35
 """Of the usable periods at most so many are kept from the mean while its errors are measured."""
+INTERVAL = 0.9
+"""The share of periods whose quantity lies in a forecast's interval."""
+TINY = 1e-12
 BIN_ROWS = 400
 BINS = 8
 
@@ -73,6 +77,22 @@ class Forecast:
     scale: Matrix
     errors: Errors
     total_errors: tuple[Errors, ...]
+    whole: bool
+    upper_levels: tuple[float, ...]
+
+    def interval(self) -> tuple[Matrix, Matrix]:
+        """The lower and upper bounds between which `INTERVAL` of the quantities lie.
+
+        Where quantities are whole numbers, so is the lower bound: it is 0 wherever 5 % or more sell nothing, and then
+        nothing lies below it. The upper bound makes up for that: its level is `INTERVAL` and what lies below the lower
+        one, in past windows and for means of that size.
+        """
+        low = _low(self.errors, self.mean, self.scale, self.whole)
+        levels = np.array(self.upper_levels)[_bins(self.errors, self.mean)]
+        high = np.zeros_like(self.mean)
+        for level in sorted(set(self.upper_levels)):
+            high = np.where(levels == level, self.quantile(level), high)
+        return low, high
 
     def quantile(self, level: float) -> Matrix:
         """The `level` quantile for each series and period; never negative, and never below a lower level's."""
@@ -103,6 +123,8 @@ class Forecaster:
     scale_trees: str
     errors: Errors
     total_errors: tuple[Errors, ...]
+    whole: bool
+    upper_levels: tuple[float, ...]
 
     def to_text(self) -> str:
         """The forecaster as JSON with LightGBM's text form of its trees; it can be read without running any code."""
@@ -128,6 +150,7 @@ class Forecaster:
                 "parameters": Parameters(**content["parameters"]),
                 "errors": errors(content["errors"]),
                 "total_errors": tuple(errors(parts) for parts in content["total_errors"]),
+                "upper_levels": tuple(content["upper_levels"]),
             }
         )
 
@@ -150,7 +173,7 @@ class Forecaster:
         ended = panel.ended(origin)
         mean[ended], scale[ended] = 0.0, 0.0
         dates = panel.dates[origin : origin + self.horizon]
-        return Forecast(panel.series, dates, mean, scale, self.errors, self.total_errors)
+        return Forecast(panel.series, dates, mean, scale, self.errors, self.total_errors, self.whole, self.upper_levels)
 
 
 class _Window(NamedTuple):
@@ -174,20 +197,21 @@ def fit(panel: Panel, origin: int, horizon: int, parameters: Parameters) -> Fore
         _Window(features, _mean(seen, features), history.panel.quantity[:, start : start + horizon])
         for start, features in zip(calibration, history.at(calibration, horizon), strict=True)
     ]
-    scale, scales = _fit_scale(windows, parameters)
+    scale, scales = _fit_scale(windows, [start // horizon % 2 for start in calibration], parameters)
     mean = _train_mean(history, origin, horizon, parameters)
     actual, means = np.stack([w.actual for w in windows]), np.stack([w.mean for w in windows])
+    errors, known = _errors(actual, means, scales), history.panel.quantity[~np.isnan(history.panel.quantity)]
+    whole = bool((known == np.floor(known)).all())
     return Forecaster(
         names=history.names,
         horizon=horizon,
         parameters=parameters,
         mean_trees=mean.model_to_string(),
         scale_trees=scale.model_to_string(),
-        errors=_errors(actual, means, scales),
-        total_errors=tuple(
-            _errors(actual[..., :n].sum(-1), means[..., :n].sum(-1), np.sqrt((scales[..., :n] ** 2).sum(-1)))
-            for n in range(1, horizon + 1)
-        ),
+        errors=errors,
+        whole=whole,
+        upper_levels=_upper_levels(errors, actual, means, scales, whole=whole),
+        total_errors=_total_errors(errors, actual, means, scales),
     )
 
 
@@ -209,15 +233,21 @@ def calibration_origins(panel: Panel, origin: int, horizon: int) -> list[int]:
     Raises:
         NotEnoughData: as for `fit`.
     """
-    first = first_origin(panel, origin)
-    usable = origin - first - horizon
-    windows = min(CALIBRATION_WINDOWS, int(CALIBRATION_SHARE * usable / horizon) or 1)
-    if usable < 2 * horizon:
+    if not _suffices(panel, origin, horizon):
+        needed = next(periods for periods in count(origin) if _suffices(panel, periods, horizon))
         raise NotEnoughData(
-            f"A forecast of {horizon} periods needs {first + 3 * horizon} periods of history; there are {origin}. "
+            f"A forecast of {horizon} periods needs {needed} periods of history; there are {origin}. "
             "Load more, or forecast less far ahead."
         )
-    return [origin - window * horizon for window in range(windows, 0, -1)]
+    span = int(CALIBRATION_SHARE * (origin - first_origin(panel, origin) - horizon))
+    step = max(1, min(horizon, span // CALIBRATION_WINDOWS))
+    windows = min(CALIBRATION_WINDOWS, 1 + span // step)
+    return [origin - horizon - window * step for window in reversed(range(windows))]
+
+
+def _suffices(panel: Panel, origin: int, horizon: int) -> bool:
+    """Whether there is a window to learn from, one to measure errors in, and one more."""
+    return origin - first_origin(panel, origin) >= 3 * horizon
 
 
 def first_origin(panel: Panel, origin: int) -> int:
@@ -298,7 +328,7 @@ def _scale_rows(features: Features, mean: Matrix) -> tuple[npt.NDArray[np.float3
     return values, np.sqrt(mean) + 0.1 * mean
 
 
-def _fit_scale(windows: Sequence[_Window], parameters: Parameters) -> tuple[Any, Matrix]:
+def _fit_scale(windows: Sequence[_Window], folds: Sequence[int], parameters: Parameters) -> tuple[Any, Matrix]:
     """Trees for the size of the mean's errors, and the scales of `windows` by trees that had not seen them."""
     smooth = parameters._replace(trees=80, leaves=12, tweedie_power=1.5, leaf_rows=4 * parameters.leaf_rows)
     rows = [_scale_rows(window.features, window.mean) for window in windows]
@@ -311,12 +341,12 @@ def _fit_scale(windows: Sequence[_Window], parameters: Parameters) -> tuple[Any,
 
     everything = range(len(windows))
     scales = np.empty((len(windows), *windows[0].mean.shape))
-    for fold in range(min(2, len(windows))):
-        others = [w for w in everything if w % 2 != fold] or list(everything)
-        booster = learned(others)
-        for w in everything[fold::2]:
-            scales[w] = _corrected(booster, *rows[w])
-    return learned(list(everything)), scales
+    for fold in sorted(set(folds)):
+        booster = learned([w for w in everything if folds[w] != fold] or everything)
+        for w in everything:
+            if folds[w] == fold:
+                scales[w] = _corrected(booster, *rows[w])
+    return learned(everything), scales
 
 
 def _errors(actual: Matrix, mean: Matrix, scale: Matrix) -> Errors:
@@ -331,6 +361,35 @@ def _errors(actual: Matrix, mean: Matrix, scale: Matrix) -> Errors:
     )
 
 
+def _total_errors(errors: Errors, actual: Matrix, mean: Matrix, scale: Matrix) -> tuple[Errors, ...]:
+    """The distributions of the errors of sums over the first 1, 2, … periods, by what was observed of these."""
+    known = ~np.isnan(actual)
+    sums = [np.cumsum(np.where(known, values, 0.0), axis=-1) for values in (actual, mean, scale**2)]
+    some = np.cumsum(known, axis=-1) > 0
+    return tuple(
+        _errors(np.where(seen, total, np.nan), expected, np.sqrt(np.maximum(variance, TINY))) if seen.any() else errors
+        for seen, total, expected, variance in zip(
+            *(np.moveaxis(values, -1, 0) for values in (some, *sums)), strict=True
+        )
+    )
+
+
+def _upper_levels(errors: Errors, actual: Matrix, mean: Matrix, scale: Matrix, *, whole: bool) -> tuple[float, ...]:
+    """For each bin, the level of the upper bound with which `INTERVAL` of the past quantities lie in the interval."""
+    low, bins, known = _low(errors, mean, scale, whole), _bins(errors, mean), ~np.isnan(actual)
+    below = [(actual < low)[known & (bins == place)].mean() for place in range(len(errors.quantiles))]
+    return tuple(min(INTERVAL + float(share), (1 + INTERVAL) / 2) for share in below)
+
+
+def _low(errors: Errors, mean: Matrix, scale: Matrix, whole: bool) -> Matrix:
+    low: Matrix = _quantile(errors, mean, scale, (1 - INTERVAL) / 2)
+    return np.floor(low) if whole else low
+
+
+def _bins(errors: Errors, mean: Any) -> Any:
+    return np.searchsorted(np.array(errors.edges), mean, side="left")
+
+
 def _quantile(errors: Errors, mean: Any, scale: Any, level: float) -> Any:
     """Mean plus the error's quantile, at least 0.
 
@@ -340,5 +399,4 @@ def _quantile(errors: Errors, mean: Any, scale: Any, level: float) -> Any:
     if not LEVELS[0] <= level <= LEVELS[-1]:
         raise ValueError(f"The quantile {level} was asked for; it must be from {LEVELS[0]} to {LEVELS[-1]}.")
     at_level = np.array([np.interp(level, LEVELS, row) for row in errors.quantiles])
-    bins = np.searchsorted(np.array(errors.edges), mean, side="left")
-    return np.maximum(mean + scale * at_level[bins], 0.0)
+    return np.maximum(mean + scale * at_level[_bins(errors, mean)], 0.0)

@@ -51,13 +51,17 @@ def critical_ratio(*, shortage_cost: float, holding_cost: float) -> float:
 
 
 def advise(forecast: Forecast, terms: Terms, *, at_hand: Vector, on_order: Vector) -> Advice:
-    """Advice for each series of `forecast`; orders are in whole units.
+    """Advice for each series of `forecast`, in whole units where demand is counted in them.
+
+    A reorder point is rounded down: no less demand is met by 7 units than by 7.6, and to round up would serve more than
+    was asked for.
 
     Raises:
         ValueError: the forecast reaches less far than lead and review time, or the service level is out of range.
     """
     periods = terms.lead + terms.review
-    point = np.ceil(forecast.total_quantile(terms.service_level, periods))
+    point = forecast.total_quantile(terms.service_level, periods)
+    point = np.floor(point) if forecast.whole else point
     expected = forecast.mean[:, :periods].sum(axis=1)
-    order = np.maximum(np.ceil(point - at_hand - on_order), 0.0)
+    order = np.maximum(point - at_hand - on_order, 0.0)
     return Advice(expected, point, point - expected, order)
