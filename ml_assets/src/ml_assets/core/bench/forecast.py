@@ -58,16 +58,16 @@ def bench(path: Path, *, horizon: int | None = None, absent: Absent | None = Non
     starts = origins(observed, horizon, WINDOWS)
     try:
         calibration_origins(panel, starts[0], horizon)
+        if all(not (scored_window(panel, start, horizon).squared_scale > 0).any() for start in starts):
+            raise BenchDataError(
+                f"{path}: no quantity changes before {panel.dates[starts[-1]]}: there is no forecast to score."
+            )
         parameters, trials = tune(panel, starts[0], horizon)
         report = backtest(panel, starts, horizon, parameters)
     except NotEnoughData as reason:
         raise BenchDataError(
             f"{path} holds too little for {WINDOWS} windows of {horizon} periods. {reason}"
         ) from reason
-    if not all(np.isfinite(score["weighted_rmsse"]) for score in report["metrics"].values()):
-        raise BenchDataError(
-            f"{path}: no series' quantity changes before {panel.dates[starts[0]]}: nothing to forecast."
-        )
     return {
         "benchmark": "forecast",
         "data": facts,
