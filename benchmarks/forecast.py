@@ -1,7 +1,7 @@
 """How good is the demand forecast on real data? Prints JSON: metrics of the forecaster and of its baselines.
 
 `python benchmarks/forecast.py [file] [horizon]`: daily sales of 118 products of an Italian grocery store, 2014 to 2018,
-with promotions (Mancuso et al. 2021, "hierarchical sales data"): a column QTY_… and a column PROMO_… for each product.
+with promotions (Mancuso, Piccialli and Sudoso 2021): a column QTY_… and a column PROMO_… for each product.
 The file is `CARTOGRAPH_DEMAND_FILE` or ../shared/data/demand/italian_grocery_daily.csv; without it there is nothing to
 measure, and a line says so. The columns become rows of series, date, quantity and promotion, and go the way of any
 file that a user gives to `cartograph bench forecast`.

@@ -122,14 +122,20 @@ def test_a_quantile_or_a_reach_that_is_not_known_is_refused(backtest):
         forecast.total_quantile(0.9, 15)
 
 
-@pytest.mark.parametrize("service_level", [0.8, 0.95])
-def test_orders_as_advised_give_the_service_that_was_asked_for(service_level):
-    shop = planted(series=300, periods=420, seed=5)
-    origin, terms = 400, Terms(lead=3, review=4, service_level=service_level)
-    forecast = fit(shop.panel, origin, 7, SMALL).predict(shop.panel, origin)
+@pytest.fixture(scope="module")
+def stocked_shop():
+    """A planted panel with many series, an origin in it, and the forecast from there."""
+    shop = planted(series=300, periods=620, seed=5)
+    return shop, 600, fit(shop.panel, 600, 7, SMALL).predict(shop.panel, 600)
+
+
+@pytest.mark.parametrize("service_level", [0.8, 0.9, 0.95])
+def test_orders_as_advised_give_the_service_that_was_asked_for(stocked_shop, service_level):
+    shop, origin, forecast = stocked_shop
+    terms = Terms(lead=3, review=4, service_level=service_level)
     nothing = np.zeros(len(shop.panel.series))
     advice = advise(forecast, terms, at_hand=nothing, on_order=nothing)
-    future = np.random.default_rng(11).poisson(shop.truth[:, origin : origin + 7], (400, len(nothing), 7))
+    future = np.random.default_rng(11).poisson(shop.truth[:, origin : origin + 7], (200, len(nothing), 7))
     served = (future.sum(axis=2) <= advice.order_quantity).mean()
     assert served == pytest.approx(service_level, abs=0.02)
     np.testing.assert_allclose(advice.reorder_point, advice.expected_demand + advice.safety_stock)
