@@ -35,7 +35,7 @@ WINDOWS = 4
 TUNING_WINDOWS = 2
 TRIALS = 10
 TUNING_ROWS = 40_000
-SCORED_SERIES = 1000
+SCORED_SERIES = 400
 """Of more series a seeded sample is scored: the model learns from all, the baselines cost some 80 ms for each."""
 
 

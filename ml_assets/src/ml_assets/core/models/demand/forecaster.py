@@ -27,6 +27,8 @@ LEVELS = tuple(round(step / 200, 3) for step in range(1, 200))
 """The levels at which the distribution of errors is kept; others lie on the line between two."""
 ORIGINS = 120
 """Training origins at most, evenly spread over history: nearer ones repeat each other."""
+FEWEST_ORIGINS, SURPLUS = 24, 5
+"""Of panels so large that few origins give many rows, fewer are taken: enough for so many times the rows needed."""
 CALIBRATION_WINDOWS = 12
 CALIBRATION_SHARE = 0.35
 """Of the usable periods at most so many are kept from the mean while its errors are measured."""
@@ -258,7 +260,8 @@ def first_origin(panel: Panel, origin: int) -> int:
 
 def _train_mean(history: History, origin: int, horizon: int, parameters: Parameters) -> Any:
     """Trees for quantity over seasonal level, learned from windows that end at or before `origin`."""
-    origins = _spread(first_origin(history.panel, origin), origin - horizon)
+    most = SURPLUS * parameters.rows // (len(history.panel.series) * horizon)
+    origins = _spread(first_origin(history.panel, origin), origin - horizon, min(max(most, FEWEST_ORIGINS), ORIGINS))
     generator = np.random.default_rng(SEED)
     quota = max(parameters.rows // len(origins), 1)
     values, bases, targets = [], [], []
@@ -273,10 +276,9 @@ def _train_mean(history: History, origin: int, horizon: int, parameters: Paramet
     return _trees(np.concatenate(values), np.concatenate(bases), np.concatenate(targets), parameters)
 
 
-def _spread(first: int, last: int) -> list[int]:
-    """At most `ORIGINS` origins from `first` to `last`, evenly spread: they fall on all places of the season."""
-    count = min(ORIGINS, last - first + 1)
-    return sorted({int(place) for place in np.linspace(first, last, max(count, 1))})
+def _spread(first: int, last: int, most: int) -> list[int]:
+    """At most `most` origins from `first` to `last`, evenly spread."""
+    return sorted({int(place) for place in np.linspace(first, last, min(most, last - first + 1))})
 
 
 def _trees(values: npt.NDArray[np.float32], base: Vector, target: Vector, parameters: Parameters) -> Any:
