@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -51,3 +51,23 @@ def recommend(data: Data) -> None:
     with errors.status("reading") as status:
         found = bench(data, status.update)
     typer.echo(json.dumps(found, indent=2))
+
+
+@app.command()
+def forecast(
+    data: Data,
+    horizon: Annotated[
+        int | None,
+        typer.Option(min=1, max=366, help="Periods ahead; by default 14 days, 8 weeks or 6 months, as the dates are."),
+    ] = None,
+    absent: Annotated[
+        Literal["zero", "unknown"] | None,
+        typer.Option(
+            help="A date without a row: nothing sold, or not counted. By default the file's own zeros decide."
+        ),
+    ] = None,
+) -> None:
+    """Forecast demand. Columns: series, date, quantity (0 or more), and any regressors that are known ahead."""
+    from ml_assets.core.bench.forecast import bench
+
+    typer.echo(json.dumps(bench(data, horizon=horizon, absent=absent), indent=2))
