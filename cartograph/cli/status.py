@@ -18,7 +18,6 @@ from cartograph.releases import NoRelease, open_store
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import Shop, load_shop
 
-
 _PUBLISHED = "published."
 
 

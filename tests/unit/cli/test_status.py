@@ -77,7 +77,13 @@ def test_a_mart_without_a_row_is_named(capsys: pytest.CaptureFixture[str]) -> No
     for name in ("published.hollow", "published.full"):
         lake.ensure(name, CONTRACT, None)
         with lake.overwriting(name, None) as writer:
-            row = {"channel": "email", "removal_effect": 1, "credit_share": 1, "orders_credited": 0, "revenue_amount": 0}
+            row = {
+                "channel": "email",
+                "removal_effect": 1,
+                "credit_share": 1,
+                "orders_credited": 0,
+                "revenue_amount": 0,
+            }
             rows = [row] if name == "published.full" else []
             writer.write(pa.Table.from_pylist(rows, schema=CONTRACT.arrow_schema()))
     status()
