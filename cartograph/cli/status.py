@@ -18,6 +18,8 @@ from cartograph.releases import NoRelease, open_store
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import Shop, load_shop
 
+_PUBLISHED = "published."
+
 
 class LastRun(BaseModel):
     """The latest run of a job. `first_cause` says why it failed; where a check did, it is one of the complaints."""
@@ -37,6 +39,7 @@ class Status(BaseModel):
     """The state of a shop.
 
     `switched_off` says for each dataset that no source delivers what it would enable, `absent_marts` which marts.
+    `empty_marts` were built and have no row, as where a column is not delivered that they are made of.
     """
 
     shop: str
@@ -48,6 +51,7 @@ class Status(BaseModel):
     datasets: list[str]
     switched_off: dict[str, str]
     absent_marts: dict[str, list[str]]
+    empty_marts: list[str]
     tables: dict[str, int]
     last_runs: list[LastRun]
     release: str | None
@@ -77,6 +81,7 @@ def collect(settings: Settings, shop: Shop) -> Status:
     except NoRelease:
         release = None
     tables = Lake.from_settings(settings).tables() if has_state or settings.catalog_uri else []
+    rows = {info.identifier: info.current.rows if info.current else 0 for info in tables}
     return Status(
         shop=shop.name,
         title=shop.title,
@@ -87,7 +92,8 @@ def collect(settings: Settings, shop: Shop) -> Status:
         datasets=[name for name in CONTRACTS if name in shop.datasets],
         switched_off={name: c.enables for name, c in CONTRACTS.items() if name not in shop.datasets},
         absent_marts={name: marts for name, marts in enabled_by.items() if name not in shop.datasets},
-        tables={info.identifier: info.current.rows if info.current else 0 for info in tables},
+        empty_marts=[name.removeprefix(_PUBLISHED) for name in rows if name.startswith(_PUBLISHED) and not rows[name]],
+        tables=rows,
         last_runs=last_runs(settings),
         release=release.release_id if release else None,
         release_as_of=release.inputs.as_of if release else None,
@@ -141,6 +147,11 @@ def _print(found: Status) -> None:
     for name, enables in found.switched_off.items():
         absent = f"; absent marts: {', '.join(found.absent_marts[name])}" if name in found.absent_marts else ""
         output.print(f"[yellow]without[/]   {name}: no {enables or 'required data'}{absent}")
+    if found.empty_marts:
+        output.print(
+            f"[yellow]empty[/]     {', '.join(found.empty_marts)}: what the shop delivers gives no row; "
+            "docs/data-catalog.md says what each is made of"
+        )
     for run in found.last_runs:
         print_run(run)
     if found.tables:

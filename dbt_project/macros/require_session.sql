@@ -1,11 +1,28 @@
 {#
-    Stops a run whose session would give other content than the rest of the engines do, before anything is built.
+    Stops a run whose variables are wrong, or whose session would give other content than the rest of the engines do,
+    before anything is built.
 
     A timestamp becomes a day in the session's time zone, and text is ordered by the database's collation: all days are
     UTC's, and text is ordered by its bytes. DuckDB does both by `profiles.yml`.
 #}
 {% macro require_session() -%}
-    {%- if execute -%}{{ adapter.dispatch('require_session', 'cartograph')() }}{%- endif -%}
+    {%- if execute -%}
+        {%- do run_window() -%}
+        {%- do require_known_datasets() -%}
+        {{ adapter.dispatch('require_session', 'cartograph')() }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# A dataset that CARTOGRAPH_DBT_DATASETS misspells would be one that is not delivered, and what is made of it absent. #}
+{% macro require_known_datasets() -%}
+    {%- set listed = env_var('CARTOGRAPH_DBT_DATASETS', '') -%}
+    {%- set known = graph.sources.values() | map(attribute='name') | list -%}
+    {%- for name in listed.split(',') if listed and name not in known -%}
+        {{ exceptions.raise_compiler_error(
+            'CARTOGRAPH_DBT_DATASETS=' ~ listed ~ ': there is no dataset "' ~ name ~ '". '
+            ~ 'List what the shop delivers, by comma and without spaces, or unset it for all datasets.'
+        ) }}
+    {%- endfor -%}
 {%- endmacro %}
 
 {% macro default__require_session() -%}{%- endmacro %}

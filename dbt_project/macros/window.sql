@@ -6,20 +6,37 @@
     `before` and `after` widen it by days, for a model whose rows depend on what happened shortly before or after.
 #}
 {% macro in_window(column, before=0, after=0) -%}
-    {%- set min_date = env_var('CARTOGRAPH_DBT_MIN_DATE', '') if execute else '' -%}
-    {%- set max_date = env_var('CARTOGRAPH_DBT_MAX_DATE', '') if execute else '' -%}
-    {%- if min_date and max_date -%}
+    {%- set window = run_window() if execute else none -%}
+    {%- if window -%}
         (
-            {{ column }} >= cast('{{ min_date }}' as date) - {{ before }}
-            and {{ column }} < cast('{{ max_date }}' as date) + {{ after }}
+            {{ column }} >= cast('{{ window[0] }}' as date) - {{ before }}
+            and {{ column }} < cast('{{ window[1] }}' as date) + {{ after }}
         )
-    {%- elif min_date or max_date -%}
-        {{ exceptions.raise_compiler_error(
-            'CARTOGRAPH_DBT_MIN_DATE and CARTOGRAPH_DBT_MAX_DATE bound a window together: set both or neither.'
-        ) }}
     {%- else -%}
         true
     {%- endif -%}
+{%- endmacro %}
+
+{# The first day of the run's window and the day after its last; none where all of time is built. #}
+{% macro run_window() -%}
+    {%- set names = ['CARTOGRAPH_DBT_MIN_DATE', 'CARTOGRAPH_DBT_MAX_DATE'] -%}
+    {%- set values = [env_var(names[0], ''), env_var(names[1], '')] -%}
+    {%- set told = names[0] ~ '=' ~ values[0] ~ ' and ' ~ names[1] ~ '=' ~ values[1] -%}
+    {%- set cure = 'Set both to days as 2024-02-01, MAX to the day after the last one of the window, or neither.' -%}
+    {%- if not values[0] and not values[1] -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set days = [] -%}
+    {%- for value in values -%}
+        {%- do days.append(try_or_compiler_error(
+            told ~ ' bound no window: ' ~ (value or 'nothing') ~ ' is no day. ' ~ cure,
+            modules.datetime.datetime.strptime, value, '%Y-%m-%d'
+        ).date()) -%}
+    {%- endfor -%}
+    {%- if days[0] >= days[1] -%}
+        {{ exceptions.raise_compiler_error(told ~ ' bound no window: MAX is not after MIN. ' ~ cure) }}
+    {%- endif -%}
+    {{ return(days) }}
 {%- endmacro %}
 
 {#

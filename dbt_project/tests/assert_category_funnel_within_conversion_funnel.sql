@@ -6,6 +6,7 @@ with whole as (
         session_date,
         sum(view_sessions_count) as view_sessions_count,
         sum(cart_sessions_count) as cart_sessions_count,
+        sum(checkout_sessions_count) as checkout_sessions_count,
         sum(purchase_sessions_count) as purchase_sessions_count
     from {{ ref('conversion_funnel') }}
     group by session_date
@@ -20,6 +21,8 @@ where
     whole.session_date is null
     or categories.view_sessions_count > whole.view_sessions_count
     or categories.cart_sessions_count > whole.cart_sessions_count
+    or categories.checkout_sessions_count > whole.checkout_sessions_count
     or categories.purchase_sessions_count > whole.purchase_sessions_count
     or categories.cart_sessions_count > categories.view_sessions_count
-    or categories.purchase_sessions_count > categories.cart_sessions_count
+    or categories.checkout_sessions_count > categories.cart_sessions_count
+    or categories.purchase_sessions_count > categories.checkout_sessions_count

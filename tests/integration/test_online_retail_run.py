@@ -44,6 +44,7 @@ def test_the_run_succeeds_without_what_the_shop_does_not_have(run: tuple[Bench, 
     assert "without" in status
     assert "campaign effects" in status
     assert "absent marts: dim_payment_methods, fct_payments, payment_mix" in status
+    assert "empty     category_affinity: " in status  # this shop's products have no category
 
 
 def test_each_line_is_loaded_merged_or_quarantined(run: tuple[Bench, str]) -> None:

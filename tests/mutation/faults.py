@@ -277,6 +277,13 @@ FAULTS = (
         "INSERT INTO {table} SELECT * FROM {table} WHERE session_date = DATE '2024-02-10'",
         "unique_fct_sessions_session_key",
     ),
+    in_sql(
+        "whoever saw a category has checked it out",
+        "category_funnel",
+        "count(*) filter (where has_checkout)",
+        "count(*)",
+        "assert_category_funnel_within_conversion_funnel",
+    ),
     in_rows(
         "a touch loses a cent of its order",
         "order_touches",

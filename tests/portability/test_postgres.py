@@ -22,6 +22,7 @@ from cartograph.lake import Lake
 from cartograph.settings import Settings
 from cartograph.shops import Shop, load_shop
 from cartograph.windows import Window
+from ecom_assets.attribution.markov import attribute
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.ingestion import Batch, load
 from ecom_assets.simulator import SimulatedShop, SimulatorConfig
@@ -163,6 +164,18 @@ def test_every_mart_has_the_same_content_on_both(warehouses: TwoWarehouses) -> N
     with warehouses.both() as connection:
         rows = {mart.name: content(connection, f"postgres.{mart.relation}")[0] for mart in warehouses.marts()}
     assert {name for name, count in rows.items() if count == 0} <= MAY_BE_EMPTY
+
+
+def test_the_markov_effects_of_both_engines_paths_are_the_same(warehouses: TwoWarehouses) -> None:
+    """They are reckoned in Python, from the marts of whichever engine: `published/markov_attribution`."""
+    with warehouses.both() as connection:
+        duckdb_s, postgres_s = (
+            attribute(connection, f"FROM {side}.marts.order_touches", f"FROM {side}.marts.abandoned_touches")
+            for side in ("duckdb", "postgres")
+        )
+    assert duckdb_s.num_rows > 1
+    assert sum(duckdb_s["credit_share"].to_pylist()) == pytest.approx(1)
+    assert postgres_s.equals(duckdb_s), f"{postgres_s.to_pylist()}\n{duckdb_s.to_pylist()}"
 
 
 def test_a_window_that_was_lost_is_rebuilt_from_a_fresh_copy_as_it_was(warehouses: TwoWarehouses) -> None:

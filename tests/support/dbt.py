@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
@@ -9,27 +13,41 @@ from dbt.contracts.graph.manifest import Manifest
 from cartograph.settings import Settings
 from cartograph.shops import load_shop
 from cartograph.windows import Window
-from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_home, environment_of
+from ecom_assets.warehouse.dbt_project import (
+    PROJECT_DIR,
+    WAREHOUSE_VARIABLE,
+    dbt_environment,
+    dbt_home,
+    environment_of,
+)
 
 _PLACES = ("--project-dir", str(PROJECT_DIR), "--profiles-dir", str(PROJECT_DIR), "--quiet")
-_PARSED: dict[frozenset[str], Manifest] = {}
-"""The project as it was parsed, by the datasets that the shop delivers."""
+_PARSED: dict[tuple[frozenset[str], str], Manifest] = {}
+"""The parsed project, by the datasets that the shop delivers and the name of the database, which relations bear."""
 
 
 def build(settings: Settings, *arguments: str, window: Window | None = None) -> None:
     """`dbt build` on the shop of `settings`: of the facts those of `window` (None: of all time)."""
-    datasets = load_shop(settings).datasets
+    done = call(settings, "build", *arguments, variables=dbt_environment(settings, _datasets(settings), window=window))
+    assert done.success, done.exception or [f"{r.node.name}: {r.message}" for r in done.result if r.message]
+
+
+def call(settings: Settings, *arguments: str, variables: Mapping[str, str]) -> dbtRunnerResult:
+    """What came of dbt, called with `variables` besides those that lead it to the shop of `settings`."""
+    datasets = _datasets(settings)
     folders = {name: str(dbt_home(settings) / "run") for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
-    with environment_of({**dbt_environment(settings, datasets, window=window), **folders}):
-        if datasets not in _PARSED:
-            _PARSED[datasets] = _invoke(dbtRunner(), "parse").result
+    with environment_of({**dbt_environment(settings, datasets), **folders, **variables}):
+        warehouse = os.environ[WAREHOUSE_VARIABLE]
+        known = (datasets, Path(warehouse).stem)
         try:
-            _invoke(dbtRunner(_PARSED[datasets]), "build", *arguments)
+            if known not in _PARSED:
+                parsed = dbtRunner().invoke(["parse", *_PLACES])
+                assert parsed.success, parsed.exception
+                _PARSED[known] = parsed.result
+            return dbtRunner(_PARSED[known]).invoke([*arguments, *_PLACES])
         finally:
             DuckDBConnectionManager.close_all_connections()
 
 
-def _invoke(runner: dbtRunner, *arguments: str) -> dbtRunnerResult:
-    done = runner.invoke([*arguments, *_PLACES])
-    assert done.success, done.exception or [f"{r.node.name}: {r.message}" for r in done.result if r.message]
-    return done
+def _datasets(settings: Settings) -> frozenset[str]:
+    return load_shop(settings).datasets

@@ -14,7 +14,11 @@ from sqlglot.errors import SqlglotError
 from sqlglot.lineage import Node, lineage
 
 Origins = Mapping[str, tuple[tuple[str, str], ...]]
-"""Column to the (origin, column) pairs that it is made of, sorted; no pair where it is a constant."""
+"""Column to the (origin, column) pairs that it is made of, sorted; no pair where it is a constant or a count of rows.
+
+What only decides which rows there are (a join, a filter, a group) is no origin: were a customer's number of orders made
+of `customer_id`, an erasure would search it for ids, and find the id 12 wherever somebody has 12 orders.
+"""
 
 
 def select_origins(select: str, views: Mapping[str, str], tables: Mapping[str, Collection[str]]) -> Origins:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from cartograph.alerts.ledger import Ledger
 from cartograph.cli.alerts import list_alerts
 from cartograph.cli.instance import open_instance, prepare_home
 from cartograph.cli.status import status
+from cartograph.lake import Lake
 from cartograph.settings import load_settings
+from ecom_assets.attribution.markov import CONTRACT
 
 
 @dg.asset(check_specs=[dg.AssetCheckSpec(name, asset="gated", blocking=True) for name in ("has_rows", "has_sums")])
@@ -64,6 +68,28 @@ def test_what_an_asset_says_of_its_failure_is_told_once(
     run(broken)
     command()
     assert capsys.readouterr().out.count("broken: no file matches data/*.csv: mount the folder") == 1
+
+
+@pytest.mark.usefixtures("home")
+def test_a_mart_without_a_row_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    run(broken)
+    lake = Lake.from_settings(load_settings())
+    for name in ("published.hollow", "published.full"):
+        lake.ensure(name, CONTRACT, None)
+        with lake.overwriting(name, None) as writer:
+            row = {
+                "channel": "email",
+                "removal_effect": 1,
+                "credit_share": 1,
+                "orders_credited": 0,
+                "revenue_amount": 0,
+            }
+            rows = [row] if name == "published.full" else []
+            writer.write(pa.Table.from_pylist(rows, schema=CONTRACT.arrow_schema()))
+    status()
+    assert "\nempty     hollow: what the shop delivers gives no row" in capsys.readouterr().out
+    status(as_json=True)
+    assert json.loads(capsys.readouterr().out)["empty_marts"] == ["hollow"]
 
 
 def test_alerts_before_any_run_say_where_they_come_from(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from cartograph.contracts import Column, Contract
-from cartograph.lake import Lake
+from cartograph.lake import Lake, SchemaConflict
 from cartograph.settings import Settings, load_settings
 from cartograph.windows import Window, windows
 from ecom_assets.defs.publishing.published import rows_match_mart
@@ -98,6 +99,24 @@ def test_windows_published_in_any_order_give_the_mart(
             publish(warehouse, lake, mart, grain="monthly", window=window)
             assert published_totals(warehouse, lake, mart, window) == mart_totals(warehouse, mart, window)
     assert published(lake) == in_warehouse(settings)
+
+
+def test_a_mart_with_a_new_required_column_is_published_anew_by_a_run_over_all(shop: Settings) -> None:
+    write_warehouse(shop, [START, START + timedelta(days=40)])
+    lake, mart = Lake.from_settings(shop), make_mart("happened_at")
+    with open_warehouse(shop) as warehouse:
+        publish(warehouse, lake, mart, grain="monthly", window=None)
+    with duckdb.connect(shop.warehouse_path) as connection:
+        connection.execute("ALTER TABLE marts.fct ADD COLUMN units BIGINT DEFAULT 7")
+    added = Column(name="units", type="bigint", description="How many.")
+    contract = mart.contract.model_copy(update={"columns": (*mart.contract.columns, added)})
+    grown = replace(mart, contract=contract)
+    with open_warehouse(shop) as warehouse:
+        with pytest.raises(SchemaConflict, match=r"has no column units.*run over the whole history once"):
+            publish(warehouse, lake, grown, grain="monthly", window=MONTHS[1])
+        assert len(published(lake)) == 2, "nothing is lost by what could not be done"
+        publish(warehouse, lake, grown, grain="monthly", window=None)
+    assert [row[-1] for row in published(lake)] == [7, 7]
 
 
 def test_a_window_leaves_the_other_windows_as_they_were(shop: Settings) -> None:

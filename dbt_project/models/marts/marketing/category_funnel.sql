@@ -24,7 +24,7 @@ events as (
         order_id
     from {{ ref('fct_events') }}
     where
-        event_type in ('product_view', 'add_to_cart', 'purchase')
+        event_type in ('product_view', 'add_to_cart', 'checkout', 'purchase')
         and session_key is not null
         and {{ in_window('occurred_at', before=2, after=4) }}
 ),
@@ -60,7 +60,7 @@ browsed as (
     select
         shown.session_key,
         products.category,
-        shown.event_type = 'add_to_cart' as is_cart,
+        case when shown.event_type = 'add_to_cart' then shown.occurred_at end as carted_at,
         false as is_purchase
     from shown
     {{ asof_join('shown', 'products', 'product_id', 'occurred_at') }}
@@ -71,7 +71,7 @@ bought as (
     select
         events.session_key,
         products.category,
-        true as is_cart,
+        events.occurred_at as carted_at,
         true as is_purchase
     from events
     inner join sessions on events.session_key = sessions.session_key
@@ -89,17 +89,37 @@ steps as (
     select * from bought
 ),
 
+-- A checkout names no product: it is one of whatever was put in the cart before. A purchase stands for one.
+checkouts as (
+    select
+        session_key,
+        max(occurred_at) as last_checkout_at
+    from events
+    where event_type in ('checkout', 'purchase')
+    group by session_key
+),
+
 -- Each session once for a category, however often it met it.
+met as (
+    select
+        session_key,
+        category,
+        min(carted_at) as carted_at,
+        bool_or(is_purchase) as has_purchase
+    from steps
+    group by session_key, category
+),
+
 reached as (
     select
         sessions.session_date,
-        steps.category,
-        sessions.session_key,
-        bool_or(steps.is_cart) as has_cart,
-        bool_or(steps.is_purchase) as has_purchase
-    from steps
-    inner join sessions on steps.session_key = sessions.session_key
-    group by sessions.session_date, steps.category, sessions.session_key
+        met.category,
+        met.carted_at is not null as has_cart,
+        met.carted_at <= checkouts.last_checkout_at as has_checkout,
+        met.has_purchase
+    from met
+    inner join sessions on met.session_key = sessions.session_key
+    left join checkouts on met.session_key = checkouts.session_key
 ),
 
 summed as (
@@ -108,6 +128,7 @@ summed as (
         category,
         count(*) as view_sessions_count,
         count(*) filter (where has_cart) as cart_sessions_count,
+        count(*) filter (where has_checkout) as checkout_sessions_count,
         count(*) filter (where has_purchase) as purchase_sessions_count
     from reached
     group by session_date, category
@@ -119,9 +140,11 @@ final as (
         category,
         view_sessions_count,
         cart_sessions_count,
+        checkout_sessions_count,
         purchase_sessions_count,
         {{ ratio('cart_sessions_count', 'view_sessions_count') }} as cart_rate,
-        {{ ratio('purchase_sessions_count', 'cart_sessions_count') }} as purchase_rate,
+        {{ ratio('checkout_sessions_count', 'cart_sessions_count') }} as checkout_rate,
+        {{ ratio('purchase_sessions_count', 'checkout_sessions_count') }} as purchase_rate,
         {{ ratio('purchase_sessions_count', 'view_sessions_count') }} as conversion_rate
     from summed
 )

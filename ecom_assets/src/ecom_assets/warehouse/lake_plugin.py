@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt_common.exceptions import DbtRuntimeError
 
-from cartograph.settings import Settings, get_settings
-from cartograph.shops import load_shop
+from cartograph.settings import Settings, SettingsError, get_settings
+from cartograph.shops import ShopError, load_shop
 from ecom_assets.warehouse.dbt_project import VIEWS_VARIABLE
-from ecom_assets.warehouse.lake_views import create_views, pinned_views, read_views
+from ecom_assets.warehouse.lake_views import LakeViews, create_views, pinned_views, read_views
 
 if TYPE_CHECKING:
     from cartograph.lake import Lake
@@ -29,15 +30,40 @@ class Plugin(BasePlugin):
         """Make the views; not on a read-only connection, which Dagster opens to read columns when they are there.
 
         They are those that the caller pinned, or for a dbt that was started by hand those of the current snapshots.
+
+        Raises:
+            DbtRuntimeError: dbt was started by hand, and nothing is loaded, or settings or shop cannot be used.
         """
-        settings, given = get_settings(), os.environ.get(VIEWS_VARIABLE)
+        settings, given = _settings(), os.environ.get(VIEWS_VARIABLE)
         (mode,) = conn.execute("SELECT current_setting('access_mode')").fetchone() or ("",)
         is_read_only, is_remote = mode.lower() == "read_only", "://" in settings.resolved_lake_uri
         if is_remote:
             _lake(settings).configure(conn)
         if not is_read_only:
-            views = read_views(Path(given)) if given else pinned_views(_lake(settings), load_shop(settings).datasets)
-            create_views(conn, views)
+            create_views(conn, read_views(Path(given)) if given else _current_views(settings))
+
+
+def _settings() -> Settings:
+    try:
+        return get_settings()
+    except SettingsError as mistake:
+        raise DbtRuntimeError(str(mistake)) from None
+
+
+def _current_views(settings: Settings) -> LakeViews:
+    """Views over what is loaded now. Over nothing, dbt would build a warehouse that looks whole, and is green."""
+    from cartograph.lake import LakeError
+
+    try:
+        views = pinned_views(_lake(settings), load_shop(settings).datasets)
+    except (ShopError, LakeError) as mistake:
+        raise DbtRuntimeError(str(mistake)) from None
+    if not views.pins:
+        raise DbtRuntimeError(
+            f"Nothing of shop {settings.shop!r} is loaded in {settings.home}. `cartograph run` loads it; "
+            "CARTOGRAPH_SHOP and CARTOGRAPH_HOME choose another."
+        )
+    return views
 
 
 def _lake(settings: Settings) -> Lake:

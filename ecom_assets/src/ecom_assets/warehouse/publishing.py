@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from cartograph.lake import Lake
+from cartograph.lake import Lake, SchemaConflict
 from cartograph.settings import Settings
 from cartograph.windows import Grain, Window
 from ecom_assets.warehouse.marts import Mart, event_time
@@ -94,8 +94,9 @@ def publish(
 
     Raises:
         WarehouseMissingError: the mart was not built yet.
+        SchemaConflict: the mart has changed so that rows outside the window do not fit it.
     """
-    lake.ensure(mart.table, mart.contract, grain if mart.contract.event_time else None)
+    _ensure(lake, mart, grain, window)
     rows = size = 0
     with lake.overwriting(mart.table, window) as writer:
         for batch in _batches(connection, mart, window):
@@ -103,6 +104,22 @@ def publish(
             rows += batch.num_rows
             size += batch.nbytes
     return Published(rows, size, lake.snapshot_id(mart.table), lake.row_count(mart.table))
+
+
+def _ensure(lake: Lake, mart: Mart, grain: Grain, window: Window | None) -> None:
+    """Let the published table have the mart's columns, for which its rows go where all of them are replaced anyway."""
+    chosen = grain if mart.contract.event_time else None
+    try:
+        lake.ensure(mart.table, mart.contract, chosen)
+    except SchemaConflict as conflict:
+        if window is not None:
+            raise SchemaConflict(
+                f"{conflict} For a published mart it is enough to run over the whole history once: `cartograph run` "
+                "without --from and --to, or all partitions in the UI."
+            ) from None
+        with lake.overwriting(mart.table, None):
+            pass
+        lake.ensure(mart.table, mart.contract, chosen)
 
 
 def mart_totals(connection: duckdb.DuckDBPyConnection, mart: Mart, window: Window | None) -> Totals:

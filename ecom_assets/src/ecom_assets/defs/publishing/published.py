@@ -13,7 +13,7 @@ from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import SAMPLES, checked
 from ecom_assets.components.source_component import column_schema
-from ecom_assets.defs.partitions import whole_window, window_partitions
+from ecom_assets.defs.partitions import is_whole_history, whole_window, window_partitions
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
 from ecom_assets.warehouse.marts import Mart, marts
 from ecom_assets.warehouse.publishing import (
@@ -65,7 +65,10 @@ def published_asset(mart: Mart) -> dg.AssetsDefinition:
     )
     def _published(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         settings = get_settings()
-        lake, window = Lake.from_settings(settings), mart.replaced(whole_window(context)) if by_window else None
+        lake = Lake.from_settings(settings)
+        # A run over the whole history has made the mart anew, so all that is published of it is replaced.
+        is_whole = not by_window or is_whole_history(context)
+        window = None if is_whole else mart.replaced(whole_window(context))
         with open_warehouse(settings) as warehouse:
             done = publish(warehouse, lake, mart, grain=settings.partition_grain, window=window)
             expected = mart_totals(warehouse, mart, window)
