@@ -155,6 +155,7 @@ def test_a_broken_line_of_json_holds_back_only_itself(tmp_path: Path) -> None:
     for _ in range(2):  # a file that has not changed is not read again, and its lines are told again
         delivery = deliver(reader)
         assert column(delivery.rows, "review_id") == ["r1", "r2"]
+        assert column(delivery.rows, "_source") == [1, 4]
         (bad,) = delivery.unreadable
         assert bad.name == "a.jsonl"
         assert bad.reason == "2 of its lines are no JSON objects and are left out, line 2 first"
