@@ -236,6 +236,34 @@ def test_an_optional_column_may_be_missing(tmp_path: Path) -> None:
     assert set(delivery.rows["rating"].to_pylist()) == {"5", None}
 
 
+ALL_COLUMNS = "SELECT *, id AS review_id, moment AS reviewed_at FROM sales"
+
+
+@pytest.mark.parametrize("header", ["id,product_id,moment", "id,product_id,moment,body,note"])
+def test_a_file_without_a_column_that_others_have_is_held_back_where_all_columns_are_selected(
+    tmp_path: Path, header: str
+) -> None:
+    write_csv(tmp_path / "a.csv", ["r1,p1,2024-01-15,5,good"], header="id,product_id,moment,rating,body")
+    write_csv(tmp_path / "b.csv", [",".join(["r2", "p2", "2024-01-15", "good", "x"][: header.count(",") + 1])], header)
+    delivery = deliver(reviews_source(tmp_path / "*.csv", ALL_COLUMNS))
+    assert ids(delivery) == ["r1"]
+    (bad,) = delivery.unreadable
+    assert (bad.name, bad.lacks_column) == ("b.csv", True)
+    assert "rating" in bad.reason
+    assert "note" not in bad.reason, "what the contract does not know, no file needs"
+    optional = deliver(reviews_source(tmp_path / "*.csv", ALL_COLUMNS, optional_columns=["rating", "body"]))
+    assert (ids(optional), optional.unreadable) == (["r1", "r2"], ())
+
+
+def test_files_of_which_each_lacks_a_column_that_another_has_are_told(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["r1,p1,2024-01-15,5"], header="id,product_id,moment,rating")
+    write_csv(tmp_path / "b.csv", ["r2,p2,2024-01-15,good"], header="id,product_id,moment,body")
+    with pytest.raises(
+        SourceError, match=r"No file of sales has all columns .*a\.csv: reviews: no body; b\.csv: .*rating"
+    ):
+        deliver(reviews_source(tmp_path / "*.csv", ALL_COLUMNS))
+
+
 def test_when_no_file_can_be_read_the_first_are_named(tmp_path: Path) -> None:
     empty(tmp_path / "a.csv.gz")
     with pytest.raises(SourceError, match=r"reviews: none of the 1 files of sales can be read. a.csv.gz: it is empty"):

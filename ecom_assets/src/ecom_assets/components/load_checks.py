@@ -135,7 +135,7 @@ def _readable(report: LoadReport, severity: Severity) -> dg.AssetCheckResult:
         expected="every file or page is readable, and every row's date",
         found=f"{len(report.unreadable)} unreadable" + (f", {report.unplaced:,} dates" if report.unplaced else ""),
         samples=[u.name for u in report.unreadable],
-        severity=severity,
+        severity="error" if any(u.lacks_column for u in report.unreadable) else severity,
         description="; ".join(told) or None,
     )
 
