@@ -147,8 +147,8 @@ def _unusual_sizes(
 
 
 def _pooled(counts: Ints, sizes: Floats) -> tuple[Ints, Ints, Floats, Floats]:
-    """Of each day's numbers, with those of as many days before as make FEWEST_SIZES: from which day, how many, mean, and
-    standard deviation. NaN where BASE_DAYS have fewer."""
+    """Of each day's numbers, with those of as many days before as make FEWEST_SIZES: since when, how many, mean,
+    deviation. NaN where BASE_DAYS have fewer."""
     mean, spread = np.nan_to_num(sizes).T
     sums = [np.concatenate([[0], np.cumsum(counts * each)]) for each in (1, mean, spread**2 + mean**2)]
     ends = np.arange(1, len(counts) + 1)
