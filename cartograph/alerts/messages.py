@@ -71,7 +71,8 @@ class Message(_Frozen):
         lines += [f"recovered: {signal.name}" for signal in self.recovered]
         lines += [f"owner: {self.owner}", f"run: {self.run_id}", f"found at: {self.at:%Y-%m-%d %H:%M:%S} UTC"]
         if self.failing:
-            lines += dict.fromkeys(f"what to do: {section(signal.name)}" for signal in self.failing)
+            places = dict.fromkeys(section(signal.name) for signal in self.failing)
+            lines += [f"what to do: {p if '://' in p else f'{p} in the repository of Cartograph'}" for p in places]
         return "\n".join(lines)
 
 
