@@ -85,9 +85,9 @@ def export(
 
     Everything is written aside first, so that a failure leaves the folder as it was; files of the same names that an
     earlier export wrote are then replaced, each by one rename, and no other file is touched. Memory stays flat.
-    `window` filters the tables that have an event time. `for_excel` begins a CSV with the byte order mark by which Excel knows UTF-8, and puts a `'`
-    before a text that Excel would take for a formula; without it values are as they are. `on_table` hears of each
-    table before it is written.
+    `window` filters the tables that have an event time. `for_excel` begins a CSV with the byte order mark by which
+    Excel knows UTF-8, and puts a `'` before a text that Excel would take for a formula; without it values are as they
+    are. `on_table` hears of each table before it is written.
 
     Raises:
         ExportFailed: the folder cannot be written, or its disk is full, or a file there is not of an export.

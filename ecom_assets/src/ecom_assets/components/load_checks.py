@@ -18,9 +18,11 @@ from cartograph.trust.gate import looked_at
 from cartograph.windows import Window
 from ecom_assets.ingestion import LoadReport, examples, late_rows, raw_table
 from ecom_assets.quality.anomalies import (
+    FEWEST_DAYS,
     HISTORY_DAYS,
     LEVEL_DAYS,
     Anomaly,
+    days_of_history,
     stale_days,
     unusual_nulls,
     unusual_values,
@@ -209,13 +211,15 @@ def _daily(lake: Lake, contract: Contract, span: Window, policy: DatasetPolicy) 
         "nulls_are_usual": lambda: unusual_nulls(figures, looked, policy.nulls_are_usual),
         "values_are_usual": lambda: unusual_values(figures, looked, policy.values_are_usual),
     }
+    history = days_of_history(figures, looked)
+    yet = f"; it cannot judge yet, with {history} of {FEWEST_DAYS} days of history" if history < FEWEST_DAYS else ""
     for check, look in unusual.items():
-        yield _compared(check, look(), lake, contract, getattr(policy, check).severity)
+        yield _compared(check, look(), lake, contract, getattr(policy, check).severity, usual=f"nothing unusual{yet}")
     yield _fresh(figures, contract, span, policy)
 
 
 def _compared(
-    check: str, anomalies: Sequence[Anomaly], lake: Lake, contract: Contract, severity: Severity
+    check: str, anomalies: Sequence[Anomaly], lake: Lake, contract: Contract, severity: Severity, *, usual: str
 ) -> dg.AssetCheckResult:
     extreme = [anomaly for anomaly in anomalies if anomaly.is_extreme]
     shown = sorted(anomalies, key=lambda anomaly: (not anomaly.is_extreme, -anomaly.day.toordinal()))[:SAMPLES]
@@ -224,7 +228,7 @@ def _compared(
         check,
         not anomalies,
         expected="; ".join(f"{a.day} {a.figure}: {a.expected}" for a in shown) or "as in the weeks before",
-        found=("; ".join(f"{a.day} {a.figure}: {a.found}" for a in shown) or "nothing unusual") + more,
+        found=("; ".join(f"{a.day} {a.figure}: {a.found}" for a in shown) or usual) + more,
         samples=examples(lake, contract, shown, SAMPLES) if shown else [],
         severity="error" if extreme else severity,
         description="; ".join(f"{a.day} {a.figure}: {a.found}, expected {a.expected}" for a in shown) + more or None,

@@ -28,6 +28,8 @@ HISTORY_DAYS = 7 * WEEKS
 BASE_DAYS = 28
 """Days that a share or a distribution is compared with."""
 ENOUGH_DAYS = 14
+FEWEST_DAYS = 7 * FEWEST_WEEKS + ENOUGH_DAYS
+"""With fewer days of history no day can be compared in all ways."""
 ENOUGH_BASE_ROWS = 200
 _LEAST = 0.02
 """The least scale of logarithms: what hardly ever moves may move by 2 %."""
@@ -171,6 +173,12 @@ def _unusual_mixes(
             excess = mix.counts[t] / mix.counts[t].sum() - base[t] / base[t].sum()
             told = f"change in the mix of {column}", f"{index[t]:.2f}", f"at most {limit:.2f} (stability index)"
             yield Anomaly(profile.day(t), *told, mix.conditions[int(excess.argmax())])
+
+
+def days_of_history(profile: Profile, looked_at: range) -> int:
+    """How many days the last of the days `looked_at` lies after the first with a row; 0 where there is none."""
+    begun = np.flatnonzero(profile.rows)
+    return max(0, looked_at.stop - 1 - int(begun[0])) if len(begun) else 0
 
 
 def stale_days(profile: Profile) -> tuple[int, float]:

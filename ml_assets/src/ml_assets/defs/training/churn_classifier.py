@@ -35,7 +35,10 @@ ENOUGH_DATA = "has_enough_data"
         dg.AssetCheckSpec(
             ENOUGH_DATA,
             asset=KEY,
-            description="The shop's history is long and varied enough to train on; if not, there is no new model.",
+            description=(
+                "The shop's history is varied enough to train on; if not, there is no new model. A young shop passes, "
+                "and the check says how many days are missing."
+            ),
         ),
         dg.AssetCheckSpec(
             "beats_baseline", asset=KEY, blocking=True, description="Its AUC is above that of ranking by recency."
@@ -91,7 +94,7 @@ def churn_classifier(context: dg.AssetExecutionContext, tracking: MlflowTracking
                 )
             except churn.NotEnoughData as reason:
                 mlflow_run.set_tags({"abstained": str(reason)})
-                return abstention(context, str(reason))
+                return abstention(context, reason)
         log(mlflow_run, trained, inputs.snapshots)
         registry = ModelRegistry(tracking.uri)
         version = registry.register(churn.NAME, trained.content, trained.card)
@@ -183,20 +186,22 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
     ]
 
 
-def abstention(context: dg.AssetExecutionContext, reason: str) -> dg.MaterializeResult:
-    """No model, and why: nothing that was to be checked of it passes, and nothing blocks."""
+def abstention(context: dg.AssetExecutionContext, reason: churn.NotEnoughData) -> dg.MaterializeResult:
+    """No model, and why. Nothing blocks; checks of a shop that is only too young pass, as they cannot judge yet."""
+    is_young = isinstance(reason, churn.TooYoung)
+    yet = "cannot judge yet: " if is_young else ""
     context.log.warning("No model was trained. %s", reason)
     names = [check.name for check in context.selected_asset_check_keys]
     return dg.MaterializeResult(
-        metadata={"abstained": reason},
+        metadata={"abstained": str(reason)},
         check_results=[
             checked(
                 name,
-                False,
+                is_young,
                 expected="a trained model",
                 found="none",
                 severity="warning",
-                description=reason if name == ENOUGH_DATA else "not examined: no model was trained",
+                description=f"{yet}{reason}" if name == ENOUGH_DATA else f"{yet}no model was trained",
             )
             for name in sorted(names)
         ],
