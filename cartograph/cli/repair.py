@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -11,8 +12,10 @@ from rich.markup import escape
 from cartograph.cli.console import output, say, say_warning
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home
 from cartograph.cli.run import LOCATIONS, Step, conclude, execute_all, require_readable_sources, since_first
-from cartograph.settings import load_settings
+from cartograph.settings import Settings, load_settings
 from cartograph.shops import load_shop
+from cartograph.windows import Window
+from cartograph.words import counted
 
 
 def repair(
@@ -22,9 +25,20 @@ def repair(
 
     `cartograph up` does the same by itself, for the warehouse, whenever a source changes.
     """
+    nothing = "Nothing {else} is late: each partition that was loaded is what its source delivers."
+    mend(load_settings(), only=None, nothing=nothing, dry_run=dry_run)
+
+
+def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, dry_run: bool = False) -> None:
+    """Find the partitions, of `only` where that is given, that a load would change, and build them anew.
+
+    `nothing` is said where there are none, `{else}` being filled in where something could not be read.
+
+    Raises:
+        Exit: a run failed; it has said why.
+    """
     from ecom_assets.defs.quality.late_data import look, repaired_assets, requests
 
-    settings = load_settings()
     shop = load_shop(settings)
     require_readable_sources(shop)
     prepare_home(settings)
@@ -32,20 +46,20 @@ def repair(
     with only_run(settings) as lock, open_instance(settings) as instance:
         close_dead_runs(instance)
         with output.status("looking at the sources"):
-            found = look(instance)
+            found = look(instance, only)
         repairs = found.repairs()
         for piece in found.unreadable:
             say_warning(f"{piece.name} cannot be read: {piece.reason}. {piece.cure}. What was loaded of it stays.")
         if not repairs:
-            rest = "else " if found.unreadable else ""
-            output.print(f"Nothing {rest}is late: each partition that was loaded is what its source delivers.")
+            output.print(" ".join(nothing.replace("{else}", "else" if found.unreadable else "").split()))
             return
         for change in found.changes:
             say(f"[yellow]late[/]     {escape(str(change))}")
         for lookup in found.lookups():
             say(f"[yellow]with it[/]  {lookup}")
         if dry_run:
-            output.print(f"{sum(len(one.windows) for one in repairs)} partitions to build anew: `cartograph repair`")
+            number = counted(sum(len(one.windows) for one in repairs), "partition")
+            output.print(f"{number} to build anew: `cartograph repair`")
             return
         warehouse, models = LOCATIONS
         steps = [

@@ -18,6 +18,7 @@ import pyarrow as pa
 from cartograph.contracts import DUCKDB_TYPES
 from cartograph.settings import Settings, get_settings
 from cartograph.windows import Window
+from cartograph.words import counted
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.lineage import Origins, select_origins
 from ecom_assets.sources import Delivery, SourceError, Unreadable
@@ -281,9 +282,10 @@ class FilesSource:
     def _described(self, name: str) -> str:
         layouts = self._parts[name].values()
         files = [file for layout in layouts for file in layout.files]
+        rows = counted(sum(layout.rows.num_rows for layout in layouts), "row")
         return (
-            f"{name} ({len(files):,} files, e.g. {', '.join(files[:3])}; "
-            f"{sum(layout.rows.num_rows for layout in layouts):,} rows; columns {', '.join(self._columns(name))})"
+            f"{name} ({counted(len(files), 'file')}, e.g. {', '.join(files[:3])}; "
+            f"{rows}; columns {', '.join(self._columns(name))})"
         )
 
     def _columns(self, name: str) -> tuple[str, ...]:
@@ -314,4 +316,4 @@ def _presented(file_set: FileSet, part: str, schema: pa.Schema) -> str:
 
 def _nothing_readable(dataset: str, name: str, files: Sequence[Unreadable]) -> SourceError:
     first = " ".join(f"{file.name}: {file.reason}. {file.cure}." for file in files[:3])
-    return SourceError(f"{dataset}: none of the {len(files):,} files of {name} can be read. {first}")
+    return SourceError(f"{dataset}: no file of {name} can be read, of {len(files):,}. {first}")

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from cartograph.words import counted
 from ecom_assets.sources.files_config import FileSet, Format
 from ecom_assets.sql import identifier, literal
 
@@ -268,7 +269,7 @@ def _leave_out_broken_lines(cursor: duckdb.DuckDBPyConnection) -> UnusableFileEr
         raise UnusableFileError("none of its lines is a JSON object", _DELIVER_AGAIN)
     cursor.execute("DELETE FROM __lines WHERE number IN (SELECT number FROM __broken)")
     return UnusableFileError(
-        f"{bad:,} of its lines are no JSON objects and are left out, line {first:,} first",
+        f"left out for not being a JSON object: {counted(bad, 'line')}, line {first:,} first",
         "Correct them and deliver the file again",
     )
 
