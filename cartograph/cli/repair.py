@@ -10,8 +10,10 @@ import typer
 from rich.markup import escape
 
 from cartograph.cli.console import output, say, say_warning
+from cartograph.cli.export import loaded_tables
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home
 from cartograph.cli.run import LOCATIONS, Step, conclude, execute_all, require_readable_sources, since_first
+from cartograph.lake import Lake, TableMissing
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import load_shop
 from cartograph.windows import Window
@@ -35,12 +37,15 @@ def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, d
     `nothing` is said where there are none, `{else}` being filled in where something could not be read.
 
     Raises:
+        TableMissing: nothing was loaded.
         Exit: a run failed; it has said why.
     """
     from ecom_assets.defs.quality.late_data import look, repaired_assets, requests
 
     shop = load_shop(settings)
     require_readable_sources(shop)
+    if not any(table.startswith("raw.") for table in loaded_tables(Lake.from_settings(settings))):
+        raise TableMissing(f"{settings.shop} has loaded nothing yet. `cartograph run` does.")
     prepare_home(settings)
     began = time.monotonic()
     with only_run(settings) as lock, open_instance(settings) as instance:

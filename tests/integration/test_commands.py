@@ -27,6 +27,14 @@ def test_a_shop_without_state_is_looked_at_without_making_any(corner_shop: Bench
     assert not (corner_shop.root / "home").exists()
 
 
+def test_what_needs_a_load_says_so_where_there_was_none_and_makes_nothing(corner_shop: Bench) -> None:
+    for arguments in (("repair",), ("repair", "--dry-run"), ("erase", "--customer", "7", "--reason", "request 1")):
+        printed = corner_shop.cartograph(*arguments, expect=2)
+        assert "has loaded nothing yet" in printed
+        assert "Traceback" not in printed
+    assert not (corner_shop.root / "home").exists()
+
+
 def test_the_example_shop_is_sound(corner_shop: Bench) -> None:
     printed = corner_shop.cartograph("shops", "check")
     assert "order_items" in printed
