@@ -67,9 +67,13 @@ def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, d
             output.print(f"{number} to build anew: `cartograph repair`")
             return
         warehouse, models = LOCATIONS
+        asked = requests(repairs)
+        if only is not None:
+            # What broke the contract may have stopped the run: then nothing of these partitions is in the warehouse.
+            asked = tuple(request.model_copy(update={"datasets": tuple(sorted(shop.datasets))}) for request in asked)
         steps = [
             Step(warehouse._replace(job="repair_job"), list(one.windows), repaired_assets(request).to_selection_str())
-            for one, request in zip(repairs, requests(repairs), strict=True)
+            for one, request in zip(repairs, asked, strict=True)
         ]
         steps.append(Step(models, since_first(instance, settings, list(repairs[0].windows)), None))
         logs = execute_all(settings, instance, steps, None, lock.fileno())
