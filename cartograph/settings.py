@@ -90,6 +90,14 @@ class Settings(BaseSettings):
         None,
         description="YAML file that says which alerts go where; by default to the log file and the UI only.",
     )
+    docs_url: str | None = Field(
+        None,
+        description=(
+            "Address of the folder `docs`, e.g. `https://git.example.com/cartograph/blob/main/docs`: messages link to "
+            "the runbook there. Unset: they name its place in the repository."
+        ),
+        pattern=r"^https?://\S+$",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the logs.")
 
     @field_validator("home", "shops_dir", "alerts_file")

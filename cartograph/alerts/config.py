@@ -86,6 +86,7 @@ def load_alerts(settings: Settings) -> AlertsConfig:
         raise AlertsError(str(error)) from None
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+            ": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))))
+            for e in error.errors()
         )
         raise AlertsError(f"{settings.alerts_file} cannot be used: {problems}") from None

@@ -174,11 +174,7 @@ def _keep(connection: sqlite3.Connection, signal: Signal) -> None:
 def _end(connection: sqlite3.Connection, well: Signal) -> list[Signal]:
     """End the incidents that are over as `well` is: its own, and those of parts that it has; each as it is now."""
     rows = connection.execute("SELECT signal FROM incidents WHERE name = ? ORDER BY subject", (well.name,)).fetchall()
-    over = [
-        known
-        for known in (Signal.model_validate_json(text) for (text,) in rows)
-        if known.subject == well.subject or (known.parts and set(known.parts) <= set(well.parts))
-    ]
+    over = [known for known in (Signal.model_validate_json(text) for (text,) in rows) if well.ends(known)]
     for known in over:
         connection.execute("DELETE FROM incidents WHERE subject = ? AND name = ?", (known.subject, known.name))
     return [

@@ -20,7 +20,7 @@ class Signal(_Frozen):
     """One observation: whether `name` (a check, or `run`) of `subject` (an asset, or a job) is well, found at `at`.
 
     `parts` names what fails of the subject where that is not all of it: partitions, or assets; and of a run, the assets
-    that it was to make.
+    that it was to make. The subject of a run that a check stopped is the check's: both are one message.
     """
 
     subject: str
@@ -32,6 +32,11 @@ class Signal(_Frozen):
     text: str
     at: AwareDatetime
     parts: tuple[str, ...] = ()
+
+    def ends(self, known: Signal) -> bool:
+        """Whether the failure `known` is over as this is well: it is the same, or of parts that all are well here."""
+        is_of_parts = bool(known.parts) and set(known.parts) <= set(self.parts)
+        return self.healthy and self.name == known.name and (self.subject == known.subject or is_of_parts)
 
 
 class Message(_Frozen):
@@ -66,7 +71,8 @@ class Message(_Frozen):
         lines += [f"recovered: {signal.name}" for signal in self.recovered]
         lines += [f"owner: {self.owner}", f"run: {self.run_id}", f"found at: {self.at:%Y-%m-%d %H:%M:%S} UTC"]
         if self.failing:
-            lines += dict.fromkeys(f"what to do: {section(signal.name)}" for signal in self.failing)
+            places = dict.fromkeys(section(signal.name) for signal in self.failing)
+            lines += [f"what to do: {p if '://' in p else f'{p} in the repository of Cartograph'}" for p in places]
         return "\n".join(lines)
 
 

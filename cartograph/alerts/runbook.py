@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from cartograph.settings import get_settings
+
 RUNBOOK = "docs/runbook.md"
 WAREHOUSE = "a-test-of-the-warehouse"
 SECTIONS = frozenset(
     {
         "run",
+        "test",
         "is_up_to_date",
         "no_partition_failed",
         "quarantine_within_limit",
@@ -49,9 +52,12 @@ SECTIONS = frozenset(
         "all_guards_hold",
     }
 )
-"""The sections that are about one check, or about runs and what they left; all tests of the warehouse share one."""
+"""The sections that are about one check, about runs and what they left, or about a test of the sinks; all tests of the
+warehouse share one."""
 
 
 def section(name: str) -> str:
-    """Where the runbook tells of the check called `name`, or of a failed `run`."""
-    return f"{RUNBOOK}#{name if name in SECTIONS else WAREHOUSE}"
+    """Where the runbook tells of the check called `name`, or of a failed `run`: an address where `docs_url` is set."""
+    place = f"{RUNBOOK}#{name if name in SECTIONS else WAREHOUSE}"
+    docs = get_settings().docs_url
+    return f"{docs.rstrip('/')}/{place.removeprefix('docs/')}" if docs else place

@@ -59,9 +59,11 @@ app = typer.Typer(
 @app.callback()
 def before_each_command() -> None:
     """Tell of variables that are probably misspelt."""
-    for variable, meant in unknown_variables(load_settings()).items():
+    settings = load_settings()
+    alerts = "the file of alerts" if settings.alerts_file else "a file of alerts, as CARTOGRAPH_ALERTS_FILE is not set,"
+    for variable, meant in unknown_variables(settings).items():
         guess = f" Is {meant} meant?" if meant else ""
-        say_warning(f"{variable} is set, and no setting and no shop file knows it.{guess}")
+        say_warning(f"{variable} is set, and neither a setting nor a shop's file nor {alerts} names it.{guess}")
 
 
 app.command("run")(run.run)

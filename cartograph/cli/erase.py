@@ -39,6 +39,7 @@ from cartograph.releases.contents import rename_customers
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import load_shop
 from cartograph.trust.columns import Column, Dependencies, made_of, recorded_lineage
+from cartograph.words import counted
 
 if TYPE_CHECKING:
     from ecom_assets.personal import Personal
@@ -151,7 +152,9 @@ def begin(settings: Settings, customers: Sequence[str], reason: str | None) -> l
     for subject in subjects:
         if subject.erasure in new:
             rows = subject.erasure.rows
-            say(f"{subject.customer}: {count(sum(rows.values()))} rows in {count(len(rows))} tables of the lake")
+            say(
+                f"{subject.customer}: {counted(sum(rows.values()), 'row')} in {counted(len(rows), 'table')} of the lake"
+            )
     return subjects
 
 
@@ -160,8 +163,8 @@ def require_quiet(instance: dg.DagsterInstance) -> None:
     at_work = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     if at_work:
         raise ErasureError(
-            f"{len(at_work)} run(s) of the Dagster UI are at work: {', '.join(run.run_id for run in at_work)}. "
-            "Wait for them, or end them in the UI, and call it again."
+            f"At work in the Dagster UI: {counted(len(at_work), 'run')} ({', '.join(run.run_id for run in at_work)}). "
+            "Wait, or end it in the UI, and call this again."
         )
 
 
@@ -219,7 +222,7 @@ def take_out(settings: Settings, subjects: Sequence[Subject]) -> None:
     with only_run(settings):
         with output.status("rewriting the lake"):
             touched = anonymise_lake(lake, personal_contracts())
-        say(f"[green]✓[/] lake: {count(len(touched))} tables rewritten")
+        say(f"[green]✓[/] lake: {counted(len(touched), 'table')} rewritten")
         for left in settings.shop_home.glob("spill-*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         was_built = settings.warehouse_path.is_file() or any(
@@ -240,7 +243,7 @@ def take_out(settings: Settings, subjects: Sequence[Subject]) -> None:
         made = store.remake(partial(rename_customers, names=names))
         say(f"[green]✓[/] releases: {count(len(made))} made anew without them")
         blanked = list(blank_texts(settings.shop_home, wanted, kept=not_texts(settings)))
-        say(f"[green]✓[/] logs and run histories: {count(len(blanked))} files blanked")
+        say(f"[green]✓[/] logs and run histories: {counted(len(blanked), 'file')} blanked")
 
 
 def make_anew(settings: Settings) -> None:
@@ -302,8 +305,8 @@ def search(settings: Settings, subjects: Sequence[Subject]) -> Scan:
     lake, wanted = Lake.from_settings(settings), wanted_of(subjects)
     others = frozenset[str]().union(*wanted.cells.values()) - wanted.identifiers - wanted.customers
     say(
-        f"searching for {count(len(subjects))} id(s), {count(len(wanted.identifiers))} addresses, numbers and devices "
-        f"that nobody else had, and {count(len(others))} more values in the columns made of such"
+        f"searching for {counted(len(subjects), 'id')}, {count(len(wanted.identifiers))} of addresses, numbers and "
+        f"devices that nobody else had, and {counted(len(others), 'more value')} in the columns made of such"
     )
     with only_run(settings), output.status("searching"):
         found = scan(searched_folders(settings), wanted, lake.connect)
@@ -326,7 +329,10 @@ def conclude(settings: Settings, subjects: Sequence[Subject], found: Scan) -> No
     for hit in found.hits[:SHOWN]:
         say(f"[red]✗[/] {hit}")
     if found.hits:
-        say_error("Not erased yet.", f"{len(found.hits)} files still hold it. Delete those, or call it again.")
+        say_error(
+            "Not erased yet.",
+            f"It is still in {counted(len(found.hits), 'file')}. Delete what holds it, or call this again.",
+        )
         raise typer.Exit(EXIT_FAILED)
     say(f"[green]✓[/] absent from all {count(found.files)} files ({size(found.bytes)}), also decoded")
     after, register = totals(Lake.from_settings(settings)), Register.of(settings)

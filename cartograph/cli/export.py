@@ -14,6 +14,7 @@ from cartograph.lake import ExportFailed, Lake, TableMissing
 from cartograph.lake.exporting import EXCEL_ROWS, MANIFEST, ExportManifest, Format, export
 from cartograph.settings import Settings, load_settings
 from cartograph.windows import Window, at_midnight
+from cartograph.words import counted
 
 PUBLISHED = "published."
 EVERYTHING = (datetime(1, 1, 1), datetime(9999, 12, 30))  # noqa: DTZ001 - days
@@ -110,4 +111,4 @@ def _print(done: ExportManifest, folder: Path) -> None:
     for file in done.files:
         if done.for_excel and file.rows >= EXCEL_ROWS:
             say(f"[yellow]{file.file} is longer than an Excel sheet.[/] Choose fewer days, or read it by Power Query.")
-    say(f"[green]✓[/] {len(done.files)} files and {MANIFEST} in {folder}")
+    say(f"[green]✓[/] {counted(len(done.files), 'file')} and {MANIFEST} in {folder}")

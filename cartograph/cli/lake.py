@@ -12,6 +12,7 @@ from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import load_shop
+from cartograph.words import counted
 
 app = typer.Typer(help="Tables of the lake.", no_args_is_help=True)
 
@@ -68,9 +69,9 @@ def maintain(
             min_age=timedelta(hours=grace_hours),
         )
         say(
-            f"{identifier:<34} {done.compacted_files} files merged into {done.written_files}, "
-            f"{done.expired_snapshots} snapshots expired, "
-            f"{done.deleted_files} files ({size(done.deleted_bytes)}) deleted"
+            f"{identifier:<34} {counted(done.compacted_files, 'file')} merged into {done.written_files}, "
+            f"{counted(done.expired_snapshots, 'snapshot')} expired, "
+            f"{counted(done.deleted_files, 'file')} ({size(done.deleted_bytes)}) deleted"
         )
 
 
@@ -85,7 +86,7 @@ def copy_to_postgres() -> None:
     with output.status("copying"):
         copied = copy_raw(lake, pinned_views(lake, load_shop(settings).datasets))
     for table, rows in copied.items():
-        say(f"{table:<34} {count(rows)} rows")
+        say(f"{table:<34} {counted(rows, 'row')}")
 
 
 def released_snapshots(settings: Settings) -> dict[str, set[int]]:

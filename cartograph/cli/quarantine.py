@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +11,12 @@ import typer
 
 from cartograph.cli.console import count, names_and_numbers, output, say, size
 from cartograph.cli.export import loaded_tables
-from cartograph.cli.run import run
+from cartograph.cli.repair import mend
 from cartograph.lake import Lake, TableMissing
 from cartograph.lake.exporting import MANIFEST, Format, export
 from cartograph.settings import load_settings
-from cartograph.windows import at_midnight
+from cartograph.windows import Window, advance, floor
+from cartograph.words import counted
 
 QUARANTINE = "quarantine."
 MERGED = "exact_duplicate"
@@ -51,7 +51,7 @@ def list_rows(datasets: Datasets = None) -> None:
         return
     output.print(table)
     if total:
-        say(f"{count(total)} rows are missing from the lake. `cartograph quarantine show DATASET` shows them.")
+        say(f"Missing from the lake: {counted(total, 'row')}. `cartograph quarantine show DATASET` shows which.")
 
 
 @app.command()
@@ -90,25 +90,26 @@ def export_rows(
     pins = lake.pin(quarantines(lake, datasets or []))
     done = export(lake, pins, folder.expanduser().absolute(), form=form, for_excel=False, window=None)
     for file in done.files:
-        say(f"[green]✓[/] {file.file}  {count(file.rows)} rows, {size(file.bytes)}")
+        say(f"[green]✓[/] {file.file}  {counted(file.rows, 'row')}, {size(file.bytes)}")
     say(f"with {MANIFEST} in {folder}; the rows hold personal data as it was delivered")
 
 
 @app.command()
 def retry(datasets: Datasets = None) -> None:
-    """Load again the partitions from the first to the last with quarantined rows, and all that is made of them.
+    """Load again the partitions with quarantined rows of which a row would get in now, and all that is made of them.
 
     Do it after the source, its mapping or the contract was mended: rows that keep the contract now are in the lake
     afterwards, each once, and the others are in the quarantine. Rows that the source does not deliver any more are told
     by the check nothing_vanished.
     """
     settings = load_settings()
-    days = broken_days(Lake.from_settings(settings), datasets or [])
-    if days is None:
+    waiting = broken_windows(Lake.from_settings(settings), datasets or [])
+    if not waiting:
         output.print("No row waits in the quarantine.")
         return
-    first, last = (at_midnight(day).replace(tzinfo=None) for day in days)
-    run(shop=None, start=first, end=last, select=None, override_by=None, override_reason=None)
+    where = counted(len(waiting), "partition")
+    nothing = f"Nothing {{else}} would change in {where} with quarantined rows: `cartograph quarantine show` says why."
+    mend(settings, only=waiting, nothing=nothing)
 
 
 def quarantines(lake: Lake, datasets: list[str]) -> list[str]:
@@ -132,16 +133,13 @@ def quarantines(lake: Lake, datasets: list[str]) -> list[str]:
     return [QUARANTINE + name for name in dict.fromkeys(datasets or known)]
 
 
-def broken_days(lake: Lake, datasets: list[str]) -> tuple[date, date] | None:
-    """The first and the last day with a row that waits in the quarantine; None where none does."""
+def broken_windows(lake: Lake, datasets: list[str]) -> set[Window]:
+    """The partitions with a row that waits in the quarantine."""
     selects = [
         f"SELECT window_start FROM ({lake.relation_sql(table)}) WHERE reason <> '{MERGED}'"
         for table in quarantines(lake, datasets)
     ]
     with lake.connect() as connection:
-        ((first, last),) = connection.execute(
-            f"""
-            SELECT CAST(min(window_start) AS DATE), CAST(max(window_start) AS DATE)
-            FROM ({" UNION ALL ".join(selects)})"""
-        ).fetchall()
-    return None if first is None else (first, last)
+        starts = connection.execute(f"SELECT DISTINCT window_start FROM ({' UNION ALL '.join(selects)})").fetchall()
+    grain = lake.settings.partition_grain
+    return {Window(begin := floor(start, grain), advance(begin, grain)) for (start,) in starts}

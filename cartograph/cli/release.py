@@ -9,6 +9,7 @@ import typer
 from cartograph.cli.console import names_and_numbers, output, size
 from cartograph.releases import NoRelease, open_store
 from cartograph.settings import load_settings
+from cartograph.words import counted
 
 app = typer.Typer(help="Releases: what the API serves.", no_args_is_help=True)
 
@@ -53,7 +54,9 @@ def verify(release_id: ReleaseId = None) -> None:
     store = open_store(load_settings())
     manifest = store.verify(release_id or store.current().release_id)
     total = sum(file.size for file in manifest.files)
-    output.print(f"[green]✓[/] {manifest.release_id}: {len(manifest.files)} files, {size(total)}, all as written")
+    output.print(
+        f"[green]✓[/] {manifest.release_id}: {counted(len(manifest.files), 'file')}, {size(total)}, all as written"
+    )
 
 
 @app.command()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from cartograph.cli.console import output, say, say_warning
+from cartograph.cli.export import loaded_tables
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home
 from cartograph.cli.run import LOCATIONS, Step, conclude, execute_all, require_readable_sources, since_first
-from cartograph.settings import load_settings
+from cartograph.lake import Lake, TableMissing
+from cartograph.settings import Settings, load_settings
 from cartograph.shops import load_shop
+from cartograph.windows import Window
+from cartograph.words import counted
 
 
 def repair(
@@ -22,35 +27,53 @@ def repair(
 
     `cartograph up` does the same by itself, for the warehouse, whenever a source changes.
     """
+    nothing = "Nothing {else} is late: each partition that was loaded is what its source delivers."
+    mend(load_settings(), only=None, nothing=nothing, dry_run=dry_run)
+
+
+def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, dry_run: bool = False) -> None:
+    """Find the partitions, of `only` where that is given, that a load would change, and build them anew.
+
+    `nothing` is said where there are none, `{else}` being filled in where something could not be read.
+
+    Raises:
+        TableMissing: nothing was loaded.
+        Exit: a run failed; it has said why.
+    """
     from ecom_assets.defs.quality.late_data import look, repaired_assets, requests
 
-    settings = load_settings()
     shop = load_shop(settings)
     require_readable_sources(shop)
+    if not any(table.startswith("raw.") for table in loaded_tables(Lake.from_settings(settings))):
+        raise TableMissing(f"{settings.shop} has loaded nothing yet. `cartograph run` does.")
     prepare_home(settings)
     began = time.monotonic()
     with only_run(settings) as lock, open_instance(settings) as instance:
         close_dead_runs(instance)
         with output.status("looking at the sources"):
-            found = look(instance)
+            found = look(instance, only)
         repairs = found.repairs()
         for piece in found.unreadable:
             say_warning(f"{piece.name} cannot be read: {piece.reason}. {piece.cure}. What was loaded of it stays.")
         if not repairs:
-            rest = "else " if found.unreadable else ""
-            output.print(f"Nothing {rest}is late: each partition that was loaded is what its source delivers.")
+            output.print(" ".join(nothing.replace("{else}", "else" if found.unreadable else "").split()))
             return
         for change in found.changes:
             say(f"[yellow]late[/]     {escape(str(change))}")
         for lookup in found.lookups():
             say(f"[yellow]with it[/]  {lookup}")
         if dry_run:
-            output.print(f"{sum(len(one.windows) for one in repairs)} partitions to build anew: `cartograph repair`")
+            number = counted(sum(len(one.windows) for one in repairs), "partition")
+            output.print(f"{number} to build anew: `cartograph repair`")
             return
         warehouse, models = LOCATIONS
+        asked = requests(repairs)
+        if only is not None:
+            # What broke the contract may have stopped the run: then nothing of these partitions is in the warehouse.
+            asked = tuple(request.model_copy(update={"datasets": tuple(sorted(shop.datasets))}) for request in asked)
         steps = [
             Step(warehouse._replace(job="repair_job"), list(one.windows), repaired_assets(request).to_selection_str())
-            for one, request in zip(repairs, requests(repairs), strict=True)
+            for one, request in zip(repairs, asked, strict=True)
         ]
         steps.append(Step(models, since_first(instance, settings, list(repairs[0].windows)), None))
         logs = execute_all(settings, instance, steps, None, lock.fileno())

@@ -29,6 +29,7 @@ from cartograph.releases import NoRelease, Override, open_store
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import Shop, ShopError, load_shop
 from cartograph.windows import Window, advance, at_midnight, windows
+from cartograph.words import counted
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -100,7 +101,7 @@ def run(
     threading.Thread(target=parse_early, args=(settings, shop_of_run), daemon=True).start()
     with only_run(settings) as lock, open_instance(settings) as instance:
         if dead := close_dead_runs(instance):
-            output.print(f"[yellow]{dead} earlier run(s) were killed; their partitions are loaded anew.[/]")
+            output.print(f"[yellow]Killed before: {counted(dead, 'run')}; what was not finished is loaded anew.[/]")
         warehouse, models = LOCATIONS
         since = chosen if select else since_first(instance, settings, chosen)
         steps = [Step(warehouse, chosen, select), Step(models, since, select)]
@@ -316,9 +317,10 @@ def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:
     output.print(table)
     loaded = sum((log.loaded for log in logs), Counter())
     if loaded["delivered_rows"]:
-        delivered, accepted, merged, quarantined = (count(loaded[name]) for name in LOADED)
+        delivered = counted(loaded[LOADED[0]], "row")
+        accepted, merged, quarantined = (count(loaded[name]) for name in LOADED[1:])
         say(
-            f"loaded   {delivered} rows delivered: {accepted} accepted, {merged} merged into a row that is equal, "
+            f"loaded   {delivered} delivered: {accepted} accepted, {merged} merged into a row that is equal, "
             f"{quarantined} quarantined; `cartograph quarantine list` says why"
         )
     tallies = (f"{count(sum(log.tally(outcome) for log in logs))} {outcome}" for outcome in OUTCOMES)
@@ -338,7 +340,7 @@ def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:
 
 def _show(instance: dg.DagsterInstance, run_id: str, log: RunLog) -> None:
     for done in follow(instance, run_id, log):
-        rows = f"{count(done.rows)} rows" if done.rows is not None else ""
+        rows = counted(done.rows, "row") if done.rows is not None else ""
         output.print(f"  [green]✓[/] {done.key:<44} {rows:>16} {done.seconds:>7.1f} s")
 
 

@@ -14,6 +14,7 @@ from cartograph.contracts import with_provenance
 from cartograph.lake import Lake, SchemaConflict
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import ShopError, list_shops, load_shop
+from cartograph.words import counted
 
 if TYPE_CHECKING:
     from ecom_assets.sources.shop_check import DatasetReport, ShopReport
@@ -86,7 +87,7 @@ def _print_dataset(report: DatasetReport) -> None:
     mark = "[green]✓[/]" if report.is_ok else "[red]✗[/]" if report.error else "[yellow]![/]"
     counts = report.counts
     output.print(
-        f"{mark} [bold]{report.dataset}[/] from {report.source}: {count(counts.delivered)} rows read, "
+        f"{mark} [bold]{report.dataset}[/] from {report.source}: {counted(counts.delivered, 'row')} read, "
         f"{count(counts.accepted)} accepted, {count(counts.merged)} merged, "
         f"{count(counts.quarantined.total())} to the quarantine"
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import duckdb
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cartograph.lake.errors import ExportFailed
 from cartograph.lake.lake import Lake
@@ -83,15 +83,16 @@ def export(
 ) -> ExportManifest:
     """Write tables at their snapshots into `folder`, a file for each, and `manifest.json` last.
 
-    Everything is written aside first, so that a failure leaves the folder as it was; files of the same names are then
-    replaced, each by one rename, and no other file is touched. Memory stays flat. `window` filters the tables that
-    have an event time. `for_excel` begins a CSV with the byte order mark by which Excel knows UTF-8, and puts a `'`
-    before a text that Excel would take for a formula; without it values are as they are. `on_table` hears of each
-    table before it is written.
+    Everything is written aside first, so that a failure leaves the folder as it was; files of the same names that an
+    earlier export wrote are then replaced, each by one rename, and no other file is touched. Memory stays flat.
+    `window` filters the tables that have an event time. `for_excel` begins a CSV with the byte order mark by which
+    Excel knows UTF-8, and puts a `'` before a text that Excel would take for a formula; without it values are as they
+    are. `on_table` hears of each table before it is written.
 
     Raises:
-        ExportFailed: the folder cannot be written, or its disk is full.
+        ExportFailed: the folder cannot be written, or its disk is full, or a file there is not of an export.
     """
+    _require_own(folder, [*(f"{_name(identifier)}.{form}" for identifier in pins), MANIFEST])
     with _aside(folder) as aside:
         files = []
         for identifier, snapshot_id in pins.items():
@@ -109,6 +110,24 @@ def export(
         for name in (*(file.file for file in files), MANIFEST):
             (aside / name).replace(folder / name)
     return manifest
+
+
+def _require_own(folder: Path, names: Sequence[str]) -> None:
+    """Raise ExportFailed where files of these names are there and no manifest says that an export wrote them."""
+    there = [name for name in names if (folder / name).exists()]
+    if not there:
+        return
+    try:
+        ExportManifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValidationError):
+        raise ExportFailed(
+            f"Nothing was exported to {folder}: no export wrote what is there under the same name: "
+            f"{', '.join(there[:3])}. Choose another folder, or move it away."
+        ) from None
+
+
+def _name(identifier: str) -> str:
+    return identifier.split(".", 1)[1]
 
 
 @contextmanager
@@ -144,8 +163,7 @@ def _write(
     for_excel: bool,
     window: Window | None,
 ) -> ExportedFile:
-    name = identifier.split(".", 1)[1]
-    path, event_time = aside / f"{name}.{form}", lake.event_time(identifier)
+    path, event_time = aside / f"{_name(identifier)}.{form}", lake.event_time(identifier)
     filtered_by = event_time if window is not None else None
     scan = f"({lake.relation_sql(identifier, snapshot_id)}) AS exported"
     where = ""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
+
+_MODULE = re.compile(r"^(?:\w+\.)+\w+: ")
 
 
 def cause_of(event: dg.DagsterEvent) -> str:
@@ -10,9 +15,11 @@ def cause_of(event: dg.DagsterEvent) -> str:
     failure = event.step_failure_data
     if failure.user_failure_data is not None and failure.user_failure_data.description:
         return failure.user_failure_data.description
-    error = failure.error
+    return words_of(failure.error) or event.message or "failed"
+
+
+def words_of(error: SerializableErrorInfo | None) -> str | None:
+    """The message of the first exception in the chain; without its class, but for those that Python itself raises."""
     while error is not None and error.cause is not None:
         error = error.cause
-    if error is None:
-        return event.message or "failed"
-    return error.message.strip()
+    return _MODULE.sub("", error.message.strip()) if error is not None else None

@@ -16,11 +16,12 @@ _SEVERITIES = {"error": dg.AssetCheckSeverity.ERROR, "warning": dg.AssetCheckSev
 
 def evidence(check: str, *, expected: str, found: str, samples: Sequence[object] = ()) -> dict[str, Any]:
     """The metadata of a result of the check called `check`; of `samples`, keys or names, the first ten."""
+    place = section(check)
     return {
         "expected": expected,
         "found": found,
         "samples": dg.MetadataValue.json([str(sample) for sample in samples[:SAMPLES]]),
-        "runbook": dg.MetadataValue.path(section(check)),
+        "runbook": dg.MetadataValue.url(place) if "://" in place else dg.MetadataValue.path(place),
     }
 
 

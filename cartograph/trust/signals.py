@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
 )
@@ -20,7 +21,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from cartograph.alerts.messages import Signal
 from cartograph.trust.causes import cause_of
 from cartograph.trust.gate import is_partial, results_of, standing
-from cartograph.trust.states import failed_partitions, stale_assets
+from cartograph.trust.states import dead_backfills, failed_partitions, stale_assets
 from cartograph.trust.watching import Observations, Watched
 
 _PAGE = 100
@@ -36,11 +37,21 @@ def observe(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str
     """
     checks, runs = _checks(instance, what, since), _runs(instance, what, since)
     partitions = failed_partitions(instance, what, since, runs.positions.get(RUNS_FAILED), now)
-    found = [*checks.signals, *runs.signals, *partitions.signals, *stale_assets(instance, what, now)]
+    backfills = dead_backfills(instance, what, since)
+    states = [*partitions.signals, *backfills.signals, *stale_assets(instance, what, now)]
+    found = [*checks.signals, *runs.signals, *states]
     signals = sorted(found, key=lambda signal: signal.at)
-    if not since:
-        signals = list({(signal.subject, signal.name): signal for signal in signals}.values())
-    return Observations(signals, {**checks.positions, **runs.positions, **partitions.positions})
+    positions = {**checks.positions, **runs.positions, **partitions.positions, **backfills.positions}
+    return Observations(signals if since else _at_the_end(signals), positions)
+
+
+def _at_the_end(signals: list[Signal]) -> list[Signal]:
+    """What holds of each thing after all of `signals`."""
+    found: dict[tuple[str, str], Signal] = {}
+    for signal in signals:
+        found = {key: known for key, known in found.items() if not signal.ends(known)}
+        found[signal.subject, signal.name] = signal
+    return list(found.values())
 
 
 class _Position(NamedTuple):
@@ -135,10 +146,12 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
     if chosen and not what.owners.keys() & set(chosen):
         return None
     healthy = entry.dagster_event_type == dg.DagsterEventType.RUN_SUCCESS
+    subject = run.job_name if not chosen else _selection(chosen)
+    by_check = None if healthy else _stopped_by(instance, entry.run_id)
     # A run of some assets is over once another run made them all; that of a whole job, once one of it succeeds.
-    made = chosen or (sorted(what.owners) if healthy else [])
-    return Signal(
-        subject=run.job_name if not chosen else _selection(chosen),
+    made = chosen or (sorted(what.owners) if healthy or by_check else [])
+    signal = Signal(
+        subject=subject,
         name=_RUN,
         healthy=healthy,
         severity="error",
@@ -148,6 +161,26 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
         at=_moment(entry.timestamp),
         parts=tuple(key.to_user_string() for key in made),
     )
+    if by_check is None:
+        return signal
+    folded = {"subject": by_check.to_user_string(), "owner": what.owners.get(by_check, what.team)}
+    return signal.model_copy(update={**folded, "text": f"{subject} stopped there; what is downstream was not made"})
+
+
+def _stopped_by(instance: dg.DagsterInstance, run_id: str) -> dg.AssetKey | None:
+    """The asset whose failed blocking check is why the run's first failed step failed; None where that is otherwise."""
+    failures = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    events = [failure.dagster_event for failure in failures if failure.dagster_event is not None]
+    error = events[0].step_failure_data.error if events else None
+    if error is None or error.cls_name != DagsterAssetCheckFailedError.__name__:
+        return None
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        event = entry.dagster_event
+        if event is not None and event.step_key == events[0].step_key:
+            result = event.asset_check_evaluation_data
+            if not result.passed and result.blocking and result.severity == dg.AssetCheckSeverity.ERROR:
+                return result.asset_key
+    return None
 
 
 def _selection(chosen: list[dg.AssetKey]) -> str:

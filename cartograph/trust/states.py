@@ -1,6 +1,7 @@
-"""What is the case now, and was told by no event of its own: assets out of date, partitions that a failed run left.
+"""What is the case now, and was told by no event of its own: assets out of date, partitions that a failed run left,
+backfills that died.
 
-Both are Dagster's own states, which its UI shows, too. Each owner hears of theirs in one signal whose parts are the
+All are Dagster's own states, which its UI shows, too. Each owner hears of theirs in one signal whose parts are the
 assets, or the partitions: one run that failed, or one night without any, concerns many at once.
 """
 
@@ -8,19 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import dagster as dg
 from dagster._core.definitions.freshness import FreshnessState
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from cartograph.alerts.messages import Signal
+from cartograph.trust.causes import words_of
 from cartograph.trust.watching import Observations, Watched
 
 STALE, FAILED_PARTITIONS = "is_up_to_date", "no_partition_failed"
 _MOST = 10
-_SOURCE = "failed partitions"
+_SOURCE, _BACKFILLS = "failed partitions", "dead backfills"
+_LATEST = 50
+"""Backfills that are looked at, the latest first."""
 _NO_RUN = "none"
 
 
@@ -91,6 +96,34 @@ def failed_partitions(
     ]
     position = _Position(runs, {key.to_user_string(): names for key, names in told.items()})
     return Observations([signal for signal in signals if signal is not None], {_SOURCE: json.dumps(position)})
+
+
+def dead_backfills(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str]) -> Observations:
+    """The backfills of these assets that died, perhaps before their first run; the first look tells of none.
+
+    Those whose runs failed are not among them: runs tell of themselves.
+    """
+    known = json.loads(since.get(_BACKFILLS, "[]"))
+    dead = instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.FAILED]), limit=_LATEST)
+    signals = []
+    for backfill in (one for one in dead if since and one.backfill_id not in known):
+        assets = sorted(what.owners.keys() & set(backfill.asset_selection or ()))
+        if not assets and backfill.job_name not in what.jobs:
+            continue
+        signals.append(
+            Signal(
+                subject=f"backfill {backfill.backfill_id}",
+                name="run",
+                healthy=False,
+                severity="error",
+                owner=what.team,
+                run_id=_NO_RUN,
+                text=words_of(backfill.error) or "it ended without a message",
+                at=datetime.fromtimestamp(backfill.backfill_end_timestamp or backfill.backfill_timestamp, UTC),
+                parts=tuple(key.to_user_string() for key in assets),
+            )
+        )
+    return Observations(signals, {_BACKFILLS: json.dumps([backfill.backfill_id for backfill in dead])})
 
 
 def _first(names: Sequence[str], between: str = ", ") -> str:

@@ -283,8 +283,9 @@ it; no wrong row goes downstream (published wrongly: 0); once the cause is mende
 ## Files that a shop drops
 
 The shop is one whose file makes the checks of [volumes, values, empty columns, freshness, lateness and
-readability](runbook.md) errors. With the defaults these warn, except for amounts that are ten times off, which always
-block; the message is the same. A fault of a dataset's days needs six weeks of history to be seen.
+readability](runbook.md) errors. With the defaults these warn, except for amounts that are ten times off and for files
+that lack a column, which always block; the message is the same. A fault of a dataset's days needs six weeks of history
+to be seen.
 
 """.splitlines()
 _HEAD = ("| fault | in | told by | what becomes of it |", "| --- | --- | --- | --- |")

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster_shared.error import SerializableErrorInfo
 
 from cartograph.settings import Settings
 from cartograph.trust.gate import looked_at
@@ -55,8 +57,8 @@ def bench(sensor_settings: Settings) -> Iterator[Bench]:
         yield bench
 
 
-FAILED = ["Error: orders (is_sound)", "Error: nightly_job (run)"]
-RECOVERED = ["Recovered: orders (is_sound)", "Recovered: nightly_job (run)"]
+FAILED = ["Error: orders (is_sound, run)"]
+RECOVERED = ["Recovered: orders (is_sound, run)"]
 
 
 def test_a_failed_check_and_run_are_told_once_and_so_is_their_recovery(bench: Bench) -> None:
@@ -70,9 +72,12 @@ def test_a_failed_check_and_run_are_told_once_and_so_is_their_recovery(bench: Be
     bench.run()
     assert bench.look() == RECOVERED
     assert [line["title"] for line in bench.logged()] == FAILED + RECOVERED
-    check, run = bench.logged()[:2]
-    assert (check["owner"], run["owner"]) == ("team:analytics", "team:platform")
-    assert check["failing"][0]["text"] == "90 of 100"
+    told = bench.logged()[0]
+    assert told["owner"] == "team:analytics", "whoever owns the check mends it"
+    assert [signal["text"] for signal in told["failing"]] == [
+        "90 of 100",
+        "nightly_job stopped there; what is downstream was not made",
+    ]
 
 
 def test_what_happened_while_nobody_looked_is_told_afterwards(bench: Bench) -> None:
@@ -98,7 +103,7 @@ def test_a_failure_is_over_once_its_own_partition_is_well(bench: Bench) -> None:
     bench.run(sound=False, month=6)
     assert bench.look() == FAILED
     bench.run(month=1)
-    assert bench.look() == ["Recovered: nightly_job (run)"], "June is as it was"
+    assert bench.look() == ["Recovered: orders (run)"], "June is as it was"
     bench.run(month=6)
     assert bench.look() == ["Recovered: orders (is_sound)"]
 
@@ -120,6 +125,38 @@ def test_a_crash_is_told_with_its_cause(bench: Bench) -> None:
     assert line["failing"][0]["text"].endswith("the disk is full")
 
 
+def test_a_crash_after_a_failed_check_is_told_beside_it(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    bench.run(sound=False)
+    bench.run(crashes=True)
+    assert bench.look() == [*FAILED, "Error: nightly_job (run)"]
+    bench.run()
+    assert set(bench.look()) == {*RECOVERED, "Recovered: nightly_job (run)"}
+
+
+def test_a_backfill_that_dies_before_its_first_run_is_told_and_over_once_its_assets_are_made(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    error = SerializableErrorInfo("dagster._core.errors.DagsterError: the code location is gone\n", [], "DagsterError")
+    bench.instance.add_backfill(
+        PartitionBackfill(
+            backfill_id="dead",
+            status=BulkActionStatus.FAILED,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=datetime(2024, 6, 1, tzinfo=UTC).timestamp(),
+            error=error,
+            asset_selection=[orders.key],
+        )
+    )
+    assert bench.look() == ["Error: backfill dead (run)"]
+    assert bench.logged()[-1]["failing"][0]["text"] == "the code location is gone"
+    assert bench.look() == []
+    bench.run()
+    assert bench.look() == ["Recovered: backfill dead (run)"]
+
+
 def test_a_run_that_was_killed_is_told_as_what_it_is(bench: Bench) -> None:
     bench.run()
     bench.look()
@@ -134,4 +171,4 @@ def test_a_check_that_is_run_alone_is_told_too(bench: Bench) -> None:
     bench.look()
     State.sound, State.month = False, None
     bench.execute(asset_selection=[orders.key])
-    assert bench.look()[0] == "Error: orders (is_sound)"
+    assert bench.look() == FAILED

@@ -75,6 +75,17 @@ def said(result: dg.ExecuteInProcessResult) -> str:
     return failure(result, "serving__release")
 
 
+def test_a_table_that_was_never_made_is_named_with_what_keeps_it_back(shop, monkeypatch):
+    exists = Lake.exists
+    monkeypatch.setattr(Lake, "exists", lambda lake, name: name != "predictions.churn_scores" and exists(lake, name))
+    report_check(shop.instance, "fct_orders", passed=False)
+    message = said(shop.release())
+    assert "as predictions/churn_scores was never made" in message
+    assert "(blocking checks failed: rows_match_mart of published/fct_orders)" in message
+    report_check(shop.instance, "fct_orders", passed=True)
+    assert "never made. `cartograph status`" in said(shop.release())
+
+
 def test_a_check_that_failed_in_the_other_location_keeps_a_release_back(shop):
     report_check(shop.instance, "fct_orders", passed=False)
     assert "blocking checks failed: rows_match_mart of published/fct_orders." in said(shop.release())

@@ -27,6 +27,14 @@ def test_a_shop_without_state_is_looked_at_without_making_any(corner_shop: Bench
     assert not (corner_shop.root / "home").exists()
 
 
+def test_what_needs_a_load_says_so_where_there_was_none_and_makes_nothing(corner_shop: Bench) -> None:
+    for arguments in (("repair",), ("repair", "--dry-run"), ("erase", "--customer", "7", "--reason", "request 1")):
+        printed = corner_shop.cartograph(*arguments, expect=2)
+        assert "has loaded nothing yet" in printed
+        assert "Traceback" not in printed
+    assert not (corner_shop.root / "home").exists()
+
+
 def test_the_example_shop_is_sound(corner_shop: Bench) -> None:
     printed = corner_shop.cartograph("shops", "check")
     assert "order_items" in printed
@@ -83,7 +91,7 @@ def test_dg_checks_the_definitions_of_each_location(location: str) -> None:
 
 def test_a_left_out_file_and_quarantined_rows_are_told_by_the_run(corner_shop: Bench) -> None:
     data = corner_shop.root / "docs/examples/corner_shop/data"
-    (data / "sales" / "broken.csv").write_bytes(b"number;when\n1;2024-01-01\n")
+    (data / "sales" / "broken.csv").write_bytes(b"")
     printed = corner_shop.cartograph("run", "--select", 'group:"raw"')
     assert "broken.csv" in printed
     people = data / "people.jsonl"
@@ -125,6 +133,15 @@ def test_a_misspelt_variable_is_told_by_every_command(corner_shop: Bench) -> Non
     corner_shop.variables["CARTOGRAPH_DUCKBD_THREADS"] = "2"
     for arguments in (("shops", "list"), ("status",)):
         assert "Is CARTOGRAPH_DUCKDB_THREADS meant?" in corner_shop.cartograph(*arguments)
+
+
+def test_a_variable_of_a_file_of_alerts_that_is_not_set_is_told_with_what_is_missing(corner_shop: Bench) -> None:
+    corner_shop.variables["CARTOGRAPH_TEAM_CHAT_URL"] = "https://chat.example.com/x"
+    assert "as CARTOGRAPH_ALERTS_FILE is not set, names it" in corner_shop.cartograph("shops", "list")
+    sinks = "sinks: {chat: {type: webhook, url: '${CARTOGRAPH_TEAM_CHAT_URL}'}}\nroutes: [{sinks: [chat]}]"
+    (corner_shop.root / "alerts.yaml").write_text(sinks, encoding="utf-8")
+    corner_shop.variables["CARTOGRAPH_ALERTS_FILE"] = "alerts.yaml"
+    assert "Warning" not in corner_shop.cartograph("shops", "list")
 
 
 def test_a_lake_that_was_loaded_otherwise_is_told_by_shops_check(corner_shop: Bench) -> None:

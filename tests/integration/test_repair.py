@@ -28,7 +28,7 @@ def test_a_late_sale_is_built_into_its_own_partition(tmp_path: Path) -> None:
     told = bench.cartograph("repair", "--dry-run")
     assert "orders 2024-01-01: 1 new" in told
     assert "order_items 2024-01-01: 1 new" in told
-    assert "1 partitions to build anew" in told
+    assert "1 partition to build anew" in told
     done = bench.cartograph("repair")
     assert "quality/rebuild" in done
     assert "0 failed" in done

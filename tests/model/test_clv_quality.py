@@ -10,7 +10,7 @@ import pytest
 from ml_assets.core.evaluation.values import mean_absolute_error
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, feature_table
 from ml_assets.core.models import clv
-from ml_assets.core.models.churn import NotEnoughData
+from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.lifetime_values import CONTRACT, lifetime_values
 from ml_assets.core.registry import NoModel, Registered
 from ml_assets.defs.training.customer_lifetime_value import judge

@@ -6,7 +6,7 @@ something of a changed row is said in `LOOKED_UP`. Pure of Dagster; who looks an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -103,11 +103,13 @@ def find(
     shop_window: Window,
     grain: Grain,
     late_limit: timedelta,
+    only: Collection[Window] | None = None,
 ) -> Findings:
     """Hold what `sources` deliver now against the `loaded` partitions of the lake, each dataset after its parents.
 
-    Sources that always deliver the same are not asked. While a part of a source is unreadable, rows that the lake has
-    and that are not delivered are no change, since they may be what it holds.
+    Where `only` some windows are to be looked at, sources that always deliver the same are asked, too: the contract may
+    have changed. While a part of a source is unreadable, rows that the lake has and that are not delivered are no
+    change, since they may be what it holds.
 
     Raises:
         SourceError: a source delivers nothing at all.
@@ -121,8 +123,8 @@ def find(
     touched: set[tuple[str, Window]] = set()
     for contract in CONTRACTS.values():
         source = next((one for one in sources if contract.dataset in one.datasets), None)
-        windows = sorted(loaded.get(contract.dataset, ()))
-        if source is None or not windows or source.fingerprint(contract.dataset) is None:
+        windows = sorted(w for w in loaded.get(contract.dataset, ()) if only is None or w in only)
+        if source is None or not windows or (only is None and source.fingerprint(contract.dataset) is None):
             continue
         known_keys = {
             parent: pa.chunked_array([*keys.chunks, *arriving.get(parent, ())], keys.type)

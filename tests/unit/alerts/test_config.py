@@ -56,7 +56,7 @@ def test_secrets_come_from_variables_and_show_nowhere(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (f"sinks: {{{CHAT}}}", "no route leads to chat"),
+        (f"sinks: {{{CHAT}}}", "alerts.yaml cannot be used: no route leads to chat"),
         ("routes: [{sinks: [chat]}]", "routes name sinks that there are not: chat"),
         (f"sinks: {{{CHAT.replace('chat', 'log', 1)}}}\nroutes: [{{sinks: [log]}}]", "call the sink 'log' otherwise"),
         ("sinks: {chat: {type: fax}}\nroutes: [{sinks: [chat]}]", "sinks.chat"),

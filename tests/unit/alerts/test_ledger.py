@@ -89,7 +89,9 @@ def test_a_run_tells_of_an_asset_in_one_message(ledger: Ledger) -> None:
         "failing: a: expected 100 rows, found 90",
         "failing: b: expected 100 rows, found 90",
     ]
-    assert first.message.body.endswith("what to do: docs/runbook.md#a-test-of-the-warehouse")
+    assert first.message.body.endswith(
+        "what to do: docs/runbook.md#a-test-of-the-warehouse in the repository of Cartograph"
+    )
 
 
 def test_what_came_and_went_between_two_looks_is_told_as_both(ledger: Ledger) -> None:

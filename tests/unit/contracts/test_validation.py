@@ -235,7 +235,7 @@ def test_a_missing_required_column_names_dataset_column_source_rows_and_cure() -
     with pytest.raises(ContractError) as caught:
         check(row)
     message = str(caught.value)
-    for part in ("order_items", "unit_price", "items.csv", "1 rows", "Map it in the shop's file"):
+    for part in ("order_items", "unit_price", "items.csv", "1 row of", "Map it in the shop's file"):
         assert part in message
 
 

@@ -27,9 +27,11 @@ def lake(tmp_path: Path) -> Lake:
     return Lake.from_settings(load_settings(home=tmp_path))
 
 
-def look(lake: Lake, *sources: Rows, loaded: tuple[Window, ...] = BOTH) -> Findings:
+def look(
+    lake: Lake, *sources: Rows, loaded: tuple[Window, ...] = BOTH, only: tuple[Window, ...] | None = None
+) -> Findings:
     known = {source.dataset: loaded for source in sources}
-    return find(lake, sources, known, shop_window=SHOP, grain="monthly", late_limit=timedelta(hours=48))
+    return find(lake, sources, known, shop_window=SHOP, grain="monthly", late_limit=timedelta(hours=48), only=only)
 
 
 def refund(order_id: str, day: int) -> dict[str, Any]:
@@ -51,6 +53,20 @@ def test_a_late_row_is_found_in_its_own_partition(lake: Lake) -> None:
     assert found.changes == (Change("orders", JANUARY, new=1, gone=0, set_aside=0),)
     assert found.repairs() == [Repair((JANUARY,), ("orders",))]
     assert str(found.changes[0]) == "orders 2024-01-01: 1 new"
+
+
+class Unchanging(Rows):
+    """Rows that a source says are always the same, which a changed contract may see otherwise."""
+
+    def fingerprint(self, dataset: str) -> None:  # type: ignore[override]
+        del dataset
+
+
+def test_only_some_partitions_are_looked_at_also_of_a_source_that_never_changes(lake: Lake) -> None:
+    run(lake, Rows("orders", [order("a", 1, status="lost"), order("b", 40)]))
+    mended = Unchanging("orders", [order("a", 1), order("b", 40), order("late", 41)])
+    assert look(lake, mended).changes == ()
+    assert look(lake, mended, only=(JANUARY,)).changes == (Change("orders", JANUARY, new=1, gone=0, set_aside=-1),)
 
 
 def test_another_value_a_withdrawn_row_and_a_broken_one_are_changes(lake: Lake) -> None:

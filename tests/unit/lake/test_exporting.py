@@ -113,6 +113,19 @@ def test_the_manifest_tells_the_files_and_is_the_same_again(lake: Lake, tmp_path
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MANIFEST, f"visits.{form}"]
 
 
+@pytest.mark.parametrize("name", [MANIFEST, "visits.csv"])
+def test_what_no_export_wrote_is_not_replaced(lake: Lake, tmp_path: Path, name: str) -> None:
+    make_visits(lake, [0])
+    own = tmp_path / "out" / name
+    own.parent.mkdir()
+    own.write_text("mine")
+    with pytest.raises(
+        ExportFailed, match=rf"no export wrote what is there under the same name: {name}\. Choose another"
+    ):
+        exported(lake, tmp_path / "out", TABLE)
+    assert [path.read_text() for path in own.parent.iterdir()] == ["mine"]
+
+
 def test_a_table_without_rows_gives_a_header(lake: Lake, tmp_path: Path) -> None:
     make_things(lake)
     assert exported(lake, tmp_path / "out").files[0].rows == 0

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ml_assets.core.evaluation.classification import auc_interval, evaluate, single_feature_aucs
 from ml_assets.core.models import churn, export
+from ml_assets.core.models.errors import NotEnoughData
 
 START = date(2024, 1, 1)
 
@@ -32,7 +33,7 @@ def test_no_label_window_reaches_into_the_holdout_or_beyond_the_data(start, leng
     dates = [start + timedelta(days=number) for number in range(step, length + 1, step)]
     try:
         found = churn.split(dates, data_start=start, data_end=end)
-    except churn.NotEnoughData:
+    except NotEnoughData:
         assert length < 2 * churn.HORIZON_DAYS + 2 * step
         return
     horizon = timedelta(days=churn.HORIZON_DAYS)
@@ -51,7 +52,7 @@ def test_dates_with_a_short_history_are_left_out_where_others_remain():
 
 
 def test_too_short_a_history_is_refused_with_its_cure():
-    with pytest.raises(churn.NotEnoughData, match=r"data from 2024-01-01 to 2024-06-01, 2 of 5 .* Load at least 211"):
+    with pytest.raises(NotEnoughData, match=r"data from 2024-01-01 to 2024-06-01, 2 of 5 .* Load at least 211"):
         churn.split(days(31, 60, 91, 121, 152), data_start=START, data_end=date(2024, 6, 1))
 
 
@@ -92,7 +93,7 @@ def test_the_label_is_no_standing_order_in_the_ninety_days_from_the_as_of_date_o
 
 def test_training_on_one_kind_of_customer_is_refused():
     rows = pa.table({"customer_id": ["A", "B"] * 50, "x": np.arange(100.0), "churned": np.zeros(100, np.int64)})
-    with pytest.raises(churn.NotEnoughData, match="of 100 training rows 0 churned"):
+    with pytest.raises(NotEnoughData, match="of 100 training rows 0 churned"):
         churn.train(rows, ["x"])
 
 

@@ -13,13 +13,13 @@ from ml_assets.core.models.demand.features import History
 from ml_assets.core.models.demand.forecaster import (
     LEVELS,
     Forecaster,
-    NotEnoughData,
     Parameters,
     calibration_origins,
     fit,
 )
 from ml_assets.core.models.demand.panel import DAILY, FREQUENCIES, MONTHLY, WEEKLY, dense
 from ml_assets.core.models.demand.reorder import Terms, advise, critical_ratio
+from ml_assets.core.models.errors import NotEnoughData
 from tests.unit.ml.demand import make_panel, planted
 
 SMALL = Parameters(trees=40, rows=20_000)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml_assets.core.models.churn import NotEnoughData
+from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.recommendation.training import purchases, recommendations, similar_products, train
 
 AS_OF = date(2024, 7, 1)

@@ -30,4 +30,5 @@ def figures(
     made = {
         name: Mix(counts, tuple(f"bin {n}" for n in range(counts.shape[1]))) for name, counts in (mixes or {}).items()
     }
-    return Profile(FIRST, rows, nulls or {}, sizes or {}, made)
+    numbers = {name: np.where(np.isnan(each[:, 0]), 0, rows) for name, each in (sizes or {}).items()}
+    return Profile(FIRST, rows, nulls or {}, numbers, sizes or {}, made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from datetime import timedelta
 
@@ -18,6 +19,7 @@ from ecom_assets.quality.anomalies import (
     unusual_volumes,
 )
 from ecom_assets.quality.policy import NullPolicy, ValuesPolicy, VolumePolicy
+from ecom_assets.quality.profile import Profile
 from tests.unit.quality.making import DAYS, FIRST, figures, steady_rows
 
 ALL = range(DAYS)
@@ -139,6 +141,40 @@ def test_amounts_that_spread_wider_are_found() -> None:
     amounts[STRUCK, 1] *= 2
     (found,) = unusual_values(figures(steady_rows(), sizes={"amount": amounts}), ALL, ValuesPolicy())
     assert found.figure == "standard deviation of the logarithm of amount"
+
+
+def small_shop(per_day: float, *, seed: int, factor: float = 1, struck: int = STRUCK) -> Profile:
+    """Amounts of a shop of a few orders a day, `factor` times as large from day `struck` on."""
+    draws = np.random.default_rng(seed)
+    rows = draws.poisson(per_day, DAYS)
+    logs = [draws.normal(3, 0.7, n) + (np.log(factor) if day >= struck else 0) for day, n in enumerate(rows)]
+    amounts = np.array([(each.mean(), each.std()) if len(each) else (np.nan, np.nan) for each in logs])
+    return dataclasses.replace(figures(rows, sizes={"amount": amounts}), numbers={"amount": rows})
+
+
+@pytest.mark.parametrize("per_day", [1, 2, 5, 12, 25])
+@pytest.mark.parametrize("factor", [100, 0.01])
+def test_a_shop_of_few_orders_a_day_is_held_back_within_ten_orders_of_a_wrong_unit(
+    per_day: float, factor: float
+) -> None:
+    for seed in range(10):
+        profile = small_shop(per_day, seed=seed, factor=factor)
+        found = unusual_values(profile, ALL, ValuesPolicy())
+        wrong = np.cumsum(np.where(np.arange(DAYS) >= STRUCK, profile.rows, 0))
+        tenth = FIRST + timedelta(days=int(np.argmax(wrong >= 10)))
+        assert min(anomaly.day for anomaly in found if anomaly.is_extreme) <= tenth
+        assert {anomaly.day for anomaly in found} <= {FIRST + timedelta(days=day) for day in range(STRUCK, DAYS)}
+
+
+def test_the_last_rows_of_a_shop_of_few_orders_are_told_as_such() -> None:
+    found = unusual_values(small_shop(2, seed=1, factor=100), ALL, ValuesPolicy())
+    assert re.fullmatch(r"(geometric mean|standard .*) of amount of the last 1\d rows", found[0].figure)
+
+
+def test_a_steady_shop_of_few_orders_a_day_is_hardly_ever_unusual() -> None:
+    seeds = range(60)
+    alarms = [len(unusual_values(small_shop(2, seed=seed), ALL, ValuesPolicy())) > 0 for seed in seeds]
+    assert sum(alarms) <= 1
 
 
 def test_days_without_numbers_are_not_compared() -> None:

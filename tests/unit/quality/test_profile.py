@@ -64,6 +64,8 @@ def test_rows_empty_values_sizes_and_mixes_are_counted_by_day(connection: duckdb
     assert found.nulls["device"].tolist() == [0, 0, 4, 4, 4, 4]
     assert found.sizes["amount"][2:, 0].tolist() == pytest.approx([np.log(10)] * 4)
     assert np.isnan(found.sizes["amount"][:2]).all()
+    assert found.numbers["amount"][:2].tolist() == [0, 0]
+    assert (found.numbers["amount"][2:] > 0).all()
     mix = found.mixes["device"]
     assert mix.counts.sum(axis=1).tolist() == found.rows.tolist()
     assert mix.counts[3].tolist() == [0, 10, 5, 4], "the rest, then the most frequent first"

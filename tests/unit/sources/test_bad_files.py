@@ -155,9 +155,10 @@ def test_a_broken_line_of_json_holds_back_only_itself(tmp_path: Path) -> None:
     for _ in range(2):  # a file that has not changed is not read again, and its lines are told again
         delivery = deliver(reader)
         assert column(delivery.rows, "review_id") == ["r1", "r2"]
+        assert column(delivery.rows, "_source") == [1, 4]
         (bad,) = delivery.unreadable
         assert bad.name == "a.jsonl"
-        assert bad.reason == "2 of its lines are no JSON objects and are left out, line 2 first"
+        assert bad.reason == "left out for not being a JSON object: 2 lines, line 2 first"
         assert bad.cure == "Correct them and deliver the file again"
 
     (tmp_path / "a.jsonl").write_text("\n".join([lines[0], lines[3], ""]))
@@ -235,9 +236,37 @@ def test_an_optional_column_may_be_missing(tmp_path: Path) -> None:
     assert set(delivery.rows["rating"].to_pylist()) == {"5", None}
 
 
+ALL_COLUMNS = "SELECT *, id AS review_id, moment AS reviewed_at FROM sales"
+
+
+@pytest.mark.parametrize("header", ["id,product_id,moment", "id,product_id,moment,body,note"])
+def test_a_file_without_a_column_that_others_have_is_held_back_where_all_columns_are_selected(
+    tmp_path: Path, header: str
+) -> None:
+    write_csv(tmp_path / "a.csv", ["r1,p1,2024-01-15,5,good"], header="id,product_id,moment,rating,body")
+    write_csv(tmp_path / "b.csv", [",".join(["r2", "p2", "2024-01-15", "good", "x"][: header.count(",") + 1])], header)
+    delivery = deliver(reviews_source(tmp_path / "*.csv", ALL_COLUMNS))
+    assert ids(delivery) == ["r1"]
+    (bad,) = delivery.unreadable
+    assert (bad.name, bad.lacks_column) == ("b.csv", True)
+    assert "rating" in bad.reason
+    assert "note" not in bad.reason, "what the contract does not know, no file needs"
+    optional = deliver(reviews_source(tmp_path / "*.csv", ALL_COLUMNS, optional_columns=["rating", "body"]))
+    assert (ids(optional), optional.unreadable) == (["r1", "r2"], ())
+
+
+def test_files_of_which_each_lacks_a_column_that_another_has_are_told(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["r1,p1,2024-01-15,5"], header="id,product_id,moment,rating")
+    write_csv(tmp_path / "b.csv", ["r2,p2,2024-01-15,good"], header="id,product_id,moment,body")
+    with pytest.raises(
+        SourceError, match=r"No file of sales has all columns .*a\.csv: reviews: no body; b\.csv: .*rating"
+    ):
+        deliver(reviews_source(tmp_path / "*.csv", ALL_COLUMNS))
+
+
 def test_when_no_file_can_be_read_the_first_are_named(tmp_path: Path) -> None:
     empty(tmp_path / "a.csv.gz")
-    with pytest.raises(SourceError, match=r"reviews: none of the 1 files of sales can be read. a.csv.gz: it is empty"):
+    with pytest.raises(SourceError, match=r"reviews: no file of sales can be read, of 1. a.csv.gz: it is empty"):
         deliver(reviews_source(tmp_path / "*.csv.gz"))
 
 
@@ -253,7 +282,7 @@ def test_a_file_set_that_became_unreadable_stops_only_what_reads_it(tmp_path: Pa
     (tmp_path / "goods.csv").write_bytes(b"")
     write_csv(tmp_path / "a.csv", [review(1), review(2)])
     for _ in range(2):
-        with pytest.raises(SourceError, match="products: none of the 1 files of goods can be read"):
+        with pytest.raises(SourceError, match="products: no file of goods can be read, of 1"):
             deliver(reader, "products")
         assert ids(deliver(reader)) == ["r1", "r2"]
 
@@ -266,9 +295,8 @@ def test_no_files(tmp_path: Path) -> None:
     for path, said in {
         tmp_path / "nowhere/*.csv": f"the folder {tmp_path}/nowhere does not exist",
         tmp_path / "void/*.csv": f"the folder {tmp_path}/void is empty",
-        tmp_path
-        / "full/*.csv": f"none of the 2 entries of the folder {tmp_path}/full fits, e.g. .hidden.csv, orders.txt",
-        tmp_path / "full/orders.csv": "none of the 2 entries",
+        tmp_path / "full/*.csv": f"of 2 in the folder {tmp_path}/full none fits, e.g. .hidden.csv, orders.txt",
+        tmp_path / "full/orders.csv": "of 2 in the folder",
     }.items():
         with pytest.raises(SourceError) as caught:
             deliver(reviews_source(path))
@@ -296,7 +324,7 @@ def test_a_relative_path_is_told_in_full(tmp_path: Path, monkeypatch: pytest.Mon
         ("SELECT * FROM other", "Table with name other does not exist"),
         (
             "SELECT x.*, moment AS reviewed_at FROM sales, '{secret}' AS x",
-            "it reads nothing but sales (1 files, e.g. a.csv",
+            "it reads nothing but sales (1 file, e.g. a.csv",
         ),
         ("SELECT * FROM read_csv('{secret}')", "file system operations are disabled"),
         ("SELECT * FROM read_text('{secret}')", "file system operations are disabled"),

@@ -62,7 +62,7 @@ def test_nothing_on_s3_is_told_in_words(s3: tuple[Any, str]) -> None:
     client, url = s3
     put(client, "drafts/other.txt", 9)
     for glob, said in {
-        f"s3://{BUCKET}/drafts/*.csv": f"none of the 1 entries of the folder s3://{BUCKET}/drafts fits, e.g. other.txt",
+        f"s3://{BUCKET}/drafts/*.csv": f"of 1 in the folder s3://{BUCKET}/drafts none fits, e.g. other.txt",
         f"s3://{BUCKET}/nowhere/*.csv": f"the folder s3://{BUCKET}/nowhere does not exist",
         "s3://elsewhere/*.csv": "the folder s3://elsewhere does not exist",
     }.items():

@@ -52,14 +52,30 @@ def test_packed_files_in_folders_and_empty_values(tmp_path: Path) -> None:
     assert set(delivery.rows["rating"].to_pylist()) == {"5", None}
 
 
-def test_rows_know_their_number_in_the_file(tmp_path: Path) -> None:
+def test_rows_know_their_line_in_the_file(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [review(7), review(8)])
     write_csv(tmp_path / "b.csv", [review(9)])
     select = "SELECT id || '-' || _file || '-' || _line AS review_id, moment AS reviewed_at FROM sales"
     delivery = deliver(reviews_source(tmp_path / "*.csv", select))
 
-    assert ids(delivery) == ["r7-a.csv-1", "r8-a.csv-2", "r9-b.csv-1"]
+    assert ids(delivery) == ["r7-a.csv-2", "r8-a.csv-3", "r9-b.csv-2"]
     assert set(delivery.rows["_source"].to_pylist()) == {"sales"}, "without _source the file set is named"
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "lines"),
+    [
+        (HEADER, {}, [2, 4, 5]),
+        (f"\n\n{HEADER}", {}, [4, 6, 7]),
+        (review(0), {"columns": ["id", "product", "moment", "stars"]}, [1, 2, 4, 5]),
+    ],
+)
+def test_a_line_is_that_of_the_file_with_its_header_and_values_over_several_lines(
+    tmp_path: Path, header: str, options: dict[str, list[str]], lines: list[int]
+) -> None:
+    write_csv(tmp_path / "a.csv", [review(1, product='"one\ntwo"'), review(2), review(3)], header)
+    select = "SELECT id AS review_id, moment AS reviewed_at, _line AS product_id FROM sales"
+    assert column(deliver(reviews_source(tmp_path / "a.csv", select, **options)).rows, "product_id") == lines
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16", "utf-16-le"])
@@ -88,6 +104,13 @@ def test_files_without_header(tmp_path: Path) -> None:
         "r1",
         "r2",
     ]
+
+
+def test_a_row_of_parquet_has_its_number(tmp_path: Path) -> None:
+    rows = {"id": ["r1", "r2"], "moment": ["2024-01-02"] * 2, "note": ["one\ntwo", None]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    select = "SELECT id AS review_id, moment AS reviewed_at, _line AS product_id FROM sales"
+    assert column(deliver(reviews_source(tmp_path / "a.parquet", select)).rows, "product_id") == [1, 2]
 
 
 def test_date_formats_become_iso_and_what_does_not_fit_stays(tmp_path: Path) -> None:

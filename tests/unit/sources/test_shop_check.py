@@ -152,6 +152,6 @@ def test_a_source_at_fault_is_told_and_the_others_are_checked() -> None:
     found = check(Given(products=[nameless], orders=[]), Given(order_items=[line("1")]))
 
     assert report(found, "orders").error == "orders: the server does not answer. Start it."
-    assert "have no column product_id" in str(report(found, "products").error)
+    assert "without a column product_id" in str(report(found, "products").error)
     assert report(found, "order_items").is_ok, "orders and products are unknown, so references are not checked"
     assert set(found.obstacles(limit_pct=5)) >= {"orders cannot be read", "products cannot be read"}

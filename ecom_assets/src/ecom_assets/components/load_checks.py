@@ -16,11 +16,14 @@ from cartograph.lake import Lake
 from cartograph.trust.evidence import SAMPLES, checked
 from cartograph.trust.gate import looked_at
 from cartograph.windows import Window
+from cartograph.words import counted
 from ecom_assets.ingestion import LoadReport, examples, late_rows, raw_table
 from ecom_assets.quality.anomalies import (
+    FEWEST_DAYS,
     HISTORY_DAYS,
     LEVEL_DAYS,
     Anomaly,
+    days_of_history,
     stale_days,
     unusual_nulls,
     unusual_values,
@@ -87,7 +90,7 @@ def _accounted(report: LoadReport) -> dg.AssetCheckResult:
     return checked(
         "rows_accounted_for",
         report.is_accounted_for,
-        expected=f"{counts.delivered:,} delivered rows and {report.kept:,} kept ones",
+        expected=f"{counted(counts.delivered, 'delivered row')} and {report.kept:,} kept",
         found=(
             f"{counts.accepted:,} accepted, {counts.merged:,} merged, {counts.quarantined.total():,} quarantined; "
             f"{report.stored:,} in the lake"
@@ -112,8 +115,8 @@ def too_many_quarantined(report: LoadReport, dataset: str, limit_pct: float) -> 
     reasons = report.counts.quarantined.most_common(3)
     orphans = "Load the parents' partitions first. " if reasons[0][0].startswith("orphan:") else ""
     return (
-        f"{report.counts.quarantined.total()} of {report.counts.delivered} rows of {dataset} broke the contract "
-        f"({report.counts.quarantined_pct:.1f} %, CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}): "
+        f"{report.counts.quarantined.total():,} of {counted(report.counts.delivered, 'row')} of {dataset} broke the "
+        f"contract ({report.counts.quarantined_pct:.1f} %, CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}): "
         f"{', '.join(f'{reason} ({rows})' for reason, rows in reasons)}. {orphans}"
         f"`cartograph shops check` shows examples with their files; all rows are in the lake's quarantine.{dataset}. "
         "Mend the source or its mapping and run again."
@@ -123,19 +126,20 @@ def too_many_quarantined(report: LoadReport, dataset: str, limit_pct: float) -> 
 def _readable(report: LoadReport, severity: Severity) -> dg.AssetCheckResult:
     told = [f"{u.name}: {u.reason}. {u.cure}" for u in report.unreadable]
     if report.kept:
-        told.append(f"{report.kept:,} rows that were loaded earlier and are not delivered now stay")
+        told.append(f"what was loaded earlier and is not delivered now stays: {counted(report.kept, 'row')}")
     if report.unplaced:
         told.append(
-            f"{report.unplaced:,} rows have no date that can be read, or one outside the shop's dates, and are not in "
-            "the quarantine yet: they go there with the shop's first partition. Load it, or correct them"
+            f"without a date that can be read, or outside the shop's dates: {counted(report.unplaced, 'row')}, "
+            "not in the quarantine yet, which comes with the shop's first partition. Load it, or correct the source"
         )
     return checked(
         "everything_readable",
         not report.unreadable and not report.unplaced,
         expected="every file or page is readable, and every row's date",
-        found=f"{len(report.unreadable)} unreadable" + (f", {report.unplaced:,} dates" if report.unplaced else ""),
+        found=f"{len(report.unreadable)} unreadable"
+        + (f", {counted(report.unplaced, 'date')}" if report.unplaced else ""),
         samples=[u.name for u in report.unreadable],
-        severity=severity,
+        severity="error" if any(u.lacks_column for u in report.unreadable) else severity,
         description="; ".join(told) or None,
     )
 
@@ -145,12 +149,11 @@ def _vanished(report: LoadReport, dataset: str, severity: Severity) -> dg.AssetC
         "nothing_vanished",
         not report.vanished,
         expected="at least as many rows as were loaded before",
-        found=f"{report.vanished:,} rows fewer",
+        found=f"{counted(report.vanished, 'row')} fewer",
         severity=severity,
         description=(
-            f"The source no longer delivers {report.vanished:,} rows of {dataset} that were loaded, or quarantined, "
-            "before; they are gone from the lake's current snapshot. If that is not meant, bring the files back and "
-            "run again."
+            f"The source no longer delivers {counted(report.vanished, 'row')} of {dataset} that it delivered before: "
+            "the lake's current snapshot is without. If that is not meant, bring the files back and run again."
             if report.vanished
             else None
         ),
@@ -177,7 +180,7 @@ def _repeats(report: LoadReport, policy: DatasetPolicy) -> dg.AssetCheckResult:
         "few_rows_repeat",
         share <= limit,
         expected=f"at most {limit:g} % of the rows",
-        found=f"{share:.2f} % ({repeated:,} rows) are delivered twice",
+        found=f"{share:.2f} % ({counted(repeated, 'row')}) delivered twice",
         severity=policy.few_rows_repeat.severity,
     )
 
@@ -190,7 +193,7 @@ def _late(lake: Lake, contract: Contract, span: Window, policy: DatasetPolicy) -
         "few_rows_are_late",
         share <= late.limit_pct,
         expected=f"at most {late.limit_pct:g} % of the rows more than {late.hours:g} hours late",
-        found=f"{share:.2f} % ({rows:,} rows)",
+        found=f"{share:.2f} % ({counted(rows, 'row')})",
         samples=keys,
         severity=late.severity,
     )
@@ -209,13 +212,15 @@ def _daily(lake: Lake, contract: Contract, span: Window, policy: DatasetPolicy) 
         "nulls_are_usual": lambda: unusual_nulls(figures, looked, policy.nulls_are_usual),
         "values_are_usual": lambda: unusual_values(figures, looked, policy.values_are_usual),
     }
+    history = days_of_history(figures, looked)
+    yet = f"; it cannot judge yet, with {history} of {FEWEST_DAYS} days of history" if history < FEWEST_DAYS else ""
     for check, look in unusual.items():
-        yield _compared(check, look(), lake, contract, getattr(policy, check).severity)
+        yield _compared(check, look(), lake, contract, getattr(policy, check).severity, usual=f"nothing unusual{yet}")
     yield _fresh(figures, contract, span, policy)
 
 
 def _compared(
-    check: str, anomalies: Sequence[Anomaly], lake: Lake, contract: Contract, severity: Severity
+    check: str, anomalies: Sequence[Anomaly], lake: Lake, contract: Contract, severity: Severity, *, usual: str
 ) -> dg.AssetCheckResult:
     extreme = [anomaly for anomaly in anomalies if anomaly.is_extreme]
     shown = sorted(anomalies, key=lambda anomaly: (not anomaly.is_extreme, -anomaly.day.toordinal()))[:SAMPLES]
@@ -224,7 +229,7 @@ def _compared(
         check,
         not anomalies,
         expected="; ".join(f"{a.day} {a.figure}: {a.expected}" for a in shown) or "as in the weeks before",
-        found=("; ".join(f"{a.day} {a.figure}: {a.found}" for a in shown) or "nothing unusual") + more,
+        found=("; ".join(f"{a.day} {a.figure}: {a.found}" for a in shown) or usual) + more,
         samples=examples(lake, contract, shown, SAMPLES) if shown else [],
         severity="error" if extreme else severity,
         description="; ".join(f"{a.day} {a.figure}: {a.found}, expected {a.expected}" for a in shown) + more or None,
@@ -237,7 +242,9 @@ def _fresh(figures: Profile, contract: Contract, span: Window, policy: DatasetPo
     return checked(
         "source_is_fresh",
         stale <= limit,
-        expected=f"a row in the last {limit:g} days before {span.end.date()}",
-        found=f"the newest row of {contract.dataset} is {stale} days older" if stale else "rows up to the last day",
+        expected=f"a row in the last {limit:g} {'day' if limit == 1 else 'days'} before {span.end.date()}",
+        found=f"the newest row of {contract.dataset} is {counted(stale, 'day')} older"
+        if stale
+        else "rows up to the last day",
         severity=policy.source_is_fresh.severity,
     )

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from cartograph.contracts import ARROW_TYPES, DUCKDB_TYPES, Column, Contract
 from cartograph.windows import Window
+from cartograph.words import counted
 from ecom_assets.contracts.quarantine import QUARANTINE_COLUMNS
 from ecom_assets.sql import identifier, literal
 
@@ -180,8 +181,9 @@ def _require_columns(rows: pa.Table, contract: Contract) -> None:
     if absent:
         source = f" from {rows[SOURCE.name][0].as_py()}" if SOURCE.name in rows.column_names else ""
         raise ContractError(
-            f"{rows.num_rows:,} rows of {contract.dataset}{source} have no column {', '.join(absent)}, which each row "
-            f"needs; they have {', '.join(rows.column_names)}. Map it in the shop's file; nothing was loaded."
+            f"{counted(rows.num_rows, 'row')} of {contract.dataset}{source} without a column {', '.join(absent)}, "
+            f"which each row needs; there are {', '.join(rows.column_names)}. Map it in the shop's file; nothing was "
+            "loaded."
         )
 
 

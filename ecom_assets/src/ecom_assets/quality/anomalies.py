@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ecom_assets.quality.policy import NullPolicy, ValuesPolicy, VolumePolicy
-from ecom_assets.quality.profile import FEWEST_ROWS, Floats, Ints, Mix, Profile
+from ecom_assets.quality.profile import FEWEST_ROWS, FEWEST_SIZES, Floats, Ints, Mix, Profile
 
 WEEKS = 8
 """Weeks of which the same weekday is looked at."""
@@ -28,6 +28,8 @@ HISTORY_DAYS = 7 * WEEKS
 BASE_DAYS = 28
 """Days that a share or a distribution is compared with."""
 ENOUGH_DAYS = 14
+FEWEST_DAYS = 7 * FEWEST_WEEKS + ENOUGH_DAYS
+"""With fewer days of history no day can be compared in all ways."""
 ENOUGH_BASE_ROWS = 200
 _LEAST = 0.02
 """The least scale of logarithms: what hardly ever moves may move by 2 %."""
@@ -95,13 +97,17 @@ def unusual_nulls(profile: Profile, looked_at: range, policy: NullPolicy) -> lis
 
 
 def unusual_values(profile: Profile, looked_at: range, policy: ValuesPolicy) -> list[Anomaly]:
-    """The days and columns whose values are larger, smaller or mixed unlike in the four weeks before."""
+    """The days and columns whose values are larger, smaller or mixed unlike in the four weeks before.
+
+    Where a day has few numbers, those of the days before are looked at with them.
+    """
     days = list(_comparable(profile, _before(profile.rows), looked_at, policy.excused))
+    sized = [t for t in looked_at if profile.rows[t] and profile.day(t) not in policy.excused]
     found = []
     with _nothing_is_nan():
         for column, sizes in profile.sizes.items():
             if column not in policy.ignored:
-                found += _unusual_sizes(profile, column, sizes, days, policy)
+                found += _unusual_sizes(profile, column, sizes, sized, policy)
         for column, mix in profile.mixes.items():
             if column not in policy.ignored:
                 found += _unusual_mixes(profile, column, mix, days, policy)
@@ -111,11 +117,19 @@ def unusual_values(profile: Profile, looked_at: range, policy: ValuesPolicy) -> 
 def _unusual_sizes(
     profile: Profile, column: str, sizes: Floats, days: Sequence[int], policy: ValuesPolicy
 ) -> Iterator[Anomaly]:
-    mean, spread = sizes.T
-    usual_mean, usual_spread = (_usual(each) for each in (mean, spread))
+    counts = profile.numbers[column]
+    since, pool, mean, spread = _pooled(counts, sizes)
+    usual_mean, usual_spread = (_usual(each)[since] for each in (mean, spread))
     moved, widened = mean - usual_mean, np.log(np.maximum(spread, _LEAST) / np.maximum(usual_spread, _LEAST))
-    most_moved, most_widened = (policy.z * np.maximum(_scale(off), _LEAST) for off in (moved, widened))
-    for t in days:
+    # Pools of a few days share most of their rows, so their past shows less noise than chance gives: the standard
+    # errors of a mean and, for normal values, of the logarithm of a standard deviation.
+    errors = (np.where(pool < FEWEST_ROWS, error, 0) for error in (usual_spread / np.sqrt(pool), 1 / np.sqrt(2 * pool)))
+    most_moved, most_widened = (
+        policy.z * np.maximum(np.maximum(_scale(off)[since], _LEAST), error)
+        for off, error in zip((moved, widened), errors, strict=True)
+    )
+    begun = int(np.flatnonzero(counts)[0]) if counts.any() else len(counts)
+    for t in (t for t in days if counts[t] and t - begun >= BASE_DAYS):
         if abs(moved[t]) >= (limit := max(most_moved[t], np.log(policy.ratio))):
             figure, found, usual, factor = "geometric mean", np.exp(mean[t]), np.exp(usual_mean[t]), np.exp(limit)
         elif abs(widened[t]) >= (limit := max(most_widened[t], np.log(policy.spread))):
@@ -126,12 +140,26 @@ def _unusual_sizes(
         edge = np.exp(usual_mean[t] + np.sign(moved[t]) * usual_spread[t])
         yield Anomaly(
             profile.day(t),
-            f"{figure} of {column}",
+            f"{figure} of {column}{f' of the last {pool[t]} rows' if pool[t] > counts[t] else ''}",
             f"{found:,.2f}",
             f"about {usual:,.2f} ({usual / factor:,.2f} to {usual * factor:,.2f})",
             f'abs("{column}") {">" if moved[t] > 0 else "<"} {edge:.6g}',
             is_extreme=bool(abs(moved[t]) >= max(most_moved[t], np.log(policy.blocking_ratio))),
         )
+
+
+def _pooled(counts: Ints, sizes: Floats) -> tuple[Ints, Ints, Floats, Floats]:
+    """Of each day's numbers, with those of as many days before as make FEWEST_SIZES: since when, how many, mean,
+    deviation. NaN where BASE_DAYS have fewer."""
+    mean, spread = np.nan_to_num(sizes).T
+    sums = [np.concatenate([[0], np.cumsum(counts * each)]) for each in (1, mean, spread**2 + mean**2)]
+    ends = np.arange(1, len(counts) + 1)
+    starts = np.searchsorted(sums[0], sums[0][ends] - FEWEST_SIZES, side="right") - 1
+    since = np.maximum(starts, 0)
+    number, total, squares = (each[ends] - each[since] for each in sums)
+    pooled = total / number
+    pooled[(starts < 0) | (ends - starts > BASE_DAYS)] = np.nan
+    return since, number, pooled, np.sqrt(np.maximum(squares / number - pooled**2, 0))
 
 
 def _unusual_mixes(
@@ -145,6 +173,12 @@ def _unusual_mixes(
             excess = mix.counts[t] / mix.counts[t].sum() - base[t] / base[t].sum()
             told = f"change in the mix of {column}", f"{index[t]:.2f}", f"at most {limit:.2f} (stability index)"
             yield Anomaly(profile.day(t), *told, mix.conditions[int(excess.argmax())])
+
+
+def days_of_history(profile: Profile, looked_at: range) -> int:
+    """How many days the last of the days `looked_at` lies after the first with a row; 0 where there is none."""
+    begun = np.flatnonzero(profile.rows)
+    return max(0, looked_at.stop - 1 - int(begun[0])) if len(begun) else 0
 
 
 def stale_days(profile: Profile) -> tuple[int, float]:

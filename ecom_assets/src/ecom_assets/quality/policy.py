@@ -100,7 +100,7 @@ class ColumnsPolicy(CheckPolicy):
 
 
 class ReadablePolicy(CheckPolicy):
-    """`everything_readable`: a file, page or line that was left out, or a row without a date."""
+    """`everything_readable`: what was left out, or has no date; a file that lacks a column that is read is an error."""
 
 
 class VanishedPolicy(CheckPolicy):

@@ -25,7 +25,7 @@ BINS = 20
 MOST = 0.8
 """A column is a category where its most frequent values make up so much of its rows."""
 FEWEST_SIZES = 10
-"""A day with fewer numbers has no mean."""
+"""Fewer numbers than these have no mean that tells anything: those of the days before are taken with them."""
 FEWEST_ROWS = 30
 """A day with fewer rows says nothing of shares and distributions."""
 NUMBERS = frozenset({"bigint", "double", "money", "price"})
@@ -44,14 +44,15 @@ class Mix:
 class Profile:
     """Figures for each day from `first` on.
 
-    `rows` of (days,); by column: `nulls` of (days,), `sizes` of (days, 2), the mean and the standard deviation of the
-    logarithm of what is not zero, without its sign (NaN on days with fewer than FEWEST_SIZES), and `mixes` of
-    categories.
+    `rows` of (days,); by column: `nulls` of (days,), `numbers` of (days,), how many there are that are not 0, `sizes`
+    of (days, 2), the mean and the standard deviation of the logarithm of these without their sign (NaN on days without
+    any), and `mixes` of categories.
     """
 
     first: date
     rows: Ints
     nulls: Mapping[str, Ints]
+    numbers: Mapping[str, Ints]
     sizes: Mapping[str, Floats]
     mixes: Mapping[str, Mix]
 
@@ -95,7 +96,7 @@ def profile(
         first,
         counted[0],
         dict(zip(nullable, counted[1:], strict=True)),
-        _sizes(connection, days, numbers),
+        *_sizes(connection, days, numbers),
         _mixes(connection, days, categories),
     )
     connection.execute("DROP TABLE profiled")
@@ -112,20 +113,22 @@ def _by_day(connection: duckdb.DuckDBPyConnection, days: int, figures: Sequence[
     return arrays
 
 
-def _sizes(connection: duckdb.DuckDBPyConnection, days: int, names: Sequence[str]) -> dict[str, Floats]:
-    found = {}
+def _sizes(
+    connection: duckdb.DuckDBPyConnection, days: int, names: Sequence[str]
+) -> tuple[dict[str, Ints], dict[str, Floats]]:
+    counts, sizes = {}, {}
     for name in names:
         rows = connection.execute(
             f"""
-            SELECT __day, avg(ln(size)), stddev_pop(ln(size))
+            SELECT __day, count(*), avg(ln(size)), stddev_pop(ln(size))
             FROM (SELECT __day, abs(CAST({identifier(name)} AS DOUBLE)) AS size FROM profiled)
-            WHERE size > 0 GROUP BY __day HAVING count(*) >= {FEWEST_SIZES}
+            WHERE size > 0 GROUP BY __day
             """
         ).fetchall()
-        found[name] = np.full((days, 2), np.nan)
-        for day, mean, spread in rows:
-            found[name][day] = mean, spread
-    return found
+        counts[name], sizes[name] = np.zeros(days, np.int64), np.full((days, 2), np.nan)
+        for day, number, mean, spread in rows:
+            counts[name][day], sizes[name][day] = number, (mean, spread)
+    return counts, sizes
 
 
 def _mixes(connection: duckdb.DuckDBPyConnection, days: int, names: Sequence[str]) -> dict[str, Mix]:

@@ -20,11 +20,15 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A piece of a source (a file, say) that could not be read; it holds back only itself."""
+    """A piece of a source (a file, say) that could not be read; it holds back only itself.
+
+    `lacks_column` where it could be, and has not all that is needed.
+    """
 
     name: str
     reason: str
     cure: str
+    lacks_column: bool = False
 
 
 @dataclass(frozen=True)

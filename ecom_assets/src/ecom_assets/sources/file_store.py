@@ -83,7 +83,7 @@ class FileStore:
         names = sorted(posixpath.basename(path) for path in self._files.ls(self._folder, detail=False))
         if not names:
             return f"the folder {folder} is empty."
-        return f"none of the {len(names):,} entries of the folder {folder} fits, e.g. {', '.join(names[:3])}."
+        return f"of {len(names):,} in the folder {folder} none fits, e.g. {', '.join(names[:3])}."
 
 
 def _fingerprint(info: dict[str, object]) -> str:

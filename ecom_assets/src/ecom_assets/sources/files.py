@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 from cartograph.contracts import DUCKDB_TYPES
 from cartograph.settings import Settings, get_settings
 from cartograph.windows import Window
+from cartograph.words import counted
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.lineage import Origins, select_origins
 from ecom_assets.sources import Delivery, SourceError, Unreadable
@@ -25,6 +26,8 @@ from ecom_assets.sources.files_config import FilesConfig, FileSet
 from ecom_assets.sources.landing import Landing, Layout
 from ecom_assets.sources.sandbox import explain, sandbox, single_select, tables_of
 from ecom_assets.sql import identifier, literal
+
+_OPTIONAL = "Deliver it with the column, or name the column under `optional_columns`: it is null in this file then"
 
 
 class FilesSource:
@@ -170,35 +173,57 @@ class FilesSource:
             self._misfits[name] = self._leave_out_misfits(name, parts) if len(parts) > 1 else ()
 
     def _leave_out_misfits(self, name: str, parts: Mapping[str, Layout]) -> tuple[Unreadable, ...]:
-        """Show only the files of a set that the selects can be bound to; where none is, the select is at fault."""
+        """Show only the files of a set that have all that the selects take; where none has, the select is at fault.
+
+        Raises:
+            SourceError: each file lacks a column that another one has.
+        """
+        given = {dataset: columns for dataset in self._read_from(name) if (columns := self._bound(dataset))}
         complaints = {}
         for part, layout in parts.items():
             self._show_parts(name, {part: layout})
-            complaints[part] = self._complaint(name)
+            complaints[part] = self._complaint(name, given)
         fitting = {part: layout for part, layout in parts.items() if complaints[part] is None}
         self._show_parts(name, fitting or parts)
+        if not fitting and len(given) == len(self._read_from(name)):
+            told = "; ".join(f"{parts[part].files[0]}: {complaint}" for part, complaint in complaints.items())
+            raise SourceError(f"No file of {name} has all columns that are selected ({told}). {_OPTIONAL}.")
         return tuple(
-            Unreadable(
-                file,
-                f"it lacks a column that is selected ({complaint})",
-                "Deliver it with the column, or name the column under `optional_columns`: it is null in this file then",
-            )
+            Unreadable(file, f"it lacks a column that is selected ({complaint})", _OPTIONAL, lacks_column=True)
             for part, complaint in complaints.items()
             if fitting and complaint is not None
             for file in parts[part].files
         )
 
-    def _complaint(self, name: str) -> str | None:
-        """Why a select on file set `name` cannot be bound to what is shown; one on sets not yet read is skipped."""
-        for dataset, select in self._selects.items():
-            sets = self._sets_of(dataset)
-            if name in sets and self._parts.keys() >= set(sets):
-                views = ", ".join(f"{view} AS ({self._views[view]})" for view in self._views_of(dataset))
-                try:
-                    self._connection.sql(f"{f'WITH {views} ' if views else ''}SELECT * FROM ({select})")
-                except duckdb.Error as error:
-                    return f"{dataset}: {str(error).splitlines()[0]}"
+    def _read_from(self, name: str) -> list[str]:
+        """The datasets whose selects are on file set `name`, and on no set that is not read yet."""
+        uses = {dataset: set(self._sets_of(dataset)) for dataset in self._selects}
+        return [dataset for dataset, sets in uses.items() if name in sets and self._parts.keys() >= sets]
+
+    def _complaint(self, name: str, given: Mapping[str, Set[str]]) -> str | None:
+        """Why a select cannot be bound to what is shown of file set `name`, or what it lacks of the columns `given`."""
+        for dataset in self._read_from(name):
+            try:
+                columns = self._columns_of(dataset)
+            except duckdb.Error as error:
+                return f"{dataset}: {str(error).splitlines()[0]}"
+            # A select of all columns can be bound to any file, and would give nulls.
+            if lacking := given.get(dataset, set()) - columns:
+                return f"{dataset}: no {', '.join(sorted(lacking))}"
         return None
+
+    def _bound(self, dataset: str) -> Set[str]:
+        """The columns of the contract that a select gives of what is shown; none where it cannot be bound to that."""
+        try:
+            return self._columns_of(dataset)
+        except duckdb.Error:
+            return set()
+
+    def _columns_of(self, dataset: str) -> Set[str]:
+        views = ", ".join(f"{view} AS ({self._views[view]})" for view in self._views_of(dataset))
+        with_views = f"WITH {views} " if views else ""
+        columns = self._connection.sql(f"{with_views}SELECT * FROM ({self._selects[dataset]})").columns
+        return set(columns) & set(CONTRACTS[dataset].names)
 
     def _show_parts(self, name: str, parts: Mapping[str, Layout]) -> None:
         shown = " UNION ALL BY NAME ".join(
@@ -257,9 +282,10 @@ class FilesSource:
     def _described(self, name: str) -> str:
         layouts = self._parts[name].values()
         files = [file for layout in layouts for file in layout.files]
+        rows = counted(sum(layout.rows.num_rows for layout in layouts), "row")
         return (
-            f"{name} ({len(files):,} files, e.g. {', '.join(files[:3])}; "
-            f"{sum(layout.rows.num_rows for layout in layouts):,} rows; columns {', '.join(self._columns(name))})"
+            f"{name} ({counted(len(files), 'file')}, e.g. {', '.join(files[:3])}; "
+            f"{rows}; columns {', '.join(self._columns(name))})"
         )
 
     def _columns(self, name: str) -> tuple[str, ...]:
@@ -290,4 +316,4 @@ def _presented(file_set: FileSet, part: str, schema: pa.Schema) -> str:
 
 def _nothing_readable(dataset: str, name: str, files: Sequence[Unreadable]) -> SourceError:
     first = " ".join(f"{file.name}: {file.reason}. {file.cure}." for file in files[:3])
-    return SourceError(f"{dataset}: none of the {len(files):,} files of {name} can be read. {first}")
+    return SourceError(f"{dataset}: no file of {name} can be read, of {len(files):,}. {first}")

@@ -38,7 +38,8 @@ class FileSet(_Form):
     """Files of one form. A select reads them as a table with their columns, `_file` and `_line`.
 
     CSV and JSON lines give text in every column, so that a value that cannot be read is seen and not guessed; Parquet
-    keeps its types. Files whose name ends in `.gz` are unpacked.
+    keeps its types. Files whose name ends in `.gz` are unpacked. `_line` is where a row begins in the file; in Parquet,
+    its number.
     """
 
     path: str = Field(min_length=1, description="A glob: `data/orders/*.csv.gz`, `s3://bucket/orders/**/*.parquet`.")

@@ -6,19 +6,18 @@ datasets and windows are read from it. What the rows mean is not known here: `fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from cartograph.settings import Settings
 from ecom_assets.sources import Unreadable
 from ecom_assets.sources.file_store import FileStore, FoundFile
 from ecom_assets.sources.files_config import FileSet
-from ecom_assets.sources.formats import FILE, LINE, UnusableFileError, explained, read
+from ecom_assets.sources.formats import FILE, UnusableFileError, explained, read
 
 
 @dataclass(frozen=True)
@@ -104,23 +103,15 @@ class Landing:
             with explained(self._file_set):
                 is_gzip = file.name.lower().endswith(".gz")
                 parsed = read(lambda: self._store.open(file), is_gzip, self._file_set, self._connection)
-                located = parsed.schema.append(pa.field(FILE, pa.string())).append(pa.field(LINE, pa.int64()))
-                with pa.ipc.new_file(target, located) as writer:
-                    for batch in _located(parsed.batches, file.name):
-                        writer.write_batch(batch)
+                last = len(parsed.schema) - 1
+                with pa.ipc.new_file(target, parsed.schema.insert(last, pa.field(FILE, pa.string()))) as writer:
+                    for batch in parsed.batches:
+                        name = pa.repeat(pa.scalar(file.name), batch.num_rows)
+                        writer.write_batch(batch.add_column(last, FILE, name))
             rows = pa.ipc.open_file(pa.memory_map(str(target))).read_all()
             return _Landed(file.fingerprint, rows, parsed.left_out)
         finally:
             target.unlink(missing_ok=True)
-
-
-def _located(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBatch]:
-    """The batches with each row's file and its number in the file, from 1."""
-    before = 0
-    for batch in batches:
-        lines = np.arange(before + 1, before + batch.num_rows + 1)
-        before += batch.num_rows
-        yield batch.append_column(FILE, pa.repeat(pa.scalar(name), batch.num_rows)).append_column(LINE, pa.array(lines))
 
 
 def _changed(before: Sequence[FoundFile], after: Sequence[FoundFile]) -> list[str]:

@@ -14,6 +14,7 @@ import duckdb
 
 from cartograph.lake import Lake
 from cartograph.settings import Settings
+from cartograph.words import counted
 from ecom_assets.sql import identifier
 from ecom_assets.warehouse.dbt_project import build_beside, dbt_home
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
@@ -31,7 +32,7 @@ class Difference:
     keys: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.mart}: {self.surplus:,} rows that it should not have, {self.lacking:,} that it lacks"
+        return f"{self.mart}: {counted(self.surplus, 'row')} that it should not have, {self.lacking:,} that it lacks"
 
 
 def differences(settings: Settings, datasets: Collection[str], marts: Sequence[Mart], samples: int) -> list[Difference]:

@@ -3,7 +3,7 @@
 What is late, and what hangs on it, is decided in `ecom_assets.late_data`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from cartograph.lake import Lake, LakeError
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.automation import ON_REQUEST, RANGE_TAGS, on_request
+from cartograph.windows import Window
 from ecom_assets.contracts.validation import ContractError
 from ecom_assets.defs.automation import repair_job
 from ecom_assets.defs.ingestion.shop_sources import source_component
@@ -123,8 +124,8 @@ def step(
     return watch.model_copy(update={"fingerprints": now}), None if now == watch.fingerprints else LOOK
 
 
-def look(instance: dg.DagsterInstance) -> Findings:
-    """Hold what the chosen shop's sources deliver against the partitions that were loaded.
+def look(instance: dg.DagsterInstance, only: Collection[Window] | None = None) -> Findings:
+    """Hold what the chosen shop's sources deliver against the partitions that were loaded, or those in `only`.
 
     Raises:
         SourceError, ContractError, LakeError, ErasureError: as from `find`.
@@ -142,6 +143,7 @@ def look(instance: dg.DagsterInstance) -> Findings:
         shop_window=shop.span,
         grain=settings.partition_grain,
         late_limit=timedelta(hours=settings.late_limit_hours),
+        only=only,
     )
 
 

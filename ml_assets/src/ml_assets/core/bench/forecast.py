@@ -20,13 +20,13 @@ from ml_assets.core.models.demand.forecaster import (
     NAME,
     QUANTILES,
     SEED,
-    NotEnoughData,
     Parameters,
     calibration_origins,
     fit,
     point_forecast,
 )
 from ml_assets.core.models.demand.panel import DAILY, MONTHLY, WEEKLY, Absent, Frequency, Matrix, Panel, dense
+from ml_assets.core.models.errors import NotEnoughData
 
 COLUMNS = ("series", "date", "quantity")
 FORMAT = "Columns: series, date (2026-01-31), quantity (0 or more), then any number of numeric regressors known ahead."

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from ml_assets.core.features.catalogue import KEY
 from ml_assets.core.features.customers import column_values
+from ml_assets.core.models.errors import NotEnoughData, TooYoung
 
 NAME = "churn_classifier"
 HORIZON_DAYS = 90
@@ -51,10 +52,6 @@ def boosting(rows: int) -> dict[str, Any]:
     }
 
 
-class NotEnoughData(ValueError):  # noqa: N818 - names what is the case, as the errors of the kernel do
-    """The shop's history is too short or too uniform to learn from. The message says what is there and the cure."""
-
-
 class Split(NamedTuple):
     """The as-of dates to train on, oldest first, and the one to evaluate on, after all their label windows."""
 
@@ -68,13 +65,13 @@ def split(as_of_dates: Collection[date], *, data_start: date, data_end: date) ->
     A training date's label window ends on or before the holdout date.
 
     Raises:
-        NotEnoughData: there are not two such dates.
+        TooYoung: there are not two such dates.
     """
     horizon = timedelta(days=HORIZON_DAYS)
     complete = [day for day in sorted(as_of_dates) if day + horizon <= data_end]
     eligible = [day for day in complete if complete and day + horizon <= complete[-1]]
     if not eligible:
-        raise NotEnoughData(
+        raise TooYoung(
             f"The churn model needs two as-of dates {HORIZON_DAYS} days apart, each with {HORIZON_DAYS} days of orders "
             f"after it. With data from {data_start} to {data_end}, {len(complete)} of {len(as_of_dates)} as-of dates "
             f"have such days. Load at least {2 * HORIZON_DAYS + 31} days of orders, and run again."

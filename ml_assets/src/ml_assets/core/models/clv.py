@@ -21,7 +21,7 @@ from ml_assets.core.features.catalogue import specs
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.models import bg_nbd, gamma_gamma, order_clock
 from ml_assets.core.models.bg_nbd import Vector
-from ml_assets.core.models.churn import NotEnoughData
+from ml_assets.core.models.errors import NotEnoughData, TooYoung
 from ml_assets.core.models.order_clock import Clock, OrderDays, Spans
 
 NAME = "customer_lifetime_value"
@@ -230,7 +230,8 @@ def train(
     """Hold a model against the latest HOLDOUT_DAYS days of the data, then fit one on all of the data.
 
     Raises:
-        NotEnoughData: the history is too short, or too few customers have come back.
+        TooYoung: the history is too short.
+        NotEnoughData: too few customers have come back.
     """
     complete = [day for day in sorted(as_of_dates) if day <= data_end]
     testable = [
@@ -239,7 +240,7 @@ def train(
         if day + timedelta(days=HOLDOUT_DAYS) <= data_end and day >= data_start + timedelta(days=SHORTEST_HISTORY_DAYS)
     ]
     if not testable:
-        raise NotEnoughData(
+        raise TooYoung(
             f"Lifetime values need an as-of date with {SHORTEST_HISTORY_DAYS} days of orders before it and "
             f"{HOLDOUT_DAYS} after it: the data are from {data_start} to {data_end}. Load more time."
         )

@@ -16,6 +16,7 @@ from ml_assets.core.evaluation.classification import Scores, auc, evaluate, sing
 from ml_assets.core.features.catalogue import specs
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models import bg_nbd, churn, export
+from ml_assets.core.models.errors import NotEnoughData
 
 
 class Trained(NamedTuple):
@@ -82,7 +83,7 @@ def train_churn(
     holdout = churn.labelled_rows(con, features, orders, [split.holdout])
     labels = churn.target(holdout)
     if not 0 < labels.sum() < len(labels):
-        raise churn.NotEnoughData(
+        raise NotEnoughData(
             f"The churn model cannot be evaluated: of {len(labels)} customers who were active on {split.holdout}, "
             f"{int(labels.sum())} churned. Load more customers."
         )

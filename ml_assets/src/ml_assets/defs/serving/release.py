@@ -51,7 +51,7 @@ from ml_assets.defs.marts import (
 from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
-from ml_assets.defs.serving.evidence import guarded_by, upstream_snapshots
+from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
 
@@ -124,7 +124,9 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
     with plain_failures():
-        inputs = pin(lake, [FEATURES, SCORES, *published(["rfm_segments"]), *([EFFECT] if is_answerable() else [])])
+        tables = [FEATURES, SCORES, *published(["rfm_segments"]), *([EFFECT] if is_answerable() else [])]
+        require_made(context, lake, tables, KEY)
+        inputs = pin(lake, tables)
         model = ModelRegistry(tracking.uri).champion(churn.NAME)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))

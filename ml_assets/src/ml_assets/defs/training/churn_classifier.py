@@ -9,6 +9,7 @@ from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
+from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.training import Trained, train_churn
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
@@ -35,7 +36,10 @@ CALIBRATION_ERROR = 0.05
         dg.AssetCheckSpec(
             ENOUGH_DATA,
             asset=KEY,
-            description="The shop's history is long and varied enough to train on; if not, there is no new model.",
+            description=(
+                "The shop's history is varied enough to train on; if not, there is no new model. A young shop passes, "
+                "and the check says how many days are missing."
+            ),
         ),
         dg.AssetCheckSpec(
             "beats_baseline", asset=KEY, blocking=True, description="Its AUC is above that of ranking by recency."
@@ -89,8 +93,8 @@ def churn_classifier(context: dg.AssetExecutionContext, tracking: MlflowTracking
                     data_start=load_shop(get_settings()).start,
                     data_end=data_end(dates),
                 )
-            except churn.NotEnoughData as reason:
-                return abstention(context, mlflow_run, str(reason))
+            except NotEnoughData as reason:
+                return abstention(context, mlflow_run, reason)
         track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
         checks = judge(trained)
         candidate = Candidate(churn.NAME, trained.content, trained.card, "onnx")

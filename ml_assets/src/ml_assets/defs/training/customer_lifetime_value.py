@@ -9,7 +9,7 @@ from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import clv
-from ml_assets.core.models.churn import NotEnoughData
+from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import FEATURES, delivered, depends_on, open_lake, pin, plain_failures, published
@@ -34,7 +34,10 @@ MARTS = ("fct_orders", "fct_order_items", "fct_refunds")
         dg.AssetCheckSpec(
             ENOUGH_DATA,
             asset=KEY,
-            description="Enough customers came back, over enough days, to fit; if not, there is no new model.",
+            description=(
+                "Enough customers came back to fit; if not, there is no new model. A young shop passes, and the check says "
+                "which days are missing."
+            ),
         ),
         dg.AssetCheckSpec(
             "beats_own_rate",
@@ -82,7 +85,7 @@ def customer_lifetime_value(context: dg.AssetExecutionContext, tracking: MlflowT
                     data_end=data_end(dates),
                 )
             except NotEnoughData as reason:
-                return abstention(context, mlflow_run, str(reason))
+                return abstention(context, mlflow_run, reason)
         track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
         checks = judge(trained)
         candidate = Candidate(clv.NAME, trained.model.to_bytes(), trained.card, "json")

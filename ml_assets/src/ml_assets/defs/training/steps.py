@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from cartograph.trust.evidence import checked
+from ml_assets.core.models.errors import NotEnoughData, TooYoung
 from ml_assets.core.registry import Form, ModelRegistry
 from ml_assets.defs.metadata import git_commit
 
@@ -50,21 +51,23 @@ def register(
     return version
 
 
-def abstention(context: dg.AssetExecutionContext, mlflow_run: Any, reason: str) -> dg.MaterializeResult:
-    """No model, and why: nothing that was to be checked of it passes, and nothing blocks."""
-    mlflow_run.set_tags({"abstained": reason})
+def abstention(context: dg.AssetExecutionContext, mlflow_run: Any, reason: NotEnoughData) -> dg.MaterializeResult:
+    """No model, and why. Nothing blocks; checks of a shop that is only too young pass, as they cannot judge yet."""
+    is_young = isinstance(reason, TooYoung)
+    yet = "cannot judge yet: " if is_young else ""
+    mlflow_run.set_tags({"abstained": str(reason)})
     context.log.warning("No model was trained. %s", reason)
     names = [check.name for check in context.selected_asset_check_keys]
     return dg.MaterializeResult(
-        metadata={"abstained": reason},
+        metadata={"abstained": str(reason)},
         check_results=[
             checked(
                 name,
-                False,
+                is_young,
                 expected="a trained model",
                 found="none",
                 severity="warning",
-                description=reason if name == ENOUGH_DATA else "not examined: no model was trained",
+                description=f"{yet}{reason}" if name == ENOUGH_DATA else f"{yet}no model was trained",
             )
             for name in sorted(names)
         ],

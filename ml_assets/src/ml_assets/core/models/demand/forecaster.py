@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ml_assets.core.models.demand.features import Features, History
 from ml_assets.core.models.demand.panel import Matrix, Panel
+from ml_assets.core.models.errors import NotEnoughData
 
 NAME = "demand_forecast"
 SEED = 7
@@ -39,10 +40,6 @@ BIN_ROWS = 400
 BINS = 8
 
 Vector = npt.NDArray[np.float64]
-
-
-class NotEnoughData(ValueError):  # noqa: N818 - names what is the case, as the errors of the kernel do
-    """The history is too short to learn from. The message says what is there and the cure."""
 
 
 class Parameters(NamedTuple):

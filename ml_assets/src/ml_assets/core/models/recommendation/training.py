@@ -19,7 +19,7 @@ import pyarrow as pa
 from cartograph.windows import at_midnight
 from ml_assets.core.evaluation.classification import Interval
 from ml_assets.core.evaluation.ranking import Ranking, Scorer, Split, coverage, evaluate, novelty, rank, temporal_split
-from ml_assets.core.models.churn import NotEnoughData
+from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.recommendation import tuning
 from ml_assets.core.models.recommendation.factors import Factors
 from ml_assets.core.models.recommendation.histories import (
