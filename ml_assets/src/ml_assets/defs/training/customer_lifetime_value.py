@@ -35,8 +35,8 @@ MARTS = ("fct_orders", "fct_order_items", "fct_refunds")
             ENOUGH_DATA,
             asset=KEY,
             description=(
-                "Enough customers came back to fit; if not, there is no new model. A young shop passes, and the check says "
-                "which days are missing."
+                "Enough customers came back to fit; if not, there is no new model. A young shop passes, and the check "
+                "says which days are missing."
             ),
         ),
         dg.AssetCheckSpec(
