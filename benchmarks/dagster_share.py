@@ -44,7 +44,7 @@ from ml_assets.core.features import catalogue
 from ml_assets.core.features.customers import customer_features
 from ml_assets.core.features.leakage import guard
 from ml_assets.core.models import churn
-from ml_assets.core.models.scoring import CONTRACT, churn_scores
+from ml_assets.core.models.churn_scores import CONTRACT, churn_scores
 from ml_assets.core.models.training import train_churn
 from ml_assets.core.registry import Registered
 
