@@ -67,14 +67,12 @@ def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, d
             output.print(f"{number} to build anew: `cartograph repair`")
             return
         warehouse, models = LOCATIONS
-        asked = requests(repairs)
-        if only is not None:
-            # What broke the contract may have stopped the run: then nothing of these partitions is in the warehouse.
-            asked = tuple(request.model_copy(update={"datasets": tuple(sorted(shop.datasets))}) for request in asked)
-        steps = [
-            Step(warehouse._replace(job="repair_job"), list(one.windows), repaired_assets(request).to_selection_str())
-            for one, request in zip(repairs, asked, strict=True)
-        ]
+        if only is None:
+            chosen = [repaired_assets(request).to_selection_str() for request in requests(repairs)]
+            location = warehouse._replace(job="repair_job")
+            steps = [Step(location, list(one.windows), select) for one, select in zip(repairs, chosen, strict=True)]
+        else:  # the run that loaded them may have been stopped before the warehouse had anything: all of it is made
+            steps = [Step(warehouse, list(one.windows), None) for one in repairs]
         steps.append(Step(models, since_first(instance, settings, list(repairs[0].windows)), None))
         logs = execute_all(settings, instance, steps, None, lock.fileno())
     conclude(settings, logs, time.monotonic() - began)
