@@ -25,7 +25,7 @@ def main() -> int:
     """Call dbt; its exit status."""
     packed = Path(os.environ[PARSED_VARIABLE]) / PARTIAL_PARSE
     manifest = Manifest.from_msgpack(packed.read_bytes(), decoder=extended_mashumuro_decoder)
-    manifest.build_flat_graph()  # what macros see as `graph`; it is no part of the file
+    manifest.build_flat_graph()  # type: ignore[no-untyped-call]  # macros see it as `graph`; it is not in the file
     done = dbtRunner(manifest).invoke(sys.argv[1:])
     if done.exception is not None:
         sys.stderr.write(f"{done.exception}\n")
