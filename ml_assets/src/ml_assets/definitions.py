@@ -23,10 +23,10 @@ LIBRARIES = (
     "scipy.optimize",
     "sklearn.calibration",
     "sklearn.ensemble",
+    "sklearn.linear_model",
     "econml.dr",
     "econml.dml",
     "skl2onnx",
-    "onnx",
     "onnxruntime",
 )
 """What the steps import when they need it; a process that waits for its turn has the seconds for it ahead."""
