@@ -11,12 +11,15 @@ from typing import IO
 
 import dagster as dg
 from sqlalchemy.exc import DatabaseError
+from tenacity import Retrying, retry_if_exception, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from cartograph.settings import Settings, SettingsError
 from cartograph.shops import ShopError
 
 REPOSITORY_ROOT = Path(__file__).parents[2]
 CLI_TAG = "cartograph/command_line"
+ENDING_SECONDS = 20
+"""How long the children of a killed run may take to see it and to end: those that import a library take seconds."""
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
 
 
@@ -84,12 +87,17 @@ def only_run(settings: Settings) -> Iterator[IO[str]]:
     path = settings.shop_home / "run.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
+        patient = Retrying(
+            retry=retry_if_exception_type(BlockingIOError) & retry_if_exception(lambda _: _is_gone(_holder(file))),
+            wait=wait_fixed(0.1),
+            stop=stop_after_delay(ENDING_SECONDS),
+            reraise=True,
+        )
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            patient(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
             raise ShopError(
-                f"Another run (process {file.read().strip() or 'unknown'}) works on shop {settings.shop!r} in "
+                f"Another run (process {_holder(file) or 'unknown'}) works on shop {settings.shop!r} in "
                 f"{settings.home}. Wait for it, or stop it, and try again."
             ) from None
         file.seek(0)
@@ -97,6 +105,25 @@ def only_run(settings: Settings) -> Iterator[IO[str]]:
         file.write(str(os.getpid()))
         file.flush()
         yield file
+
+
+def _holder(file: IO[str]) -> str:
+    """The process id that the lock's last holder has written."""
+    file.seek(0)
+    return file.read().strip()
+
+
+def _is_gone(process: str) -> bool:
+    """Whether there is no such process: its children end as soon as they see that, and free the lock."""
+    if not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's
+        return False
+    return False
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> int:

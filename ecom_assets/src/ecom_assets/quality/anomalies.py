@@ -31,6 +31,9 @@ ENOUGH_DAYS = 14
 FEWEST_DAYS = 7 * FEWEST_WEEKS + ENOUGH_DAYS
 """With fewer days of history no day can be compared in all ways."""
 ENOUGH_BASE_ROWS = 200
+FEW_RATIO = 20.0
+"""Of fewer than FEWEST_ROWS numbers, only a mean so many times as large or small tells of a wrong unit: one order in
+bulk moved ten refunds of a real shop 13-fold."""
 _LEAST = 0.02
 """The least scale of logarithms: what hardly ever moves may move by 2 %."""
 _MAD = 1.4826
@@ -121,18 +124,16 @@ def _unusual_sizes(
     since, pool, mean, spread = _pooled(counts, sizes)
     usual_mean, usual_spread = (_usual(each)[since] for each in (mean, spread))
     moved, widened = mean - usual_mean, np.log(np.maximum(spread, _LEAST) / np.maximum(usual_spread, _LEAST))
-    # Pools of a few days share most of their rows, so their past shows less noise than chance gives: the standard
-    # errors of a mean and, for normal values, of the logarithm of a standard deviation.
-    errors = (np.where(pool < FEWEST_ROWS, error, 0) for error in (usual_spread / np.sqrt(pool), 1 / np.sqrt(2 * pool)))
-    most_moved, most_widened = (
-        policy.z * np.maximum(np.maximum(_scale(off)[since], _LEAST), error)
-        for off, error in zip((moved, widened), errors, strict=True)
-    )
+    # Pools of a few days share most of their rows, so their past shows less noise than the mean's standard error.
+    error = np.where(pool < FEWEST_ROWS, usual_spread / np.sqrt(pool), 0)
+    most_moved, most_widened = (policy.z * np.maximum(_scale(off)[since], _LEAST) for off in (moved, widened))
+    most_moved = np.maximum(most_moved, policy.z * error)
     begun = int(np.flatnonzero(counts)[0]) if counts.any() else len(counts)
     for t in (t for t in days if counts[t] and t - begun >= BASE_DAYS):
-        if abs(moved[t]) >= (limit := max(most_moved[t], np.log(policy.ratio))):
+        is_few = pool[t] < FEWEST_ROWS
+        if abs(moved[t]) >= (limit := max(most_moved[t], np.log(FEW_RATIO if is_few else policy.ratio))):
             figure, found, usual, factor = "geometric mean", np.exp(mean[t]), np.exp(usual_mean[t]), np.exp(limit)
-        elif abs(widened[t]) >= (limit := max(most_widened[t], np.log(policy.spread))):
+        elif not is_few and abs(widened[t]) >= (limit := max(most_widened[t], np.log(policy.spread))):
             figure, found, usual = "standard deviation of the logarithm", spread[t], usual_spread[t]
             factor = np.exp(limit)
         else:
