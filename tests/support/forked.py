@@ -25,13 +25,16 @@ _SERVE = "from tests.support.forked import serve; serve()"
 
 
 class NoAnswerError(RuntimeError):
-    """A command did not end in time, or its process could not be forked."""
+    """The process that forks has ended; what ended it stands on its standard error."""
 
 
 def call(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, output: Path, seconds: int) -> int:
     """Call `cartograph` with nothing on its standard input and both channels in the file `output`; its exit status.
 
     That is negative where a signal ended it: SIGALRM where it took longer than `seconds`.
+
+    Raises:
+        NoAnswerError: there is no process that could fork.
     """
     server = _server()
     assert server.stdin is not None
@@ -39,7 +42,10 @@ def call(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, output:
     request = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "output": str(output)}
     server.stdin.write(f"{json.dumps({**request, 'seconds': seconds})}\n")
     server.stdin.flush()
-    return int(server.stdout.readline())
+    answer = server.stdout.readline()
+    if not answer:
+        raise NoAnswerError(f"{_SERVE!r} has ended: see its standard error.")
+    return int(answer)
 
 
 @cache

@@ -14,13 +14,14 @@ import duckdb
 import numpy as np
 
 from ml_assets.core.bench.errors import BenchDataError
-from ml_assets.core.bench.files import relation
+from ml_assets.core.bench.files import ROWS, as_date, as_number, filled, is_no_number, read_rows, refuse
 from ml_assets.core.evaluation import values
 from ml_assets.core.models import bg_nbd, gamma_gamma, order_clock
 from ml_assets.core.models.bg_nbd import Vector
 from ml_assets.core.models.order_clock import OrderDays, Spans
 
 COLUMNS = ("customer", "date", "amount")
+FORMAT = "Columns: customer, date (2026-01-31), amount; a row for each transaction."
 FEWEST_CUSTOMERS = 50
 """With fewer customers who came back, or fewer with anything to predict, parameters mean nothing."""
 
@@ -41,31 +42,23 @@ def read(path: Path) -> Transactions:
     """
     with duckdb.connect() as con:
         con.execute("SET TimeZone = 'UTC'")
-        source = relation(con, path, COLUMNS)
-        bad = con.execute(
-            f"""
-            SELECT count(*), min(line) FROM (
-                SELECT row_number() OVER () AS line, * FROM ({source})
-            ) WHERE customer IS NULL OR try_cast("date" AS TIMESTAMP) IS NULL
-                OR try_cast(amount AS DOUBLE) IS NULL OR NOT isfinite(try_cast(amount AS DOUBLE))"""
-        ).fetchall()[0]
-        if bad[0]:
-            raise BenchDataError(
-                f"{path}: {bad[0]} row(s) without a customer, with a date that is not as 2024-03-31 or an amount that "
-                f"is not a number; the first is row {bad[1]}. Mend or leave out these rows."
-            )
+        read_rows(con, path, COLUMNS, FORMAT)
+        refuse(con, path, "customer", f"NOT {filled('customer')}", "Name the customer in each row.")
+        refuse(con, path, "date", f"{as_date('date')} IS NULL", "Write dates as 2026-01-31.")
+        refuse(con, path, "amount", is_no_number("amount"), "Write a number.")
         found = con.execute(
             f"""
             WITH orders AS (
-                SELECT customer, CAST(CAST("date" AS TIMESTAMP) AS DATE) AS day, sum(CAST(amount AS DOUBLE)) AS amount
-                FROM ({source}) GROUP BY ALL
+                SELECT CAST(customer AS VARCHAR) AS customer, {as_date("date")} AS day,
+                    sum({as_number("amount")}) AS amount
+                FROM {ROWS} GROUP BY ALL
             )
             SELECT dense_rank() OVER (ORDER BY customer) - 1 AS customer, amount,
                 date_diff('day', min(day) OVER (), day) AS day, min(day) OVER () AS start
             FROM orders ORDER BY customer, day"""
         ).to_arrow_table()
     if not len(found):
-        raise BenchDataError(f"{path} holds no transaction.")
+        raise BenchDataError(f"{path} holds no transaction. {FORMAT}")
     orders = OrderDays(found["customer"].to_numpy(), found["day"].to_numpy())
     return Transactions(found["start"][0].as_py(), orders, found["amount"].to_numpy())
 

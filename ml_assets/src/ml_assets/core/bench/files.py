@@ -1,4 +1,7 @@
-"""Reading a user's table with DuckDB: CSV, compressed or not, or Parquet, with columns that must be there."""
+"""Reading a user's table with DuckDB, and telling the first row that is wrong by its place.
+
+CSV, compressed or not, and Parquet. What the columns mean is the business of whoever reads them.
+"""
 
 from __future__ import annotations
 
@@ -9,38 +12,73 @@ import duckdb
 
 from ml_assets.core.bench.errors import BenchDataError
 
+READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}
+ROWS, PLACE = "numbered", "_line"
+"""The table with the file's rows, and its column with the place of each: a line of CSV, a row of Parquet."""
 
-def relation(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str]) -> str:
-    """A SELECT of the file's rows, which are read into a temporary table; columns of CSV are text.
+
+def read_rows(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str], form: str) -> tuple[str, ...]:
+    """Make the table `ROWS` of the file, which has at least `columns`, and return its columns; those of CSV are text.
+
+    `form` says in a sentence what the file should be, and stands in the messages.
 
     Raises:
         BenchDataError: the file is not there, cannot be read, or lacks a column.
     """
+    reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
     if not path.is_file():
-        raise BenchDataError(f"There is no file {path}.")
-    reader = "read_parquet" if path.suffix == ".parquet" else "read_csv"
-    more = "" if path.suffix == ".parquet" else ", header = true, all_varchar = true"
-    source = f"SELECT * FROM {reader}({_quoted(str(path))}{more})"
+        raise BenchDataError(f"{path} is not there. Give a file with --data. {form}")
+    if reader is None:
+        raise BenchDataError(f"{path} is none of {', '.join(READERS)}. Convert it, or rename it to what it is.")
+    source = f"{reader}($path{', header = true, all_varchar = true' if reader == 'read_csv' else ''})"
     try:
-        found = [row[0] for row in con.execute(f"DESCRIBE {source}").fetchall()]
+        place = f"row_number() OVER () + {int(reader == 'read_csv')} AS {PLACE}"
+        con.execute(f"CREATE TABLE {ROWS} AS SELECT *, {place} FROM {source}", {"path": str(path)})
     except duckdb.Error as error:
-        raise BenchDataError(f"{path} cannot be read as {reader.removeprefix('read_')}: {_first_line(error)}") from None
-    missing = [column for column in columns if column not in found]
+        raise BenchDataError(f"{path} cannot be read: {str(error).splitlines()[0]} {form}") from error
+    names = tuple(row[0] for row in con.execute(f"DESCRIBE {ROWS}").fetchall() if row[0] != PLACE)
+    missing = [name for name in columns if name not in names]
     if missing:
-        raise BenchDataError(
-            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(found)}. The first line must name "
-            f"the columns {', '.join(columns)}."
-        )
-    try:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE given AS {source}")
-    except duckdb.Error as error:
-        raise BenchDataError(f"{path}: {_first_line(error)}") from None
-    return "FROM given"
+        raise BenchDataError(f"{path}, line 1: no column {missing[0]}; there are {', '.join(names)}. {form}")
+    return names
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def refuse(con: duckdb.DuckDBPyConnection, path: Path, column: str, wrong: str, cure: str) -> None:
+    """Raise with the first row for which the SQL condition `wrong` holds, if there is one.
+
+    Raises:
+        BenchDataError: with the row's place, its value of `column`, and `cure`.
+    """
+    found = con.execute(
+        f"SELECT {PLACE}, shown FROM (SELECT {PLACE}, CAST({quoted(column)} AS VARCHAR) AS shown, {wrong} AS wrong "
+        f"FROM {ROWS}) WHERE wrong ORDER BY {PLACE} LIMIT 1"
+    ).fetchone()
+    if found:
+        told = "is empty" if found[1] is None else f"is {found[1]!r}"
+        where = "row" if path.suffix == ".parquet" else "line"
+        raise BenchDataError(f"{path}, {where} {found[0]}, column {column}: it {told}. {cure}")
 
 
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0]
+def quoted(name: str) -> str:
+    """A column's name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def as_date(name: str) -> str:
+    """SQL of a column's date, null where it is none."""
+    return f"CAST(try_cast(CAST({quoted(name)} AS VARCHAR) AS TIMESTAMP) AS DATE)"
+
+
+def as_number(name: str) -> str:
+    """SQL of a column's number, null where it is none."""
+    return f"try_cast({quoted(name)} AS DOUBLE)"
+
+
+def is_no_number(name: str) -> str:
+    """SQL: the value is not a finite number."""
+    return f"coalesce(NOT isfinite({as_number(name)}), true)"
+
+
+def filled(name: str) -> str:
+    """SQL: the value is not empty."""
+    return f"nullif(trim(CAST({quoted(name)} AS VARCHAR)), '') IS NOT NULL"

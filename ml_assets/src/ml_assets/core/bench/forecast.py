@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 
 from ml_assets.core.bench.errors import BenchDataError
+from ml_assets.core.bench.files import PLACE, ROWS, as_date, as_number, filled, is_no_number, quoted, read_rows, refuse
 from ml_assets.core.evaluation.forecasting import PointScores, Window, coverage, origins, pinball, point_scores, window
 from ml_assets.core.models.demand.baselines import forecast as baseline_forecasts
 from ml_assets.core.models.demand.forecaster import (
@@ -30,7 +31,6 @@ from ml_assets.core.models.errors import NotEnoughData
 
 COLUMNS = ("series", "date", "quantity")
 FORMAT = "Columns: series, date (2026-01-31), quantity (0 or more), then any number of numeric regressors known ahead."
-READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}
 WINDOWS = 4
 TUNING_WINDOWS = 2
 TRIALS = 10
@@ -226,25 +226,9 @@ def read(path: Path, *, absent: Absent | None = None) -> Loaded:
 
 def load(con: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, ...]:
     """Make the table `demand` of the file and return the names of its regressors; refuse what is not as documented."""
-    reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
-    if not path.is_file():
-        raise BenchDataError(f"{path} is not there. Give a file with --data. {FORMAT}")
-    if reader is None:
-        raise BenchDataError(f"{path} is none of {', '.join(READERS)}. Convert it, or rename it to what it is.")
-    source = f"{reader}($path{', header = true, all_varchar = true' if reader == 'read_csv' else ''})"
-    try:
-        con.execute(f"CREATE TABLE delivered AS SELECT * FROM {source}", {"path": str(path)})
-    except duckdb.Error as error:
-        raise BenchDataError(f"{path} cannot be read: {str(error).splitlines()[0]} {FORMAT}") from error
-    names = [row[0] for row in con.execute("DESCRIBE delivered").fetchall()]
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        raise BenchDataError(f"{path}, line 1: no column {missing[0]}; there are {', '.join(names)}. {FORMAT}")
+    names = read_rows(con, path, COLUMNS, FORMAT)
     regressors = tuple(name for name in names if name not in COLUMNS)
-    con.execute(
-        f"CREATE TABLE numbered AS SELECT *, row_number() OVER () + {int(reader == 'read_csv')} AS line FROM delivered"
-    )
-    refuse(con, path, "series", "nullif(trim(CAST(series AS VARCHAR)), '') IS NULL", "Name the series in each row.")
+    refuse(con, path, "series", f"NOT {filled('series')}", "Name the series in each row.")
     refuse(con, path, "date", f"{as_date('date')} IS NULL", "Write dates as 2026-01-31.")
     refuse(con, path, "quantity", f"{filled('quantity')} AND {is_no_number('quantity')}", "Write a number.")
     refuse(
@@ -261,31 +245,19 @@ def load(con: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, ...]:
         con,
         path,
         "date",
-        f"count(*) OVER (PARTITION BY CAST(series AS VARCHAR), {as_date('date')} ORDER BY line "
+        f"count(*) OVER (PARTITION BY CAST(series AS VARCHAR), {as_date('date')} ORDER BY {PLACE} "
         "ROWS UNBOUNDED PRECEDING) > 1",
         "Each series has one row for a date: add the quantities up.",
     )
     numbers = "".join(f", {as_number(name)} AS {quoted(name)}" for name in regressors)
     con.execute(
         f"CREATE TABLE demand AS SELECT CAST(series AS VARCHAR) AS series, {as_date('date')} AS date, "
-        f"{as_number('quantity')} AS quantity{numbers} FROM numbered"
+        f"{as_number('quantity')} AS quantity{numbers} FROM {ROWS}"
     )
     ((counted,),) = con.execute("SELECT count(quantity) FROM demand").fetchall()
     if not counted:
         raise BenchDataError(f"{path} has no row with a quantity. {FORMAT}")
     return regressors
-
-
-def refuse(con: duckdb.DuckDBPyConnection, path: Path, column: str, wrong: str, cure: str) -> None:
-    """Raise with the first row that is `wrong`, if there is one."""
-    found = con.execute(
-        f"SELECT line, shown FROM (SELECT line, CAST({quoted(column)} AS VARCHAR) AS shown, {wrong} AS wrong "
-        "FROM numbered) WHERE wrong ORDER BY line LIMIT 1"
-    ).fetchone()
-    if found:
-        told = "is empty" if found[1] is None else f"is {found[1]!r}"
-        where = "row" if path.suffix == ".parquet" else "line"
-        raise BenchDataError(f"{path}, {where} {found[0]}, column {column}: it {told}. {cure}")
 
 
 def grid(path: Path, days: Any) -> tuple[Any, Frequency]:
@@ -311,28 +283,3 @@ def grid(path: Path, days: Any) -> tuple[Any, Frequency]:
             f"{distinct[0]}, {distinct[1]} and {distinct[2]} follow each other. Add up to one of these."
         )
     return np.arange(distinct[0], distinct[-1] + 1), DAILY
-
-
-def quoted(name: str) -> str:
-    """A column's name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def as_date(name: str) -> str:
-    """SQL of a column's date, null where it is none."""
-    return f"CAST(try_cast(CAST({quoted(name)} AS VARCHAR) AS TIMESTAMP) AS DATE)"
-
-
-def as_number(name: str) -> str:
-    """SQL of a column's number, null where it is none."""
-    return f"try_cast({quoted(name)} AS DOUBLE)"
-
-
-def is_no_number(name: str) -> str:
-    """SQL: the value is not a finite number."""
-    return f"coalesce(NOT isfinite({as_number(name)}), true)"
-
-
-def filled(name: str) -> str:
-    """SQL: the value is not empty."""
-    return f"nullif(trim(CAST({quoted(name)} AS VARCHAR)), '') IS NOT NULL"
