@@ -77,6 +77,17 @@ def test_a_chance_to_leave_near_the_pole_is_as_any_other(distance):
     assert near == pytest.approx(beside, rel=2e-3)
 
 
+@given(st.floats(30, 5000), st.floats(0.02, 0.9), st.integers(1, 200), st.floats(1, 40), st.floats(0.1, 20))
+def test_customers_who_leave_alike_order_as_with_that_one_chance(tens, chance, repeats, observed, time):
+    """Where `a` is in the hundreds, equation (10) has factors of 0 and infinity; its limit has none."""
+    parameters = Parameters(1.0, 0.7, 10 * tens, 10 * tens * (1 / chance - 1))
+    history = Histories(np.array([float(repeats)]), np.array([observed]), np.array([observed]))
+    expected = bg_nbd.expected_orders(parameters, history, time)[0] / bg_nbd.alive_probability(parameters, history)[0]
+    p = parameters.a / (parameters.a + parameters.b + repeats)
+    limit = (1 - (1 + p * time / (0.7 + observed)) ** -(1.0 + repeats)) / p
+    assert expected == pytest.approx(limit, rel=0.01)
+
+
 @given(st.integers(0, 400), st.floats(0.1, 50), st.floats(0, 50), st.floats(0.01, 30))
 def test_more_time_brings_more_orders_and_longer_silence_fewer_alive(repeats, last, silence, time):
     history = Histories(*(np.array([v]) for v in (float(repeats), last if repeats else 0.0, last + silence)))
