@@ -39,6 +39,9 @@ ASSETS = {
     "predictions/churn_scores",
     "models/customer_lifetime_value",
     "predictions/lifetime_values",
+    "monitoring/churn_input_drift",
+    "monitoring/churn_backtest",
+    "monitoring/churn_quality",
     "causal/email_campaign_effect",
     "serving/release",
 }

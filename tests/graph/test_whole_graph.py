@@ -34,6 +34,7 @@ LAYERS = {
     "features",
     "models",
     "predictions",
+    "monitoring",
     "causal",
     "serving",
 }

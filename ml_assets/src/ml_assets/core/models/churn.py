@@ -77,11 +77,16 @@ def split(as_of_dates: Collection[date], *, data_start: date, data_end: date) ->
             f"have such days. Load at least {2 * HORIZON_DAYS + 31} days of orders, and run again."
         )
     with_history = [day for day in eligible if day - timedelta(days=HISTORY_DAYS) >= data_start] or eligible
+    return Split(spaced(with_history), complete[-1])
+
+
+def spaced(dates: Sequence[date]) -> tuple[date, ...]:
+    """Those of `dates`, oldest first, that stand SPACING_DAYS apart, the latest among them."""
     chosen: list[date] = []
-    for day in reversed(with_history):
+    for day in reversed(dates):
         if not chosen or chosen[-1] - day >= timedelta(days=SPACING_DAYS):
             chosen.append(day)
-    return Split(tuple(reversed(chosen)), complete[-1])
+    return tuple(reversed(chosen))
 
 
 def labelled_rows(con: duckdb.DuckDBPyConnection, features: str, orders: str, as_of_dates: Sequence[date]) -> pa.Table:
