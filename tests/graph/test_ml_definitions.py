@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from datetime import date
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.freshness import CronFreshnessPolicy, TimeWindowFreshnessPolicy
+from dagster._core.test_utils import freeze_time
 
 from cartograph.windows import at_midnight
 from ml_assets.definitions import LIBRARIES
@@ -57,6 +60,13 @@ def test_a_shop_that_goes_on_has_the_as_of_dates_that_have_come(load):
     found = partitions(load(end=None)).get_partition_keys()
     today = date.today()  # noqa: DTZ011 - Dagster's own clock decides here
     assert found[-1] == today.replace(day=1).isoformat()
+
+
+def test_models_may_be_as_old_as_a_month_and_all_else_as_the_shop_says(load):
+    nodes = load(end=None).resolve_asset_graph().asset_nodes
+    policies = {node.key: node.to_asset_spec().freshness_policy for node in nodes}
+    assert isinstance(policies[MODEL], TimeWindowFreshnessPolicy)
+    assert isinstance(policies[SCORES], CronFreshnessPolicy)
 
 
 @pytest.mark.parametrize(
@@ -144,3 +154,70 @@ def test_what_steps_import_when_they_need_it_is_imported_ahead_by_a_worker_that_
                         found.update(alias.name.split(".")[0] for alias in node.names)
     others = {"numpy", "dagster_aws", "implicit", "lightgbm", "optuna", "statsforecast"}
     assert found - others == {library.split(".")[0] for library in LIBRARIES}
+
+
+class Ticks:
+    """The conditions of a shop whose tables have all been made, evaluated at moments of our choosing."""
+
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self.definitions, self.instance, self.cursor = definitions, instance, None
+        self.graph = definitions.resolve_asset_graph()
+        for asset in self.graph.get_all_asset_keys():
+            self.made(asset)
+
+    def made(self, asset: dg.AssetKey, *, fails: str | None = None) -> None:
+        """An asset was materialised; all its checks passed but one."""
+        node = self.graph.get(asset)
+        partitions = node.partitions_def.get_partition_keys() if node.partitions_def else [None]
+        for partition in partitions:
+            self.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=partition))
+        for check in node.check_keys:
+            self.instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset, check.name, passed=check.name != fails, blocking=self.graph.get(check).blocking
+                )
+            )
+
+    def ask_for_training(self) -> bool:
+        """Whether a tick asks for the churn model."""
+        found = dg.evaluate_automation_conditions(self.definitions, self.instance, cursor=self.cursor)
+        self.cursor = found.cursor
+        return found.get_num_requested(MODEL) == 1
+
+
+@pytest.fixture
+def ticks(load) -> Iterator[Ticks]:
+    with dg.DagsterInstance.ephemeral() as instance, freeze_time(datetime(2025, 2, 10, tzinfo=UTC)):
+        yield Ticks(load(), instance)
+
+
+def test_a_model_is_trained_on_the_first_data_of_a_month_and_not_on_each_load(ticks):
+    def load_at(*moment: int) -> bool:
+        with freeze_time(datetime(2025, *moment, tzinfo=UTC)):
+            for asset in ticks.graph.get(MODEL).parent_keys:
+                ticks.made(asset)
+            return ticks.ask_for_training()
+
+    assert not ticks.ask_for_training()
+    assert not load_at(2, 11)
+    with freeze_time(datetime(2025, 3, 1, 0, 10, tzinfo=UTC)):
+        assert not ticks.ask_for_training(), "March has no data yet"
+    assert load_at(3, 1, 6)
+    assert not load_at(3, 2, 6)
+    assert not load_at(3, 31, 6)
+    assert load_at(4, 2, 6)
+
+
+def test_a_model_is_trained_when_what_watches_it_begins_to_warn_but_not_on_refused_data(ticks):
+    drift = key("monitoring/churn_input_drift")
+    assert not ticks.ask_for_training()
+    ticks.made(drift, fails="inputs_are_usual")
+    assert ticks.ask_for_training()
+    assert not ticks.ask_for_training(), "it has been asked for"
+    ticks.made(drift)
+    assert not ticks.ask_for_training()
+    ticks.made(FEATURES, fails="nothing_from_the_future")
+    ticks.made(drift, fails="inputs_are_usual")
+    assert not ticks.ask_for_training()
+    ticks.made(FEATURES)
+    assert ticks.ask_for_training(), "the warning still stands"

@@ -9,8 +9,8 @@ import dagster as dg
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.asset_graph import with_graph
-from cartograph.trust.automation import when_trusted
 from cartograph.trust.freshness import with_freshness
+from ml_assets.defs.automation import condition
 
 RELEASE_KEY = dg.AssetKey(["serving", "release"])
 PROJECT_ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def defs() -> dg.Definitions:
     """All assets, checks, jobs and resources of the location."""
     definitions = load_folder().map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(
-            owners=[OWNER], group_name=spec.key.path[0], automation_condition=when_trusted()
+            owners=[OWNER], group_name=spec.key.path[0], automation_condition=condition(spec.key)
         )
     )
     return with_graph(with_freshness(definitions, load_shop(get_settings())), told=RELEASE_KEY)

@@ -1,11 +1,51 @@
-"""When assets run: the job of this location. Conditions are in `cartograph.trust.automation`."""
+"""When assets run: the job of this location, and when its models are trained again.
+
+Conditions of both locations are in `cartograph.trust.automation`.
+"""
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 import dagster as dg
+
+from cartograph.trust.automation import when_trusted
 
 ml_job = dg.define_asset_job(
     "ml_job",
     selection=dg.AssetSelection.all(),
     description="Everything of this location: features for some as-of dates, then model, scores, effects and release.",
 )
+
+MONTHLY = "0 0 1 * *"
+WATCHERS = {"churn_classifier": ("churn_input_drift", "churn_backtest", "churn_quality")}
+"""The assets of `monitoring` whose warnings are a reason to train a model again."""
+
+Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
+
+
+def condition(key: dg.AssetKey) -> Condition:
+    """When the asset `key` runs by itself: models are trained when they are due, all else when something is new."""
+    return when_due(WATCHERS.get(key.path[-1], ())) if key.path[0] == "models" else when_trusted()
+
+
+def when_due(watchers: tuple[str, ...]) -> Condition:
+    """Train on the first data of a month, and when a check of the assets `watchers` of `monitoring` begins to warn.
+
+    Not on each new row, which changes no model that is worth a new version; never on data that a blocking check
+    refused, and not twice at once.
+    """
+    warns = dg.AutomationCondition.any_checks_match(dg.AutomationCondition.check_failed())
+    reasons = [
+        dg.AutomationCondition.asset_matches(dg.AssetKey(["monitoring", name]), warns).newly_true().since_last_handled()
+        for name in watchers
+    ]
+    due = reduce(or_, reasons, dg.AutomationCondition.on_cron(MONTHLY))
+    trusted = (
+        ~dg.AutomationCondition.any_deps_missing()
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+        & dg.AutomationCondition.all_deps_blocking_checks_passed()
+    )
+    return (due & trusted).with_label("when_due")
