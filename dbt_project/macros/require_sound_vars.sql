@@ -1,9 +1,9 @@
 {#
-    What each var of dbt_project.yml takes. A list is told by the form of each of its values, its order, and its `length`
-    where the models need so many values; `not_over` names the var whose value this one's may not exceed.
+    What each var of dbt_project.yml takes. A list is told by the form of each of its values, its order, and its
+    `length` where the models need so many values; `not_over` names the var whose value this one's may not exceed.
 
-    Attribution goes back no further than 1000 days, and halves a weight after no less than one: 0.5 to the power of 1000
-    is still a double, which 0.5 to the power of 1100 is not.
+    Attribution goes back no further than 1000 days, and halves a weight after no less than one: 0.5 to the power of
+    1000 is still a double, which 0.5 to the power of 1100 is not.
 #}
 {% macro forms_of_vars() -%}
     {{ return({
@@ -21,8 +21,12 @@
         'inventory_overstock_cover_days': {'kind': 'number', 'least': 0, 'most': 3650},
         'inventory_slow_mover_days': {'kind': 'whole', 'least': 1, 'most': 3650},
         'customer_recency_band_days': {'kind': 'whole', 'least': 0, 'most': 36500, 'order': 'rising', 'length': 3},
-        'customer_frequency_band_orders': {'kind': 'whole', 'least': 1, 'most': 1000000, 'order': 'rising', 'length': 2},
-        'customer_value_band_amount': {'kind': 'number', 'least': 0, 'most': 1000000000, 'order': 'rising', 'length': 2},
+        'customer_frequency_band_orders': {
+            'kind': 'whole', 'least': 1, 'most': 1000000, 'order': 'rising', 'length': 2
+        },
+        'customer_value_band_amount': {
+            'kind': 'number', 'least': 0, 'most': 1000000000, 'order': 'rising', 'length': 2
+        },
         'lifetime_value_band_percent_ranks': {'kind': 'number', 'least': 0, 'most': 1, 'order': 'rising', 'length': 3},
         'category_affinity_prior_amount': {'kind': 'number', 'least': 0.01, 'most': 1000000000},
         'market_basket_min_support': {'kind': 'number', 'least': 0, 'most': 1},
@@ -35,7 +39,7 @@
     }) }}
 {%- endmacro %}
 
-{# Stops at the first var that is not of its form, whichever models are chosen: most would build nonsense of it, green. #}
+{# Stops at the first var that is not of its form, whichever models are chosen: most would build nonsense, green. #}
 {% macro require_sound_vars() -%}
     {%- for name, form in forms_of_vars().items() -%}
         {%- set value = var(name) -%}
@@ -51,11 +55,12 @@
 
 {% macro refuse_var(name, takes, value) -%}
     {{ exceptions.raise_compiler_error(
-        'The dbt var ' ~ name ~ ' takes ' ~ takes ~ ', got ' ~ tojson(value, value) ~ '. Correct it in dbt_project.yml or --vars.'
+        'The dbt var ' ~ name ~ ' takes ' ~ takes ~ ', got ' ~ tojson(value, value)
+        ~ '. Correct it in dbt_project.yml or --vars.'
     ) }}
 {%- endmacro %}
 
-{# Whether each value is of the form, there are as many as the form wants (or one at least), and each is past the last. #}
+{# Whether each value is of the form and past the last, and there are as many as the form wants, or one at least. #}
 {% macro is_ordered_list(values, form) -%}
     {%- if values is string or values is mapping or values is not iterable -%}
         {{ return(false) }}
