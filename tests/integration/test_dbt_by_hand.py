@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -128,6 +131,9 @@ def test_a_shop_that_is_not_loaded_is_told_to_run(unloaded: Settings, command: t
     [
         ("CARTOGRAPH_SHOP", "nowhere", "There is no shop 'nowhere'"),
         ("CARTOGRAPH_LATE_LIMIT_HOURS", "never", "CARTOGRAPH_LATE_LIMIT_HOURS=never: "),
+        ("CARTOGRAPH_DUCKDB_THREADS", "many", "CARTOGRAPH_DUCKDB_THREADS=many: "),
+        ("CARTOGRAPH_DUCKDB_THREADS", "0", "CARTOGRAPH_DUCKDB_THREADS=0: "),
+        ("CARTOGRAPH_DUCKDB_MEMORY_LIMIT", "much", "CARTOGRAPH_DUCKDB_MEMORY_LIMIT=much: "),
     ],
 )
 def test_a_wrong_setting_is_told_in_its_own_words(shop: Settings, variable: str, value: str, reason: str) -> None:
@@ -135,11 +141,35 @@ def test_a_wrong_setting_is_told_in_its_own_words(shop: Settings, variable: str,
     assert reason in str(done.exception)
 
 
+@pytest.mark.parametrize("command", [("run", "--select", "stg_shop__customers"), ("docs", "generate")])
+def test_a_warehouse_that_another_process_has_open_is_told(shop: Settings, command: tuple[str, ...]) -> None:
+    with _held(shop.warehouse_path) as holder:
+        done = call(shop, *command, variables={})
+    told = str(done.exception)
+    assert f"The warehouse {shop.warehouse_path} cannot be opened: " in told
+    assert f"(PID {holder})" in told
+    assert "wait for that process or end it, and try again" in told
+    assert call(shop, *command, variables={}).success, "once it is free"
+
+
 def test_the_warehouse_may_have_any_name(shop: Settings, tmp_path: Path) -> None:
     path = tmp_path / "other-house.db"
     done = call(shop, "run", "--select", "stg_shop__customers", variables={WAREHOUSE_VARIABLE: str(path)})
     assert done.success, done.exception
     assert _tables(path, "staging") == ["stg_shop__customers"]
+
+
+@contextmanager
+def _held(warehouse: Path) -> Iterator[int]:
+    """The id of another process, which has the warehouse open for as long as the block lasts."""
+    opened = f"import duckdb; held = duckdb.connect({str(warehouse)!r}); print('open', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", opened], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        yield holder.pid
+        holder.communicate("\n")
 
 
 def _tables(warehouse: Path, schema: str) -> list[str]:
