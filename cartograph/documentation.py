@@ -40,7 +40,7 @@ def configuration() -> str:
             *rows,
             "",
             f"A shop file may refer to further variables as `${{{PREFIX}NAME}}` or `${{{PREFIX}NAME:-default}}`.",
-            "Those of the shops in this repository, each said in the file that names it:",
+            "The shops in this repository name:",
             "",
             *of_shops,
             "",
