@@ -11,15 +11,22 @@ from typing import get_args
 from pydantic.fields import FieldInfo
 
 from cartograph.settings import PREFIX, Settings
+from cartograph.yaml_files import variables_in
 
 DOCS = Path(__file__).parents[1] / "docs"
+SHOPS = DOCS.parent / "shops"
 
 
 def configuration() -> str:
-    """The table of all settings: variable, what it takes, default, meaning."""
+    """The table of all settings: variable, what it takes, default, meaning; and the variables of the shops' files."""
     rows = [
         f"| `{PREFIX}{name.upper()}` | {_takes(field)} | {_default(field)} | {field.description} |"
         for name, field in Settings.model_fields.items()
+    ]
+    of_shops = [
+        f"- `{variable}`: `shops/{path.name}`"
+        for path in sorted(SHOPS.glob("*.yaml"))
+        for variable in sorted(variables_in(path))
     ]
     return "\n".join(
         [
@@ -33,6 +40,9 @@ def configuration() -> str:
             *rows,
             "",
             f"A shop file may refer to further variables as `${{{PREFIX}NAME}}` or `${{{PREFIX}NAME:-default}}`.",
+            "The shops in this repository name:",
+            "",
+            *of_shops,
             "",
         ]
     )

@@ -20,7 +20,8 @@ class Signal(_Frozen):
     """One observation: whether `name` (a check, or `run`) of `subject` (an asset, or a job) is well, found at `at`.
 
     `parts` names what fails of the subject where that is not all of it: partitions, or assets; and of a run, the assets
-    that it was to make. The subject of a run that a check stopped is the check's: both are one message.
+    that it was to make. The subject of a run that a check stopped is the check's: both are one message. A failure that
+    `holds_back` also refuses each release that is made of its subject, which is told with it and not once more.
     """
 
     subject: str
@@ -32,6 +33,7 @@ class Signal(_Frozen):
     text: str
     at: AwareDatetime
     parts: tuple[str, ...] = ()
+    holds_back: bool = False
 
     def ends(self, known: Signal) -> bool:
         """Whether the failure `known` is over as this is well: it is the same, or of parts that all are well here."""
@@ -68,6 +70,8 @@ class Message(_Frozen):
     def body(self) -> str:
         """What was found, whose it is, and where it says what to do."""
         lines = [f"failing: {signal.name}: {signal.text}" for signal in self.failing]
+        if any(signal.holds_back for signal in self.failing):
+            lines.append("held back: each release that is made of it is refused until it is well")
         lines += [f"recovered: {signal.name}" for signal in self.recovered]
         lines += [f"owner: {self.owner}", f"run: {self.run_id}", f"found at: {self.at:%Y-%m-%d %H:%M:%S} UTC"]
         if self.failing:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cartograph.cli.console import count, output
+from cartograph.cli.export import loaded_tables
 from cartograph.contracts import with_provenance
 from cartograph.lake import Lake, SchemaConflict
 from cartograph.settings import Settings, load_settings
@@ -72,14 +73,19 @@ def lake_conflicts(settings: Settings, report: ShopReport) -> list[str]:
     if not settings.shop_home.is_dir() and not settings.catalog_uri:
         return []
     from ecom_assets.contracts import CONTRACTS
+    from ecom_assets.ingestion import lost_columns
 
     lake, conflicts = Lake.from_settings(settings), []
+    loaded = loaded_tables(lake)
     for dataset in report.datasets:
-        contract = with_provenance(CONTRACTS[dataset.dataset])
+        table, contract = f"raw.{dataset.dataset}", CONTRACTS[dataset.dataset]
         try:
-            lake.require_compatible(f"raw.{dataset.dataset}", contract, settings.partition_grain)
+            lake.require_compatible(table, with_provenance(contract), settings.partition_grain)
         except SchemaConflict as conflict:
             conflicts.append(str(conflict).rstrip("."))
+        else:
+            lost = lost_columns(lake, contract, dataset.counts.absent_columns) if table in loaded else ()
+            conflicts += [f"{column} of {dataset.dataset} was loaded and is not delivered any more" for column in lost]
     return conflicts
 
 

@@ -70,12 +70,14 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for 
 
 def collect(settings: Settings, shop: Shop) -> Status:
     """Gather the status; changes nothing, and makes no folder for a shop that has never run."""
+    from ecom_assets.attribution import markov
     from ecom_assets.contracts import CONTRACTS
     from ecom_assets.warehouse.dbt_project import PROJECT_DIR
     from ecom_assets.warehouse.marts import marts_enabled_by
 
     has_state = settings.shop_home.is_dir()
     enabled_by = marts_enabled_by(PROJECT_DIR)
+    enabled_by[markov.MADE_OF] = sorted([*enabled_by[markov.MADE_OF], markov.CONTRACT.dataset])
     try:
         release = open_store(settings).current() if has_state or settings.release_uri else None
     except NoRelease:

@@ -4,6 +4,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cartograph.releases.manifest import CheckOutcome
+
 
 class ReleaseError(Exception):
     """Something about a release or its store is wrong; the message is meant for the person who runs Cartograph."""
@@ -27,6 +32,14 @@ class DamagedRelease(ReleaseError):
 
 class UnfitRelease(ReleaseError):
     """What was to be released must not be: it is empty, holds a link, has a bad name or failed a blocking check."""
+
+
+class RefusedRelease(UnfitRelease):
+    """Blocking checks forbid what was to be released: `forbidden_by`."""
+
+    def __init__(self, message: str, forbidden_by: tuple[CheckOutcome, ...]) -> None:
+        super().__init__(message)
+        self.forbidden_by = forbidden_by
 
 
 class StoreUnavailable(ReleaseError):

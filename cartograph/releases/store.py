@@ -19,8 +19,8 @@ from cartograph.releases.errors import (
     DamagedRelease,
     NewerManifest,
     NoRelease,
+    RefusedRelease,
     StoreUnavailable,
-    UnfitRelease,
     UnknownRelease,
 )
 from cartograph.releases.manifest import (
@@ -72,7 +72,8 @@ class ReleaseStore(ABC):
         The same files give the same release: where it is stored already, it stays as it is, its manifest included.
 
         Raises:
-            UnfitRelease: a blocking check failed, the draft is empty, or it holds a link or a bad name.
+            RefusedRelease: a blocking check failed.
+            UnfitRelease: the draft is empty, or it holds a link or a bad name.
             StoreUnavailable: the place cannot be written.
         """
         _refuse_failed_checks(inputs)
@@ -302,9 +303,10 @@ def _refuse_failed_checks(inputs: ReleaseInputs) -> None:
     for check in inputs.forbidden_by:
         by_reason.setdefault(_REFUSALS[check.basis], []).append(f"{check.name} of {check.asset_key}")
     reasons = "; ".join(f"{reason}: {_some(checks)}" for reason, checks in by_reason.items())
-    raise UnfitRelease(
+    raise RefusedRelease(
         f"Nothing is released: blocking checks {reasons}. Mend what they found, and `cartograph run` again; the UI "
-        "shows each check beside its asset."
+        "shows each check beside its asset.",
+        inputs.forbidden_by,
     )
 
 

@@ -19,7 +19,7 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from cartograph.alerts.messages import Signal
-from cartograph.trust.causes import cause_of
+from cartograph.trust.causes import cause_of, failed_checks
 from cartograph.trust.gate import is_partial, results_of, standing
 from cartograph.trust.states import dead_backfills, failed_partitions, stale_assets
 from cartograph.trust.watching import Observations, Watched
@@ -28,6 +28,7 @@ _PAGE = 100
 RUNS_FAILED = "runs failed"
 _RUN_ENDS = {RUNS_FAILED: dg.DagsterEventType.RUN_FAILURE, "runs succeeded": dg.DagsterEventType.RUN_SUCCESS}
 _RUN = "run"
+_ERROR = dg.AssetCheckSeverity.ERROR
 
 
 def observe(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str], now: datetime) -> Observations:
@@ -115,11 +116,12 @@ def _of_check(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord, o
         subject=result.asset_key.to_user_string(),
         name=result.check_name,
         healthy=result.passed,
-        severity="error" if result.severity == dg.AssetCheckSeverity.ERROR else "warning",
+        severity="error" if result.severity == _ERROR else "warning",
         owner=owner,
         run_id=record.run_id,
         text=result.description or "did not pass",
         at=_moment(record.event.timestamp),
+        holds_back=result.blocking and result.severity == _ERROR and not result.passed,
     )
 
 
@@ -147,7 +149,10 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
         return None
     healthy = entry.dagster_event_type == dg.DagsterEventType.RUN_SUCCESS
     subject = run.job_name if not chosen else _selection(chosen)
-    by_check = None if healthy else _stopped_by(instance, entry.run_id)
+    stopped_by = [] if healthy else _stopped_by(instance, entry.run_id)
+    by_check = next((check.asset_key for check in stopped_by if _ran_in(instance, entry.run_id, check)), None)
+    if stopped_by and by_check is None:
+        return None  # they failed in another run, and were told: one fault, one message
     # A run of some assets is over once another run made them all; that of a whole job, once one of it succeeds.
     made = chosen or (sorted(what.owners) if healthy or by_check else [])
     signal = Signal(
@@ -167,20 +172,28 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
     return signal.model_copy(update={**folded, "text": f"{subject} stopped there; what is downstream was not made"})
 
 
-def _stopped_by(instance: dg.DagsterInstance, run_id: str) -> dg.AssetKey | None:
-    """The asset whose failed blocking check is why the run's first failed step failed; None where that is otherwise."""
+def _stopped_by(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckKey]:
+    """The failed checks that are all that the run's first failed step failed for; none where it failed otherwise."""
     failures = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     events = [failure.dagster_event for failure in failures if failure.dagster_event is not None]
-    error = events[0].step_failure_data.error if events else None
+    if not events:
+        return []
+    error = events[0].step_failure_data.error
     if error is None or error.cls_name != DagsterAssetCheckFailedError.__name__:
-        return None
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
-        event = entry.dagster_event
-        if event is not None and event.step_key == events[0].step_key:
-            result = event.asset_check_evaluation_data
-            if not result.passed and result.blocking and result.severity == dg.AssetCheckSeverity.ERROR:
-                return result.asset_key
-    return None
+        return failed_checks(events[0])
+    results = _results_in(instance, run_id, events[0].step_key)
+    return [r.asset_check_key for r in results if not r.passed and r.blocking and r.severity == _ERROR]
+
+
+def _ran_in(instance: dg.DagsterInstance, run_id: str, check: dg.AssetCheckKey) -> bool:
+    return any(result.asset_check_key == check for result in _results_in(instance, run_id))
+
+
+def _results_in(instance: dg.DagsterInstance, run_id: str, step: str | None = None) -> list[dg.AssetCheckEvaluation]:
+    """The results of checks in a run, or in a step of it."""
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
+    return [event.asset_check_evaluation_data for event in events if step in (None, event.step_key)]
 
 
 def _selection(chosen: list[dg.AssetKey]) -> str:

@@ -8,6 +8,7 @@
 {% macro require_session() -%}
     {%- if execute -%}
         {%- do run_window() -%}
+        {%- do require_sound_vars() -%}
         {%- do require_known_datasets() -%}
         {{ adapter.dispatch('require_session', 'cartograph')() }}
     {%- endif -%}

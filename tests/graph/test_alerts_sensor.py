@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -10,7 +12,9 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster_shared.error import SerializableErrorInfo
 
+from cartograph.alerts.messages import Message
 from cartograph.settings import Settings
+from cartograph.trust.causes import failure_by_checks
 from cartograph.trust.gate import looked_at
 from cartograph.windows import Window
 from tests.support.sensors import SensorBench
@@ -42,13 +46,32 @@ def report() -> None:
     """Downstream of the check."""
 
 
+IS_SOUND = dg.AssetCheckKey(orders.key, "is_sound")
+
+
+@dg.asset
+def release() -> None:
+    """Refused, by hand and in a run of its own, for what another run found."""
+    raise failure_by_checks("Nothing is released: is_sound of orders", [] if State.crashes else [IS_SOUND])
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec("ties_out", asset="star", blocking=True)])
+def star() -> Iterator[dg.AssetCheckResult]:
+    """Says itself what failed, as the warehouse does for dbt."""
+    yield dg.AssetCheckResult(check_name="ties_out", passed=False, description="2 such rows")
+    raise failure_by_checks("The warehouse was not built", [dg.AssetCheckKey(star.key, "ties_out")])
+
+
 class Bench(SensorBench):
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, [orders, report])
+        super().__init__(settings, [orders, report], by_hand=[release, star])
 
     def run(self, *, sound: bool = True, crashes: bool = False, month: int | None = None) -> None:
         State.sound, State.crashes, State.month = sound, crashes, month
         self.execute()
+
+    def run_alone(self, asset: dg.AssetsDefinition) -> None:
+        self.execute(asset_selection=[asset.key])
 
 
 @pytest.fixture
@@ -164,6 +187,30 @@ def test_a_run_that_was_killed_is_told_as_what_it_is(bench: Bench) -> None:
     bench.instance.report_run_failed(run, "The process was killed before the run ended.")
     assert bench.look() == ["Error: nightly_job (run)"]
     assert bench.logged()[0]["failing"][0]["text"] == "The process was killed before the run ended."
+
+
+def test_a_release_that_failed_checks_refuse_is_told_with_the_checks_and_not_once_more(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    bench.run(sound=False)
+    assert bench.look() == FAILED
+    bench.run_alone(release)
+    assert bench.look() == []
+    with closing(sqlite3.connect(bench.settings.alerts_path)) as ledger:
+        ((message,),) = ledger.execute("SELECT message FROM outbox WHERE sink = 'log'").fetchall()
+    assert "each release that is made of it is refused until it is well" in Message.model_validate_json(message).body
+    State.crashes = True
+    bench.run_alone(release)
+    assert bench.look() == ["Error: a run of release (run)"], "no check has failed that would be told"
+
+
+def test_a_run_that_fails_for_its_own_checks_only_is_told_with_them(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    bench.run_alone(star)
+    assert bench.look() == ["Error: star (ties_out, run)"]
+    texts = [signal["text"] for signal in bench.logged()[0]["failing"]]
+    assert texts == ["2 such rows", "a run of star stopped there; what is downstream was not made"]
 
 
 def test_a_check_that_is_run_alone_is_told_too(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from ecom_assets.defs.dbt.warehouse import warehouse_definitions
+from ecom_assets.defs.dbt.warehouse import failure_of, warehouse_definitions
 from ecom_assets.defs.publishing.published import published_definitions
 from ecom_assets.warehouse.dbt_project import PROJECT_DIR, parsed_project, read_manifest
 from ecom_assets.warehouse.marts import marts_enabled_by
@@ -133,3 +134,32 @@ def test_state_stays_out_of_the_repository(graph: dg.AssetGraph) -> None:
     del graph
     repository = Path(__file__).parents[2] / "dbt_project"
     assert not [name for name in ("target", "logs", "dbt_packages") if (repository / name).exists()]
+
+
+@pytest.mark.parametrize(("status", "by_checks"), [("pass", True), ("error", False)])
+def test_a_failure_of_dbt_names_the_checks_where_nothing_else_failed(
+    tmp_path: Path, status: str, by_checks: bool
+) -> None:
+    nodes = {
+        "test.sums": {"resource_type": "test", "name": "sums", "compiled_path": "/t/sums.sql"},
+        "model.orders": {"resource_type": "model", "name": "orders", "original_file_path": "models/orders.sql"},
+    }
+    results = [
+        {"unique_id": "test.sums", "status": "fail", "message": "Got 2 results"},
+        {"unique_id": "model.orders", "status": status, "message": "Binder Error"},
+    ]
+    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes}))
+    (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
+    failed, warned = (
+        dg.AssetCheckResult(passed=False, asset_key=key("marts/orders"), check_name=name, severity=severity)
+        for name, severity in (("sums", dg.AssetCheckSeverity.ERROR), ("few", dg.AssetCheckSeverity.WARN))
+    )
+    failure = failure_of(tmp_path, [failed, warned])
+    assert failure is not None
+    assert "test sums: Got 2 results" in str(failure.description)
+    told = {name: value.value for name, value in failure.metadata.items()}
+    assert told == ({"failed_checks": [[["marts", "orders"], "sums"]]} if by_checks else {})
+
+
+def test_dbt_that_ran_nothing_names_no_failure(tmp_path: Path) -> None:
+    assert failure_of(tmp_path, []) is None

@@ -11,6 +11,7 @@ from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset, read_graph, write_graph
+from cartograph.trust.causes import failed_checks
 from cartograph.trust.gate import looked_at, standing
 from cartograph.windows import Window
 from tests.graph.ml_location import (
@@ -75,6 +76,12 @@ def said(result: dg.ExecuteInProcessResult) -> str:
     return failure(result, "serving__release")
 
 
+def behind(result: dg.ExecuteInProcessResult) -> list[dg.AssetCheckKey]:
+    """The failed checks that the refusal names as its only causes."""
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    return failed_checks(event)
+
+
 def test_a_table_that_was_never_made_is_named_with_what_keeps_it_back(shop, monkeypatch):
     exists = Lake.exists
     monkeypatch.setattr(Lake, "exists", lambda lake, name: name != "predictions.churn_scores" and exists(lake, name))
@@ -88,14 +95,18 @@ def test_a_table_that_was_never_made_is_named_with_what_keeps_it_back(shop, monk
 
 def test_a_check_that_failed_in_the_other_location_keeps_a_release_back(shop):
     report_check(shop.instance, "fct_orders", passed=False)
-    assert "blocking checks failed: rows_match_mart of published/fct_orders." in said(shop.release())
+    refused = shop.release()
+    assert "blocking checks failed: rows_match_mart of published/fct_orders." in said(refused)
+    assert behind(refused) == [dg.AssetCheckKey(key("published/fct_orders"), "rows_match_mart")]
     report_check(shop.instance, "fct_orders", passed=True)
     assert shop.release().success
 
 
 def test_a_check_that_is_older_than_its_data_keeps_a_release_back(shop):
     publish_again(shop.instance, "fct_orders")
-    message = said(shop.release())
+    refused = shop.release()
+    message = said(refused)
+    assert behind(refused) == [], "none has failed, so nobody was told"
     assert "have not run since their data changed: rows_match_mart of published/fct_orders." in message
     report_check(shop.instance, "fct_orders", passed=True)
     assert shop.release().success

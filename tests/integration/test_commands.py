@@ -43,10 +43,14 @@ def test_the_example_shop_is_sound(corner_shop: Bench) -> None:
 
 def test_a_damaged_file_is_named_and_the_rest_is_read(corner_shop: Bench) -> None:
     (corner_shop.root / "docs/examples/corner_shop/data/sales/broken.csv").write_bytes(b"number;when\n1;2024-01-01\n")
-    printed = corner_shop.cartograph("shops", "check")
-    assert "broken.csv" in printed
-    assert "A run would go on, without 1 unreadable." in printed
+    printed = corner_shop.cartograph("shops", "check", expect=1)
+    assert "A run would stop: a column that orders takes is missing in broken.csv." in printed
     assert "Traceback" not in printed
+
+
+def test_a_file_that_nobody_can_read_stops_no_run(corner_shop: Bench) -> None:
+    (corner_shop.root / "docs/examples/corner_shop/data/sales/empty.csv").touch()
+    assert "A run would go on, without 1 unreadable." in corner_shop.cartograph("shops", "check")
 
 
 def test_a_missing_folder_is_named_with_the_cure(corner_shop: Bench) -> None:
@@ -149,3 +153,12 @@ def test_a_lake_that_was_loaded_otherwise_is_told_by_shops_check(corner_shop: Be
     corner_shop.variables["CARTOGRAPH_PARTITION_GRAIN"] = "weekly"
     printed = corner_shop.cartograph("shops", "check", expect=1)
     assert "A run would stop: raw.customers was loaded in monthly partitions, and weekly is asked for" in printed
+
+
+def test_a_column_that_was_loaded_and_went_missing_is_told_by_shops_check(corner_shop: Bench) -> None:
+    corner_shop.cartograph("run", "--select", 'key:"raw/customers"')
+    mapping = corner_shop.root / "docs/examples/corner_shop/corner_shop.yaml"
+    selected = "name->>'given' AS first_name,"
+    mapping.write_text(mapping.read_text(encoding="utf-8").replace(selected, ""), encoding="utf-8")
+    printed = corner_shop.cartograph("shops", "check", expect=1)
+    assert "A run would stop: first_name of customers was loaded and is not delivered any more." in printed

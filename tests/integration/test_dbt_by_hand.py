@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import pytest
+import yaml
 
 from cartograph.lake import Lake
 from cartograph.settings import Settings, get_settings
-from ecom_assets.warehouse.dbt_project import WAREHOUSE_VARIABLE
+from ecom_assets.warehouse.dbt_project import PROJECT_DIR, WAREHOUSE_VARIABLE
 from tests.support.dbt import call
-from tests.unit.warehouse.making import append, make_customer, tiny_shop
+from tests.unit.warehouse.making import append, make_customer, make_order, tiny_shop
+
+VARS = yaml.safe_load((PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
 
 
 @pytest.fixture
@@ -64,6 +70,56 @@ def test_a_dataset_that_nobody_knows_is_named(shop: Settings) -> None:
     assert 'CARTOGRAPH_DBT_DATASETS=customers, orders: there is no dataset " orders"' in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"rfm_frequency_orders": [2, 3]}, "takes a list of 4 rising whole numbers from 1 to 1000000, got [2, 3]"),
+        ({"rfm_recency_days": [30, 90, 180, 365]}, "takes a list of 4 falling whole numbers"),
+        ({"rfm_monetary_amount": [50, 150, 150, 500]}, "takes a list of 4 rising numbers"),
+        ({"customer_recency_band_days": [180, 30, 90]}, "takes a list of 3 rising whole numbers"),
+        ({"customer_frequency_band_orders": [2, 5.5]}, "takes a list of 2 rising whole numbers"),
+        ({"lifetime_value_band_percent_ranks": [0.5, 0.8, 1.5]}, "takes a list of 3 rising numbers from 0 to 1, got"),
+        ({"discount_bands_pct": []}, "takes a list of one or more rising numbers from 0 to 100, got []"),
+        ({"discount_bands_pct": "10"}, 'takes a list of one or more rising numbers from 0 to 100, got "10"'),
+        ({"attribution_half_life_days": -7}, "takes a number from 1 to 3650, got -7"),
+        ({"attribution_window_days": True}, "takes a whole number from 1 to 1000, got true"),
+        ({"inventory_demand_days": 0}, "takes a whole number from 1 to 3650, got 0"),
+        ({"inventory_low_cover_days": 121}, "takes at most inventory_overstock_cover_days (120), got 121"),
+        ({"category_affinity_prior_amount": float("nan")}, "takes a number from 0.01 to 1000000000, got NaN"),
+        ({"market_basket_min_support": "few"}, 'takes a number from 0 to 1, got "few"'),
+        ({"holiday_country": "Germany"}, 'takes the ISO 3166 code of a country, two capital letters, got "Germany"'),
+    ],
+)
+def test_a_var_that_would_build_nonsense_is_named(shop: Settings, changed: dict[str, object], reason: str) -> None:
+    (name,) = changed
+    assert f"The dbt var {name} {reason}" in _refusal_of(shop, changed)
+    assert _tables(shop.warehouse_path, "staging") == []
+
+
+@pytest.mark.parametrize("name", VARS)
+def test_each_var_is_held_to_a_type_and_a_range(shop: Settings, name: str) -> None:
+    value = VARS[name]
+    for wrong in (value[0], value[::-1]) if isinstance(value, list) else (None, 10**12):
+        assert f"The dbt var {name} takes " in _refusal_of(shop, {name: wrong}), wrong
+
+
+def _refusal_of(shop: Settings, changed: dict[str, object]) -> str:
+    called = ("run", "--select", "stg_shop__customers", "--vars", yaml.safe_dump(changed))
+    return str(call(shop, *called, variables={}).exception)
+
+
+def test_a_country_without_holidays_fails_where_the_dates_alone_are_built(shop: Settings) -> None:
+    append(Lake.from_settings(shop), "orders", make_order("o1", "2024-01-01"))
+    orders = {"CARTOGRAPH_DBT_DATASETS": "customers,orders"}
+    assert call(shop, "run", "--select", "stg_shop__orders", variables=orders).success
+    assert call(shop, "seed", variables=orders).success
+    alone = ("build", "--select", "dim_dates", "--exclude-resource-type", "unit_test")
+    known = call(shop, *alone, variables=orders)
+    unknown = call(shop, *alone, "--vars", "holiday_country: XX", variables=orders)
+    failed = [{r.node.name for r in done.result if r.status == "fail"} for done in (known, unknown)]
+    assert failed == [set(), {"assert_holiday_country_is_known"}]
+
+
 @pytest.mark.parametrize("command", [("build",), ("source", "freshness"), ("docs", "generate")])
 def test_a_shop_that_is_not_loaded_is_told_to_run(unloaded: Settings, command: tuple[str, ...]) -> None:
     done = call(unloaded, *command, variables={})
@@ -75,6 +131,9 @@ def test_a_shop_that_is_not_loaded_is_told_to_run(unloaded: Settings, command: t
     [
         ("CARTOGRAPH_SHOP", "nowhere", "There is no shop 'nowhere'"),
         ("CARTOGRAPH_LATE_LIMIT_HOURS", "never", "CARTOGRAPH_LATE_LIMIT_HOURS=never: "),
+        ("CARTOGRAPH_DUCKDB_THREADS", "many", "CARTOGRAPH_DUCKDB_THREADS=many: "),
+        ("CARTOGRAPH_DUCKDB_THREADS", "0", "CARTOGRAPH_DUCKDB_THREADS=0: "),
+        ("CARTOGRAPH_DUCKDB_MEMORY_LIMIT", "much", "CARTOGRAPH_DUCKDB_MEMORY_LIMIT=much: "),
     ],
 )
 def test_a_wrong_setting_is_told_in_its_own_words(shop: Settings, variable: str, value: str, reason: str) -> None:
@@ -82,11 +141,35 @@ def test_a_wrong_setting_is_told_in_its_own_words(shop: Settings, variable: str,
     assert reason in str(done.exception)
 
 
+@pytest.mark.parametrize("command", [("run", "--select", "stg_shop__customers"), ("docs", "generate")])
+def test_a_warehouse_that_another_process_has_open_is_told(shop: Settings, command: tuple[str, ...]) -> None:
+    with _held(shop.warehouse_path) as holder:
+        done = call(shop, *command, variables={})
+    told = str(done.exception)
+    assert f"The warehouse {shop.warehouse_path} cannot be opened: " in told
+    assert f"(PID {holder})" in told
+    assert "wait for that process or end it, and try again" in told
+    assert call(shop, *command, variables={}).success, "once it is free"
+
+
 def test_the_warehouse_may_have_any_name(shop: Settings, tmp_path: Path) -> None:
     path = tmp_path / "other-house.db"
     done = call(shop, "run", "--select", "stg_shop__customers", variables={WAREHOUSE_VARIABLE: str(path)})
     assert done.success, done.exception
     assert _tables(path, "staging") == ["stg_shop__customers"]
+
+
+@contextmanager
+def _held(warehouse: Path) -> Iterator[int]:
+    """The id of another process, which has the warehouse open for as long as the block lasts."""
+    opened = f"import duckdb; held = duckdb.connect({str(warehouse)!r}); print('open', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", opened], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        yield holder.pid
+        holder.communicate("\n")
 
 
 def _tables(warehouse: Path, schema: str) -> list[str]:

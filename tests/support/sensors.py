@@ -13,13 +13,15 @@ from cartograph.trust.alerting import ALERTS_KEY, alerts_sensor
 
 
 class SensorBench:
-    """Executes `nightly_job`, and evaluates the sensor as the daemon does."""
+    """Executes `nightly_job`, which leaves out the assets `by_hand`, and evaluates the sensor as the daemon does."""
 
-    def __init__(self, settings: Settings, assets: Sequence[dg.AssetsDefinition]) -> None:
+    def __init__(
+        self, settings: Settings, assets: Sequence[dg.AssetsDefinition], by_hand: Sequence[dg.AssetsDefinition] = ()
+    ) -> None:
         self.settings = settings
         self.definitions = dg.Definitions(
-            assets=assets,
-            jobs=[dg.define_asset_job("nightly_job", selection="*")],
+            assets=[*assets, *by_hand],
+            jobs=[dg.define_asset_job("nightly_job", selection=dg.AssetSelection.assets(*assets))],
             sensors=[alerts_sensor("test_alerts_sensor", team="team:platform")],
         )
         (settings.home / "dagster").mkdir()

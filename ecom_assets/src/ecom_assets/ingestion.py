@@ -119,7 +119,7 @@ def load(
     report.vanished = max(0, before + waiting - found)
     if report.unplaced:
         report.unplaced = max(0, report.unplaced - _unplaced_rows(lake, contract, shop_window))
-    report.lost_columns = _lost(lake, contract, report.counts.absent_columns)
+    report.lost_columns = lost_columns(lake, contract, report.counts.absent_columns)
     return report
 
 
@@ -143,14 +143,8 @@ def held(
     return replace(checked, quarantined=silenced(checked.quarantined, erased.register)) if erased else checked
 
 
-def widened(contract: Contract, extra: Sequence[str]) -> Contract:
-    """The contract of the lake table that also keeps the delivered columns `extra`, which the contract lacks."""
-    stored = with_provenance(contract)
-    return stored.model_copy(update={"columns": (*stored.columns, *map(extra_column, extra))})
-
-
-def _lost(lake: Lake, contract: Contract, absent: Sequence[str]) -> tuple[str, ...]:
-    """Which of the `absent` columns have values in rows of the lake."""
+def lost_columns(lake: Lake, contract: Contract, absent: Sequence[str]) -> tuple[str, ...]:
+    """Which of the `absent` columns of a loaded dataset have values in rows of the lake."""
     if not absent:
         return ()
     with lake.connect() as connection:
@@ -159,6 +153,12 @@ def _lost(lake: Lake, contract: Contract, absent: Sequence[str]) -> tuple[str, .
             f"FROM ({lake.relation_sql(raw_table(contract.dataset))})"
         ).fetchall()[0]
     return tuple(name for name, values in zip(absent, counted, strict=True) if values)
+
+
+def widened(contract: Contract, extra: Sequence[str]) -> Contract:
+    """The contract of the lake table that also keeps the delivered columns `extra`, which the contract lacks."""
+    stored = with_provenance(contract)
+    return stored.model_copy(update={"columns": (*stored.columns, *map(extra_column, extra))})
 
 
 def _keep(lake: Lake, contract: Contract, window: Window, accepted: pa.Table, writer: TableWriter) -> int:

@@ -13,10 +13,12 @@ import pytest
 from cartograph.alerts.ledger import Ledger
 from cartograph.cli.alerts import list_alerts
 from cartograph.cli.instance import open_instance, prepare_home
-from cartograph.cli.status import status
+from cartograph.cli.status import collect, status
 from cartograph.lake import Lake
 from cartograph.settings import load_settings
+from cartograph.shops import load_shop
 from ecom_assets.attribution.markov import CONTRACT
+from tests.unit.warehouse.making import tiny_shop
 
 
 @dg.asset(check_specs=[dg.AssetCheckSpec(name, asset="gated", blocking=True) for name in ("has_rows", "has_sums")])
@@ -90,6 +92,14 @@ def test_a_mart_without_a_row_is_named(capsys: pytest.CaptureFixture[str]) -> No
     assert "\nempty     hollow: what the shop delivers gives no row" in capsys.readouterr().out
     status(as_json=True)
     assert json.loads(capsys.readouterr().out)["empty_marts"] == ["hollow"]
+
+
+def test_what_python_makes_of_a_dataset_is_absent_with_it(tmp_path: Path) -> None:
+    without, with_events = (tiny_shop(tmp_path / str(number), *names) for number, names in enumerate([(), ("events",)]))
+    absent = collect(without, load_shop(without)).absent_marts["events"]
+    assert "markov_attribution" in absent
+    assert absent == sorted(absent)
+    assert "events" not in collect(with_events, load_shop(with_events)).absent_marts
 
 
 def test_alerts_before_any_run_say_where_they_come_from(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from ecom_assets.quality.anomalies import (
     unusual_volumes,
 )
 from ecom_assets.quality.policy import NullPolicy, ValuesPolicy, VolumePolicy
-from ecom_assets.quality.profile import Profile
+from ecom_assets.quality.profile import FEWEST_SIZES, Profile
 from tests.unit.quality.making import DAYS, FIRST, figures, steady_rows
 
 ALL = range(DAYS)
@@ -164,6 +164,18 @@ def test_a_shop_of_few_orders_a_day_is_held_back_within_ten_orders_of_a_wrong_un
         tenth = FIRST + timedelta(days=int(np.argmax(wrong >= 10)))
         assert min(anomaly.day for anomaly in found if anomaly.is_extreme) <= tenth
         assert {anomaly.day for anomaly in found} <= {FIRST + timedelta(days=day) for day in range(STRUCK, DAYS)}
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"), [(13, 0), (19.9, 0), (20.1, 1), (100, 1), (1 / 13, 0), (1 / 19.9, 0), (1 / 20.1, 1), (0.01, 1)]
+)
+def test_of_ten_numbers_only_a_mean_that_is_twenty_times_off_is_told(factor: float, told: int) -> None:
+    ten = np.full(DAYS, FEWEST_SIZES)
+    amounts = np.tile([3, 0.7], (DAYS, 1))
+    amounts[STRUCK, 0] += np.log(factor)
+    found = unusual_values(figures(ten, sizes={"amount": amounts}), ALL, ValuesPolicy())
+    assert [(anomaly.day, anomaly.is_extreme) for anomaly in found] == [(FIRST + timedelta(days=STRUCK), True)] * told
+    assert unusual_values(figures(ten, sizes={"amount": amounts}), ALL, ValuesPolicy(ratio=101)) == []
 
 
 def test_the_last_rows_of_a_shop_of_few_orders_are_told_as_such() -> None:

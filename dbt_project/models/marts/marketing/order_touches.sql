@@ -59,7 +59,7 @@ earlier as (
         on bought.buyer_id = sessions.buyer_id
         and bought.ordered_at >= sessions.started_at
         and bought.ordered_at
-        <= sessions.started_at + interval '{{ bounded_var("attribution_window_days", 1, 3650) }} days'
+        <= sessions.started_at + interval '{{ var("attribution_window_days") }} days'
     where
         sessions.channel is not null
         and sessions.session_key is distinct from bought.own_session_key

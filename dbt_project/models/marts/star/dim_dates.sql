@@ -3,7 +3,7 @@
     'July', 'August', 'September', 'October', 'November', 'December'
 ] -%}
 {%- set day_names = ['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'] -%}
-{%- set fiscal_start = bounded_var('fiscal_year_start_month', 1, 12) -%}
+{%- set fiscal_start = var('fiscal_year_start_month') -%}
 
 with orders as (
     select * from {{ ref('stg_shop__orders') }}

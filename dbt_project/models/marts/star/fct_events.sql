@@ -25,7 +25,7 @@ parted as (
         *,
         coalesce(
             occurred_at > lag(occurred_at) {{ history }}
-            + interval '{{ bounded_var("session_gap_minutes", 1, 1439) }} minutes',
+            + interval '{{ var("session_gap_minutes") }} minutes',
             true
         ) as is_after_gap,
         coalesce(event_date <> lag(event_date) {{ history }}, true) as is_first_of_day

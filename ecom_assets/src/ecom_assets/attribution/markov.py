@@ -24,6 +24,8 @@ import pyarrow as pa
 
 from cartograph.contracts import Column, Contract
 
+MADE_OF = "events"
+"""The dataset without which there is no touch to credit."""
 CONTRACT = Contract(
     dataset="markov_attribution",
     grain="A channel that was touched on any path, over all dates.",

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ecom_assets.quality.policy import NullPolicy, ValuesPolicy, VolumePolicy
+from ecom_assets.quality.policy import FEW_RATIO, NullPolicy, ValuesPolicy, VolumePolicy
 from ecom_assets.quality.profile import FEWEST_ROWS, FEWEST_SIZES, Floats, Ints, Mix, Profile
 
 WEEKS = 8
@@ -31,9 +31,6 @@ ENOUGH_DAYS = 14
 FEWEST_DAYS = 7 * FEWEST_WEEKS + ENOUGH_DAYS
 """With fewer days of history no day can be compared in all ways."""
 ENOUGH_BASE_ROWS = 200
-FEW_RATIO = 20.0
-"""Of fewer than FEWEST_ROWS numbers, only a mean so many times as large or small tells of a wrong unit: one order in
-bulk moved ten refunds of a real shop 13-fold."""
 _LEAST = 0.02
 """The least scale of logarithms: what hardly ever moves may move by 2 %."""
 _MAD = 1.4826
@@ -131,7 +128,8 @@ def _unusual_sizes(
     begun = int(np.flatnonzero(counts)[0]) if counts.any() else len(counts)
     for t in (t for t in days if counts[t] and t - begun >= BASE_DAYS):
         is_few = pool[t] < FEWEST_ROWS
-        if abs(moved[t]) >= (limit := max(most_moved[t], np.log(FEW_RATIO if is_few else policy.ratio))):
+        ratio = max(policy.ratio, FEW_RATIO) if is_few else policy.ratio
+        if abs(moved[t]) >= (limit := max(most_moved[t], np.log(ratio))):
             figure, found, usual, factor = "geometric mean", np.exp(mean[t]), np.exp(usual_mean[t]), np.exp(limit)
         elif not is_few and abs(widened[t]) >= (limit := max(most_widened[t], np.log(policy.spread))):
             figure, found, usual = "standard deviation of the logarithm", spread[t], usual_spread[t]

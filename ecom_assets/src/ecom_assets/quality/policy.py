@@ -19,9 +19,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecom_assets.contracts import CONTRACTS
+from ecom_assets.quality.profile import FEWEST_ROWS
 
 Severity = Literal["error", "warning"]
 _SCORES = "scores_are_high"
+FEW_RATIO = 20.0
+"""Of fewer than FEWEST_ROWS numbers, only a mean so many times as large or small tells of a wrong unit: one order in
+bulk moved ten refunds of a real shop 13-fold."""
 DOCUMENT = Path(__file__).parents[4] / "docs" / "quality.md"
 
 
@@ -64,7 +68,11 @@ class ValuesPolicy(DailyPolicy):
     """`values_are_usual`: the distribution of each column on each day against the four weeks before it."""
 
     z: float = Field(5.0, gt=0, description="Numbers: robust standard deviations from the usual size or spread.")
-    ratio: float = Field(1.3, gt=1, description="And at least so many times larger or smaller.")
+    ratio: float = Field(
+        1.3,
+        gt=1,
+        description=f"And at least so many times larger or smaller; {FEW_RATIO:g} of fewer than {FEWEST_ROWS} numbers.",
+    )
     spread: float = Field(1.6, gt=1, description="Or spread so many times wider or narrower.")
     psi: float = Field(1.0, gt=0, description="Categories: population stability index above what chance gives.")
     blocking_ratio: float = Field(

@@ -76,6 +76,8 @@ class DatasetReport:
         """Why a run would stop at this dataset, if it would."""
         if self.error:
             return f"{self.dataset} cannot be read"
+        if lacking := [file.name for file in self.unreadable if file.lacks_column]:
+            return f"a column that {self.dataset} takes is missing in {', '.join(lacking)}"
         if CONTRACTS[self.dataset].required and not self.counts.accepted:
             return f"{self.dataset} has no row that keeps its contract"
         if self.counts.quarantined_pct > limit_pct:

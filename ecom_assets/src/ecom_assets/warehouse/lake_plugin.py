@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
+from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt_common.exceptions import DbtRuntimeError
 
@@ -26,13 +27,28 @@ if TYPE_CHECKING:
 class Plugin(BasePlugin):
     """Makes the views of the lake when dbt opens the warehouse for writing."""
 
+    def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
+        """Open the warehouse once before dbt does, whose adapter lets DuckDB's errors pass as a traceback.
+
+        Raises:
+            DbtRuntimeError: a setting is wrong, or the warehouse cannot be opened, as while another process has it.
+        """
+        _settings()  # says it better than DuckDB: its threads and memory limit are among them
+        try:
+            duckdb.connect(creds.path, config=config).close()
+        except duckdb.Error as error:
+            raise DbtRuntimeError(
+                f"The warehouse {creds.path} cannot be opened: {error}\n"
+                "Where another process has it open, wait for that process or end it, and try again."
+            ) from None
+
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Make the views; not on a read-only connection, which Dagster opens to read columns when they are there.
 
         They are those that the caller pinned, or for a dbt that was started by hand those of the current snapshots.
 
         Raises:
-            DbtRuntimeError: dbt was started by hand, and nothing is loaded, or settings or shop cannot be used.
+            DbtRuntimeError: dbt was started by hand, and nothing is loaded, or the shop cannot be used.
         """
         settings, given = _settings(), os.environ.get(VIEWS_VARIABLE)
         (mode,) = conn.execute("SELECT current_setting('access_mode')").fetchone() or ("",)

@@ -13,6 +13,7 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
+from cartograph.trust.causes import failure_by_checks
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
 from ml_assets.core.registry import NoModel
 from ml_assets.defs.partitions import WINDOW_BEFORE
@@ -87,9 +88,16 @@ def published(marts: Iterable[str]) -> list[str]:
 def plain_failures() -> Iterator[None]:
     """Turn what a user can mend into a failure that says so, without a traceback."""
     from cartograph.lake import LakeError
-    from cartograph.releases import ReleaseError
+    from cartograph.releases import RefusedRelease, ReleaseError
 
     try:
         yield
+    except RefusedRelease as refusal:
+        have_failed = all(check.basis == "current" for check in refusal.forbidden_by)  # and did not only never run
+        checks = [
+            dg.AssetCheckKey(dg.AssetKey.from_user_string(check.asset_key), check.name)
+            for check in refusal.forbidden_by
+        ]
+        raise failure_by_checks(str(refusal), checks if have_failed else []) from None
     except (LakeError, NoModel, ReleaseError) as error:
         raise dg.Failure(str(error), allow_retries=False) from None

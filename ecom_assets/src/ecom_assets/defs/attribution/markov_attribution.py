@@ -14,7 +14,7 @@ from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, load_shop
 from cartograph.trust.evidence import checked
-from ecom_assets.attribution.markov import CONTRACT, attribute, order_totals
+from ecom_assets.attribution.markov import CONTRACT, MADE_OF, attribute, order_totals
 from ecom_assets.components.source_component import column_schema
 
 KEY = dg.AssetKey(["published", CONTRACT.dataset])
@@ -29,7 +29,7 @@ TRUTH_BAR = 0.10
 def attribution_definitions() -> dg.Definitions:
     """The asset for a shop with events; the comparison with the truth for a simulated one."""
     shop = load_shop(get_settings())
-    if "events" not in shop.datasets:
+    if MADE_OF not in shop.datasets:
         return dg.Definitions()
     checks = [close_to_planted_shares] if is_simulated(shop) else []
     return dg.Definitions(assets=[markov_attribution], asset_checks=checks)

@@ -4,7 +4,7 @@ One multi-asset and so, for a run over everything, one dbt process: starting dbt
 called and what a failure says is in `ecom_assets.warehouse`, names and partitions are in `translator`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType
 from cartograph.lake import Lake
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import load_shop
+from cartograph.trust.causes import failure_by_checks
 from cartograph.trust.evidence import SAMPLES, evidence
 from ecom_assets.defs.dbt.resource import dbt_resource
 from ecom_assets.defs.dbt.translator import WarehouseTranslator, model_metadata
@@ -80,7 +81,7 @@ def warehouse_definitions() -> dg.Definitions:
             invocation, events = _build(context, dbt, target, anew)
         yield from _described(events, settings, target, views.pins)
         if not invocation.is_successful():
-            raise dg.Failure(_explain(invocation, target), allow_retries=False)
+            raise failure_of(target, events) or dg.Failure(str(invocation.get_error()), allow_retries=False)
 
     return dg.Definitions(assets=[warehouse], resources={"dbt": dbt_resource()})
 
@@ -125,22 +126,36 @@ def _described(
             described = model_metadata(manifest, unique_id, built[unique_id])
             yield event.with_metadata({**event.metadata, **described, "lake_snapshots": snapshots})
         elif isinstance(event, dg.AssetCheckResult):
-            yield event._replace(metadata={**event.metadata, **_evidence(event, offenders)})
+            yield _with_evidence(event, offenders)
         else:
             yield event
 
 
-def _evidence(event: dg.AssetCheckResult, offenders: Mapping[str, list[str]]) -> dict[str, Any]:
+def _with_evidence(event: dg.AssetCheckResult, offenders: Mapping[str, list[str]]) -> dg.AssetCheckResult:
     rows = event.metadata.get("dagster_dbt/failed_row_count")
     found = "no such row" if event.passed else f"{rows.value if rows else 'some'} such rows"
     samples = offenders.get(str(event.metadata["unique_id"].value), [])
-    return evidence(event.check_name or "", expected="no row that the test selects", found=found, samples=samples)
+    expected = "no row that the test selects"
+    told = evidence(event.check_name or "", expected=expected, found=found, samples=samples)
+    first = f", the first with {samples[0]}" if samples else ""
+    description = None if event.passed else f"{found}{first}; expected: {expected}"
+    return event._replace(metadata={**event.metadata, **told}, description=description)
 
 
-def _explain(invocation: DbtCliInvocation, target: Path) -> str:
-    """What failed, model by model; dbt's last words where it did not come to that."""
+def failure_of(target: Path, events: Iterable[DbtDagsterEventType]) -> dg.Failure | None:
+    """What failed in the dbt run of `events`, model by model, and whether it was checks only.
+
+    None where dbt did not come as far as to run a model.
+    """
     failed = failures(target)
     if not failed:
-        return str(invocation.get_error())
+        return None
     cure = [text for sign, text in _CURES.items() if any(sign in told for told in failed)]
-    return "\n".join(["The warehouse was not built:", *failed, *cure])
+    checks = [
+        dg.AssetCheckKey(event.asset_key, event.check_name)
+        for event in events
+        if isinstance(event, dg.AssetCheckResult) and not event.passed and event.severity == dg.AssetCheckSeverity.ERROR
+        if event.asset_key is not None and event.check_name is not None
+    ]
+    text = "\n".join(["The warehouse was not built:", *failed, *cure])
+    return failure_by_checks(text, checks if len(checks) == len(failed) else [])
