@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ml_assets.core.features.catalogue import KEY
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
 
@@ -109,7 +109,7 @@ def labelled_rows(con: duckdb.DuckDBPyConnection, features: str, orders: str, as
 
 def informative(rows: pa.Table) -> tuple[str, ...]:
     """The feature columns of `rows` with at least two different values; the others tell nothing apart."""
-    names = [name for name in rows.schema.names if name not in {*KEY, "churned"}]
+    names = [name for name in rows.schema.names if name not in {*CUSTOMER_FEATURES.key, "churned"}]
     return tuple(name for name in names if len(rows[name].drop_null().unique()) > 1)
 
 

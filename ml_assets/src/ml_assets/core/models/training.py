@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from ml_assets.core.evaluation.classification import Scores, auc, evaluate, single_feature_aucs
-from ml_assets.core.features.catalogue import specs
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models import bg_nbd, churn, export
 from ml_assets.core.models.errors import NotEnoughData
@@ -56,7 +56,7 @@ class Trained(NamedTuple):
         return {
             "name": churn.NAME,
             "as_of": self.split.holdout.isoformat(),
-            "features": [spec.model_dump() for spec in specs(self.names)],
+            "features": [spec.model_dump() for spec in CUSTOMER_FEATURES.specs(self.names)],
             "metrics": self.metrics,
             "baseline_metrics": {f"{name}.auc": value for name, value in self.baselines.items()},
         }
