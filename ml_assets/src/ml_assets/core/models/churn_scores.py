@@ -1,6 +1,6 @@
 """Churn scores: the champion's probabilities for the customers of one as-of date, and their table's contract.
 
-Training is `training`; what the scores are joined with for the API is the release's business (`ml_assets.defs`).
+Training is `churn_training`; what the scores are joined with for the API is the release's business (`ml_assets.defs`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
 from ml_assets.core.models.errors import NotEnoughData
-from ml_assets.core.models.training import Trained, train_churn
+from ml_assets.core.models.churn_training import Trained, train_churn
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import FEATURES, depends_on, open_lake, pin, plain_failures, published
@@ -97,7 +97,7 @@ def churn_classifier(context: dg.AssetExecutionContext, tracking: MlflowTracking
                 return abstention(context, mlflow_run, reason)
         track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
         checks = judge(trained)
-        candidate = Candidate(churn.NAME, trained.content, trained.card, "onnx")
+        candidate = Candidate(churn.NAME, trained.form.content, trained.card, "onnx")
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 
@@ -122,7 +122,7 @@ def parameters(trained: Trained) -> dict[str, Any]:
 def measures(trained: Trained) -> dict[str, float]:
     """How good it is, its baselines, and how far its export is from it."""
     baselines = {f"baseline_{name}_auc": value for name, value in trained.baselines.items()}
-    return trained.metrics | baselines | {"onnx_parity": trained.parity}
+    return trained.metrics | baselines | {"onnx_parity": trained.form.parity}
 
 
 def judge(trained: Trained) -> list[dg.AssetCheckResult]:
@@ -154,10 +154,10 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
         ),
         checked(
             "onnx_parity",
-            trained.parity <= PARITY,
+            trained.form.parity <= PARITY,
             expected=f"differences of at most {PARITY:g}",
-            found=f"a worst difference of {trained.parity:.1e} over {trained.parity_rows} rows",
-            metadata={"worst_difference": trained.parity},
+            found=f"a worst difference of {trained.form.parity:.1e} over {trained.form.parity_rows} rows",
+            metadata={"worst_difference": trained.form.parity},
         ),
         checked(
             "no_leaking_feature",
