@@ -27,7 +27,8 @@ MARTS = {
         SELECT md5('(guest)'), '(guest)', NULL, TIMESTAMPTZ '1900-01-01', TIMESTAMPTZ '9999-12-31',
             NULL, NULL, NULL, NULL""",
     "dim_products": """
-        SELECT DISTINCT ON (product_id) product_id AS product_key, product_id, category
+        SELECT DISTINCT ON (product_id) product_id AS product_key, product_id, category,
+            TIMESTAMPTZ '1900-01-01' AS valid_from
         FROM products ORDER BY product_id, updated_at""",
     "dim_geographies": """
         SELECT DISTINCT md5(concat_ws('|', shipping_city, shipping_country)) AS geography_key,

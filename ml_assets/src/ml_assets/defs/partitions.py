@@ -58,6 +58,13 @@ def window_before(first: date, last: date) -> Window:
     return Window(floor(at_midnight(first - timedelta(days=1)), grain), at_midnight(last))
 
 
+def partition_of(first: date) -> Window:
+    """The partition that begins on `first`, as far as the shop goes."""
+    end = load_shop(get_settings()).end
+    whole = advance(at_midnight(first), get_settings().partition_grain)
+    return Window(at_midnight(first), min(whole, at_midnight(end)) if end else whole)
+
+
 def data_end(dates: Sequence[date]) -> date:
     """The day after the last of the data that the as-of dates, oldest first, have seen.
 

@@ -17,11 +17,20 @@ from ml_assets.defs.marts import FEATURES, depends_on, open_lake, pin, plain_fai
 from ml_assets.defs.metadata import SNAPSHOTS, markdown_table, snapshot_metadata
 from ml_assets.defs.partitions import data_end
 from ml_assets.defs.tracking import MlflowTracking
-from ml_assets.defs.training.steps import ENOUGH_DATA, Candidate, abstention, register, track
+from ml_assets.defs.training.steps import (
+    ENOUGH_DATA,
+    Candidate,
+    abstention,
+    enough_spec,
+    leak_result,
+    leak_spec,
+    parity_result,
+    parity_spec,
+    register,
+    track,
+)
 
 KEY = dg.AssetKey(["models", churn.NAME])
-PARITY = 1e-5
-"""Largest difference of a probability between the model and its ONNX form."""
 LEAKING_AUC = 0.95
 """A single feature that ranks so well knows the answer."""
 CALIBRATION_ERROR = 0.05
@@ -33,14 +42,7 @@ CALIBRATION_ERROR = 0.05
     kinds={"scikitlearn", "onnx", "mlflow"},
     tags={"domain": "customer"},
     check_specs=[
-        dg.AssetCheckSpec(
-            ENOUGH_DATA,
-            asset=KEY,
-            description=(
-                "The shop's history is varied enough to train on; if not, there is no new model. A young shop passes, "
-                "and the check says how many days are missing."
-            ),
-        ),
+        enough_spec(KEY),
         dg.AssetCheckSpec(
             "beats_baseline", asset=KEY, blocking=True, description="Its AUC is above that of ranking by recency."
         ),
@@ -49,18 +51,8 @@ CALIBRATION_ERROR = 0.05
             asset=KEY,
             description="Its AUC is above that of the BG/NBD model, which knows only when and how often one ordered.",
         ),
-        dg.AssetCheckSpec(
-            "onnx_parity",
-            asset=KEY,
-            blocking=True,
-            description=f"The exported model gives the same probabilities, within {PARITY:g} on 20,000 rows or more.",
-        ),
-        dg.AssetCheckSpec(
-            "no_leaking_feature",
-            asset=KEY,
-            blocking=True,
-            description=f"No feature alone has an AUC above {LEAKING_AUC}: such a one knows the answer.",
-        ),
+        parity_spec(KEY),
+        leak_spec(KEY, "AUC", LEAKING_AUC),
         dg.AssetCheckSpec(
             "is_calibrated",
             asset=KEY,
@@ -127,7 +119,7 @@ def measures(trained: Trained) -> dict[str, float]:
 
 def judge(trained: Trained) -> list[dg.AssetCheckResult]:
     """The checks of a trained model."""
-    scores, worst = trained.scores, next(iter(trained.feature_aucs.items()))
+    scores = trained.scores
     recency, p_alive = trained.baselines["recency_rule"], trained.baselines["p_alive"]
     auc = scores.auc.value
     return [
@@ -152,21 +144,8 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
             severity="warning",
             metadata={"auc": auc, "p_alive_auc": p_alive},
         ),
-        checked(
-            "onnx_parity",
-            trained.form.parity <= PARITY,
-            expected=f"differences of at most {PARITY:g}",
-            found=f"a worst difference of {trained.form.parity:.1e} over {trained.form.parity_rows} rows",
-            metadata={"worst_difference": trained.form.parity},
-        ),
-        checked(
-            "no_leaking_feature",
-            worst[1] <= LEAKING_AUC,
-            expected=f"no feature alone with an AUC above {LEAKING_AUC}",
-            found=f"{worst[0]} alone has an AUC of {worst[1]:.3f}",
-            samples=[name for name, alone in trained.feature_aucs.items() if alone > LEAKING_AUC],
-            metadata={"aucs": markdown_table(("feature", "AUC alone"), list(trained.feature_aucs.items())[:10])},
-        ),
+        parity_result(trained.form),
+        leak_result(trained.feature_aucs, "AUC", LEAKING_AUC),
         checked(
             "is_calibrated",
             scores.ece <= CALIBRATION_ERROR,
