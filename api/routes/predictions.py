@@ -43,8 +43,8 @@ async def judge_order(request: OrderRiskRequest, release: CurrentRelease) -> Ord
         raise ProblemError(
             404,
             "no-model",
-            f"Release {release.manifest.release_id} has no fraud model: the shop delivers no payments or no refunds, or "
-            "has too few chargebacks to learn from. The check has_enough_data of models/order_fraud says what is "
+            f"Release {release.manifest.release_id} has no fraud model: the shop delivers no payments or no refunds, "
+            "or has too few chargebacks to learn from. The check has_enough_data of models/order_fraud says what is "
             "needed.",
         )
     row, probability = _predicted(model, request.features)

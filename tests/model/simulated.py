@@ -1,7 +1,7 @@
-"""A simulated shop as the published marts that order risk reads, and what is true of it.
+"""A simulated shop as the published marts that the models of this location read, and what is true of it.
 
-Renames only: the simulator's rows without planted trouble have the keys and amounts of the marts already. How dbt
-builds the marts is tested in `tests/integration`.
+Little more than renames: the simulator's rows without planted trouble have the keys and amounts of the marts already.
+How dbt builds the marts is tested in `tests/integration`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ MARTS = {
         SELECT md5(concat_ws('|', customer_id, epoch_us(updated_at))) AS customer_key, customer_id, registered_at,
             CASE WHEN row_number() OVER version = 1 THEN TIMESTAMPTZ '1900-01-01' ELSE updated_at END AS valid_from,
             coalesce(lead(updated_at) OVER version, TIMESTAMPTZ '9999-12-31') AS valid_to,
-            street, city, postal_code, country
+            lead(updated_at) OVER version IS NULL AS is_current, row_number() OVER version AS version_number,
+            loyalty_tier, is_email_opt_in, street, city, postal_code, country
         FROM customers WINDOW version AS (PARTITION BY customer_id ORDER BY updated_at)
         UNION ALL
         SELECT md5('(guest)'), '(guest)', NULL, TIMESTAMPTZ '1900-01-01', TIMESTAMPTZ '9999-12-31',
-            NULL, NULL, NULL, NULL""",
+            true, 1, NULL, NULL, NULL, NULL, NULL, NULL""",
     "dim_products": """
         SELECT DISTINCT ON (product_id) product_id AS product_key, product_id, category,
             TIMESTAMPTZ '1900-01-01' AS valid_from
@@ -51,12 +52,17 @@ MARTS = {
         SELECT i.order_id, i.line_number, i.ordered_at, o.customer_id, i.product_id, i.product_id AS product_key,
             i.quantity, i.unit_price,
             CAST(round(i.quantity * i.unit_price, 2) AS DECIMAL(18, 2)) AS gross_amount, i.discount_amount,
+            CAST(round(i.quantity * i.unit_price, 2) - i.discount_amount AS DECIMAL(18, 2)) AS net_amount,
+            CAST(0.4 * (round(i.quantity * i.unit_price, 2) - i.discount_amount) AS DECIMAL(18, 2)) AS margin_amount,
             o.is_cancelled
         FROM order_items i JOIN fct_orders o USING (order_id)""",
     "fct_payments": """
         SELECT payment_id, order_id, paid_at, CAST(paid_at AS DATE) AS payment_date, status AS payment_status,
             card_fingerprint, device_id, ip_address, amount, status = 'captured' AS is_captured
         FROM payments""",
+    "rfm_segments": """
+        SELECT customer_id, DATE '2024-01-01' AS as_of_date, 'Champions' AS segment
+        FROM dim_customers WHERE is_current AND customer_id <> '(guest)'""",
     "fct_refunds": "SELECT refund_id, refunded_at, order_id, customer_id, amount, reason FROM refunds",
 }
 

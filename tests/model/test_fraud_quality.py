@@ -28,7 +28,7 @@ FRAUD_SPEND = 2.2
 SPEND_SHAPE = 4
 CARD_SHARE = 0.58
 CHANCE_IN_RING, CHANCE_ALONE = 0.7, 0.0006
-"""What the simulator plants (ecom_assets.simulator.orders, people and aftersales); a test of the truth, not an input."""
+"""What the simulator plants (ecom_assets.simulator.orders, people and aftersales), for the oracle only."""
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +98,14 @@ def test_it_beats_the_rules_by_rank_and_by_cost_and_passes_its_checks(trained):
     assert trained.form.parity_rows >= 20_000
 
 
-def test_it_comes_close_to_one_who_knows_the_rings(con, trained, holdout):
+def test_it_comes_close_to_one_who_knows_the_rings(con, trained, holdout, record_property):
     labels, found = fraud.target(holdout), trained.precision.value
     knows_rings = average_precision(labels, oracle(con, holdout, knows_spend=False))
     knows_all = average_precision(labels, np.minimum(oracle(con, holdout, knows_spend=True), 1e12))
-    print(f"AUPRC {found:.3f}; oracle of rings {knows_rings:.3f}, of all {knows_all:.3f}; recall {trained.recall:.3f}")
+    record_property("auprc", {"model": found, "knows_rings": knows_rings, "knows_all": knows_all})
+    record_property("recall_at_1pct_fpr", trained.recall)
     assert found >= 0.9 * knows_rings
-    assert found >= 0.8 * knows_all, "part of what this one knows is in no data yet"
+    assert found >= 0.85 * knows_all, "0.93 here, 0.90 of 5,000 and 12,000 customers: first orders tell no mean spend"
     reached = recall_at(labels, oracle(con, holdout, knows_spend=False), 0.01)
     assert trained.recall >= 0.9 * reached
 

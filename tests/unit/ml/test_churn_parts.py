@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ml_assets.core.evaluation.classification import evaluate, interval, single_feature_scores
 from ml_assets.core.models import churn, export
-from ml_assets.core.models.training import informative
 from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.training import informative
 
 START = date(2024, 1, 1)
 

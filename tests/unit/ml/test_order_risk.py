@@ -270,13 +270,13 @@ def test_what_follows_never_changes_a_row_and_counts_are_those_of_a_plain_loop(o
         assert row["orders_before"] == (sum(o[0] == customer for o in before) if customer else 0)
 
 
+_PAST = "RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
+_ALWAYS = "RANGE BETWEEN UNBOUNDED PRECEDING AND 9999999999999 FOLLOWING"
 LEAKS = {
-    "orders of later": ("customary", "count(*) OVER (customer RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS",
-                        "count(*) OVER (PARTITION BY actor) AS"),
-    "chargebacks of later": ("trusted", "PARTITION BY actor ORDER BY us RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING",
-                             "PARTITION BY actor ORDER BY us RANGE BETWEEN UNBOUNDED PRECEDING AND 9999999999999 FOLLOWING"),
+    "orders of later": ("customary", f"count(*) OVER (customer {_PAST})", "count(*) OVER (PARTITION BY actor)"),
+    "chargebacks of later": ("trusted", f"ORDER BY us {_PAST}", f"ORDER BY us {_ALWAYS}"),
     "outcomes of the own payment": ("declined", "epoch_us(q.paid_at)", "epoch_us(q.paid_at) - 300000000"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("leak", LEAKS)

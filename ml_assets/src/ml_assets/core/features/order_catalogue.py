@@ -52,9 +52,7 @@ _FEATURES = (
         description="Since the customer registered.",
         null_means=f"{_GUEST}; or the shop does not say",
     ),
-    Feature(
-        name="tenure_days", type="double", unit="days", description="Since the first order.", null_means=_FIRST
-    ),
+    Feature(name="tenure_days", type="double", unit="days", description="Since the first order.", null_means=_FIRST),
     Feature(
         name="hours_since_order", type="double", unit="hours", description="Since the order before.", null_means=_FIRST
     ),
@@ -150,12 +148,8 @@ _FEATURES = (
     ),
     Feature(name="units_count", type="bigint", unit="units", description="Units ordered."),
     Feature(name="lines_count", type="bigint", unit="lines", description="Order lines."),
-    Feature(
-        name="largest_line_units", type="bigint", unit="units", description="Units of the line that has the most."
-    ),
-    Feature(
-        name="dearest_unit_price", type="double", unit="shop currency", description="Highest price of a unit."
-    ),
+    Feature(name="largest_line_units", type="bigint", unit="units", description="Units of the line that has the most."),
+    Feature(name="dearest_unit_price", type="double", unit="shop currency", description="Highest price of a unit."),
     Feature(name="categories_count", type="bigint", unit="categories", description="Different categories ordered."),
     Feature(
         name="new_category_share",
@@ -165,7 +159,9 @@ _FEATURES = (
         description="Share of the gross amount in categories that the customer had not ordered from before.",
         null_means=f"{_FIRST}; or the order is of no worth",
     ),
-    Feature(name="hour_of_day", type="bigint", unit="hour, 0 to 23 (UTC)", maximum=23, description="When it was placed."),
+    Feature(
+        name="hour_of_day", type="bigint", unit="hour, 0 to 23 (UTC)", maximum=23, description="When it was placed."
+    ),
 )
 
 ORDER_RISK = FeatureTable(

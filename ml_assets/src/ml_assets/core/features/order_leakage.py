@@ -84,9 +84,7 @@ def cut_off(marts: Marts, moment: datetime) -> Marts:
     return {name: cut.format(**marts, moment=literal) for name, cut in _CUT.items()}
 
 
-def leakage(
-    con: duckdb.DuckDBPyConnection, marts: Marts, moment: datetime, rows: pa.Table, first: date
-) -> Leakage:
+def leakage(con: duckdb.DuckDBPyConnection, marts: Marts, moment: datetime, rows: pa.Table, first: date) -> Leakage:
     """Compare `rows`, the features from the day `first` up to `moment`, with the same features from cut-off marts."""
     known = risk_table(con, cut_off(marts, moment), first, moment.date() + timedelta(days=1))
     return compared(con, moment, rows, known, "order_id")

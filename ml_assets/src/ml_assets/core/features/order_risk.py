@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -89,8 +90,7 @@ _STEPS = {
             max(charged_back) AS charged_back
         FROM (
             SELECT order_id, sum(is_declined) OVER (PARTITION BY actor ORDER BY us {_last(7 * _DAY)}) AS declined_7d,
-                CASE WHEN card IS NOT NULL
-                    THEN sum(is_declined) OVER (PARTITION BY card ORDER BY us {_last(7 * _DAY)}) END AS card_declined_7d,
+                sum(is_declined) OVER (PARTITION BY card ORDER BY us {_last(7 * _DAY)}) AS card_declined_7d,
                 sum(is_charged) OVER (PARTITION BY actor ORDER BY us {_BEFORE}) AS charged_back
             FROM (
                 SELECT order_id, actor, card, us, 0 AS is_declined, 0 AS is_charged FROM placed
@@ -177,7 +177,7 @@ def order_risk(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until:
     The tables have the schema of `ORDER_RISK`. `con` must work in UTC; temporary tables are made in it.
     """
     for name, query in _STEPS.items():
-        values = {"until": until} if "$until" in query else {}
+        values: dict[str, Any] = {"until": until} if "$until" in query else {}
         values |= {"chargeback": CHARGEBACK} if "$chargeback" in query else {}
         con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query.format(**marts)}", values)
     con.register("linked_rows", linked(con))

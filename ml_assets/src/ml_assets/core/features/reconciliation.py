@@ -92,9 +92,7 @@ _ORDERS_COMPARED = """
         (SELECT list(order_id ORDER BY order_id) FROM (FROM differing ORDER BY order_id LIMIT $limit))"""
 
 
-def reconcile_orders(
-    con: duckdb.DuckDBPyConnection, marts: Marts, stored: str, first: date, limit: int
-) -> Reconciled:
+def reconcile_orders(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str, first: date, limit: int) -> Reconciled:
     """Hold the order-risk table from the day `first` on, whose DuckDB SELECT is `stored`, against the marts.
 
     At most `limit` orders are named.

@@ -78,8 +78,8 @@ def split(*, data_start: date, data_end: date) -> Split:
     trained_until = holdout - maturity
     if (trained_until - data_start).days < SHORTEST_DAYS:
         raise TooYoung(
-            f"The fraud model needs {SHORTEST_DAYS} days of orders to train on and {HOLDOUT_DAYS} to test on, and after "
-            f"each {MATURITY_DAYS} days in which chargebacks come. Data from {data_start} to {data_end} are "
+            f"The fraud model needs {SHORTEST_DAYS} days of orders to train on and {HOLDOUT_DAYS} to test on, and "
+            f"after each {MATURITY_DAYS} days in which chargebacks come. Data from {data_start} to {data_end} are "
             f"{(data_end - data_start).days} days. Load at least "
             f"{2 * MATURITY_DAYS + HOLDOUT_DAYS + SHORTEST_DAYS} days of orders, and run again."
         )
@@ -154,7 +154,8 @@ def rules_fired(rows: pa.Table) -> Vector:
             (_or_zero(rows, "card_others") > 0) | (_or_zero(rows, "device_others") > 0),
         ]
     )
-    return fired.sum(axis=0).astype(np.float64)
+    total: Vector = fired.sum(axis=0).astype(np.float64)
+    return total
 
 
 def rules_needed(labels: Labels, fired: Vector, amount: Vector) -> int:
@@ -178,4 +179,5 @@ def loss(labels: Labels, amount: Vector, reviewed: Flags, review_cost: float = R
 
 
 def _or_zero(rows: pa.Table, name: str) -> Vector:
-    return np.nan_to_num(rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False))
+    values: Vector = np.nan_to_num(rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return values

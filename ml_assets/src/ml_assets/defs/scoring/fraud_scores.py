@@ -1,4 +1,4 @@
-"""Fraud scores as an asset: the champion's probabilities for the orders of the latest partition, and whom to look at."""
+"""Fraud scores as an asset: the champion's probabilities for the orders of the latest partition."""
 
 import dagster as dg
 
@@ -71,9 +71,7 @@ def scores(tracking: MlflowTracking) -> dg.MaterializeResult:
     return dg.MaterializeResult(metadata=table_metadata(CONTRACT, len(table), inputs.snapshots) | metadata)
 
 
-@dg.asset_check(
-    asset=KEY, blocking=True, description="Each score is a probability, and no order is scored twice."
-)
+@dg.asset_check(asset=KEY, blocking=True, description="Each score is a probability, and no order is scored twice.")
 def scores_are_probabilities() -> dg.AssetCheckResult:
     """Look for scores outside of [0, 1] and for repeated orders."""
     return look_for(

@@ -9,8 +9,8 @@ from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
-from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.churn_training import Trained, train_churn
+from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import FEATURES, depends_on, open_lake, pin, plain_failures, published
