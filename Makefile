@@ -53,6 +53,7 @@ docs: $(STAMP) ## Write the documents and data that are generated from code
 	@$(BIN)/python -m tests.faults.trust_page
 	@$(BIN)/python -m ecom_assets.warehouse.data_catalog
 	@$(BIN)/python -m ecom_assets.quality.policy
+	@$(BIN)/python -m ml_assets.core.features.page
 	@$(BIN)/python -m ecom_assets.warehouse.holiday_seed
 
 lock: ## Resolve the dependencies anew (needs uv)

@@ -40,12 +40,12 @@ from ecom_assets.warehouse.publishing import open_warehouse, publish
 from ml_assets.core.causal.answers import effect_of
 from ml_assets.core.causal.effect import Design, answer
 from ml_assets.core.causal.panel import choose, email_campaigns, panel
-from ml_assets.core.features import catalogue
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import customer_features
 from ml_assets.core.features.leakage import guard
 from ml_assets.core.models import churn
 from ml_assets.core.models.churn_scores import CONTRACT, churn_scores
-from ml_assets.core.models.training import train_churn
+from ml_assets.core.models.churn_training import train_churn
 from ml_assets.core.registry import Registered
 
 BARE = "--bare"
@@ -133,7 +133,7 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
     selects = {name: lake.relation_sql(f"published.{name}") for name in (*names, "dim_customers", "dim_campaigns")}
     feature_marts = {name: select for name, select in selects.items() if name != "dim_campaigns"}
     dates = [window.end.date() for window in windows]
-    lake.ensure(features, catalogue.contract(catalogue.available(feature_marts)), settings.partition_grain)
+    lake.ensure(features, CUSTOMER_FEATURES.of(feature_marts).contract(), settings.partition_grain)
     with lake.connect() as connection:
         with lake.overwriting(features, None) as writer:
             for table in customer_features(connection, feature_marts, dates):
@@ -147,7 +147,7 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
         trained = train_churn(
             connection, stored, selects["fct_orders"], dates, data_start=shop.start, data_end=dates[-1]
         )
-        model = Registered(churn.NAME, "1", trained.content, trained.card)
+        model = Registered(churn.NAME, "1", trained.form.content, trained.card)
         lake.ensure("predictions.churn_scores", CONTRACT, settings.partition_grain)
         with lake.overwriting("predictions.churn_scores", None) as writer:
             writer.write(churn_scores(connection, stored, model, dates[-1]))

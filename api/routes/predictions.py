@@ -1,17 +1,21 @@
 """Predictions from given features."""
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 from fastapi import APIRouter
 
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented, invalid_request, pointer
-from api.schemas.predictions import ChurnPrediction, ChurnRequest
+from api.schemas.predictions import ChurnPrediction, ChurnRequest, OrderRisk, OrderRiskRequest
 from api.schemas.problem import InvalidPart
-from api.services.churn import FeaturesError
+from api.services.model import FeaturesError, ReleasedModel
 
-router = APIRouter(prefix="/v1/predict", tags=["predictions"])
+router = APIRouter(prefix="/v1", tags=["predictions"])
 
 
-@router.post("/churn", responses=documented(404, 413, 422, 503))
+@router.post("/predict/churn", responses=documented(404, 413, 422, 503))
 async def predict_churn(request: ChurnRequest, release: CurrentRelease) -> ChurnPrediction:
     """The probability that a customer with these features is lost. Every feature of the model must be given."""
     model = release.churn
@@ -22,17 +26,45 @@ async def predict_churn(request: ChurnRequest, release: CurrentRelease) -> Churn
             f"Release {release.manifest.release_id} has no churn model: the shop's history was too short to train one. "
             "The check has_enough_data of models/churn_classifier says what is needed.",
         )
-    try:
-        probability = model.probability(model.row(request.features))
-    except FeaturesError as error:
-        parts = [
-            InvalidPart(detail=found.message, pointer=pointer(["features", *([found.name] if found.name else [])]))
-            for found in error.problems
-        ]
-        raise invalid_request(parts, " GET /v1/release lists the model's features.") from None
+    _, probability = _predicted(model, request.features)
     return ChurnPrediction(
         probability=probability,
         model_version=model.card.version,
         release_id=release.manifest.release_id,
         as_of=release.manifest.inputs.as_of,
     )
+
+
+@router.post("/orders/risk", responses=documented(404, 413, 422, 503))
+async def judge_order(request: OrderRiskRequest, release: CurrentRelease) -> OrderRisk:
+    """The probability that an order with these features is a fraud, and whether it is worth a look."""
+    model = release.fraud
+    if model is None:
+        raise ProblemError(
+            404,
+            "no-model",
+            f"Release {release.manifest.release_id} has no fraud model: the shop delivers no payments or no refunds, "
+            "or has too few chargebacks to learn from. The check has_enough_data of models/order_fraud says what is "
+            "needed.",
+        )
+    row, probability = _predicted(model, request.features)
+    return OrderRisk(
+        probability=probability,
+        decision="review" if model.is_review(row, probability) else "accept",
+        model_version=model.card.version,
+        release_id=release.manifest.release_id,
+        as_of=release.manifest.inputs.as_of,
+    )
+
+
+def _predicted(model: ReleasedModel, features: dict[str, Any]) -> tuple[npt.NDArray[np.float32], float]:
+    """The model's input and its probability; what is wrong with the features becomes a 422."""
+    try:
+        row = model.row(features)
+        return row, model.probability(row)
+    except FeaturesError as error:
+        parts = [
+            InvalidPart(detail=found.message, pointer=pointer(["features", *([found.name] if found.name else [])]))
+            for found in error.problems
+        ]
+        raise invalid_request(parts, " GET /v1/release lists the model's features.") from None

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from api.services.churn import ChurnModel
 from api.services.customers import Customers
+from api.services.model import ReleasedModel
 from cartograph.releases import Manifest, ReleaseError, ReleaseStore
 from cartograph.releases.contents import (
     CHURN_CARD,
@@ -15,6 +15,8 @@ from cartograph.releases.contents import (
     CUSTOMERS,
     EFFECTS,
     EFFECTS_FILE,
+    FRAUD_CARD,
+    FRAUD_MODEL,
     SHOP,
     ContentError,
     Effect,
@@ -22,7 +24,8 @@ from cartograph.releases.contents import (
     open_customers,
 )
 
-MODEL_FILES = (CHURN_MODEL, CHURN_CARD)
+CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
+FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)
 
 
 class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other release errors
@@ -33,13 +36,14 @@ class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other releas
 class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
-    `churn` is None in the release of a shop that is too young for a model.
+    `churn` and `fraud` are None in the release of a shop that is too young for them, or delivers too little.
     """
 
     manifest: Manifest
     shop: ShopCard
     customers: Customers
-    churn: ChurnModel | None
+    churn: ReleasedModel | None
+    fraud: ReleasedModel | None
     effects: tuple[Effect, ...]
 
 
@@ -51,8 +55,8 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     """
     folder = store.fetch(release_id)
     manifest = store.get(release_id)
-    has_model = any(manifest.file(name) for name in MODEL_FILES)
-    needed = (SHOP, CUSTOMERS, EFFECTS_FILE, *(MODEL_FILES if has_model else ()))
+    models = [files for files in (CHURN_FILES, FRAUD_FILES) if any(manifest.file(name) for name in files)]
+    needed = (SHOP, CUSTOMERS, EFFECTS_FILE, *(name for files in models for name in files))
     missing = [name for name in needed if not manifest.file(name)]
     if missing:
         raise UnusableRelease(f"Release {release_id} has no {', '.join(missing)}. {_CURE}")
@@ -61,11 +65,18 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             manifest=manifest,
             shop=ShopCard.model_validate_json((folder / SHOP).read_bytes()),
             customers=Customers(open_customers(folder / CUSTOMERS)),
-            churn=ChurnModel.load(folder) if has_model else None,
+            churn=ReleasedModel.load(folder, *CHURN_FILES) if CHURN_FILES in models else None,
+            fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES)) if FRAUD_FILES in models else None,
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
         )
     except (ContentError, ValidationError) as error:
         raise UnusableRelease(f"Release {release_id} cannot be served: {error}. {_CURE}") from None
+
+
+def _deciding(model: ReleasedModel) -> ReleasedModel:
+    if model.card.review is None:
+        raise ContentError(f"{FRAUD_CARD} has no review, so it is not said when an order is worth a look")
+    return model
 
 
 _CURE = "Publish a new one with `cartograph run`, or go back with `cartograph release rollback`."

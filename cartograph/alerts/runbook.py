@@ -36,6 +36,8 @@ SECTIONS = frozenset(
         "beats_p_alive",
         "beats_own_rate",
         "beats_last_period",
+        "beats_rules",
+        "expected_loss_below_rules",
         "total_holds",
         "values_are_possible",
         "is_calibrated",

@@ -9,7 +9,8 @@ how features, models and effects are computed is `ml_assets`.
 | `customers.arrow` | Arrow IPC file: one row for each customer, see `write_customers` |
 | `models/churn_classifier.onnx` | the model: input `features` float32 [n, k], output `probabilities` [n, 2] |
 | `models/churn_classifier.json` | `ModelCard`: the model's features in the order of its input, and its metrics |
-| | both are absent where the shop's history is too short for a model |
+| `models/order_fraud.onnx`, `models/order_fraud.json` | likewise: the model of `POST /v1/orders/risk` |
+| | both of a model are absent where the shop's history, or what it delivers, is too little for it |
 | `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
 """
 
@@ -28,12 +29,14 @@ SHOP = "shop.json"
 CUSTOMERS = "customers.arrow"
 CHURN_MODEL = "models/churn_classifier.onnx"
 CHURN_CARD = "models/churn_classifier.json"
+FRAUD_MODEL = "models/order_fraud.onnx"
+FRAUD_CARD = "models/order_fraud.json"
 EFFECTS_FILE = "effects.json"
 
 ONNX_INPUT = "features"
-"""Name of the model's input: one row of float32 for each customer, NaN for null."""
+"""Name of a model's input: one row of float32 for each customer or order, NaN for null."""
 ONNX_OUTPUT = "probabilities"
-"""Name of the model's output: the probabilities of [active, churned] for each row."""
+"""Name of a model's output: for each row the probabilities that it is not, and that it is, what the model predicts."""
 
 CUSTOMER_COLUMNS = {
     "customer_id": pa.string(),
@@ -72,11 +75,18 @@ class FeatureSpec(_Content):
     maximum: float | None = None
 
 
+class Review(_Content):
+    """When to look at a case: when the probability times the feature `amount` is above the `cost` of a look."""
+
+    amount: str
+    cost: float = Field(gt=0)
+
+
 class ModelCard(_Content):
     """`models/<name>.json`: what a model takes and how good it is on its holdout.
 
     `features` are in the order of the model's input. `metrics` and `baseline_metrics` hold the same measures, of the
-    model and of its named baselines as `<baseline>.<measure>` or plain.
+    model and of its named baselines as `<baseline>.<measure>` or plain. A model that decides has a `review`.
     """
 
     name: str
@@ -85,12 +95,15 @@ class ModelCard(_Content):
     features: tuple[FeatureSpec, ...] = Field(min_length=1)
     metrics: dict[str, float]
     baseline_metrics: dict[str, float]
+    review: Review | None = None
 
     @model_validator(mode="after")
-    def _each_feature_once(self) -> Self:
+    def _features_fit(self) -> Self:
         names = [feature.name for feature in self.features]
         if len(set(names)) != len(names):
             raise ValueError(f"each feature must be listed once, got {', '.join(names)}")
+        if self.review is not None and self.review.amount not in names:
+            raise ValueError(f"review needs the feature {self.review.amount}, got {', '.join(names)}")
         return self
 
 

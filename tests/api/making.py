@@ -27,11 +27,14 @@ from cartograph.releases.contents import (
     CUSTOMERS,
     EFFECTS,
     EFFECTS_FILE,
+    FRAUD_CARD,
+    FRAUD_MODEL,
     SHOP,
     Effect,
     EffectCheck,
     FeatureSpec,
     ModelCard,
+    Review,
     ShopCard,
     write_customers,
 )
@@ -74,6 +77,14 @@ def make_card(**changes: Any) -> ModelCard:
         "baseline_metrics": {"auc": 0.8},
     }
     return ModelCard(**{**defaults, **changes})
+
+
+def make_fraud_card(**changes: Any) -> ModelCard:
+    """The card of a fraud model: in these tests the same model, with amounts in the first column."""
+    amount = FeatureSpec(name="total_amount", type="bigint", description="To pay.", nullable=False, minimum=0)
+    review = Review(amount="total_amount", cost=5.0)
+    defaults = {"name": "order_fraud", "version": "2", "features": (amount, *FEATURES[1:]), "review": review}
+    return make_card(**{**defaults, **changes})
 
 
 def make_effect(**changes: Any) -> Effect:
@@ -133,7 +144,7 @@ def publish(
         window=(datetime(2024, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)),
         shop="simulated",
         snapshots={"published.fct_orders": 7},
-        models={"churn_classifier": "3"},
+        models={"churn_classifier": "3", "order_fraud": "2"},
         git_commit=None,
         checks=(),
     )
@@ -142,6 +153,8 @@ def publish(
         CUSTOMERS: arrow_file(make_customers(["C1", "C2", "C3"]) if customers is None else customers),
         CHURN_MODEL: onnx_model(),
         CHURN_CARD: make_card().model_dump_json().encode(),
+        FRAUD_MODEL: onnx_model(),
+        FRAUD_CARD: make_fraud_card().model_dump_json().encode(),
         EFFECTS_FILE: EFFECTS.dump_json(effects),
         SHOP: shop.model_dump_json().encode(),
     }

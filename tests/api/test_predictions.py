@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartograph.releases import Manifest
-from cartograph.releases.contents import CHURN_CARD, CHURN_MODEL
+from cartograph.releases.contents import CHURN_CARD, CHURN_MODEL, FRAUD_CARD, FRAUD_MODEL
 from cartograph.settings import Settings
 from tests.api.making import classifier, make_customers, problem, publish, service
 
@@ -23,7 +23,11 @@ def post(client: httpx.Client, body: str | bytes) -> httpx.Response:
 
 def test_a_shop_too_young_for_a_model_is_served_without_one(tmp_path: Path) -> None:
     young = Settings(home=tmp_path)
-    publish(young, customers=make_customers(["C1"], None), replaced={CHURN_MODEL: None, CHURN_CARD: None})
+    publish(
+        young,
+        customers=make_customers(["C1"], None),
+        replaced={CHURN_MODEL: None, CHURN_CARD: None, FRAUD_MODEL: None, FRAUD_CARD: None},
+    )
     with service(young) as client:
         detail = problem(client.post(PATH, json={"features": GOOD}), 404, "no-model")["detail"]
         assert "too short" in detail

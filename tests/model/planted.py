@@ -188,13 +188,24 @@ def contract_of(name: str, table: pa.Table) -> Contract:
     columns = tuple(
         Column(name=f.name, type=types[f.type], nullable=True, description=f"{f.name} of {name}") for f in table.schema
     )
-    event_time = {"fct_orders": "ordered_at", "fct_order_items": "ordered_at", "fct_events": "occurred_at"}.get(name)
+    event_time = {
+        "fct_orders": "ordered_at",
+        "fct_order_items": "ordered_at",
+        "fct_payments": "paid_at",
+        "fct_refunds": "refunded_at",
+        "fct_events": "occurred_at",
+    }.get(name)
     return Contract(dataset=name, grain="A row.", columns=columns, key=(table.column_names[0],), event_time=event_time)
 
 
 def publish(shop: Planted, lake: Lake) -> None:
-    """Write the marts to `lake` as `published.*`, the way the other code location does."""
-    for name, table in shop.marts.items():
+    """Write the planted marts to `lake`."""
+    publish_marts(shop.marts, lake)
+
+
+def publish_marts(marts: dict[str, pa.Table], lake: Lake) -> None:
+    """Write marts to `lake` as `published.*`, the way the other code location does."""
+    for name, table in marts.items():
         contract = contract_of(name, table)
         lake.ensure(f"published.{name}", contract, "monthly" if contract.event_time else None)
         with lake.overwriting(f"published.{name}", None) as writer:

@@ -10,7 +10,7 @@ import pytest
 from ml_assets.core.evaluation.classification import auc
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, feature_table
 from ml_assets.core.models import churn, export
-from ml_assets.core.models.training import Trained, train_churn
+from ml_assets.core.models.churn_training import Trained, train_churn
 from ml_assets.defs.training.churn_classifier import judge
 from tests.model.planted import END_DAY, START, date_of
 
@@ -52,12 +52,12 @@ def test_it_passes_its_blocking_checks(trained):
     found = outcomes(trained)
     assert all(found[name] for name in ("beats_baseline", "onnx_parity", "no_leaking_feature"))
     assert trained.scores.ece < 0.08  # the planted shop stops winning customers, so that its churn rate drifts
-    assert trained.parity_rows >= 20_000
+    assert trained.form.parity_rows >= 20_000
 
 
 def test_a_second_training_gives_the_same_bytes(con, tables, trained):
     again = train(con, *tables)
-    assert again.content == trained.content
+    assert again.form.content == trained.form.content
     assert again.metrics == trained.metrics
 
 
@@ -95,6 +95,6 @@ def test_scores_are_probabilities_of_the_exported_model(con, tables, trained):
     from ml_assets.core.features.customers import column_values
 
     rows = churn.labelled_rows(con, *tables, [trained.split.holdout])
-    scores = export.predict(trained.content, column_values(rows, trained.names))
+    scores = export.predict(trained.form.content, column_values(rows, trained.names))
     assert ((scores >= 0) & (scores <= 1)).all()
     assert len(set(scores.round(6))) > 100

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_assets.core.evaluation.classification import auc_interval, evaluate, single_feature_aucs
+from ml_assets.core.evaluation.classification import evaluate, interval, single_feature_scores
 from ml_assets.core.models import churn, export
 from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.training import informative
 
 START = date(2024, 1, 1)
 
@@ -100,7 +101,7 @@ def test_training_on_one_kind_of_customer_is_refused():
 def test_columns_that_tell_nothing_apart_are_not_used():
     rows = pa.table({"customer_id": ["A", "B"], "as_of_date": days(1, 2), "x": [1, 2], "same": [3, 3],
                      "null": pa.nulls(2, pa.float64()), "once": [None, 1.0], "churned": [0, 1]})  # fmt: skip
-    assert churn.informative(rows) == ("x",)
+    assert informative(rows, ["customer_id", "as_of_date", "churned"]) == ("x",)
 
 
 def test_scores_of_known_predictions():
@@ -117,14 +118,14 @@ def test_scores_of_known_predictions():
 
 def test_the_interval_is_the_same_each_time():
     labels, scores = np.array([0, 1] * 50), np.linspace(0, 1, 100)
-    assert auc_interval(labels, scores) == auc_interval(labels, scores)
+    assert interval(labels, scores) == interval(labels, scores)
 
 
 def test_a_feature_that_knows_the_answer_is_seen_in_either_direction():
     labels = np.array([0, 1] * 100)
     noise = np.random.default_rng(1).normal(size=200)
     matrix = np.column_stack([noise, -labels, np.where(labels == 1, np.nan, 1.0)]).astype(np.float32)
-    found = single_feature_aucs(labels, matrix, ["noise", "answer", "null where churned"])
+    found = single_feature_scores(labels, matrix, ["noise", "answer", "null where churned"])
     assert found["answer"] == found["null where churned"] == 1.0
     assert found["noise"] < 0.65
     assert list(found)[-1] == "noise"

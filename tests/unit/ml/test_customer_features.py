@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_assets.core.features import catalogue, customers
+from ml_assets.core.features import customers
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import column_values, feature_table
 from ml_assets.core.features.leakage import guard, leakage
 from ml_assets.core.features.reconciliation import Totals, reconcile
@@ -171,9 +172,9 @@ def test_guests_have_no_row(con):
 def test_a_shop_without_an_optional_mart_has_no_columns_of_it(con, missing):
     add_customer(con)
     marts = {name: mart for name, mart in MARTS.items() if name not in missing}
-    expected = catalogue.available(marts)
+    expected = CUSTOMER_FEATURES.of(marts).features
     rows = feature_table(con, marts, [AS_OF])
-    assert rows.schema.names == [*catalogue.KEY, *(feature.name for feature in expected)]
+    assert rows.schema.names == [*CUSTOMER_FEATURES.key, *(feature.name for feature in expected)]
     assert not {feature.needs for feature in expected} & set(missing)
 
 
@@ -185,7 +186,7 @@ def test_no_value_is_outside_of_what_the_catalogue_says_or_null_against_it(con):
         for order in range(number % 5):
             add_order(con, number * 5 + order * 3, customer=f"C{number}", units=order + 1, discount=order)
     rows = feature_table(con, MARTS, [AS_OF])
-    for feature in catalogue.CATALOGUE:
+    for feature in CUSTOMER_FEATURES.features:
         column = rows[feature.name]
         assert feature.null_means is not None or column.null_count == 0, feature.name
         values = [value for value in column.to_pylist() if value is not None]
@@ -247,7 +248,7 @@ def test_the_guard_finds_an_injected_leak(con, monkeypatch, sound, leaking):
     con.register("stored", feature_table(con, MARTS, dates))
     found = guard(con, MARTS, "FROM stored")
     assert any(one.differing for one in found)
-    assert "A" in next(one.describe() for one in found if one.differing)
+    assert "A" in next(one.describe("here") for one in found if one.differing)
 
 
 def test_the_guard_finds_rows_that_were_stored_wrongly(con):

@@ -14,6 +14,7 @@ import dagster as dg
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.causes import failure_by_checks
+from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
 from ml_assets.core.registry import NoModel
 from ml_assets.defs.partitions import WINDOW_BEFORE
@@ -25,9 +26,16 @@ FEATURES = "features.customer_features"
 SCORES = "predictions.churn_scores"
 VALUES = "predictions.lifetime_values"
 EFFECT = "causal.email_campaign_effect"
+ORDER_RISK = "features.order_risk"
+FRAUD_SCORES = "predictions.fraud_scores"
 
-_DATASETS = {"fct_refunds": "refunds", "fct_events": "events", "dim_campaigns": "campaigns"}
-_WINDOWED = frozenset({"fct_orders", "fct_order_items", "fct_refunds", "fct_events"})
+_DATASETS = {
+    "fct_payments": "payments",
+    "fct_refunds": "refunds",
+    "fct_events": "events",
+    "dim_campaigns": "campaigns",
+}
+_WINDOWED = frozenset({"fct_orders", "fct_order_items", "fct_payments", "fct_refunds", "fct_events"})
 
 
 class Pinned(NamedTuple):
@@ -46,6 +54,11 @@ def delivered(marts: Iterable[str]) -> tuple[str, ...]:
 def feature_marts() -> tuple[str, ...]:
     """The marts that the shop's customer features are made of."""
     return delivered((*REQUIRED_MARTS, *OPTIONAL_MARTS))
+
+
+def tells_fraud() -> bool:
+    """Whether the shop delivers what fraud is seen by: payments, and the refunds among which chargebacks are."""
+    return delivered(order_risk.MARTS) == order_risk.MARTS
 
 
 def depends_on(marts: Iterable[str], *, as_of: bool = False) -> list[dg.AssetDep]:

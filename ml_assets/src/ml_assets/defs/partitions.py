@@ -6,7 +6,7 @@ The only meeting point of Dagster's partitions and `cartograph.windows` in this 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -50,6 +50,19 @@ def as_of_date(key: str) -> date:
 def as_of_window(first: date, last: date) -> Window:
     """The window of the feature table that holds the as-of dates from `first` to `last`, and no other."""
     return Window(at_midnight(first), advance(at_midnight(last), get_settings().partition_grain))
+
+
+def window_before(first: date, last: date) -> Window:
+    """The window of what happened in the partitions of the as-of dates from `first` to `last`, up to the last."""
+    grain = get_settings().partition_grain
+    return Window(floor(at_midnight(first - timedelta(days=1)), grain), at_midnight(last))
+
+
+def partition_of(first: date) -> Window:
+    """The partition that begins on `first`, as far as the shop goes."""
+    end = load_shop(get_settings()).end
+    whole = advance(at_midnight(first), get_settings().partition_grain)
+    return Window(at_midnight(first), min(whole, at_midnight(end)) if end else whole)
 
 
 def data_end(dates: Sequence[date]) -> date:

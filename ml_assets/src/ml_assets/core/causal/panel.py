@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ml_assets.core.features.catalogue import available
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import Marts, column_values, feature_table
 
 OUTCOME_DAYS = 14
@@ -119,7 +119,7 @@ def panel(con: duckdb.DuckDBPyConnection, marts: Marts, campaign: Campaign) -> P
         ).to_arrow_table()
     finally:
         con.unregister("panel_features")
-    names = tuple(f.name for f in available(marts) if _varies(rows[f.name]))
+    names = tuple(f.name for f in CUSTOMER_FEATURES.of(marts).features if _varies(rows[f.name]))
     return Panel(
         campaign=campaign,
         names=names,

@@ -1,8 +1,8 @@
-"""Scores of a binary classifier: ranking, calibration, lift, and the alarm on features that know the answer."""
+"""Scores of a binary classifier: ranking, calibration, lift, and how well each feature alone knows the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,8 @@ SEED = 13
 
 Labels = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float64]
+Score = Callable[[Labels, npt.NDArray[Any]], float]
+"""How well scores rank labels: more is better."""
 
 
 class Interval(NamedTuple):
@@ -51,16 +53,31 @@ def auc(labels: Labels, scores: npt.NDArray[Any]) -> float:
     return float(roc_auc_score(labels, scores))
 
 
-def auc_interval(labels: Labels, scores: npt.NDArray[Any]) -> Interval:
-    """AUC with the percentile interval of a seeded bootstrap of the rows."""
+def average_precision(labels: Labels, scores: npt.NDArray[Any]) -> float:
+    """Area under the precision-recall curve, as the step-wise sum: what to ask where positives are rare."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(labels, scores))
+
+
+def recall_at(labels: Labels, scores: npt.NDArray[Any], false_positive_rate: float) -> float:
+    """The share of positives above the threshold that at most such a share of negatives exceeds or meets."""
+    from sklearn.metrics import roc_curve
+
+    false_positives, recalls, _ = roc_curve(labels, scores)
+    return float(recalls[false_positives <= false_positive_rate].max())
+
+
+def interval(labels: Labels, scores: npt.NDArray[Any], score: Score = auc) -> Interval:
+    """A score with the percentile interval of a seeded bootstrap of the rows."""
     generator = np.random.default_rng(SEED)
     draws: list[float] = []
     while len(draws) < DRAWS:
         chosen = generator.integers(0, len(labels), len(labels))
         if 0 < labels[chosen].sum() < len(labels):
-            draws.append(auc(labels[chosen], scores[chosen]))
+            draws.append(score(labels[chosen], scores[chosen]))
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(auc(labels, scores), float(low), float(high))
+    return Interval(score(labels, scores), float(low), float(high))
 
 
 def calibration_bins(labels: Labels, probabilities: Vector) -> tuple[Bin, ...]:
@@ -79,7 +96,7 @@ def evaluate(labels: Labels, probabilities: Vector) -> Scores:
     return Scores(
         rows=len(labels),
         positives=int(labels.sum()),
-        auc=auc_interval(labels, probabilities),
+        auc=interval(labels, probabilities),
         brier=float(np.mean((probabilities - labels) ** 2)),
         ece=float(sum(b.rows * abs(b.predicted - b.observed) for b in bins) / len(labels)),
         lift=bins[-1].observed / float(labels.mean()),
@@ -87,8 +104,13 @@ def evaluate(labels: Labels, probabilities: Vector) -> Scores:
     )
 
 
-def single_feature_aucs(labels: Labels, matrix: npt.NDArray[Any], names: Sequence[str]) -> Mapping[str, float]:
+def single_feature_scores(
+    labels: Labels, matrix: npt.NDArray[Any], names: Sequence[str], score: Score = auc
+) -> dict[str, float]:
     """How well each column alone ranks the labels, in its better direction; nulls rank lowest. Best first."""
     filled = np.nan_to_num(matrix, nan=float(np.finfo(np.float32).min))
-    ranks = {name: auc(labels, filled[:, column]) for column, name in enumerate(names)}
-    return dict(sorted(((n, max(a, 1 - a)) for n, a in ranks.items()), key=lambda item: -item[1]))
+    alone = {
+        name: max(score(labels, filled[:, column]), score(labels, -filled[:, column]))
+        for column, name in enumerate(names)
+    }
+    return dict(sorted(alone.items(), key=lambda item: -item[1]))

@@ -1,43 +1,19 @@
-"""The catalogue: the one definition of each customer feature's name, type, unit and meaning.
+"""The catalogue of customer features: the one definition of each feature's name, type, unit and meaning.
 
 How the values are computed is in `customers`; a test holds the two together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
-
-from cartograph.contracts import Column, Contract
-from cartograph.releases.contents import FeatureSpec
-
-
-class Feature(BaseModel):
-    """One feature, with the least and the greatest value that make sense.
-
-    `null_means` is None where it is never null; `needs` names the optional mart that it is made of.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    type: Literal["bigint", "double"]
-    unit: str
-    description: str
-    null_means: str | None = None
-    needs: str | None = None
-    minimum: float = 0
-    maximum: float | None = None
-
+from cartograph.contracts import Column
+from ml_assets.core.features.definition import Feature, FeatureTable
 
 _NO_ORDER = "the customer has not ordered yet"
 _ONE_ORDER_DAY = "the customer has ordered on fewer than two days"
 _NOT_TOLD = "the shop does not say"
 _NO_MART = "the mart was not delivered when the row was written"
 
-CATALOGUE: tuple[Feature, ...] = (
+_FEATURES = (
     Feature(
         name="registered_days",
         type="bigint",
@@ -194,56 +170,16 @@ CATALOGUE: tuple[Feature, ...] = (
         needs="fct_events",
     ),
 )
-"""Every feature, in the order of the table's columns."""
 
-KEY = ("customer_id", "as_of_date")
-
-
-def available(marts: Collection[str]) -> tuple[Feature, ...]:
-    """The features of a shop whose optional marts are `marts`."""
-    return tuple(feature for feature in CATALOGUE if feature.needs is None or feature.needs in marts)
-
-
-def contract(features: Collection[Feature]) -> Contract:
-    """The contract of the table `features.customer_features` with these features."""
-    return Contract(
-        dataset="customer_features",
-        grain="A registered customer on an as-of date, from data strictly before that date.",
-        key=KEY,
-        event_time="as_of_date",
-        columns=(
-            Column(name="customer_id", type="string", description="The customer."),
-            Column(name="as_of_date", type="date", description="The row holds what was known before this day (UTC)."),
-            *(
-                Column(
-                    name=feature.name,
-                    type=feature.type,
-                    nullable=feature.null_means is not None,
-                    description=describe(feature),
-                )
-                for feature in features
-            ),
-        ),
-    )
-
-
-def specs(names: Collection[str]) -> list[FeatureSpec]:
-    """The features `names` as the inputs of a model, in that order."""
-    known = {feature.name: feature for feature in CATALOGUE}
-    return [
-        FeatureSpec(
-            name=name,
-            type=known[name].type,
-            description=describe(known[name]),
-            nullable=known[name].null_means is not None,
-            minimum=known[name].minimum,
-            maximum=known[name].maximum,
-        )
-        for name in names
-    ]
-
-
-def describe(feature: Feature) -> str:
-    """The feature's meaning, unit and null meaning in one line."""
-    null = f" Null: {feature.null_means}." if feature.null_means else ""
-    return f"{feature.description} In {feature.unit}.{null}"
+CUSTOMER_FEATURES = FeatureTable(
+    name="customer_features",
+    grain="A registered customer on an as-of date, from data strictly before that date.",
+    key=("customer_id", "as_of_date"),
+    event_time="as_of_date",
+    columns=(
+        Column(name="customer_id", type="string", description="The customer."),
+        Column(name="as_of_date", type="date", description="The row holds what was known before this day (UTC)."),
+    ),
+    features=_FEATURES,
+)
+"""All features of a customer; a shop has those `of` its marts."""

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ml_assets.core.features.catalogue import available, contract
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 
 Marts = Mapping[str, str]
 """For each published mart that the shop has, by name (`fct_orders`), a DuckDB SELECT that reads it."""
@@ -135,13 +135,13 @@ def customer_features(
 ) -> Iterator[pa.Table]:
     """The features of every customer registered before each of `as_of_dates`, some dates at a time, oldest first.
 
-    The tables have the schema of `catalogue.contract` and are sorted by as-of date and customer. `con` must work in
+    The tables have the schema of `CUSTOMER_FEATURES` and are sorted by as-of date and customer. `con` must work in
     UTC; temporary tables are made in it.
     """
     dates = sorted(set(as_of_dates))
     if not dates:
         return
-    schema = contract(available(marts)).arrow_schema()
+    schema = CUSTOMER_FEATURES.of(marts).contract().arrow_schema()
     _prepare(con, marts, dates[0], dates[-1])
     for first in range(0, len(dates), DATES_AT_A_TIME):
         rows = con.execute(_query(marts, schema), {"dates": dates[first : first + DATES_AT_A_TIME]})
@@ -150,7 +150,7 @@ def customer_features(
 
 def feature_table(con: duckdb.DuckDBPyConnection, marts: Marts, as_of_dates: Collection[date]) -> pa.Table:
     """`customer_features` as one table; an empty one where there are no dates."""
-    schema = contract(available(marts)).arrow_schema()
+    schema = CUSTOMER_FEATURES.of(marts).contract().arrow_schema()
     return pa.concat_tables([schema.empty_table(), *customer_features(con, marts, as_of_dates)])
 
 

@@ -1,11 +1,12 @@
 """The guard against leaks from the future: features must not change when everything after the as-of date is removed.
 
-It holds a computation against the truth of what was known; what a model makes of features is judged in `evaluation`.
+It holds a computation against the truth of what was known; the guard of order-risk features is in `order_leakage`, and
+what a model makes of features is judged in `evaluation`.
 """
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import NamedTuple
 
 import duckdb
@@ -34,19 +35,19 @@ _CUT = {
 
 
 class Leakage(NamedTuple):
-    """What the guard found on one as-of date: rows compared, rows that differ, and one of their customers."""
+    """What the guard found at one moment: rows compared, rows that differ, and the key of one of them."""
 
-    as_of: date
+    as_of: date | datetime
     rows: int
     differing: int
     example: str | None
 
-    def describe(self) -> str:
-        """The finding in words."""
+    def describe(self, module: str) -> str:
+        """The finding in words; `module` computes the features."""
         return (
-            f"On {self.as_of}, {self.differing} of {self.rows} customers (such as {self.example}) have features that "
-            "cannot be had from what was known then: look for data after the as-of date in "
-            "ml_assets.core.features.customers, or materialize the date again if its marts were corrected since."
+            f"As of {self.as_of}, {self.differing} of {self.rows} rows (such as that of {self.example}) have features "
+            f"that cannot be had from what was known then: look for later data in {module}, or materialize the "
+            "partition again if its marts were corrected since."
         )
 
 
@@ -77,15 +78,21 @@ def cut_off(marts: Marts, as_of: date) -> Marts:
 
 def leakage(con: duckdb.DuckDBPyConnection, marts: Marts, as_of: date, rows: pa.Table) -> Leakage:
     """Compare `rows`, the features of `as_of` as they are used, with the same features from cut-off marts."""
-    expected = feature_table(con, cut_off(marts, as_of), [as_of])
-    con.register("used_rows", rows.select(expected.schema.names))
+    return compared(con, as_of, rows, feature_table(con, cut_off(marts, as_of), [as_of]), "customer_id")
+
+
+def compared(
+    con: duckdb.DuckDBPyConnection, as_of: date | datetime, used: pa.Table, expected: pa.Table, key: str
+) -> Leakage:
+    """How many rows of `used`, told by the column `key`, differ from those that could be known `as_of` then."""
+    con.register("used_rows", used.select(expected.schema.names))
     con.register("expected_rows", expected)
     try:
-        found = con.execute("""
-            SELECT count(DISTINCT customer_id), min(customer_id) FROM (
+        found = con.execute(f"""
+            SELECT count(DISTINCT {key}), min({key}) FROM (
                 (FROM used_rows EXCEPT ALL FROM expected_rows) UNION ALL (FROM expected_rows EXCEPT ALL FROM used_rows)
             )""").fetchall()
     finally:
         con.unregister("used_rows")
         con.unregister("expected_rows")
-    return Leakage(as_of, len(rows), int(found[0][0]), found[0][1])
+    return Leakage(as_of, len(used), int(found[0][0]), found[0][1])

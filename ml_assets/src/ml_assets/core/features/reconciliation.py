@@ -1,4 +1,4 @@
-"""Whether the features lost or doubled anything: their customers, orders and spend against the marts that they are of.
+"""Whether features lost or doubled anything: their customers, orders and spend against the marts that they are of.
 
 It counts what there is. What a feature may know is judged in `leakage`, and how it is computed stands in `customers`.
 """
@@ -27,7 +27,7 @@ class Totals(NamedTuple):
 
 
 class Reconciled(NamedTuple):
-    """The totals on an as-of date by the marts and by the features, and some customers who differ."""
+    """The totals on a date by the marts and by the features, and the keys of some rows that differ."""
 
     as_of: date
     expected: Totals
@@ -36,7 +36,7 @@ class Reconciled(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether each customer is the same in both."""
+        """Whether each row is the same in both."""
         return not self.samples
 
 
@@ -73,6 +73,33 @@ def reconcile(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str, limit: 
         return None
     row = con.execute(_COMPARED.format(**marts, stored=stored), {"as_of": dates[-1], "limit": limit}).fetchall()[0]
     return Reconciled(dates[-1], _totals(*row[:3]), _totals(*row[3:6]), row[6] or [])
+
+
+_ORDERS_COMPARED = """
+    WITH expected AS (
+        SELECT order_id, customer_id, total_amount AS spend FROM ({fct_orders})
+        WHERE order_date >= $first AND order_date <= (SELECT max(order_date) FROM ({stored}))
+    ), found AS (
+        SELECT order_id, customer_id, CAST(total_amount AS DECIMAL(18, 2)) AS spend FROM ({stored})
+        WHERE order_date >= $first
+    ), differing AS (
+        SELECT DISTINCT order_id FROM (
+            (FROM expected EXCEPT ALL FROM found) UNION ALL (FROM found EXCEPT ALL FROM expected)
+        )
+    )
+    FROM (SELECT count(DISTINCT customer_id), count(*), sum(spend) FROM expected),
+        (SELECT count(DISTINCT customer_id), count(*), sum(spend) FROM found),
+        (SELECT list(order_id ORDER BY order_id) FROM (FROM differing ORDER BY order_id LIMIT $limit))"""
+
+
+def reconcile_orders(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str, first: date, limit: int) -> Reconciled:
+    """Hold the order-risk table from the day `first` on, whose DuckDB SELECT is `stored`, against the marts.
+
+    At most `limit` orders are named.
+    """
+    query = _ORDERS_COMPARED.format(fct_orders=marts["fct_orders"], stored=stored)
+    row = con.execute(query, {"first": first, "limit": limit}).fetchall()[0]
+    return Reconciled(first, _totals(*row[:3]), _totals(*row[3:6]), row[6] or [])
 
 
 def _totals(customers: int, orders: int | None, spend: Decimal | None) -> Totals:

@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ml_assets.core.features.catalogue import KEY
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
+from ml_assets.core.models.training import FEWEST, fit_calibrated
 
 NAME = "churn_classifier"
+LABEL = "churned"
 HORIZON_DAYS = 90
 """A customer churns on as-of date D when they place no order that stands in [D, D + 90 days)."""
 ACTIVE_DAYS = 180
@@ -30,9 +31,7 @@ SPACING_DAYS = 28
 """Training dates stand at least so far apart: nearer ones repeat the same windows and cost time only."""
 
 SEED = 7
-FOLDS = 3
 
-Matrix = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 
 
@@ -112,43 +111,26 @@ def labelled_rows(con: duckdb.DuckDBPyConnection, features: str, orders: str, as
     ).to_arrow_table()
 
 
-def informative(rows: pa.Table) -> tuple[str, ...]:
-    """The feature columns of `rows` with at least two different values; the others tell nothing apart."""
-    names = [name for name in rows.schema.names if name not in {*KEY, "churned"}]
-    return tuple(name for name in names if len(rows[name].drop_null().unique()) > 1)
-
-
 def train(rows: pa.Table, names: Sequence[str]) -> Any:
     """Fit gradient-boosted trees on the float32 columns `names`, with sigmoid calibration; an sklearn classifier.
-
-    The calibration learns from predictions for customers that the trees had not seen. Sigmoid and not isotonic, and
-    no categorical columns: their ONNX forms are wrong by 0.012 and 0.99.
 
     Raises:
         NotEnoughData: all rows have the same label, or there are too few of one.
     """
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.model_selection import GroupKFold
-
     labels = target(rows)
     fewest = int(min(labels.sum(), len(labels) - labels.sum()))
     customers = rows["customer_id"].to_numpy(zero_copy_only=False)
-    if fewest < 10 * FOLDS:
+    if fewest < FEWEST:
         raise NotEnoughData(
-            f"The churn model needs at least {10 * FOLDS} rows of each label: of {len(labels)} training rows "
+            f"The churn model needs at least {FEWEST} rows of each label: of {len(labels)} training rows "
             f"{int(labels.sum())} churned. Load more customers or more time."
         )
-    matrix = column_values(rows, names)
-    folds = list(GroupKFold(FOLDS).split(matrix, labels, groups=customers))
-    trees = HistGradientBoostingClassifier(**boosting(len(rows)))
-    model = CalibratedClassifierCV(trees, method="sigmoid", cv=folds, ensemble=False)
-    return model.fit(matrix, labels)
+    return fit_calibrated(column_values(rows, names), labels, customers, boosting(len(rows)))
 
 
 def target(rows: pa.Table) -> npt.NDArray[np.int64]:
     """The labels of `rows`: 1 where the customer churned."""
-    values: npt.NDArray[np.int64] = rows["churned"].to_numpy()
+    values: npt.NDArray[np.int64] = rows[LABEL].to_numpy()
     return values
 
 

@@ -1,6 +1,6 @@
 """Churn scores: the champion's probabilities for the customers of one as-of date, and their table's contract.
 
-Training is `training`; what the scores are joined with for the API is the release's business (`ml_assets.defs`).
+Training is `churn_training`; what the scores are joined with for the API is the release's business (`ml_assets.defs`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import duckdb
 import pyarrow as pa
 
 from cartograph.contracts import Column, Contract
-from cartograph.releases.contents import ModelCard
-from ml_assets.core.features.customers import column_values
 from ml_assets.core.models.churn import ACTIVE_DAYS
-from ml_assets.core.models.export import predict
-from ml_assets.core.registry import NoModel, Registered
+from ml_assets.core.models.scoring import probabilities
+from ml_assets.core.registry import Registered
 
 CONTRACT = Contract(
     dataset="churn_scores",
@@ -29,11 +27,6 @@ CONTRACT = Contract(
         Column(name="churn_model_version", type="string", description="The version of models/churn_classifier."),
     ),
 )
-
-
-def card_of(model: Registered) -> ModelCard:
-    """The card that was registered with the model, with its version."""
-    return ModelCard.model_validate({**model.card, "version": model.version})
 
 
 def churn_scores(con: duckdb.DuckDBPyConnection, features: str, model: Registered | None, as_of: date) -> pa.Table:
@@ -51,18 +44,11 @@ def churn_scores(con: duckdb.DuckDBPyConnection, features: str, model: Registere
         f"SELECT * FROM ({features}) WHERE as_of_date = $as_of AND recency_days <= $active ORDER BY customer_id",
         {"as_of": as_of, "active": ACTIVE_DAYS},
     ).to_arrow_table()
-    names = [feature.name for feature in card_of(model).features]
-    missing = [name for name in names if name not in rows.schema.names]
-    if missing:
-        raise NoModel(
-            f"Version {model.version} of {model.name} takes {', '.join(missing)}, which the feature table does not "
-            "have. Train it again: materialize models/churn_classifier."
-        )
     return pa.table(
         [
             rows["customer_id"],
             rows["as_of_date"],
-            pa.array(predict(model.content, column_values(rows, names)), pa.float64()),
+            pa.array(probabilities(model, rows), pa.float64()),
             pa.repeat(pa.scalar(model.version, pa.string()), len(rows)),
         ],
         names=schema.names,

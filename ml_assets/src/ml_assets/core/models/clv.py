@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from ml_assets.core.evaluation.values import Scores, evaluate, mean_absolute_error
-from ml_assets.core.features.catalogue import specs
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.models import bg_nbd, gamma_gamma, order_clock
 from ml_assets.core.models.bg_nbd import Vector
@@ -152,7 +152,7 @@ class Trained(NamedTuple):
         return {
             "name": NAME,
             "as_of": self.model.as_of.isoformat(),
-            "features": [spec.model_dump() for spec in specs(INPUTS)],
+            "features": [spec.model_dump() for spec in CUSTOMER_FEATURES.specs(INPUTS)],
             "metrics": self.metrics,
             "baseline_metrics": {f"{name}.mae": value for name, value in self.baselines.items()},
         }

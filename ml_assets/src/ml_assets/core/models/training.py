@@ -1,107 +1,59 @@
-"""One training of the churn model from start to end: rows, split, fit, export, and every figure a decision needs.
+"""What every training of a classifier does around its own label and split: the columns, the fit, the exported form.
 
-A pure function of the feature table and the orders: the same data give the same bytes. What the figures must be is
-decided by the checks of `models/churn_classifier`; where the model goes is `ml_assets.core.registry`'s business.
+What is predicted, and by what it is judged, stands in the model's own modules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import date
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
-from ml_assets.core.evaluation.classification import Scores, auc, evaluate, single_feature_aucs
-from ml_assets.core.features.catalogue import specs
-from ml_assets.core.features.customers import column_values
-from ml_assets.core.models import bg_nbd, churn, export
-from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models import export
+
+FOLDS = 3
+FEWEST = 10 * FOLDS
+"""Rows of each label that a training needs: ten in each fold of the calibration."""
+
+Matrix = npt.NDArray[np.float32]
 
 
-class Trained(NamedTuple):
-    """An exported churn model and what is known of it.
-
-    `scores` are on the holdout date; `baselines` are AUCs there of the recency rule and of P(alive); `feature_aucs`
-    are those of each feature alone; `parity` is the worst difference of the ONNX form, over `parity_rows` rows.
-    """
+class Exported(NamedTuple):
+    """A classifier as ONNX, and the worst difference of its probabilities over `parity_rows` rows."""
 
     content: bytes
-    names: tuple[str, ...]
-    split: churn.Split
-    training_rows: int
-    scores: Scores
-    baselines: dict[str, float]
-    feature_aucs: dict[str, float]
     parity: float
     parity_rows: int
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The holdout's figures by name."""
-        scores = self.scores
-        return {
-            "auc": scores.auc.value,
-            "auc_low": scores.auc.low,
-            "auc_high": scores.auc.high,
-            "brier": scores.brier,
-            "ece": scores.ece,
-            "lift_top_decile": scores.lift,
-            "churn_rate": scores.positives / scores.rows,
-        }
 
-    @property
-    def card(self) -> dict[str, Any]:
-        """The model's card in the form of a release, but for the version that the registry gives it."""
-        return {
-            "name": churn.NAME,
-            "as_of": self.split.holdout.isoformat(),
-            "features": [spec.model_dump() for spec in specs(self.names)],
-            "metrics": self.metrics,
-            "baseline_metrics": {f"{name}.auc": value for name, value in self.baselines.items()},
-        }
+def informative(rows: pa.Table, excluded: Collection[str]) -> tuple[str, ...]:
+    """The columns of `rows` that are not `excluded` and have two different values; the others tell nothing apart."""
+    names = [name for name in rows.schema.names if name not in excluded]
+    return tuple(name for name in names if len(rows[name].drop_null().unique()) > 1)
 
 
-def train_churn(
-    con: duckdb.DuckDBPyConnection,
-    features: str,
-    orders: str,
-    as_of_dates: Collection[date],
-    *,
-    data_start: date,
-    data_end: date,
-) -> Trained:
-    """Train on the early as-of dates and evaluate on the latest one whose outcome is known.
+def fit_calibrated(
+    matrix: Matrix, labels: npt.NDArray[np.int64], groups: npt.NDArray[Any], parameters: Mapping[str, Any]
+) -> Any:
+    """Fit gradient-boosted trees with sigmoid calibration; an sklearn classifier.
 
-    `features` and `orders` are DuckDB SELECTs; the orders lie in `[data_start, data_end)`.
-
-    Raises:
-        NotEnoughData: the history is too short, or nearly all customers have the same label.
+    The calibration learns from predictions for groups that the trees had not seen. Sigmoid and not isotonic, and no
+    categorical columns: their ONNX forms are wrong by 0.012 and 0.99.
     """
-    split = churn.split(as_of_dates, data_start=data_start, data_end=data_end)
-    rows = churn.labelled_rows(con, features, orders, split.training)
-    holdout = churn.labelled_rows(con, features, orders, [split.holdout])
-    labels = churn.target(holdout)
-    if not 0 < labels.sum() < len(labels):
-        raise NotEnoughData(
-            f"The churn model cannot be evaluated: of {len(labels)} customers who were active on {split.holdout}, "
-            f"{int(labels.sum())} churned. Load more customers."
-        )
-    names = churn.informative(rows)
-    model = churn.train(rows, names)
-    content = export.to_onnx(model, churn.NAME, len(names))
-    matrix = column_values(holdout, names)
-    parity, parity_rows = export.parity(model, content, column_values(rows, names))
-    rates = bg_nbd.fit(bg_nbd.histories(rows))
-    silent = bg_nbd.no_order_probability(rates, bg_nbd.histories(holdout), churn.HORIZON_DAYS / bg_nbd.DAYS_IN_UNIT)
-    return Trained(
-        content=content,
-        names=names,
-        split=split,
-        training_rows=len(rows),
-        scores=evaluate(labels, export.predict(content, matrix)),
-        baselines={"recency_rule": auc(labels, churn.recency_rule(holdout)), "p_alive": auc(labels, silent)},
-        feature_aucs=dict(single_feature_aucs(labels, matrix, names)),
-        parity=parity,
-        parity_rows=parity_rows,
-    )
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import GroupKFold
+
+    folds = list(GroupKFold(FOLDS).split(matrix, labels, groups=groups))
+    trees = HistGradientBoostingClassifier(**parameters)
+    model = CalibratedClassifierCV(trees, method="sigmoid", cv=folds, ensemble=False)
+    return model.fit(matrix, labels)
+
+
+def exported(model: Any, name: str, matrix: Matrix) -> Exported:
+    """The model as ONNX, held against itself on the rows of `matrix` and on rows drawn from them."""
+    content = export.to_onnx(model, name, matrix.shape[1])
+    return Exported(content, *export.parity(model, content, matrix))

@@ -4,10 +4,12 @@ nothing of the past."""
 import dagster as dg
 
 from cartograph.settings import get_settings
-from cartograph.trust.evidence import SAMPLES, checked
-from ml_assets.core.features import catalogue, customers, leakage, reconciliation
+from cartograph.trust.evidence import SAMPLES
+from ml_assets.core.features import customers, leakage, reconciliation
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
+from ml_assets.defs.features.steps import future_result, reconciled_result
 from ml_assets.defs.marts import FEATURES, depends_on, feature_marts, open_lake, pin, plain_failures, published
-from ml_assets.defs.metadata import markdown_table, table_metadata
+from ml_assets.defs.metadata import table_metadata
 from ml_assets.defs.partitions import as_of_date, as_of_partitions, as_of_window
 
 KEY = dg.AssetKey(["features", "customer_features"])
@@ -22,8 +24,8 @@ KEY = dg.AssetKey(["features", "customer_features"])
     tags={"domain": "customer"},
     description=(
         "What was known of each registered customer on each as-of date: orders, spend, refunds and visits strictly "
-        "before that date. A partition is an as-of date; the catalogue of features is "
-        "`ml_assets.core.features.catalogue`."
+        "before that date. A partition is an as-of date; docs/features.md "
+        "lists the features."
     ),
 )
 def customer_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -31,7 +33,7 @@ def customer_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult
     settings = get_settings()
     lake = open_lake()
     dates = sorted(as_of_date(key) for key in context.partition_keys)
-    contract = catalogue.contract(catalogue.available(feature_marts()))
+    contract = CUSTOMER_FEATURES.of(feature_marts()).contract()
     rows = 0
     with plain_failures():
         marts = pin(lake, published(feature_marts()))
@@ -42,7 +44,7 @@ def customer_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult
                 rows += len(table)
     return dg.MaterializeResult(
         metadata=table_metadata(contract, rows, marts.snapshots)
-        | {"as_of_dates": len(dates), "features": len(contract.columns) - len(catalogue.KEY)}
+        | {"as_of_dates": len(dates), "features": len(contract.columns) - len(CUSTOMER_FEATURES.key)}
     )
 
 
@@ -60,19 +62,7 @@ def nothing_from_the_future() -> dg.AssetCheckResult:
     with plain_failures(), lake.connect() as con:
         marts = pin(lake, published(feature_marts())).selects
         found = leakage.guard(con, marts, lake.relation_sql(FEATURES))
-    return checked(
-        "nothing_from_the_future",
-        all(one.differing == 0 for one in found),
-        expected="the same features from marts that end at the as-of date",
-        found=f"{sum(one.differing for one in found):,} of {sum(one.rows for one in found):,} rows differ",
-        samples=[f"{one.as_of}: {one.example}" for one in found if one.differing],
-        description="; ".join(one.describe() for one in found if one.differing) or None,
-        metadata={
-            "dates": markdown_table(
-                ("as-of date", "rows", "rows that differ"), [(one.as_of, one.rows, one.differing) for one in found]
-            )
-        },
-    )
+    return future_result(found, "ml_assets.core.features.customers")
 
 
 @dg.asset_check(
@@ -89,10 +79,4 @@ def features_reconcile() -> dg.AssetCheckResult:
     with plain_failures(), lake.connect() as con:
         marts = pin(lake, published(feature_marts())).selects
         found = reconciliation.reconcile(con, marts, lake.relation_sql(FEATURES), SAMPLES)
-    return checked(
-        "features_reconcile",
-        found is None or found.holds,
-        expected=f"{found.expected} before {found.as_of}" if found else "as in the marts",
-        found=str(found.found) if found else "no as-of date yet",
-        samples=found.samples if found else (),
-    )
+    return reconciled_result(found, "before")

@@ -33,4 +33,6 @@ def scores(tracking: MlflowTracking) -> dg.MaterializeResult:
 @dg.asset_check(asset=KEY, blocking=True, description="Each score is a probability, and nobody is scored twice.")
 def scores_are_probabilities() -> dg.AssetCheckResult:
     """Look for scores outside of [0, 1] and for repeated customers."""
-    return look_for(_WRONG, SCORES, "scores_are_probabilities", expected="a probability", found="not in [0, 1]")
+    return look_for(
+        _WRONG, SCORES, CONTRACT, "scores_are_probabilities", expected="a probability", found="not in [0, 1]"
+    )

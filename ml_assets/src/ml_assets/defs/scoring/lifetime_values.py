@@ -39,4 +39,4 @@ def values(tracking: MlflowTracking) -> dg.MaterializeResult:
 )
 def values_are_possible() -> dg.AssetCheckResult:
     """Look for impossible predictions and for repeated customers."""
-    return look_for(_WRONG, VALUES, "values_are_possible", expected="possible values", found="impossible")
+    return look_for(_WRONG, VALUES, CONTRACT, "values_are_possible", expected="possible values", found="impossible")

@@ -47,23 +47,26 @@ def predict_latest(
     )
 
 
-def look_for(wrong: str, identifier: str, check: str, *, expected: str, found: str) -> dg.AssetCheckResult:
-    """A check that no row of a table holds the SQL condition `wrong`, and that no customer is there twice for a date.
+def look_for(
+    wrong: str, identifier: str, contract: Contract, check: str, *, expected: str, found: str
+) -> dg.AssetCheckResult:
+    """A check that no row of a table holds the SQL condition `wrong`, and that no key of its contract is there twice.
 
     `expected` says what rows should have, and `found` what those have that hold it.
     """
     lake = open_lake()
+    key = ", ".join(contract.key)
     with plain_failures(), lake.connect() as con:
         ((rows, distinct, number, keys),) = con.execute(
             f"""
-            SELECT count(*), count(DISTINCT (customer_id, as_of_date)), count(*) FILTER ({wrong}),
-                (array_agg(customer_id) FILTER ({wrong}))[:{SAMPLES}]
+            SELECT count(*), count(DISTINCT ({key})), count(*) FILTER ({wrong}),
+                (array_agg({contract.key[0]}) FILTER ({wrong}))[:{SAMPLES}]
             FROM ({lake.relation_sql(identifier)})"""
         ).fetchall()
     return checked(
         check,
         rows == distinct and not number,
-        expected=f"{rows:,} customers and dates, each once, with {expected}",
+        expected=f"{rows:,} rows, each of {key} once, with {expected}",
         found=f"{rows - distinct:,} repeated, {number:,} {found}",
         samples=keys or [],
     )

@@ -4,7 +4,7 @@ The form of the files is `cartograph.releases.contents`; how they are kept is th
 """
 
 from datetime import UTC, date, datetime
-from typing import Any
+from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -18,6 +18,8 @@ from cartograph.releases.contents import (
     CUSTOMERS,
     EFFECTS,
     EFFECTS_FILE,
+    FRAUD_CARD,
+    FRAUD_MODEL,
     SHOP,
     Effect,
     ShopCard,
@@ -28,9 +30,10 @@ from cartograph.shops import Shop, load_shop
 from cartograph.trust.evidence import checked
 from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
+from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import as_of_dates
-from ml_assets.core.models import churn
-from ml_assets.core.models.churn_scores import card_of
+from ml_assets.core.models import churn, fraud
+from ml_assets.core.models.scoring import card_of
 from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
 from ml_assets.defs.causal.email_campaign_effect import is_answerable
@@ -47,6 +50,7 @@ from ml_assets.defs.marts import (
     pin,
     plain_failures,
     published,
+    tells_fraud,
 )
 from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
@@ -54,11 +58,13 @@ from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
+from ml_assets.defs.training.order_fraud import KEY as FRAUD_KEY
 
 KEY = dg.AssetKey(["serving", "release"])
 GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
 QUALITY_KEY = dg.AssetKey(["quality", "scores"])
 HOLDS = "all_guards_hold"
+MODEL_FILES = {churn.NAME: (CHURN_MODEL, CHURN_CARD), fraud.NAME: (FRAUD_MODEL, FRAUD_CARD)}
 
 
 class ReleaseConfig(dg.Config):
@@ -86,12 +92,19 @@ class ReleaseConfig(dg.Config):
 
 def sources() -> list[dg.AssetKey]:
     """The assets of this location that a release of this shop is made of."""
-    return [FEATURES_KEY, MODEL_KEY, SCORES_KEY, *([EFFECT_KEY] if is_answerable() else [])]
+    return [
+        FEATURES_KEY,
+        MODEL_KEY,
+        SCORES_KEY,
+        *([FRAUD_KEY] if tells_fraud() else []),
+        *([EFFECT_KEY] if is_answerable() else []),
+    ]
 
 
 def upstream() -> list[dg.AssetKey]:
     """`sources`, and the published marts that they and the release are made of."""
-    marts = dict.fromkeys((*feature_marts(), *delivered(["dim_campaigns"]), "rfm_segments"))
+    fraud_marts = order_risk.MARTS if tells_fraud() else ()
+    marts = dict.fromkeys((*feature_marts(), *fraud_marts, *delivered(["dim_campaigns"]), "rfm_segments"))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
@@ -113,8 +126,8 @@ def warehouse() -> list[dg.AssetKey]:
     ],
     tags={"domain": "serving"},
     description=(
-        "An immutable, checksummed folder of customers with features, segment and churn score, the model as ONNX where "
-        "the shop has one, and the effects, with a manifest of what it was made from; the API serves the current one. "
+        "An immutable, checksummed folder of customers with features, segment and churn score, the models as ONNX that "
+        "the shop has, and the effects, with a manifest of what it was made from; the API serves the current one. "
         "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
         "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
     ),
@@ -127,7 +140,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
         tables = [FEATURES, SCORES, *published(["rfm_segments"]), *([EFFECT] if is_answerable() else [])]
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
-        model = ModelRegistry(tracking.uri).champion(churn.NAME)
+        models = released_models(ModelRegistry(tracking.uri))
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
             customers = released_customers(con, inputs, as_of)
@@ -138,14 +151,14 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             window=(at_midnight(shop.start), at_midnight(as_of)),
             shop=shop.name,
             snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
-            models={model.name: model.version} if model else {},
+            models={model.name: model.version for model in models},
             git_commit=git_commit(),
             checks=check_outcomes(context.instance, guarded_by(context, lake, KEY)),
             override=config.decision(),
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
             write_customers(draft.path / CUSTOMERS, customers)
-            if model:
+            for model in models:
                 write_model(draft.path, model)
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
@@ -155,7 +168,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "dagster/row_count": len(customers),
             "release_id": draft.manifest.release_id,
             "as_of_date": str(as_of),
-            "model_version": model.version if model else "no model yet",
+            "models": ", ".join(f"{model.name} {model.version}" for model in models) or "no model yet",
             "effects": len(effects),
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
@@ -212,11 +225,18 @@ def released_effects(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> tuple[Ef
     return tuple(Effect.model_validate_json(row[0]) for row in rows)
 
 
-def write_model(folder: Any, model: Registered) -> None:
+def released_models(registry: ModelRegistry) -> list[Registered]:
+    """The champions that the shop has of the models that the API serves."""
+    names = [churn.NAME, *([fraud.NAME] if tells_fraud() else [])]
+    return [model for model in map(registry.champion, names) if model]
+
+
+def write_model(folder: Path, model: Registered) -> None:
     """Write the model and its card."""
-    (folder / CHURN_MODEL).parent.mkdir()
-    (folder / CHURN_MODEL).write_bytes(model.content)
-    (folder / CHURN_CARD).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
+    content, card = MODEL_FILES[model.name]
+    (folder / content).parent.mkdir(exist_ok=True)
+    (folder / content).write_bytes(model.content)
+    (folder / card).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
 
 
 def shop_card(shop: Shop) -> ShopCard:

@@ -12,11 +12,15 @@ import dagster as dg
 
 from cartograph.trust.evidence import checked
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
+from ml_assets.core.models.training import Exported
 from ml_assets.core.registry import Form, ModelRegistry
-from ml_assets.defs.metadata import git_commit
+from ml_assets.defs.metadata import git_commit, markdown_table
 
 ENOUGH_DATA = "has_enough_data"
 """The check of every training asset that fails, as a warning, where there is too little to train on."""
+
+PARITY = 1e-5
+"""Largest difference of a probability between a model and its ONNX form."""
 
 
 class Candidate(NamedTuple):
@@ -49,6 +53,62 @@ def register(
     if all(check.passed for check in checks if check.severity == dg.AssetCheckSeverity.ERROR):
         registry.promote(candidate.name, version)
     return version
+
+
+def enough_spec(asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check that there was enough to train on."""
+    return dg.AssetCheckSpec(
+        ENOUGH_DATA,
+        asset=asset,
+        description=(
+            "The shop's history is varied enough to train on; if not, there is no new model. A young shop passes, and "
+            "the check says how many days are missing."
+        ),
+    )
+
+
+def parity_spec(asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check of a model's exported form."""
+    return dg.AssetCheckSpec(
+        "onnx_parity",
+        asset=asset,
+        blocking=True,
+        description=f"The exported model gives the same probabilities, within {PARITY:g} on 20,000 rows or more.",
+    )
+
+
+def leak_spec(asset: dg.AssetKey, measure: str, limit: float) -> dg.AssetCheckSpec:
+    """The alarm on a feature that by itself has more than `limit` of what `measure` names."""
+    return dg.AssetCheckSpec(
+        "no_leaking_feature",
+        asset=asset,
+        blocking=True,
+        description=f"No feature alone has an {measure} above {limit}: such a one knows the answer.",
+    )
+
+
+def parity_result(form: Exported) -> dg.AssetCheckResult:
+    """Whether the exported form gives the model's probabilities."""
+    return checked(
+        "onnx_parity",
+        form.parity <= PARITY,
+        expected=f"differences of at most {PARITY:g}",
+        found=f"a worst difference of {form.parity:.1e} over {form.parity_rows} rows",
+        metadata={"worst_difference": form.parity},
+    )
+
+
+def leak_result(alone: Mapping[str, float], measure: str, limit: float) -> dg.AssetCheckResult:
+    """Whether a feature alone knows the answer; `alone` holds what each reaches, best first."""
+    name, best = next(iter(alone.items()))
+    return checked(
+        "no_leaking_feature",
+        best <= limit,
+        expected=f"no feature alone with an {measure} above {limit}",
+        found=f"{name} alone has an {measure} of {best:.3f}",
+        samples=[name for name, reached in alone.items() if reached > limit],
+        metadata={"alone": markdown_table(("feature", f"{measure} alone"), list(alone.items())[:10])},
+    )
 
 
 def abstention(context: dg.AssetExecutionContext, mlflow_run: Any, reason: NotEnoughData) -> dg.MaterializeResult:

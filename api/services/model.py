@@ -1,4 +1,4 @@
-"""The churn model of a release: holds given features against its declaration, and runs it with ONNX Runtime."""
+"""A model of a release: holds given features against its declaration, and runs it with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from cartograph.releases.contents import (
-    CHURN_CARD,
-    CHURN_MODEL,
     ONNX_INPUT,
     ONNX_OUTPUT,
     ContentError,
@@ -27,7 +25,7 @@ from cartograph.releases.contents import (
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 # Beyond it a JSON number is not one integer to every reader (RFC 8259, section 6).
 _INTEGER_MAX = 2**53 - 1
-_CHURNED = 1
+_POSITIVE = 1
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class FeaturesError(ValueError):
         self.problems = problems
 
 
-class ChurnModel:
+class ReleasedModel:
     """A loaded model. Its methods may be called from several threads."""
 
     def __init__(self, card: ModelCard, session: ort.InferenceSession) -> None:
@@ -56,26 +54,26 @@ class ChurnModel:
         self._specs = {feature.name: feature for feature in card.features}
 
     @classmethod
-    def load(cls, folder: Path) -> ChurnModel:
-        """Load the model of the release in `folder`.
+    def load(cls, folder: Path, model: str, card: str) -> ReleasedModel:
+        """Load the files `model` and `card` of the release in `folder`.
 
         Raises:
             ContentError: the card or the model cannot be read, or they do not belong together.
         """
         try:
-            card = ModelCard.model_validate_json((folder / CHURN_CARD).read_bytes())
+            declared = ModelCard.model_validate_json((folder / card).read_bytes())
         except ValidationError as error:
-            raise ContentError(f"{CHURN_CARD} cannot be used: {error}") from None
-        session = _session(folder / CHURN_MODEL)
+            raise ContentError(f"{card} cannot be used: {error}") from None
+        session = _session(folder, model)
         inputs = {node.name: node.shape for node in session.get_inputs()}
-        if list(inputs) != [ONNX_INPUT] or inputs[ONNX_INPUT][1:] != [len(card.features)]:
+        if list(inputs) != [ONNX_INPUT] or inputs[ONNX_INPUT][1:] != [len(declared.features)]:
             raise ContentError(
-                f"{CHURN_MODEL} takes {inputs}, and {CHURN_CARD} lists {len(card.features)} features: "
+                f"{model} takes {inputs}, and {card} lists {len(declared.features)} features: "
                 f"it must take one input {ONNX_INPUT} of as many columns"
             )
         if ONNX_OUTPUT not in [node.name for node in session.get_outputs()]:
-            raise ContentError(f"{CHURN_MODEL} has no output {ONNX_OUTPUT}")
-        return cls(card, session)
+            raise ContentError(f"{model} has no output {ONNX_OUTPUT}")
+        return cls(declared, session)
 
     def row(self, given: Mapping[str, Any]) -> npt.NDArray[np.float32]:
         """The given features as the model's input, of shape [1, k] with NaN for null.
@@ -91,16 +89,24 @@ class ChurnModel:
         return np.array([[math.nan if value is None else value for value in values]], dtype=np.float32)
 
     def probability(self, row: npt.NDArray[np.float32]) -> float:
-        """The probability that the customer in `row`, of shape [1, k], is lost.
+        """The probability of what the model predicts for the `row`, of shape [1, k].
 
         Raises:
             FeaturesError: the model has no answer, as when its sums overflow.
         """
         (probabilities,) = self._session.run([ONNX_OUTPUT], {ONNX_INPUT: row})
-        probability = float(probabilities[0, _CHURNED])
+        probability = float(probabilities[0, _POSITIVE])
         if math.isnan(probability):
             raise FeaturesError([FeatureProblem(None, "the model has no answer for this combination of values")])
         return min(max(probability, 0.0), 1.0)  # float32 sums may end a rounding error outside
+
+    def is_review(self, row: npt.NDArray[np.float32], probability: float) -> bool:
+        """Whether a look at the case in `row` costs less than is expected to be lost; no for a model without review."""
+        review = self.card.review
+        if review is None:
+            return False
+        at = next(at for at, feature in enumerate(self.card.features) if feature.name == review.amount)
+        return probability * float(row[0, at]) > review.cost
 
     def _problem(self, found: Any) -> FeatureProblem:
         name = str(found["loc"][0]) if found["loc"] else None
@@ -113,14 +119,14 @@ class ChurnModel:
         return FeatureProblem(name, f"{wrong}; {takes}")
 
 
-def _session(path: Path) -> ort.InferenceSession:
+def _session(folder: Path, model: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(folder / model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no common base but this
-        raise ContentError(f"{CHURN_MODEL} cannot be loaded: {error}") from None
+        raise ContentError(f"{model} cannot be loaded: {error}") from None
 
 
 def _shape(features: tuple[FeatureSpec, ...]) -> TypeAdapter[dict[str, Any]]:

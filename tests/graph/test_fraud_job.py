@@ -1,0 +1,140 @@
+"""Code location 2 on a simulated shop that delivers payments and refunds: order risk, fraud model, scores, release."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import dagster as dg
+import duckdb
+import pytest
+
+from cartograph.lake import Lake
+from cartograph.releases import open_store
+from cartograph.releases.contents import FRAUD_CARD, FRAUD_MODEL, ModelCard
+from cartograph.settings import get_settings
+from tests.api.making import service
+from tests.graph.ml_location import forget_location, guard, key, load_location, materialized, run
+from tests.model.planted import publish_marts
+from tests.model.simulated import MARTS, simulated_marts
+
+DATASETS = ("customers", "products", "orders", "order_items", "payments", "refunds")
+RISK, MODEL, SCORES = "features/order_risk", "models/order_fraud", "predictions/fraud_scores"
+EARLY = ("2024-02-01", "2024-04-01")
+
+
+class Shop:
+    """The location's definitions, its instance, and what a run over the first months and one over all gave."""
+
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self.definitions, self.instance = definitions, instance
+        self.settings = get_settings()
+        self.lake = Lake.from_settings(self.settings)
+        with duckdb.connect() as con:
+            con.execute("SET TimeZone = 'UTC'")
+            selects = simulated_marts(con, customers=3000, end=date(2025, 10, 2))
+            publish_marts({name: con.execute(select).to_arrow_table() for name, select in selects.items()}, self.lake)
+        guard(instance, self.lake, *MARTS)
+        self.young = self.run(RISK, MODEL, SCORES, dates=EARLY)
+        self.young_scores = self.rows("predictions.fraud_scores")
+        self.whole = self.run()
+
+    def run(self, *assets: str, dates: tuple[str, str] | None = None) -> dg.ExecuteInProcessResult:
+        return run(self.definitions, self.instance, *assets, dates=dates)
+
+    def rows(self, table: str) -> list[dict]:
+        return [row for batch in self.lake.batches(table) for row in batch.to_pylist()]
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], object]:
+    return {(one.asset_key.path[-1], one.check_name): one for one in result.get_asset_check_evaluations()}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("fraud")
+    definitions = load_location(patch, folder, datasets=DATASETS)
+    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
+        yield Shop(definitions, instance)
+    patch.undo()
+    forget_location()
+
+
+def test_a_young_shop_has_risks_but_no_model_and_is_told_why(shop):
+    assert shop.young.success
+    assert materialized(shop.young) == {RISK, MODEL, SCORES}
+    found = checks(shop.young)
+    assert [name for name, one in found.items() if not one.passed] == []
+    enough = found["order_fraud", "has_enough_data"].description
+    assert "120 days in which chargebacks come. Data from 2024-01-01 to 2024-04-01 are 91 days" in enough
+    assert "Load at least 420 days" in enough
+    assert shop.young_scores == []
+
+
+def test_the_whole_run_trains_scores_and_releases_the_fraud_model(shop):
+    assert shop.whole.success
+    assert {RISK, MODEL, SCORES, "serving/release"} <= materialized(shop.whole)
+    found = checks(shop.whole)
+    names = {"has_enough_data", "beats_rules", "expected_loss_below_rules", "onnx_parity", "no_leaking_feature"}
+    assert all(found["order_fraud", name].passed for name in names)
+    assert found["order_risk", "nothing_from_the_future"].passed
+    assert found["order_risk", "features_reconcile"].passed
+    store = open_store(shop.settings)
+    manifest = store.current()
+    folder = store.fetch(manifest.release_id)
+    card = ModelCard.model_validate_json((folder / FRAUD_CARD).read_bytes())
+    assert manifest.inputs.models["order_fraud"] == card.version == "1"
+    assert manifest.file(FRAUD_MODEL)
+    assert (card.review.amount, card.review.cost) == ("total_amount", 5.0)
+    assert card.metrics["auprc"] > card.baseline_metrics["rules.auprc"]
+
+
+def test_the_orders_of_the_latest_partition_are_scored_and_each_order_has_its_risk_in_its_partition(shop):
+    orders = {row["order_id"]: row for row in shop.rows("published.fct_orders")}
+    risks = {row["order_id"]: row["order_date"] for row in shop.rows("features.order_risk")}
+    assert risks == {order: row["order_date"] for order, row in orders.items()}
+    scores = shop.rows("predictions.fraud_scores")
+    latest = {o for o, row in orders.items() if row["order_date"] >= date(2025, 10, 1) and not row["is_cancelled"]}
+    assert {row["order_id"] for row in scores} == latest
+    assert {row["fraud_model_version"] for row in scores} == {"1"}
+
+
+def test_the_released_model_scores_a_row_as_the_batch_did_and_so_does_the_api(shop):
+    scored = {row["order_id"]: row for row in shop.rows("predictions.fraud_scores")}
+    risks = {row["order_id"]: row for row in shop.rows("features.order_risk") if row["order_id"] in scored}
+    with service(shop.settings) as client:
+        cards = {card["name"]: card for card in client.get("/v1/release").json()["models"]}
+        names = [feature["name"] for feature in cards["order_fraud"]["features"]]
+        for order, row in list(risks.items())[:25]:
+            answer = client.post("/v1/orders/risk", json={"features": {name: row[name] for name in names}})
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["probability"] == pytest.approx(scored[order]["fraud_probability"], abs=1e-7)
+            assert answer.json()["decision"] == ("review" if scored[order]["is_review"] else "accept")
+
+
+def test_running_again_changes_nothing(shop):
+    before = open_store(shop.settings).current_id(), shop.rows("predictions.fraud_scores")
+    assert shop.run(RISK, MODEL, SCORES, "serving/release").success
+    assert (open_store(shop.settings).current_id(), shop.rows("predictions.fraud_scores")) == before
+
+
+def test_a_leak_stops_the_model(shop, monkeypatch):
+    from ml_assets.core.features import order_risk
+
+    sound = order_risk._STEPS["customary"]
+    leaking = sound.replace("PARTITION BY actor ORDER BY us", "PARTITION BY actor ORDER BY us DESC")
+    assert leaking != sound
+    monkeypatch.setitem(order_risk._STEPS, "customary", leaking)
+    result = shop.run(RISK, MODEL, SCORES)
+    assert not result.success
+    assert materialized(result) == {RISK}
+    monkeypatch.undo()
+    assert shop.run(RISK).success
+
+
+@pytest.mark.parametrize("missing", ["payments", "refunds"])
+def test_a_shop_without_payments_or_refunds_has_no_fraud_model(monkeypatch, tmp_path, missing):
+    datasets = [name for name in DATASETS if name != missing]
+    graph = load_location(monkeypatch, tmp_path, datasets=datasets).resolve_asset_graph()
+    monkeypatch.undo()
+    forget_location()
+    assert not {key(name) for name in (RISK, MODEL, SCORES)} & set(graph.get_all_asset_keys())
