@@ -154,7 +154,8 @@ def test_the_released_model_gives_the_released_scores(shop):
 
 def test_the_manifest_says_what_the_release_was_made_from(shop):
     inputs = open_store(shop.settings).current().inputs
-    published = {"fct_orders", "fct_order_items", "fct_events", "dim_customers", "dim_campaigns", "rfm_segments"}
+    dimensions = {"dim_customers", "dim_products", "dim_campaigns"}
+    published = {"fct_orders", "fct_order_items", "fct_events", "rfm_segments"} | dimensions
     own = {FEATURES, "predictions.churn_scores", "causal.email_campaign_effect"}
     assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}
     assert inputs.models == {"churn_classifier": "1"}

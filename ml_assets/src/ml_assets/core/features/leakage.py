@@ -23,6 +23,11 @@ _CUT = {
             CASE WHEN valid_to < {cutoff} THEN valid_to END AS valid_to,
             valid_to IS NULL OR valid_to >= {cutoff} AS is_current)
         FROM ({mart}) WHERE registered_at < {cutoff}""",
+    "dim_products": """
+        SELECT * REPLACE (
+            CASE WHEN valid_to < {cutoff} THEN valid_to END AS valid_to,
+            valid_to IS NULL OR valid_to >= {cutoff} AS is_current)
+        FROM ({mart}) WHERE valid_from < {cutoff}""",
     "fct_orders": """
         SELECT * REPLACE (NULL::VARCHAR AS status, NULL::BOOLEAN AS is_cancelled)
         FROM ({mart}) WHERE ordered_at < {cutoff}""",
