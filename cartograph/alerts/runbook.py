@@ -38,6 +38,7 @@ SECTIONS = frozenset(
         "beats_last_period",
         "total_holds",
         "values_are_possible",
+        "top_decile_lift",
         "is_calibrated",
         "no_leaking_feature",
         "onnx_parity",

@@ -39,6 +39,8 @@ ASSETS = {
     "predictions/churn_scores",
     "models/customer_lifetime_value",
     "predictions/lifetime_values",
+    "models/purchase_propensity",
+    "predictions/purchase_propensities",
     "causal/email_campaign_effect",
     "serving/release",
 }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FEATURES = "features.customer_features"
 SCORES = "predictions.churn_scores"
 VALUES = "predictions.lifetime_values"
+PROPENSITIES = "predictions.purchase_propensities"
 EFFECT = "causal.email_campaign_effect"
 
 _DATASETS = {"fct_refunds": "refunds", "fct_events": "events", "dim_campaigns": "campaigns"}

@@ -30,7 +30,7 @@ from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
-from ml_assets.core.models.churn_scores import card_of
+from ml_assets.core.models.scores import card_of
 from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
 from ml_assets.defs.causal.email_campaign_effect import is_answerable
