@@ -35,10 +35,14 @@ from tests.model.planted import planted_shop, publish
 
 ASSETS = {
     "features/customer_features",
+    "features/product_features",
+    "features/customer_product_interactions",
     "models/churn_classifier",
     "predictions/churn_scores",
     "models/customer_lifetime_value",
     "predictions/lifetime_values",
+    "models/customer_segments",
+    "predictions/customer_segments",
     "models/purchase_propensity",
     "predictions/purchase_propensities",
     "causal/email_campaign_effect",
@@ -192,7 +196,7 @@ def test_a_changed_model_file_is_not_used(shop):
     from ml_assets.core.registry import ModelRegistry, NoModel
 
     registry = ModelRegistry(shop.settings.resolved_mlflow_uri)
-    (file,) = Path(shop.settings.shop_home / "mlflow_artifacts").rglob("model.onnx")
+    (file,) = Path(shop.settings.shop_home / "mlflow_artifacts").rglob("churn_classifier/model.onnx")
     original = file.read_bytes()
     file.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     try:

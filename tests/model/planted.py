@@ -119,10 +119,13 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
             {
                 "product_key": products,
                 "product_id": products,
+                "version_number": np.ones(PRODUCTS, np.int64),
                 "valid_from": pa.array([datetime(1900, 1, 1, tzinfo=UTC)] * PRODUCTS),
                 "valid_to": pa.nulls(PRODUCTS, pa.timestamp("us", "UTC")),
                 "is_current": np.ones(PRODUCTS, bool),
                 "category": np.char.add("category ", (np.arange(PRODUCTS) % 6).astype(str)),
+                "list_price": pa.array(10.0 + np.arange(PRODUCTS) % 40).cast(pa.decimal128(18, 4)),
+                "unit_cost": pa.array(6.0 + np.arange(PRODUCTS) % 24).cast(pa.decimal128(18, 4)),
             }
         ),
         "fct_orders": pa.table(
@@ -152,6 +155,8 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "customer_id": ids[owner],
                 "product_id": (bought := products[draw.integers(0, PRODUCTS, len(owner))]),
                 "product_key": bought,
+                "quantity": np.ones(len(owner), np.int64),
+                "discount_amount": nothing,
                 "gross_amount": money,
                 "net_amount": money,
                 "margin_amount": pa.array(amount * MARGIN_RATE).cast(pa.decimal128(18, 2), safe=False),
@@ -165,6 +170,7 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "received_at": occurred,
                 "event_type": ["product_view"] * len(visitor) + ["email_sent"] * len(mailed),
                 "customer_id": ids[np.concatenate([visitor, mailed])],
+                "product_id": pa.array([*products[np.arange(len(visitor)) % PRODUCTS], *[None] * len(mailed)]),
                 "session_key": pa.array([*np.arange(len(visitor)).astype(str), *[None] * len(mailed)]),
                 "device": ["desktop"] * len(occurred),
                 "channel": ["direct"] * len(occurred),

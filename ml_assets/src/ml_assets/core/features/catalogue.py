@@ -1,11 +1,12 @@
-"""The catalogue: the one definition of each customer feature's name, type, unit and meaning.
+"""The catalogue: what a feature is, and the one definition of each customer feature's name, type, unit and meaning.
 
-How the values are computed is in `customers`; a test holds the two together.
+How the values are computed is in `customers`; a test holds the two together. Features of products and of customers with
+products stand in `products` and `interactions`, beside their computation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -37,7 +38,7 @@ _ONE_ORDER_DAY = "the customer has ordered on fewer than two days"
 _NOT_TOLD = "the shop does not say"
 _NO_CHANNEL = "no channel of an order is known"
 _NO_CATEGORY = "nothing was ordered in a known category"
-_NO_MART = "the mart was not delivered when the row was written"
+NO_MART = "the mart was not delivered when the row was written"
 
 CATALOGUE: tuple[Feature, ...] = (
     Feature(
@@ -219,7 +220,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="refunds",
         description="Lines refunded in the last 180 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_refunds",
     ),
     Feature(
@@ -227,7 +228,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="double",
         unit="ratio",
         description="Amount refunded so far over spend_amount.",
-        null_means=f"nothing was spent yet, or {_NO_MART}",
+        null_means=f"nothing was spent yet, or {NO_MART}",
         needs="fct_refunds",
     ),
     Feature(
@@ -235,7 +236,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="days",
         description="Days with a visit to the shop in the last 30 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -243,7 +244,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="days",
         description="Days with a visit to the shop in the last 90 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -253,7 +254,7 @@ CATALOGUE: tuple[Feature, ...] = (
         minimum=1,
         maximum=180,
         description="Since the latest visit, if in the last 180 days.",
-        null_means=f"no visit in the last 180 days, or {_NO_MART}",
+        null_means=f"no visit in the last 180 days, or {NO_MART}",
         needs="fct_events",
     ),
     Feature(
@@ -262,7 +263,7 @@ CATALOGUE: tuple[Feature, ...] = (
         unit="share, 0 to 1",
         maximum=1,
         description="Of the days with a visit in the last 180, those with one from a mobile device.",
-        null_means=f"no device of a visit in the last 180 days is known, or {_NO_MART}",
+        null_means=f"no device of a visit in the last 180 days is known, or {NO_MART}",
         needs="fct_events",
     ),
     Feature(
@@ -270,7 +271,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="sessions",
         description="Visits begun in the last 30 days; 30 idle minutes end a visit.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -278,7 +279,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="sessions",
         description="Visits begun in the last 90 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -287,7 +288,7 @@ CATALOGUE: tuple[Feature, ...] = (
         unit="steps, 0 to 4",
         maximum=4,
         description="Mean of how far visits of the last 90 days came: 1 product, 2 cart, 3 checkout, 4 purchase.",
-        null_means=f"no visit in the last 90 days, or {_NO_MART}",
+        null_means=f"no visit in the last 90 days, or {NO_MART}",
         needs="fct_events",
     ),
     Feature(
@@ -295,7 +296,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="sessions",
         description="Visits of the last 90 days with something put into the cart and nothing bought.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -303,7 +304,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="views",
         description="Products viewed in the last 90 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -311,7 +312,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="events",
         description="Products put into the cart in the last 90 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -319,7 +320,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="e-mails",
         description="E-mails sent to the customer in the last 180 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -327,7 +328,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="e-mails",
         description="E-mails opened in the last 180 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -335,7 +336,7 @@ CATALOGUE: tuple[Feature, ...] = (
         type="bigint",
         unit="days",
         description="Days with a visit that came by an e-mail, in the last 180 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
 )
@@ -344,20 +345,30 @@ CATALOGUE: tuple[Feature, ...] = (
 KEY = ("customer_id", "as_of_date")
 
 
-def available(marts: Collection[str]) -> tuple[Feature, ...]:
-    """The features of a shop whose optional marts are `marts`."""
-    return tuple(feature for feature in CATALOGUE if feature.needs is None or feature.needs in marts)
+def available(marts: Collection[str], features: Collection[Feature] = CATALOGUE) -> tuple[Feature, ...]:
+    """Those of `features` that a shop has whose optional marts are `marts`."""
+    return tuple(feature for feature in features if feature.needs is None or feature.needs in marts)
 
 
 def contract(features: Collection[Feature]) -> Contract:
     """The contract of the table `features.customer_features` with these features."""
+    return table_contract(
+        "customer_features",
+        "A registered customer on an as-of date, from data strictly before that date.",
+        {"customer_id": "The customer."},
+        features,
+    )
+
+
+def table_contract(dataset: str, grain: str, entity: Mapping[str, str], features: Collection[Feature]) -> Contract:
+    """The contract of a table of features; `entity` describes the columns that are its key beside the as-of date."""
     return Contract(
-        dataset="customer_features",
-        grain="A registered customer on an as-of date, from data strictly before that date.",
-        key=KEY,
+        dataset=dataset,
+        grain=grain,
+        key=(*entity, "as_of_date"),
         event_time="as_of_date",
         columns=(
-            Column(name="customer_id", type="string", description="The customer."),
+            *(Column(name=name, type="string", description=meaning) for name, meaning in entity.items()),
             Column(name="as_of_date", type="date", description="The row holds what was known before this day (UTC)."),
             *(
                 Column(

@@ -19,6 +19,12 @@ from ml_assets.core.features.catalogue import available, contract
 Marts = Mapping[str, str]
 """For each published mart that the shop has, by name (`fct_orders`), a DuckDB SELECT that reads it."""
 
+Tables = Mapping[str, tuple[str, str]]
+"""Temporary tables by name: of each the mart without which it is left out, and the SELECT of marts that makes it.
+
+It takes `$until`, the last as-of date, and `$since`, the first, where it needs that.
+"""
+
 REQUIRED_MARTS = ("dim_customers", "dim_products", "fct_orders", "fct_order_items")
 OPTIONAL_MARTS = ("fct_refunds", "fct_events")
 
@@ -26,7 +32,7 @@ DATES_AT_A_TIME = 32
 """As-of dates in one query, so that daily partitions of years do not multiply in memory."""
 
 # Marts are brought to one row for a customer and a day first: as-of dates are midnights, so days lose nothing.
-_PREPARE = {
+_PREPARE: Tables = {
     "versions": (
         "dim_customers",
         """
@@ -103,7 +109,6 @@ _PREPARE = {
         ) GROUP BY customer_id, session_key""",
     ),
 }
-"""Temporary tables: of each the mart without which it is left out, and the SELECT that makes it."""
 
 _CUSTOMERS = """
     SELECT a.as_of, v.customer_id, a.as_of - any_value(v.registered_day) AS registered_days,
@@ -231,7 +236,7 @@ def customer_features(
     if not dates:
         return
     schema = contract(available(marts)).arrow_schema()
-    _prepare(con, marts, dates[0], dates[-1])
+    prepare(con, _PREPARE, marts, dates[0], dates[-1])
     for first in range(0, len(dates), DATES_AT_A_TIME):
         rows = con.execute(_query(marts, schema), {"dates": dates[first : first + DATES_AT_A_TIME]})
         yield rows.to_arrow_table().cast(schema)
@@ -249,8 +254,9 @@ def as_of_dates(con: duckdb.DuckDBPyConnection, stored: str) -> list[date]:
     return [row[0] for row in found]
 
 
-def _prepare(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, last: date) -> None:
-    for table, (mart, select) in _PREPARE.items():
+def prepare(con: duckdb.DuckDBPyConnection, tables: Tables, marts: Marts, first: date, last: date) -> None:
+    """Make the temporary `tables` of the marts that are there, for as-of dates from `first` to `last`."""
+    for table, (mart, select) in tables.items():
         if mart not in marts:
             continue
         values: dict[str, Any] = {"until": last}

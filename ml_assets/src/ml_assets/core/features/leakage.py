@@ -5,6 +5,7 @@ It holds a computation against the truth of what was known; what a model makes o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from datetime import date
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_assets.core.features.customers import Marts, as_of_dates, feature_table
+
+Compute = Callable[[duckdb.DuckDBPyConnection, Marts, Collection[date]], pa.Table]
+"""The features of as-of dates from marts, whose key is one or more text columns and `as_of_date`."""
 
 # What was not yet known on the as-of date: rows that were not there, and values that were written into rows later.
 _CUT = {
@@ -35,11 +39,12 @@ _CUT = {
         SELECT * REPLACE (NULL::BOOLEAN AS is_cancelled) FROM ({mart}) WHERE ordered_at < {cutoff}""",
     "fct_refunds": "SELECT * FROM ({mart}) WHERE refunded_at < {cutoff}",
     "fct_events": "SELECT * FROM ({mart}) WHERE received_at < {cutoff}",
+    "fct_inventory_daily": "SELECT * FROM ({mart}) WHERE snapshot_date < {cutoff}",
 }
 
 
 class Leakage(NamedTuple):
-    """What the guard found on one as-of date: rows compared, rows that differ, and one of their customers."""
+    """What the guard found on one as-of date: rows compared, rows that differ, and one whose they are."""
 
     as_of: date
     rows: int
@@ -49,13 +54,13 @@ class Leakage(NamedTuple):
     def describe(self) -> str:
         """The finding in words."""
         return (
-            f"On {self.as_of}, {self.differing} of {self.rows} customers (such as {self.example}) have features that "
-            "cannot be had from what was known then: look for data after the as-of date in "
-            "ml_assets.core.features.customers, or materialize the date again if its marts were corrected since."
+            f"On {self.as_of}, {self.differing} of {self.rows} rows (such as {self.example}) have features that cannot "
+            "be had from what was known then: look for data after the as-of date in ml_assets.core.features, or "
+            "materialize the date again if its marts were corrected since."
         )
 
 
-def guard(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str) -> list[Leakage]:
+def guard(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str, compute: Compute = feature_table) -> list[Leakage]:
     """Examine the latest as-of date of the feature table, whose DuckDB SELECT is `stored`, and the one in the middle.
 
     The latest is examined as it is stored. After it there may be no data that could leak, so the middle one is too; it
@@ -66,11 +71,11 @@ def guard(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str) -> list[Lea
         return []
     middle, latest = dates[(len(dates) - 1) // 2], dates[-1]
     rows = con.execute(f"SELECT * FROM ({stored}) WHERE as_of_date = $day", {"day": latest}).to_arrow_table()
-    examined = [leakage(con, marts, latest, rows)]
+    examined = [leakage(con, marts, latest, rows, compute)]
     if middle != latest:
         # Together with the latest date, as a backfill computes it: alone, it would not be given what could leak.
-        both = feature_table(con, marts, [middle, latest])
-        examined.insert(0, leakage(con, marts, middle, both.filter(pc.equal(both["as_of_date"], middle))))
+        both = compute(con, marts, [middle, latest])
+        examined.insert(0, leakage(con, marts, middle, both.filter(pc.equal(both["as_of_date"], middle)), compute))
     return examined
 
 
@@ -80,14 +85,17 @@ def cut_off(marts: Marts, as_of: date) -> Marts:
     return {name: _CUT[name].format(mart=mart, cutoff=cutoff) for name, mart in marts.items()}
 
 
-def leakage(con: duckdb.DuckDBPyConnection, marts: Marts, as_of: date, rows: pa.Table) -> Leakage:
+def leakage(
+    con: duckdb.DuckDBPyConnection, marts: Marts, as_of: date, rows: pa.Table, compute: Compute = feature_table
+) -> Leakage:
     """Compare `rows`, the features of `as_of` as they are used, with the same features from cut-off marts."""
-    expected = feature_table(con, cut_off(marts, as_of), [as_of])
+    expected = compute(con, cut_off(marts, as_of), [as_of])
+    key = ", ".join(field.name for field in expected.schema if pa.types.is_string(field.type))
     con.register("used_rows", rows.select(expected.schema.names))
     con.register("expected_rows", expected)
     try:
-        found = con.execute("""
-            SELECT count(DISTINCT customer_id), min(customer_id) FROM (
+        found = con.execute(f"""
+            SELECT count(DISTINCT ({key})), min(concat_ws(' ', {key})) FROM (
                 (FROM used_rows EXCEPT ALL FROM expected_rows) UNION ALL (FROM expected_rows EXCEPT ALL FROM used_rows)
             )""").fetchall()
     finally:
