@@ -45,7 +45,7 @@ from ml_assets.core.features.customers import customer_features
 from ml_assets.core.features.leakage import guard
 from ml_assets.core.models import churn
 from ml_assets.core.models.churn_scores import CONTRACT, churn_scores
-from ml_assets.core.models.churn_training import train_churn
+from ml_assets.core.models.classifier_training import train_classifier
 from ml_assets.core.registry import Registered
 
 BARE = "--bare"
@@ -144,8 +144,8 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
         campaign = choose(email_campaigns(connection, selects), "email_winback", dates[-1])
         effect = effect_of(campaign, answer(panel(connection, selects, campaign), Design()), shop.currency)
 
-        trained = train_churn(
-            connection, stored, selects["fct_orders"], dates, data_start=shop.start, data_end=dates[-1]
+        trained = train_classifier(
+            connection, churn.QUESTION, stored, selects["fct_orders"], dates, data_start=shop.start, data_end=dates[-1]
         )
         model = Registered(churn.NAME, "1", trained.form.content, trained.card)
         lake.ensure("predictions.churn_scores", CONTRACT, settings.partition_grain)

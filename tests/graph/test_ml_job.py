@@ -35,6 +35,8 @@ from tests.model.planted import planted_shop, publish
 
 ASSETS = {
     "features/customer_features",
+    "features/product_features",
+    "features/customer_product_interactions",
     "models/churn_classifier",
     "predictions/churn_scores",
     "models/customer_lifetime_value",
@@ -42,6 +44,10 @@ ASSETS = {
     "monitoring/churn_input_drift",
     "monitoring/churn_backtest",
     "monitoring/churn_quality",
+    "models/customer_segments",
+    "predictions/customer_segments",
+    "models/purchase_propensity",
+    "predictions/purchase_propensities",
     "causal/email_campaign_effect",
     "serving/release",
 }
@@ -157,7 +163,8 @@ def test_the_released_model_gives_the_released_scores(shop):
 
 def test_the_manifest_says_what_the_release_was_made_from(shop):
     inputs = open_store(shop.settings).current().inputs
-    published = {"fct_orders", "fct_order_items", "fct_events", "dim_customers", "dim_campaigns", "rfm_segments"}
+    dimensions = {"dim_customers", "dim_products", "dim_campaigns"}
+    published = {"fct_orders", "fct_order_items", "fct_events", "rfm_segments"} | dimensions
     own = {FEATURES, "predictions.churn_scores", "causal.email_campaign_effect"}
     assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}
     assert inputs.models == {"churn_classifier": "1"}
@@ -192,7 +199,7 @@ def test_a_changed_model_file_is_not_used(shop):
     from ml_assets.core.registry import ModelRegistry, NoModel
 
     registry = ModelRegistry(shop.settings.resolved_mlflow_uri)
-    (file,) = Path(shop.settings.shop_home / "mlflow_artifacts").rglob("model.onnx")
+    (file,) = Path(shop.settings.shop_home / "mlflow_artifacts").rglob("churn_classifier/model.onnx")
     original = file.read_bytes()
     file.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     try:

@@ -20,6 +20,7 @@ START = date(2024, 1, 1)
 EPOCH = np.datetime64(START.isoformat(), "us")
 END_DAY = 640
 SECONDS_A_DAY = 86_400
+PRODUCTS = 300
 
 RANDOM, OBSERVED, SELECTED, NO_OVERLAP = "email_random", "email_winback", "email_selected", "email_all"
 CAMPAIGN_DAYS = {RANDOM: 350, OBSERVED: 430, SELECTED: 510, NO_OVERLAP: 590}
@@ -93,6 +94,7 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
     money = pa.array(amount).cast(pa.decimal128(18, 2))
     nothing = pa.array(np.zeros(len(owner))).cast(pa.decimal128(18, 2))
 
+    products = np.char.add("P", np.arange(PRODUCTS).astype(str))
     visits = draw.poisson(np.maximum(order_rate * (dropped - registered), 0.1) * 2)
     visitor = np.concatenate([np.repeat(np.arange(customers), visits), owner])
     visited = np.concatenate(
@@ -113,6 +115,19 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "is_email_opt_in": draw.random(customers) < 0.9,
             }
         ),
+        "dim_products": pa.table(
+            {
+                "product_key": products,
+                "product_id": products,
+                "version_number": np.ones(PRODUCTS, np.int64),
+                "valid_from": pa.array([datetime(1900, 1, 1, tzinfo=UTC)] * PRODUCTS),
+                "valid_to": pa.nulls(PRODUCTS, pa.timestamp("us", "UTC")),
+                "is_current": np.ones(PRODUCTS, bool),
+                "category": np.char.add("category ", (np.arange(PRODUCTS) % 6).astype(str)),
+                "list_price": pa.array(10.0 + np.arange(PRODUCTS) % 40).cast(pa.decimal128(18, 4)),
+                "unit_cost": pa.array(6.0 + np.arange(PRODUCTS) % 24).cast(pa.decimal128(18, 4)),
+            }
+        ),
         "fct_orders": pa.table(
             {
                 "order_id": order_ids,
@@ -120,6 +135,10 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "order_date": at.cast(pa.date32()),
                 "customer_id": ids[owner],
                 "status": np.where(cancelled, "cancelled", "completed"),
+                "channel": ["direct"] * len(owner),
+                "device": ["desktop"] * len(owner),
+                "coupon_code": pa.nulls(len(owner), pa.string()),
+                "line_count": np.ones(len(owner), np.int64),
                 "item_quantity": draw.integers(1, 6, len(owner)),
                 "gross_amount": money,
                 "discount_amount": nothing,
@@ -134,7 +153,11 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "line_number": np.ones(len(owner), np.int64),
                 "ordered_at": at,
                 "customer_id": ids[owner],
-                "product_id": np.char.add("P", draw.integers(0, 300, len(owner)).astype(str)),
+                "product_id": (bought := products[draw.integers(0, PRODUCTS, len(owner))]),
+                "product_key": bought,
+                "quantity": np.ones(len(owner), np.int64),
+                "discount_amount": nothing,
+                "gross_amount": money,
                 "net_amount": money,
                 "margin_amount": pa.array(amount * MARGIN_RATE).cast(pa.decimal128(18, 2), safe=False),
                 "is_cancelled": cancelled,
@@ -147,6 +170,10 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "received_at": occurred,
                 "event_type": ["product_view"] * len(visitor) + ["email_sent"] * len(mailed),
                 "customer_id": ids[np.concatenate([visitor, mailed])],
+                "product_id": pa.array([*products[np.arange(len(visitor)) % PRODUCTS], *[None] * len(mailed)]),
+                "session_key": pa.array([*np.arange(len(visitor)).astype(str), *[None] * len(mailed)]),
+                "device": ["desktop"] * len(occurred),
+                "channel": ["direct"] * len(occurred),
                 "campaign_id": pa.array([None] * len(visitor) + sent_campaign, pa.string()),
             }
         ),

@@ -9,8 +9,8 @@ import pytest
 
 from ml_assets.core.evaluation.classification import auc
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, feature_table
-from ml_assets.core.models import churn, export
-from ml_assets.core.models.churn_training import Trained, train_churn
+from ml_assets.core.models import churn, classifier, export
+from ml_assets.core.models.classifier_training import Trained, train_classifier
 from ml_assets.defs.training.churn_classifier import judge
 from tests.model.planted import END_DAY, START, date_of
 
@@ -25,7 +25,7 @@ def tables(con, marts) -> tuple[str, str]:
 
 
 def train(con: duckdb.DuckDBPyConnection, features: str, orders: str) -> Trained:
-    return train_churn(con, features, orders, DATES, data_start=START, data_end=date_of(END_DAY))
+    return train_classifier(con, churn.QUESTION, features, orders, DATES, data_start=START, data_end=date_of(END_DAY))
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,9 @@ def test_it_beats_both_baselines(trained):
 
 
 def test_it_comes_close_to_one_who_knows_each_customers_rates(con, tables, trained, shop):
-    holdout = churn.labelled_rows(con, *tables, [trained.split.holdout])
+    holdout = classifier.labelled_rows(con, churn.QUESTION, *tables, [trained.split.holdout])
     oracle = shop.oracle(holdout["customer_id"].to_pylist(), holdout["recency_days"].to_numpy(), churn.HORIZON_DAYS)
-    assert trained.scores.auc.value >= auc(churn.target(holdout), oracle) - 0.02
+    assert trained.scores.auc.value >= auc(classifier.target(churn.QUESTION, holdout), oracle) - 0.02
 
 
 def test_it_passes_its_blocking_checks(trained):
@@ -94,7 +94,7 @@ def test_a_feature_that_knows_the_answer_raises_the_alarm(con, tables):
 def test_scores_are_probabilities_of_the_exported_model(con, tables, trained):
     from ml_assets.core.features.customers import column_values
 
-    rows = churn.labelled_rows(con, *tables, [trained.split.holdout])
+    rows = classifier.labelled_rows(con, churn.QUESTION, *tables, [trained.split.holdout])
     scores = export.predict(trained.form.content, column_values(rows, trained.names))
     assert ((scores >= 0) & (scores <= 1)).all()
     assert len(set(scores.round(6))) > 100

@@ -22,6 +22,7 @@ LIBRARIES = (
     "dagster_mlflow",
     "scipy.optimize",
     "sklearn.calibration",
+    "sklearn.cluster",
     "sklearn.ensemble",
     "sklearn.linear_model",
     "econml.dr",

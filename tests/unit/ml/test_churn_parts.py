@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_assets.core.evaluation.classification import evaluate, interval, single_feature_scores
-from ml_assets.core.models import churn, export
+from ml_assets.core.models import churn, classifier, export, propensity
 from ml_assets.core.models.errors import NotEnoughData
-from ml_assets.core.models.training import informative
 
 START = date(2024, 1, 1)
 
@@ -33,7 +32,7 @@ def test_no_label_window_reaches_into_the_holdout_or_beyond_the_data(start, leng
     end = start + timedelta(days=length)
     dates = [start + timedelta(days=number) for number in range(step, length + 1, step)]
     try:
-        found = churn.split(dates, data_start=start, data_end=end)
+        found = classifier.split(churn.QUESTION, dates, data_start=start, data_end=end)
     except NotEnoughData:
         assert length < 2 * churn.HORIZON_DAYS + 2 * step
         return
@@ -41,20 +40,24 @@ def test_no_label_window_reaches_into_the_holdout_or_beyond_the_data(start, leng
     assert found.holdout + horizon <= end
     assert all(day + horizon <= found.holdout for day in found.training)
     gaps = [(later - earlier).days for earlier, later in zip(found.training, found.training[1:], strict=False)]
-    assert all(gap >= churn.SPACING_DAYS for gap in gaps)
+    assert all(gap >= churn.QUESTION.spacing_days for gap in gaps)
     assert not [day for day in dates if found.holdout < day <= end - horizon], "the holdout is the latest possible"
 
 
 def test_dates_with_a_short_history_are_left_out_where_others_remain():
-    with_history = churn.split(days(30, 60, 90, 120, 300), data_start=START, data_end=START + timedelta(days=400))
+    with_history = classifier.split(
+        churn.QUESTION, days(30, 60, 90, 120, 300), data_start=START, data_end=START + timedelta(days=400)
+    )
     assert list(with_history.training) == days(90, 120)
-    without = churn.split(days(30, 60, 300), data_start=START, data_end=START + timedelta(days=400))
+    without = classifier.split(
+        churn.QUESTION, days(30, 60, 300), data_start=START, data_end=START + timedelta(days=400)
+    )
     assert list(without.training) == days(30, 60)
 
 
 def test_too_short_a_history_is_refused_with_its_cure():
     with pytest.raises(NotEnoughData, match=r"data from 2024-01-01 to 2024-06-01, 2 of 5 .* Load at least 211"):
-        churn.split(days(31, 60, 91, 121, 152), data_start=START, data_end=date(2024, 6, 1))
+        classifier.split(churn.QUESTION, days(31, 60, 91, 121, 152), data_start=START, data_end=date(2024, 6, 1))
 
 
 def test_the_label_is_no_standing_order_in_the_ninety_days_from_the_as_of_date_on():
@@ -85,23 +88,27 @@ def test_the_label_is_no_standing_order_in_the_ninety_days_from_the_as_of_date_o
             }
         ),
     )
-    rows = churn.labelled_rows(con, "FROM features", "FROM orders", [as_of]).to_pylist()
+    rows = classifier.labelled_rows(con, churn.QUESTION, "FROM features", "FROM orders", [as_of]).to_pylist()
     assert {row["customer_id"]: row["churned"] for row in rows} == {
         **{name: churned for name, (_, _, churned) in cases.items()},
         "silent": 1,
     }
+    rows = classifier.labelled_rows(con, propensity.QUESTION, "FROM features", "FROM orders", [as_of]).to_pylist()
+    bought = {row["customer_id"]: row["bought"] for row in rows}
+    assert bought.keys() == {*cases, "silent", "gone"}, "who is long gone may come back"
+    assert {customer for customer, label in bought.items() if label} == {"on the day"}, "of the next thirty days"
 
 
 def test_training_on_one_kind_of_customer_is_refused():
     rows = pa.table({"customer_id": ["A", "B"] * 50, "x": np.arange(100.0), "churned": np.zeros(100, np.int64)})
     with pytest.raises(NotEnoughData, match="of 100 training rows 0 churned"):
-        churn.train(rows, ["x"])
+        classifier.train(churn.QUESTION, rows, ["x"])
 
 
 def test_columns_that_tell_nothing_apart_are_not_used():
     rows = pa.table({"customer_id": ["A", "B"], "as_of_date": days(1, 2), "x": [1, 2], "same": [3, 3],
                      "null": pa.nulls(2, pa.float64()), "once": [None, 1.0], "churned": [0, 1]})  # fmt: skip
-    assert informative(rows, ["customer_id", "as_of_date", "churned"]) == ("x",)
+    assert classifier.informative(churn.QUESTION, rows) == ("x",)
 
 
 def test_scores_of_known_predictions():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_assets.core.models import churn
+from ml_assets.core.models import churn, classifier
 from ml_assets.core.monitoring.churn_quality import BACKTEST, POINTS, REALISED, backtest, past_splits, realised
 from ml_assets.defs.monitoring.churn_quality import held, throughout
 
@@ -35,7 +35,7 @@ def test_a_backtest_trains_on_what_was_known_then_and_leaves_todays_date_to_the_
     horizon = timedelta(days=churn.HORIZON_DAYS)
     assert all(day + horizon <= one.holdout for one in found for day in one.training)
     if found:
-        assert churn.split(dates, data_start=START, data_end=end).holdout not in holdouts
+        assert classifier.split(churn.QUESTION, dates, data_start=START, data_end=end).holdout not in holdouts
     if number >= 20:
         assert len(found) == POINTS
 

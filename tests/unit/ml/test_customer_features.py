@@ -25,12 +25,16 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 SCHEMAS = {
     "dim_customers": "customer_id VARCHAR, version_number BIGINT, valid_from TIMESTAMPTZ, valid_to TIMESTAMPTZ, "
     "is_current BOOLEAN, registered_at TIMESTAMPTZ, loyalty_tier VARCHAR, is_email_opt_in BOOLEAN",
-    "fct_orders": "order_id VARCHAR, customer_id VARCHAR, ordered_at TIMESTAMPTZ, status VARCHAR, "
-    "item_quantity BIGINT, gross_amount DECIMAL(18,2), "
+    "dim_products": "product_key VARCHAR, category VARCHAR, valid_from TIMESTAMPTZ, valid_to TIMESTAMPTZ, "
+    "is_current BOOLEAN",
+    "fct_orders": "order_id VARCHAR, customer_id VARCHAR, ordered_at TIMESTAMPTZ, status VARCHAR, channel VARCHAR, "
+    "device VARCHAR, coupon_code VARCHAR, line_count BIGINT, item_quantity BIGINT, gross_amount DECIMAL(18,2), "
     "discount_amount DECIMAL(18,2), total_amount DECIMAL(18,2), is_cancelled BOOLEAN",
-    "fct_order_items": "customer_id VARCHAR, product_id VARCHAR, ordered_at TIMESTAMPTZ, is_cancelled BOOLEAN",
+    "fct_order_items": "customer_id VARCHAR, product_id VARCHAR, product_key VARCHAR, ordered_at TIMESTAMPTZ, "
+    "gross_amount DECIMAL(18,2), is_cancelled BOOLEAN",
     "fct_refunds": "customer_id VARCHAR, refunded_at TIMESTAMPTZ, amount DECIMAL(18,2)",
-    "fct_events": "customer_id VARCHAR, event_type VARCHAR, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ",
+    "fct_events": "customer_id VARCHAR, event_type VARCHAR, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ, "
+    "session_key VARCHAR, device VARCHAR, channel VARCHAR",
 }
 MARTS = {name: f"SELECT * FROM {name}" for name in SCHEMAS}
 
@@ -45,6 +49,9 @@ def make_connection() -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone = 'UTC'")
     for name, columns in SCHEMAS.items():
         connection.execute(f"CREATE TABLE {name} ({columns})")
+    connection.execute(
+        "INSERT INTO dim_products SELECT 'P' || n, 'category ' || n, '1900-01-01', NULL, true FROM range(1, 4) t(n)"
+    )
     return connection
 
 
@@ -64,11 +71,14 @@ def add_order(
     con: duckdb.DuckDBPyConnection, at: float, total: Any = 10, *, customer: str | None = "A", **more: Any
 ) -> None:
     con.execute(
-        "INSERT INTO fct_orders VALUES (gen_random_uuid(), ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO fct_orders VALUES (gen_random_uuid(), ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)",
         [
             customer,
             day(at),
             more.get("status", "completed"),
+            more.get("channel"),
+            more.get("device"),
+            more.get("coupon"),
             more.get("units", 1),
             Decimal(total) + Decimal(more.get("discount", 0)),
             more.get("discount", 0),
@@ -76,11 +86,19 @@ def add_order(
             more.get("status") == "cancelled",
         ],
     )
-    con.execute("INSERT INTO fct_order_items VALUES (?, ?, ?, false)", [customer, more.get("product", "P1"), day(at)])
+    product = more.get("product", "P1")
+    con.execute(
+        "INSERT INTO fct_order_items VALUES (?, ?, ?, ?, ?, false)", [customer, product, product, day(at), total]
+    )
 
 
-def add_event(con: duckdb.DuckDBPyConnection, kind: str, at: float, received: float | None = None) -> None:
-    con.execute("INSERT INTO fct_events VALUES ('A', ?, ?, ?)", [kind, day(at), day(received or at)])
+def add_event(
+    con: duckdb.DuckDBPyConnection, kind: str, at: float, received: float | None = None, **more: str | None
+) -> None:
+    con.execute(
+        "INSERT INTO fct_events VALUES ('A', ?, ?, ?, ?, ?, ?)",
+        [kind, day(at), day(received or at), more.get("session"), more.get("device"), more.get("channel")],
+    )
 
 
 def features_of(con: duckdb.DuckDBPyConnection, customer: str = "A", as_of: date = AS_OF) -> dict[str, Any]:
@@ -116,6 +134,9 @@ def test_a_customer_without_orders_has_nulls_where_the_catalogue_says_so(con):
     assert {name for name, value in row.items() if value is None} == {
         "loyalty_rank", "email_opt_in", "recency_days", "tenure_days", "mean_gap_days", "overdue_ratio",
         "mean_order_amount", "mean_order_quantity", "discount_share", "refunded_share", "visit_recency_days",
+        "longest_gap_days", "gap_variation", "mean_order_lines", "mean_line_amount", "coupon_share",
+        "mobile_order_share", "top_channel_share", "top_category_share", "category_diversity", "mobile_visit_share",
+        "funnel_depth_90d", "channels_count", "categories_count",
     }  # fmt: skip
 
 
@@ -160,6 +181,59 @@ def test_emails_are_no_visits(con):
     row = features_of(con)
     assert (row["emails_sent_180d"], row["email_opens_180d"]) == (1, 1)
     assert (row["visit_days_30d"], row["visit_recency_days"]) == (1, 4)
+
+
+def test_gaps_are_between_days_with_an_order(con):
+    add_customer(con)
+    for at in (10, 10.5, 20, 40):
+        add_order(con, at)
+    row = features_of(con)
+    assert (row["mean_gap_days"], row["longest_gap_days"]) == (15, 20)
+    assert row["gap_variation"] == pytest.approx(50**0.5 / 15), "of 10 and 20: the standard deviation over the mean"
+
+
+def test_even_gaps_do_not_vary_and_two_days_have_one_gap_only(con):
+    add_customer(con)
+    for at in (10, 20):
+        add_order(con, at)
+    assert features_of(con)["gap_variation"] is None
+    add_order(con, 30)
+    assert features_of(con)["gap_variation"] == 0
+
+
+def test_the_mix_of_channels_devices_and_coupons_is_of_the_orders_that_name_them(con):
+    add_customer(con)
+    add_order(con, 10, channel="email", device="mobile", coupon="SAVE10")
+    add_order(con, 20, channel="email", device="desktop")
+    add_order(con, 30, channel="direct", device="mobile")
+    add_order(con, 40)
+    row = features_of(con)
+    assert (row["channels_count"], row["top_channel_share"]) == (2, pytest.approx(2 / 3))
+    assert (row["mobile_order_share"], row["coupon_share"]) == (pytest.approx(2 / 3), 1 / 4)
+
+
+def test_categories_are_weighed_by_their_worth(con):
+    add_customer(con)
+    add_order(con, 10, 30, product="P1")
+    add_order(con, 20, 10, product="P2")
+    add_order(con, 30, 99, product="of no known category")
+    row = features_of(con)
+    assert (row["categories_count"], row["top_category_share"]) == (2, 3 / 4)
+    assert row["category_diversity"] == pytest.approx(1 / (9 / 16 + 1 / 16))
+
+
+def test_a_visit_is_as_deep_as_the_shop_knew_on_the_as_of_date(con):
+    add_customer(con)
+    add_event(con, "product_view", AS_OF_DAY - 40, session="old", device="desktop", channel="email")
+    add_event(con, "product_view", AS_OF_DAY - 2, session="new", device="mobile")
+    add_event(con, "add_to_cart", AS_OF_DAY - 2, session="new", device="mobile")
+    add_event(con, "purchase", AS_OF_DAY - 1.9, AS_OF_DAY + 1, session="new", device="mobile")
+    row = features_of(con)
+    assert (row["sessions_30d"], row["sessions_90d"], row["visit_days_90d"]) == (1, 2, 2)
+    assert (row["funnel_depth_90d"], row["abandoned_carts_90d"]) == (1.5, 1)
+    assert (row["mobile_visit_share"], row["email_visit_days_180d"]) == (0.5, 1)
+    later = features_of(con, as_of=AS_OF + timedelta(days=2))
+    assert (later["funnel_depth_90d"], later["abandoned_carts_90d"]) == (2.5, 0)
 
 
 def test_guests_have_no_row(con):
@@ -209,7 +283,9 @@ moments = st.floats(0, 300, allow_nan=False).map(lambda value: round(value, 3))
 @settings(max_examples=20, deadline=None)
 @given(
     orders=st.lists(st.tuples(st.sampled_from("AB"), moments, st.integers(0, 90)), max_size=12),
-    events=st.lists(st.tuples(st.sampled_from(["page_view", "email_open"]), moments, moments), max_size=6),
+    events=st.lists(
+        st.tuples(st.sampled_from(["page_view", "add_to_cart", "purchase", "email_open"]), moments, moments), max_size=6
+    ),
     as_of=st.integers(1, 300),
 )
 def test_what_follows_never_changes_a_row(orders, events, as_of):
@@ -219,7 +295,7 @@ def test_what_follows_never_changes_a_row(orders, events, as_of):
     for customer, at, total in orders:
         add_order(con, at, total, customer=customer)
     for kind, at, delay in events:
-        add_event(con, kind, at, at + delay / 10)
+        add_event(con, kind, at, at + delay / 10, session="S", device="mobile")
     cutoff = (START + timedelta(days=as_of)).date()
     rows = feature_table(con, MARTS, [cutoff])
     assert leakage(con, MARTS, cutoff, rows).differing == 0

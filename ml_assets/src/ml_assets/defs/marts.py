@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from cartograph.lake import Lake
 
 FEATURES = "features.customer_features"
+PRODUCT_FEATURES = "features.product_features"
+INTERACTIONS = "features.customer_product_interactions"
 SCORES = "predictions.churn_scores"
+SEGMENTS = "predictions.customer_segments"
 VALUES = "predictions.lifetime_values"
+PROPENSITIES = "predictions.purchase_propensities"
 EFFECT = "causal.email_campaign_effect"
 ORDER_RISK = "features.order_risk"
 FRAUD_SCORES = "predictions.fraud_scores"
@@ -33,9 +37,12 @@ _DATASETS = {
     "fct_payments": "payments",
     "fct_refunds": "refunds",
     "fct_events": "events",
+    "fct_inventory_daily": "inventory",
     "dim_campaigns": "campaigns",
 }
-_WINDOWED = frozenset({"fct_orders", "fct_order_items", "fct_payments", "fct_refunds", "fct_events"})
+_WINDOWED = frozenset(
+    {"fct_orders", "fct_order_items", "fct_payments", "fct_refunds", "fct_events", "fct_inventory_daily"}
+)
 
 
 class Pinned(NamedTuple):

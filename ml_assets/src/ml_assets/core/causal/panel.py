@@ -19,6 +19,39 @@ from ml_assets.core.features.customers import Marts, column_values, feature_tabl
 OUTCOME_DAYS = 14
 OUTCOME = f"net_spend_{OUTCOME_DAYS}d"
 
+CONFOUNDERS = (
+    "registered_days",
+    "loyalty_rank",
+    "email_opt_in",
+    "recency_days",
+    "tenure_days",
+    "orders_count",
+    "order_days_count",
+    "orders_30d",
+    "orders_90d",
+    "orders_180d",
+    "orders_365d",
+    "mean_gap_days",
+    "overdue_ratio",
+    "spend_amount",
+    "spend_90d_amount",
+    "spend_365d_amount",
+    "mean_order_amount",
+    "mean_order_quantity",
+    "discount_share",
+    "products_count",
+    "refunds_180d",
+    "refunded_share",
+    "visit_days_30d",
+    "visit_recency_days",
+    "product_views_90d",
+    "add_to_carts_90d",
+    "emails_sent_180d",
+    "email_opens_180d",
+)
+"""The features by which e-mail is sent and that tell what will be spent: when, how often and for how much, visits and
+earlier e-mail. The others have no part in the choice: among 1,500 customers they unbalance the arms by chance."""
+
 Vector = npt.NDArray[np.float64]
 
 
@@ -44,7 +77,8 @@ class Panel(NamedTuple):
     """One row for each customer who could have got the e-mail.
 
     `treated` is 0 or 1; `outcome` the net spend in the 14 days from the first e-mail on and `previous` that in the 14
-    days before it, in the shop's currency; `confounders` (float32, NaN for null) are the customer features `names`.
+    days before it, in the shop's currency; `confounders` (float32, NaN for null) are those of the features
+    `CONFOUNDERS` that vary, `names`.
     """
 
     campaign: Campaign
@@ -119,7 +153,9 @@ def panel(con: duckdb.DuckDBPyConnection, marts: Marts, campaign: Campaign) -> P
         ).to_arrow_table()
     finally:
         con.unregister("panel_features")
-    names = tuple(f.name for f in CUSTOMER_FEATURES.of(marts).features if _varies(rows[f.name]))
+    names = tuple(
+        f.name for f in CUSTOMER_FEATURES.of(marts).features if f.name in CONFOUNDERS and _varies(rows[f.name])
+    )
     return Panel(
         campaign=campaign,
         names=names,

@@ -1,17 +1,20 @@
 """The catalogue of customer features: the one definition of each feature's name, type, unit and meaning.
 
-How the values are computed is in `customers`; a test holds the two together.
+How the values are computed is in `customers`; a test holds the two together. Features of products and of customers with
+products stand in `products` and `interactions`, beside their computation.
 """
 
 from __future__ import annotations
 
 from cartograph.contracts import Column
-from ml_assets.core.features.definition import Feature, FeatureTable
+from ml_assets.core.features.definition import AS_OF, Feature, FeatureTable
 
 _NO_ORDER = "the customer has not ordered yet"
 _ONE_ORDER_DAY = "the customer has ordered on fewer than two days"
 _NOT_TOLD = "the shop does not say"
-_NO_MART = "the mart was not delivered when the row was written"
+_NO_CHANNEL = "no channel of an order is known"
+_NO_CATEGORY = "nothing was ordered in a known category"
+NO_MART = "the mart was not delivered when the row was written"
 
 _FEATURES = (
     Feature(
@@ -67,6 +70,21 @@ _FEATURES = (
         description="recency_days / mean_gap_days: above 1 the next order is late.",
         null_means=_ONE_ORDER_DAY,
     ),
+    Feature(
+        name="longest_gap_days",
+        type="bigint",
+        unit="days",
+        minimum=1,
+        description="Longest time between two days with an order that follow each other.",
+        null_means=_ONE_ORDER_DAY,
+    ),
+    Feature(
+        name="gap_variation",
+        type="double",
+        unit="ratio",
+        description="Standard deviation of the times between order days over their mean: 0 is like clockwork.",
+        null_means="the customer has ordered on fewer than three days",
+    ),
     Feature(name="spend_amount", type="double", unit="shop currency", description="Total of the orders placed so far."),
     Feature(
         name="spend_90d_amount",
@@ -95,6 +113,20 @@ _FEATURES = (
         null_means=_NO_ORDER,
     ),
     Feature(
+        name="mean_order_lines",
+        type="double",
+        unit="lines",
+        description="Mean number of lines in an order.",
+        null_means=_NO_ORDER,
+    ),
+    Feature(
+        name="mean_line_amount",
+        type="double",
+        unit="shop currency",
+        description="Mean gross amount of an order line.",
+        null_means=_NO_ORDER,
+    ),
+    Feature(
         name="discount_share",
         type="double",
         unit="share, 0 to 1",
@@ -102,13 +134,69 @@ _FEATURES = (
         description="Discounts over gross amount of all orders.",
         null_means="nothing of worth was ordered yet",
     ),
+    Feature(
+        name="coupon_share",
+        type="double",
+        unit="share, 0 to 1",
+        maximum=1,
+        description="Orders with a coupon over all orders.",
+        null_means=_NO_ORDER,
+    ),
+    Feature(
+        name="mobile_order_share",
+        type="double",
+        unit="share, 0 to 1",
+        maximum=1,
+        description="Orders from a mobile device over those whose device is known.",
+        null_means="no device of an order is known",
+    ),
+    Feature(
+        name="channels_count",
+        type="bigint",
+        unit="channels",
+        minimum=1,
+        description="Different marketing channels that orders came by so far.",
+        null_means=_NO_CHANNEL,
+    ),
+    Feature(
+        name="top_channel_share",
+        type="double",
+        unit="share, 0 to 1",
+        maximum=1,
+        description="Orders by the most frequent channel over those whose channel is known.",
+        null_means=_NO_CHANNEL,
+    ),
     Feature(name="products_count", type="bigint", unit="products", description="Different products ordered so far."),
+    Feature(
+        name="categories_count",
+        type="bigint",
+        unit="categories",
+        minimum=1,
+        description="Different product categories ordered so far.",
+        null_means=_NO_CATEGORY,
+    ),
+    Feature(
+        name="top_category_share",
+        type="double",
+        unit="share, 0 to 1",
+        maximum=1,
+        description="Worth of the favourite category over that of all ordered categories.",
+        null_means=_NO_CATEGORY,
+    ),
+    Feature(
+        name="category_diversity",
+        type="double",
+        unit="categories",
+        minimum=1,
+        description="Effective number of categories ordered: 1 over the sum of their squared shares of worth.",
+        null_means=_NO_CATEGORY,
+    ),
     Feature(
         name="refunds_180d",
         type="bigint",
         unit="refunds",
         description="Lines refunded in the last 180 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_refunds",
     ),
     Feature(
@@ -116,7 +204,7 @@ _FEATURES = (
         type="double",
         unit="ratio",
         description="Amount refunded so far over spend_amount.",
-        null_means=f"nothing was spent yet, or {_NO_MART}",
+        null_means=f"nothing was spent yet, or {NO_MART}",
         needs="fct_refunds",
     ),
     Feature(
@@ -124,7 +212,15 @@ _FEATURES = (
         type="bigint",
         unit="days",
         description="Days with a visit to the shop in the last 30 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
+        needs="fct_events",
+    ),
+    Feature(
+        name="visit_days_90d",
+        type="bigint",
+        unit="days",
+        description="Days with a visit to the shop in the last 90 days.",
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -134,7 +230,49 @@ _FEATURES = (
         minimum=1,
         maximum=180,
         description="Since the latest visit, if in the last 180 days.",
-        null_means=f"no visit in the last 180 days, or {_NO_MART}",
+        null_means=f"no visit in the last 180 days, or {NO_MART}",
+        needs="fct_events",
+    ),
+    Feature(
+        name="mobile_visit_share",
+        type="double",
+        unit="share, 0 to 1",
+        maximum=1,
+        description="Of the days with a visit in the last 180, those with one from a mobile device.",
+        null_means=f"no device of a visit in the last 180 days is known, or {NO_MART}",
+        needs="fct_events",
+    ),
+    Feature(
+        name="sessions_30d",
+        type="bigint",
+        unit="sessions",
+        description="Visits begun in the last 30 days; 30 idle minutes end a visit.",
+        null_means=NO_MART,
+        needs="fct_events",
+    ),
+    Feature(
+        name="sessions_90d",
+        type="bigint",
+        unit="sessions",
+        description="Visits begun in the last 90 days.",
+        null_means=NO_MART,
+        needs="fct_events",
+    ),
+    Feature(
+        name="funnel_depth_90d",
+        type="double",
+        unit="steps, 0 to 4",
+        maximum=4,
+        description="Mean of how far visits of the last 90 days came: 1 product, 2 cart, 3 checkout, 4 purchase.",
+        null_means=f"no visit in the last 90 days, or {NO_MART}",
+        needs="fct_events",
+    ),
+    Feature(
+        name="abandoned_carts_90d",
+        type="bigint",
+        unit="sessions",
+        description="Visits of the last 90 days with something put into the cart and nothing bought.",
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -142,7 +280,7 @@ _FEATURES = (
         type="bigint",
         unit="views",
         description="Products viewed in the last 90 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -150,7 +288,7 @@ _FEATURES = (
         type="bigint",
         unit="events",
         description="Products put into the cart in the last 90 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -158,7 +296,7 @@ _FEATURES = (
         type="bigint",
         unit="e-mails",
         description="E-mails sent to the customer in the last 180 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
         needs="fct_events",
     ),
     Feature(
@@ -166,7 +304,15 @@ _FEATURES = (
         type="bigint",
         unit="e-mails",
         description="E-mails opened in the last 180 days.",
-        null_means=_NO_MART,
+        null_means=NO_MART,
+        needs="fct_events",
+    ),
+    Feature(
+        name="email_visit_days_180d",
+        type="bigint",
+        unit="days",
+        description="Days with a visit that came by an e-mail, in the last 180 days.",
+        null_means=NO_MART,
         needs="fct_events",
     ),
 )
@@ -178,7 +324,7 @@ CUSTOMER_FEATURES = FeatureTable(
     event_time="as_of_date",
     columns=(
         Column(name="customer_id", type="string", description="The customer."),
-        Column(name="as_of_date", type="date", description="The row holds what was known before this day (UTC)."),
+        AS_OF,
     ),
     features=_FEATURES,
 )

@@ -1,7 +1,7 @@
 """What a feature is, and a table of features: the vocabulary of the catalogues, and what follows from a catalogue.
 
-The features themselves stand in `catalogue` and `order_catalogue`; how values are computed is in `customers` and
-`order_risk`, and a test of each holds the two together.
+The features themselves stand in `catalogue`, `order_catalogue`, `products` and `interactions`; how values are computed
+is in `customers`, `order_risk` and again the last two, and a test of each holds the two together.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ class Feature(BaseModel):
         """The feature's meaning, unit and null meaning in one line."""
         null = f" Null: {self.null_means}." if self.null_means else ""
         return f"{self.description} In {self.unit}.{null}"
+
+
+AS_OF = Column(name="as_of_date", type="date", description="The row holds what was known before this day (UTC).")
 
 
 class FeatureTable(BaseModel):

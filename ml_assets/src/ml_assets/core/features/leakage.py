@@ -6,6 +6,7 @@ what a model makes of features is judged in `evaluation`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_assets.core.features.customers import Marts, as_of_dates, feature_table
+
+Compute = Callable[[duckdb.DuckDBPyConnection, Marts, Collection[date]], pa.Table]
+"""The features of as-of dates from marts, whose key is one or more text columns and `as_of_date`."""
 
 # What was not yet known on the as-of date: rows that were not there, and values that were written into rows later.
 _CUT = {
@@ -24,6 +28,11 @@ _CUT = {
             CASE WHEN valid_to < {cutoff} THEN valid_to END AS valid_to,
             valid_to IS NULL OR valid_to >= {cutoff} AS is_current)
         FROM ({mart}) WHERE registered_at < {cutoff}""",
+    "dim_products": """
+        SELECT * REPLACE (
+            CASE WHEN valid_to < {cutoff} THEN valid_to END AS valid_to,
+            valid_to IS NULL OR valid_to >= {cutoff} AS is_current)
+        FROM ({mart}) WHERE valid_from < {cutoff}""",
     "fct_orders": """
         SELECT * REPLACE (NULL::VARCHAR AS status, NULL::BOOLEAN AS is_cancelled)
         FROM ({mart}) WHERE ordered_at < {cutoff}""",
@@ -31,6 +40,7 @@ _CUT = {
         SELECT * REPLACE (NULL::BOOLEAN AS is_cancelled) FROM ({mart}) WHERE ordered_at < {cutoff}""",
     "fct_refunds": "SELECT * FROM ({mart}) WHERE refunded_at < {cutoff}",
     "fct_events": "SELECT * FROM ({mart}) WHERE received_at < {cutoff}",
+    "fct_inventory_daily": "SELECT * FROM ({mart}) WHERE snapshot_date < {cutoff}",
 }
 
 
@@ -51,7 +61,7 @@ class Leakage(NamedTuple):
         )
 
 
-def guard(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str) -> list[Leakage]:
+def guard(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str, compute: Compute = feature_table) -> list[Leakage]:
     """Examine the latest as-of date of the feature table, whose DuckDB SELECT is `stored`, and the one in the middle.
 
     The latest is examined as it is stored. After it there may be no data that could leak, so the middle one is too; it
@@ -62,11 +72,11 @@ def guard(con: duckdb.DuckDBPyConnection, marts: Marts, stored: str) -> list[Lea
         return []
     middle, latest = dates[(len(dates) - 1) // 2], dates[-1]
     rows = con.execute(f"SELECT * FROM ({stored}) WHERE as_of_date = $day", {"day": latest}).to_arrow_table()
-    examined = [leakage(con, marts, latest, rows)]
+    examined = [leakage(con, marts, latest, rows, compute)]
     if middle != latest:
         # Together with the latest date, as a backfill computes it: alone, it would not be given what could leak.
-        both = feature_table(con, marts, [middle, latest])
-        examined.insert(0, leakage(con, marts, middle, both.filter(pc.equal(both["as_of_date"], middle))))
+        both = compute(con, marts, [middle, latest])
+        examined.insert(0, leakage(con, marts, middle, both.filter(pc.equal(both["as_of_date"], middle)), compute))
     return examined
 
 
@@ -76,20 +86,24 @@ def cut_off(marts: Marts, as_of: date) -> Marts:
     return {name: _CUT[name].format(mart=mart, cutoff=cutoff) for name, mart in marts.items()}
 
 
-def leakage(con: duckdb.DuckDBPyConnection, marts: Marts, as_of: date, rows: pa.Table) -> Leakage:
+def leakage(
+    con: duckdb.DuckDBPyConnection, marts: Marts, as_of: date, rows: pa.Table, compute: Compute = feature_table
+) -> Leakage:
     """Compare `rows`, the features of `as_of` as they are used, with the same features from cut-off marts."""
-    return compared(con, as_of, rows, feature_table(con, cut_off(marts, as_of), [as_of]), "customer_id")
+    expected = compute(con, cut_off(marts, as_of), [as_of])
+    return compared(con, as_of, rows, expected, [field.name for field in expected.schema if field.type == pa.string()])
 
 
 def compared(
-    con: duckdb.DuckDBPyConnection, as_of: date | datetime, used: pa.Table, expected: pa.Table, key: str
+    con: duckdb.DuckDBPyConnection, as_of: date | datetime, used: pa.Table, expected: pa.Table, key: Collection[str]
 ) -> Leakage:
-    """How many rows of `used`, told by the column `key`, differ from those that could be known `as_of` then."""
+    """How many rows of `used`, told by the columns `key`, differ from those that could be known `as_of` then."""
+    columns = ", ".join(key)
     con.register("used_rows", used.select(expected.schema.names))
     con.register("expected_rows", expected)
     try:
         found = con.execute(f"""
-            SELECT count(DISTINCT {key}), min({key}) FROM (
+            SELECT count(DISTINCT ({columns})), min(concat_ws(' ', {columns})) FROM (
                 (FROM used_rows EXCEPT ALL FROM expected_rows) UNION ALL (FROM expected_rows EXCEPT ALL FROM used_rows)
             )""").fetchall()
     finally:

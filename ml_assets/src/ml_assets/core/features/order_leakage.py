@@ -87,4 +87,4 @@ def cut_off(marts: Marts, moment: datetime) -> Marts:
 def leakage(con: duckdb.DuckDBPyConnection, marts: Marts, moment: datetime, rows: pa.Table, first: date) -> Leakage:
     """Compare `rows`, the features from the day `first` up to `moment`, with the same features from cut-off marts."""
     known = risk_table(con, cut_off(marts, moment), first, moment.date() + timedelta(days=1))
-    return compared(con, moment, rows, known, "order_id")
+    return compared(con, moment, rows, known, ["order_id"])

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from cartograph.documentation import DOCS
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.definition import Feature, FeatureTable
+from ml_assets.core.features.interactions import INTERACTIONS
 from ml_assets.core.features.order_catalogue import ORDER_RISK
+from ml_assets.core.features.products import PRODUCT_FEATURES
 
-TABLES = (CUSTOMER_FEATURES, ORDER_RISK)
+TABLES = (CUSTOMER_FEATURES, PRODUCT_FEATURES, INTERACTIONS, ORDER_RISK)
 PAGE = DOCS / "features.md"
 
 _INTRODUCTION = """# Feature catalogue
 
 What the models learn from, one section for each table of `features.*` in the lake. No later fact has a part in a row:
-the check `nothing_from_the_future` of each table computes rows again from data that end at their moment. `make docs` generates this page from `ml_assets.core.features`.
+the check `nothing_from_the_future` of each table computes rows again from data that end at
+their moment. `make docs` generates this page from `ml_assets.core.features`.
 """
 
 

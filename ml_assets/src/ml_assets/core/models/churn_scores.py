@@ -1,6 +1,6 @@
-"""Churn scores: the champion's probabilities for the customers of one as-of date, and their table's contract.
+"""Churn scores: the table of the champion's probabilities, and how it is filled.
 
-Training is `churn_training`; what the scores are joined with for the API is the release's business (`ml_assets.defs`).
+What the scores are joined with for the API is the release's business (`ml_assets.defs`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import duckdb
 import pyarrow as pa
 
 from cartograph.contracts import Column, Contract
-from ml_assets.core.models.churn import ACTIVE_DAYS
-from ml_assets.core.models.scoring import probabilities
+from ml_assets.core.models.churn import ACTIVE_DAYS, QUESTION
+from ml_assets.core.models.scoring import score
 from ml_assets.core.registry import Registered
 
 CONTRACT = Contract(
@@ -30,26 +30,5 @@ CONTRACT = Contract(
 
 
 def churn_scores(con: duckdb.DuckDBPyConnection, features: str, model: Registered | None, as_of: date) -> pa.Table:
-    """The scores of all active customers of `as_of`, by customer; `features` is a DuckDB SELECT of the feature table.
-
-    Without a model nobody has a score.
-
-    Raises:
-        NoModel: the model takes a feature that the table does not have.
-    """
-    schema = CONTRACT.arrow_schema()
-    if model is None:
-        return schema.empty_table()
-    rows = con.execute(
-        f"SELECT * FROM ({features}) WHERE as_of_date = $as_of AND recency_days <= $active ORDER BY customer_id",
-        {"as_of": as_of, "active": ACTIVE_DAYS},
-    ).to_arrow_table()
-    return pa.table(
-        [
-            rows["customer_id"],
-            rows["as_of_date"],
-            pa.array(probabilities(model, rows), pa.float64()),
-            pa.repeat(pa.scalar(model.version, pa.string()), len(rows)),
-        ],
-        names=schema.names,
-    ).cast(schema)
+    """The churn scores of all active customers of `as_of`, as `scoring.score` says."""
+    return score(con, QUESTION, CONTRACT, features, model, as_of)

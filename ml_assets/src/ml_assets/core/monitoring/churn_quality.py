@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 from cartograph.contracts import Column, Contract
 from ml_assets.core.evaluation.classification import Scores, auc, evaluate
 from ml_assets.core.features.customers import column_values
-from ml_assets.core.models import churn
+from ml_assets.core.models import classifier
+from ml_assets.core.models.churn import HORIZON_DAYS, QUESTION
+from ml_assets.core.models.classifier import Split, Vector
 from ml_assets.core.models.errors import NotEnoughData
 
 POINTS = 6
@@ -87,11 +89,11 @@ def backtest(
     """
     rows = []
     for split in past_splits(as_of_dates, data_start=data_start, data_end=data_end):
-        known = churn.labelled_rows(con, features, orders, split.training)
-        later = churn.labelled_rows(con, features, orders, [split.holdout])
-        names = churn.informative(known)
+        known = classifier.labelled_rows(con, QUESTION, features, orders, split.training)
+        later = classifier.labelled_rows(con, QUESTION, features, orders, [split.holdout])
+        names = classifier.informative(QUESTION, known)
         try:
-            model = churn.train(known, names)
+            model = classifier.train(QUESTION, known, names)
         except NotEnoughData:
             continue
         found = point(split.holdout, later, model.predict_proba(column_values(later, names))[:, 1])
@@ -100,16 +102,16 @@ def backtest(
     return _table(BACKTEST, rows)
 
 
-def past_splits(as_of_dates: Sequence[date], *, data_start: date, data_end: date) -> list[churn.Split]:
+def past_splits(as_of_dates: Sequence[date], *, data_start: date, data_end: date) -> list[Split]:
     """POINTS splits, oldest first: as training would have split on days evenly spread over the shop's history.
 
     The split of today is not among them: training has scored it.
     """
-    splits: dict[date, churn.Split] = {}
-    for day in churn.spaced(sorted(as_of_dates)):
+    splits: dict[date, Split] = {}
+    for day in classifier.spaced(sorted(as_of_dates), QUESTION.spacing_days):
         try:
-            split = churn.split(
-                [one for one in as_of_dates if one <= day], data_start=data_start, data_end=min(day, data_end)
+            split = classifier.split(
+                QUESTION, [one for one in as_of_dates if one <= day], data_start=data_start, data_end=min(day, data_end)
             )
         except NotEnoughData:
             continue
@@ -124,12 +126,12 @@ def realised(con: duckdb.DuckDBPyConnection, scores: str, features: str, orders:
     known = [
         day
         for (day,) in con.execute(f"SELECT DISTINCT as_of_date FROM ({scores}) ORDER BY as_of_date").fetchall()
-        if day + timedelta(days=churn.HORIZON_DAYS) <= data_end
+        if day + timedelta(days=HORIZON_DAYS) <= data_end
     ]
     scored = f"""
         SELECT f.*, s.churn_probability, s.churn_model_version
         FROM ({features}) f JOIN ({scores}) s USING (customer_id, as_of_date)"""
-    outcomes = churn.labelled_rows(con, scored, orders, known)
+    outcomes = classifier.labelled_rows(con, QUESTION, scored, orders, known)
     rows = []
     for day in known:
         of_day = outcomes.filter(pc.equal(outcomes["as_of_date"], pa.scalar(day)))
@@ -139,12 +141,12 @@ def realised(con: duckdb.DuckDBPyConnection, scores: str, features: str, orders:
     return _table(REALISED, rows)
 
 
-def point(as_of: date, rows: pa.Table, probabilities: churn.Vector) -> Point | None:
+def point(as_of: date, rows: pa.Table, probabilities: Vector) -> Point | None:
     """The scores of predictions for labelled `rows`; None where all have the same label."""
-    labels = churn.target(rows)
+    labels = classifier.target(QUESTION, rows)
     if not 0 < labels.sum() < len(labels):
         return None
-    return Point(as_of, evaluate(labels, probabilities), auc(labels, churn.recency_rule(rows)))
+    return Point(as_of, evaluate(labels, probabilities), auc(labels, classifier.recency(rows)))
 
 
 def _table(contract: Contract, rows: Sequence[tuple[object, ...]]) -> pa.Table:

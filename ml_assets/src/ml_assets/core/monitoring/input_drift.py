@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 
 from cartograph.contracts import Column, Contract
 from ml_assets.core.evaluation.drift import domain_shift, kolmogorov_smirnov, population_stability
-from ml_assets.core.features.catalogue import KEY
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import column_values
-from ml_assets.core.models.churn import ACTIVE_DAYS, spaced
+from ml_assets.core.models.churn import ACTIVE_DAYS, QUESTION
+from ml_assets.core.models.classifier import spaced
 
 ALL = "all features together"
 AGEING = frozenset({"registered_days", "tenure_days"})
@@ -86,9 +87,9 @@ def drift(con: duckdb.DuckDBPyConnection, features: str, dates: Sequence[date]) 
     `features` is a DuckDB SELECT of the feature table; dates are taken 28 days apart, as the model's training does.
     """
     rows: list[tuple[date, str, int, int, float | None, float | None, float | None]] = []
-    for as_of, current, reference in _comparisons(con, features, spaced(dates)):
+    for as_of, current, reference in _comparisons(con, features, spaced(dates, QUESTION.spacing_days)):
         sizes = (len(current), len(reference))
-        names = [name for name in current.schema.names if name not in {*KEY, *AGEING}]
+        names = [name for name in current.schema.names if name not in {*CUSTOMER_FEATURES.key, *AGEING}]
         now, before = (column_values(side, names) for side in (current, reference))
         rows.append((as_of, ALL, *sizes, None, None, domain_shift(before, now).auc))
         rows += [

@@ -3,14 +3,12 @@ nothing of the past."""
 
 import dagster as dg
 
-from cartograph.settings import get_settings
 from cartograph.trust.evidence import SAMPLES
-from ml_assets.core.features import customers, leakage, reconciliation
+from ml_assets.core.features import customers, reconciliation
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
-from ml_assets.defs.features.steps import future_result, reconciled_result
+from ml_assets.defs.features.steps import GUARDED, guard, materialize, reconciled_result
 from ml_assets.defs.marts import FEATURES, depends_on, feature_marts, open_lake, pin, plain_failures, published
-from ml_assets.defs.metadata import table_metadata
-from ml_assets.defs.partitions import as_of_date, as_of_partitions, as_of_window
+from ml_assets.defs.partitions import as_of_partitions
 
 KEY = dg.AssetKey(["features", "customer_features"])
 
@@ -24,45 +22,20 @@ KEY = dg.AssetKey(["features", "customer_features"])
     tags={"domain": "customer"},
     description=(
         "What was known of each registered customer on each as-of date: orders, spend, refunds and visits strictly "
-        "before that date. A partition is an as-of date; docs/features.md "
-        "lists the features."
+        "before that date. A partition is an as-of date; the catalogue of features is "
+        "`ml_assets.core.features.catalogue`."
     ),
 )
 def customer_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    """Compute the features of the run's as-of dates and replace these dates in the lake, as one commit."""
-    settings = get_settings()
-    lake = open_lake()
-    dates = sorted(as_of_date(key) for key in context.partition_keys)
-    contract = CUSTOMER_FEATURES.of(feature_marts()).contract()
-    rows = 0
-    with plain_failures():
-        marts = pin(lake, published(feature_marts()))
-        lake.ensure(FEATURES, contract, settings.partition_grain)
-        with lake.connect() as con, lake.overwriting(FEATURES, as_of_window(dates[0], dates[-1])) as writer:
-            for table in customers.customer_features(con, marts.selects, dates):
-                writer.write(table)
-                rows += len(table)
-    return dg.MaterializeResult(
-        metadata=table_metadata(contract, rows, marts.snapshots)
-        | {"as_of_dates": len(dates), "features": len(contract.columns) - len(CUSTOMER_FEATURES.key)}
-    )
+    """Compute the features of the run's as-of dates and replace these dates in the lake."""
+    marts = feature_marts()
+    return materialize(context, FEATURES, CUSTOMER_FEATURES.of(marts), marts, customers.customer_features)
 
 
-@dg.asset_check(
-    asset=KEY,
-    blocking=True,
-    description=(
-        "Features computed from marts that end at the as-of date are the same rows: those in the table on the latest "
-        "as-of date, and those of a date in the middle, which has much to leak."
-    ),
-)
+@dg.asset_check(asset=KEY, blocking=True, description=GUARDED)
 def nothing_from_the_future() -> dg.AssetCheckResult:
     """Hold two as-of dates against what was known then."""
-    lake = open_lake()
-    with plain_failures(), lake.connect() as con:
-        marts = pin(lake, published(feature_marts())).selects
-        found = leakage.guard(con, marts, lake.relation_sql(FEATURES))
-    return future_result(found, "ml_assets.core.features.customers")
+    return guard(FEATURES, feature_marts(), customers.feature_table)
 
 
 @dg.asset_check(

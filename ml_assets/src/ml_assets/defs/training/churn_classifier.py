@@ -1,39 +1,14 @@
 """The churn model as an asset: trained, exported, tracked in MLflow, registered, and held against its baselines."""
 
-from typing import Any
-
 import dagster as dg
 
-from cartograph.settings import get_settings
-from cartograph.shops import load_shop
-from cartograph.trust.evidence import checked
-from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
-from ml_assets.core.models.churn_training import Trained, train_churn
-from ml_assets.core.models.errors import NotEnoughData
-from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
-from ml_assets.defs.marts import FEATURES, depends_on, open_lake, pin, plain_failures, published
-from ml_assets.defs.metadata import SNAPSHOTS, markdown_table, snapshot_metadata
-from ml_assets.defs.partitions import data_end
+from ml_assets.defs.marts import depends_on
 from ml_assets.defs.tracking import MlflowTracking
-from ml_assets.defs.training.steps import (
-    ENOUGH_DATA,
-    Candidate,
-    abstention,
-    enough_spec,
-    leak_result,
-    leak_spec,
-    parity_result,
-    parity_spec,
-    register,
-    track,
-)
+from ml_assets.defs.training.classifiers import check_specs, judge, train_and_register
 
 KEY = dg.AssetKey(["models", churn.NAME])
-LEAKING_AUC = 0.95
-"""A single feature that ranks so well knows the answer."""
-CALIBRATION_ERROR = 0.05
 
 
 @dg.asset(
@@ -41,24 +16,7 @@ CALIBRATION_ERROR = 0.05
     deps=[FEATURES_KEY, *depends_on(["fct_orders"])],
     kinds={"scikitlearn", "onnx", "mlflow"},
     tags={"domain": "customer"},
-    check_specs=[
-        enough_spec(KEY),
-        dg.AssetCheckSpec(
-            "beats_baseline", asset=KEY, blocking=True, description="Its AUC is above that of ranking by recency."
-        ),
-        dg.AssetCheckSpec(
-            "beats_p_alive",
-            asset=KEY,
-            description="Its AUC is above that of the BG/NBD model, which knows only when and how often one ordered.",
-        ),
-        parity_spec(KEY),
-        leak_spec(KEY, "AUC", LEAKING_AUC),
-        dg.AssetCheckSpec(
-            "is_calibrated",
-            asset=KEY,
-            description=f"Predicted and observed churn differ by at most {CALIBRATION_ERROR} on average over tenths.",
-        ),
-    ],
+    check_specs=check_specs(KEY, "ranking by recency"),
     description=(
         f"Predicts who of the customers that ordered in the last {churn.ACTIVE_DAYS} days will not order in the next "
         f"{churn.HORIZON_DAYS}. Gradient-boosted trees with sigmoid calibration, trained on early as-of dates, "
@@ -66,114 +24,5 @@ CALIBRATION_ERROR = 0.05
     ),
 )
 def churn_classifier(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
-    """Train, track, register; the version becomes the champion if it passes the blocking checks.
-
-    A young shop has too little to learn from: then the champion, if there is one, stays, and what is downstream does
-    without a model where there is none.
-    """
-    lake = open_lake()
-    with plain_failures(), tracking.run(context) as mlflow_run:
-        inputs = pin(lake, [FEATURES, *published(["fct_orders"])])
-        with lake.connect() as con:
-            dates = as_of_dates(con, inputs.selects["customer_features"])
-            try:
-                trained = train_churn(
-                    con,
-                    inputs.selects["customer_features"],
-                    inputs.selects["fct_orders"],
-                    dates,
-                    data_start=load_shop(get_settings()).start,
-                    data_end=data_end(dates),
-                )
-            except NotEnoughData as reason:
-                return abstention(context, mlflow_run, reason)
-        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
-        checks = judge(trained)
-        candidate = Candidate(churn.NAME, trained.form.content, trained.card, "onnx")
-        version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
-    return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
-
-
-def parameters(trained: Trained) -> dict[str, Any]:
-    """What the model was trained with."""
-    split = trained.split
-    return {
-        **churn.boosting(trained.training_rows),
-        "calibration": "sigmoid",
-        "horizon_days": churn.HORIZON_DAYS,
-        "active_days": churn.ACTIVE_DAYS,
-        "training_from": split.training[0],
-        "training_to": split.training[-1],
-        "training_dates": len(split.training),
-        "training_rows": trained.training_rows,
-        "holdout": split.holdout,
-        "features": len(trained.names),
-    }
-
-
-def measures(trained: Trained) -> dict[str, float]:
-    """How good it is, its baselines, and how far its export is from it."""
-    baselines = {f"baseline_{name}_auc": value for name, value in trained.baselines.items()}
-    return trained.metrics | baselines | {"onnx_parity": trained.form.parity}
-
-
-def judge(trained: Trained) -> list[dg.AssetCheckResult]:
-    """The checks of a trained model."""
-    scores = trained.scores
-    recency, p_alive = trained.baselines["recency_rule"], trained.baselines["p_alive"]
-    auc = scores.auc.value
-    return [
-        checked(
-            ENOUGH_DATA,
-            True,
-            expected="enough days and both labels",
-            found=f"{trained.training_rows} rows of {len(trained.split.training)} as-of dates to train on",
-        ),
-        checked(
-            "beats_baseline",
-            auc > recency,
-            expected=f"an AUC above {recency:.3f}, that of the recency rule",
-            found=f"an AUC of {auc:.3f}",
-            metadata={"auc": auc, "recency_rule_auc": recency},
-        ),
-        checked(
-            "beats_p_alive",
-            auc > p_alive,
-            expected=f"an AUC above {p_alive:.3f}, that of P(alive)",
-            found=f"an AUC of {auc:.3f}",
-            severity="warning",
-            metadata={"auc": auc, "p_alive_auc": p_alive},
-        ),
-        parity_result(trained.form),
-        leak_result(trained.feature_aucs, "AUC", LEAKING_AUC),
-        checked(
-            "is_calibrated",
-            scores.ece <= CALIBRATION_ERROR,
-            expected=f"an expected calibration error of at most {CALIBRATION_ERROR}",
-            found=f"{scores.ece:.3f}",
-            severity="warning",
-            metadata={"ece": scores.ece},
-        ),
-    ]
-
-
-def metadata(trained: Trained, version: str, snapshots: dict[str, int]) -> dict[str, Any]:
-    """What the materialisation shows of the model."""
-    split, scores = trained.split, trained.scores
-    return {
-        "model_version": version,
-        "training_rows": trained.training_rows,
-        "training_dates": f"{split.training[0]} to {split.training[-1]}",
-        "holdout_date": str(split.holdout),
-        "holdout_rows": scores.rows,
-        "auc": scores.auc.value,
-        "auc_interval": f"{scores.auc.low:.3f} to {scores.auc.high:.3f}",
-        "brier": scores.brier,
-        "lift_top_decile": scores.lift,
-        "baselines": markdown_table(("baseline", "AUC"), [(k, f"{v:.3f}") for k, v in trained.baselines.items()]),
-        "calibration": markdown_table(
-            ("rows", "predicted", "observed"),
-            [(b.rows, f"{b.predicted:.3f}", f"{b.observed:.3f}") for b in scores.bins],
-        ),
-        SNAPSHOTS: snapshot_metadata(snapshots),
-    }
+    """Train, judge and register the churn model."""
+    return train_and_register(context, tracking, churn.QUESTION, judge)

@@ -1,7 +1,7 @@
-"""One training of the churn model from start to end: rows, split, fit, export, and every figure a decision needs.
+"""One training of a classifier from start to end: rows, split, fit, export, and every figure a decision needs.
 
 A pure function of the feature table and the orders: the same data give the same bytes. What the figures must be is
-decided by the checks of `models/churn_classifier`; where the model goes is `ml_assets.core.registry`'s business.
+decided by the checks of its asset; where the model goes is `ml_assets.core.registry`'s business.
 """
 
 from __future__ import annotations
@@ -11,25 +11,30 @@ from datetime import date
 from typing import Any, NamedTuple
 
 import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml_assets.core.evaluation.classification import Scores, auc, evaluate, single_feature_scores
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import column_values
-from ml_assets.core.models import bg_nbd, churn, export
+from ml_assets.core.models import bg_nbd, classifier, export
+from ml_assets.core.models.classifier import Question, Split, Vector
 from ml_assets.core.models.errors import NotEnoughData
-from ml_assets.core.models.training import Exported, exported, informative
+from ml_assets.core.models.training import Exported, exported
 
 
 class Trained(NamedTuple):
-    """An exported churn model and what is known of it.
+    """An exported classifier and what is known of it.
 
-    `scores` are on the holdout date; `baselines` are AUCs there of the recency rule and of P(alive); `feature_aucs`
+    `scores` are on the holdout date; `baselines` are AUCs there of the question's rules and of P(alive); `feature_aucs`
     are those of each feature alone.
     """
 
+    question: Question
     form: Exported
     names: tuple[str, ...]
-    split: churn.Split
+    split: Split
     training_rows: int
     scores: Scores
     baselines: dict[str, float]
@@ -46,14 +51,14 @@ class Trained(NamedTuple):
             "brier": scores.brier,
             "ece": scores.ece,
             "lift_top_decile": scores.lift,
-            "churn_rate": scores.positives / scores.rows,
+            f"{self.question.label}_rate": scores.positives / scores.rows,
         }
 
     @property
     def card(self) -> dict[str, Any]:
         """The model's card in the form of a release, but for the version that the registry gives it."""
         return {
-            "name": churn.NAME,
+            "name": self.question.name,
             "as_of": self.split.holdout.isoformat(),
             "features": [spec.model_dump() for spec in CUSTOMER_FEATURES.specs(self.names)],
             "metrics": self.metrics,
@@ -61,8 +66,9 @@ class Trained(NamedTuple):
         }
 
 
-def train_churn(
+def train_classifier(
     con: duckdb.DuckDBPyConnection,
+    question: Question,
     features: str,
     orders: str,
     as_of_dates: Collection[date],
@@ -77,27 +83,38 @@ def train_churn(
     Raises:
         NotEnoughData: the history is too short, or nearly all customers have the same label.
     """
-    split = churn.split(as_of_dates, data_start=data_start, data_end=data_end)
-    rows = churn.labelled_rows(con, features, orders, split.training)
-    holdout = churn.labelled_rows(con, features, orders, [split.holdout])
-    labels = churn.target(holdout)
+    split = classifier.split(question, as_of_dates, data_start=data_start, data_end=data_end)
+    rows = classifier.labelled_rows(con, question, features, orders, split.training)
+    holdout = classifier.labelled_rows(con, question, features, orders, [split.holdout])
+    labels = classifier.target(question, holdout)
     if not 0 < labels.sum() < len(labels):
         raise NotEnoughData(
-            f"The churn model cannot be evaluated: of {len(labels)} customers who were active on {split.holdout}, "
-            f"{int(labels.sum())} churned. Load more customers."
+            f"{question.title} cannot be evaluated: of {len(labels)} customers on {split.holdout}, "
+            f"{int(labels.sum())} {question.label}. Load more customers."
         )
-    names = informative(rows, {*CUSTOMER_FEATURES.key, churn.LABEL})
-    model = churn.train(rows, names)
-    form = exported(model, churn.NAME, column_values(rows, names))
+    names = classifier.informative(question, rows)
+    model = classifier.train(question, rows, names)
+    form = exported(model, question.name, column_values(rows, names))
     matrix = column_values(holdout, names)
-    rates = bg_nbd.fit(bg_nbd.histories(rows))
-    silent = bg_nbd.no_order_probability(rates, bg_nbd.histories(holdout), churn.HORIZON_DAYS / bg_nbd.DAYS_IN_UNIT)
+    rules = {name: auc(labels, rule(holdout)) for name, rule in question.rules.items()}
     return Trained(
+        question=question,
         form=form,
         names=names,
         split=split,
         training_rows=len(rows),
         scores=evaluate(labels, export.predict(form.content, matrix)),
-        baselines={"recency_rule": auc(labels, churn.recency_rule(holdout)), "p_alive": auc(labels, silent)},
+        baselines=rules | {"p_alive": auc(labels, _by_bg_nbd(question, rows, holdout))},
         feature_aucs=single_feature_scores(labels, matrix, names),
     )
+
+
+def _by_bg_nbd(question: Question, rows: pa.Table, holdout: pa.Table) -> Vector:
+    """The ranking of one who knows when and how often a customer ordered: who never did will not."""
+    rates = bg_nbd.fit(bg_nbd.histories(rows.filter(pc.greater(rows["order_days_count"], 0))))
+    ordered = holdout["order_days_count"].to_numpy() > 0
+    silent = np.ones(len(holdout))
+    silent[ordered] = bg_nbd.no_order_probability(
+        rates, bg_nbd.histories(holdout.filter(ordered)), question.horizon_days / bg_nbd.DAYS_IN_UNIT
+    )
+    return -silent if question.is_order else silent
