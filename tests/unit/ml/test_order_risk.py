@@ -126,6 +126,16 @@ def test_who_else_used_a_card_device_network_or_address_counts_from_then_on(con)
     assert [risk_of(con, order)["is_new_card"] for order in "1234"] == [1, 0, 1, 1]
 
 
+def test_a_city_alone_is_no_address_that_others_share(con):
+    for customer in "AB":
+        add_customer(con, customer)
+    con.execute("UPDATE dim_customers SET street = NULL")
+    add_order(con, "1", 1, "A")
+    add_order(con, "2", 2, "B", city="Linz")
+    row = risk_of(con, "2")
+    assert (row["address_others"], row["linked_customers"], row["is_sent_elsewhere"]) == (None, 1, 1)
+
+
 def test_links_reach_over_many_steps_and_are_known_only_once_they_are_there(con):
     for customer in "ABCD":
         add_customer(con, customer)

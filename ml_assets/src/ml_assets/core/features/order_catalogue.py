@@ -13,7 +13,7 @@ _FIRST = f"the customer's first order, or {_GUEST}"
 _NO_CARD = "the first payment attempt was not by card, or there is none"
 _NO_DEVICE = "the device is not known"
 _NO_NETWORK = "the internet address is not known"
-_NO_ADDRESS = "a guest, or a customer without an address on file"
+_NO_ADDRESS = "a guest, or a customer without a street on file"
 
 
 def _sharing(instrument: str, null_means: str, used: str) -> tuple[Feature, ...]:
@@ -121,7 +121,7 @@ _FEATURES = (
         unit="0 or 1",
         maximum=1,
         description="Whether it is sent to another city or country than that of the customer's address on file.",
-        null_means=f"{_NO_ADDRESS}; or the order names no place",
+        null_means="a guest, or a place that is not known",
     ),
     Feature(name="total_amount", type="double", unit="shop currency", description="What is to be paid."),
     Feature(

@@ -2,7 +2,7 @@
 
 A value of an order placed at T uses only facts before T, and of the order itself what the checkout has at hand: the
 basket, and card, device and internet address of the first payment attempt, whose outcome is not used. Orders of the
-same microsecond do not know of each other. An order counts whatever becomes of it.
+same microsecond do not know of each other, but for what they link. An order counts whatever becomes of it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _STEPS = {
         SELECT o.order_id, o.order_date, o.ordered_at, epoch_us(o.ordered_at) AS us, o.customer_id,
             coalesce('customer:' || o.customer_id, 'order:' || o.order_id) AS actor, a.card, a.device, a.network,
             c.registered_at,
-            nullif(concat_ws('|', c.street, c.postal_code, c.city, c.country), '') AS address,
+            CASE WHEN c.street <> '' THEN concat_ws('|', c.street, c.postal_code, c.city, c.country) END AS address,
             CAST(g.city IS DISTINCT FROM c.city OR g.country IS DISTINCT FROM c.country AS BIGINT) AS is_elsewhere,
             g.country IS NOT NULL AND c.country IS NOT NULL AS has_places,
             o.total_amount, o.gross_amount, o.discount_amount, o.item_quantity, o.line_count

@@ -17,8 +17,8 @@ PAGE = DOCS / "features.md"
 _INTRODUCTION = """# Feature catalogue
 
 What the models learn from, one section for each table of `features.*` in the lake. No later fact has a part in a row:
-the check `nothing_from_the_future` of each table computes rows again from data that end at
-their moment. `make docs` generates this page from `ml_assets.core.features`.
+the check `nothing_from_the_future` of each table computes rows again from data that end at their moment.
+`make docs` generates this page from `ml_assets.core.features`.
 """
 
 

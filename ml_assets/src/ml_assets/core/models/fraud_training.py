@@ -121,7 +121,8 @@ def train_fraud(
             f"The fraud model cannot be evaluated: of {len(labels)} orders from {split.holdout} to {split.until}, "
             f"{int(labels.sum())} were charged back, and at least {fraud.FEWEST_HELD_OUT} must be. Load more orders."
         )
-    names = informative(rows, {*(column.name for column in ORDER_RISK.columns), fraud.LABEL})
+    others = informative(rows, {*(column.name for column in ORDER_RISK.columns), fraud.LABEL, fraud.AMOUNT})
+    names = (*others, fraud.AMOUNT)  # the decision needs it, though it told nothing apart
     form = exported(fraud.train(rows, names), fraud.NAME, column_values(rows, names))
     matrix = column_values(holdout, names)
     probabilities = export.predict(form.content, matrix)

@@ -58,7 +58,7 @@ def order_fraud_definitions() -> dg.Definitions:
             "beats_rules",
             asset=KEY,
             blocking=True,
-            description="Its average precision (AUPRC) is above that of rules: velocity, delivery, amount, sharing.",
+            description="Its average precision (AUPRC) is above that of rules on velocity, delivery, amount, sharing.",
         ),
         dg.AssetCheckSpec(
             "expected_loss_below_rules",
