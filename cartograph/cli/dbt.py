@@ -7,6 +7,8 @@ import subprocess
 
 import typer
 
+from cartograph.cli import EXIT_INTERRUPTED
+from cartograph.cli.console import errors
 from cartograph.cli.instance import only_run
 from cartograph.settings import load_settings
 from cartograph.shops import load_shop
@@ -24,11 +26,20 @@ def dbt(context: typer.Context) -> None:
     folder = dbt_home(settings) / "by_hand"
     folder.mkdir(parents=True, exist_ok=True)
     folders = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
-    with only_run(settings):
-        ended = subprocess.run(
+    with (
+        only_run(settings) as lock,
+        subprocess.Popen(
             [dbt_executable(), *context.args],
             cwd=PROJECT_DIR,
             env={**os.environ, **dbt_environment(settings, datasets), **folders},
-            check=False,
-        )
-    raise typer.Exit(ended.returncode)
+            pass_fds=(lock.fileno(),),
+            process_group=0,
+        ) as process,
+    ):
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.terminate()  # of an interrupt, dbt shows the traceback
+            errors.print("[yellow]Stopped.[/] The models that were finished are kept.")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    raise typer.Exit(process.returncode)

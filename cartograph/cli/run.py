@@ -21,6 +21,7 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
+from cartograph.cli import EXIT_INTERRUPTED
 from cartograph.cli.console import count, errors, names_and_numbers, output, say, say_error
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
 from cartograph.cli.progress import LOADED, POLL_SECONDS, Outcome, RunLog, follow
@@ -32,7 +33,6 @@ from cartograph.windows import Window, advance, at_midnight, windows
 from cartograph.words import counted
 
 EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
 STOP_SECONDS = 30
 
 

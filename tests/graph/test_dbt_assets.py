@@ -151,7 +151,13 @@ def test_a_failure_of_dbt_names_the_checks_where_nothing_else_failed(
     (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes}))
     (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
     failed, warned = (
-        dg.AssetCheckResult(passed=False, asset_key=key("marts/orders"), check_name=name, severity=severity)
+        dg.AssetCheckResult(
+            passed=False,
+            asset_key=key("marts/orders"),
+            check_name=name,
+            severity=severity,
+            metadata={"dagster_dbt/failed_row_count": 2},
+        )
         for name, severity in (("sums", dg.AssetCheckSeverity.ERROR), ("few", dg.AssetCheckSeverity.WARN))
     )
     failure = failure_of(tmp_path, [failed, warned])

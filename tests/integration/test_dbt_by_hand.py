@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import duckdb
 import pytest
 import yaml
 
+from cartograph.cli import EXIT_INTERRUPTED
 from cartograph.lake import Lake
 from cartograph.settings import Settings, get_settings
 from ecom_assets.warehouse.dbt_project import PROJECT_DIR, WAREHOUSE_VARIABLE
@@ -150,6 +153,22 @@ def test_a_warehouse_that_another_process_has_open_is_told(shop: Settings, comma
     assert f"(PID {holder})" in told
     assert "wait for that process or end it, and try again" in told
     assert call(shop, *command, variables={}).success, "once it is free"
+
+
+def test_an_interrupted_dbt_says_so_and_leaves_the_warehouse_usable(shop: Settings) -> None:
+    settings = {f"CARTOGRAPH_{name.upper()}": str(getattr(shop, name)) for name in ("home", "shop", "shops_dir")}
+    command = [sys.executable, "-c", "from cartograph.cli import main; main()", "dbt", "run"]
+    with subprocess.Popen(
+        command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert b"Running with dbt" in process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        printed = process.stdout.read().decode()
+    assert process.returncode == EXIT_INTERRUPTED
+    assert "Stopped. The models that were finished are kept." in printed
+    assert "Traceback" not in printed
+    assert call(shop, "run", "--select", "stg_shop__customers", variables={}).success
 
 
 def test_the_warehouse_may_have_any_name(shop: Settings, tmp_path: Path) -> None:

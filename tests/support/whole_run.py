@@ -82,7 +82,7 @@ class Bench:
 
     def command(self, *arguments: str) -> list[str]:
         """The argument list of `cartograph …`."""
-        return [sys.executable, "-c", "from cartograph.cli.app import main; main()", *arguments]
+        return [sys.executable, "-c", "from cartograph.cli import main; main()", *arguments]
 
     def cartograph(self, *arguments: str, expect: int = 0) -> str:
         """Run `cartograph …` to its end; what it printed on both channels. Fails on another exit status."""

@@ -17,6 +17,7 @@ from cartograph.settings import Settings, get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.causes import failure_by_checks
 from cartograph.trust.evidence import SAMPLES, evidence
+from cartograph.words import counted
 from ecom_assets.defs.dbt.resource import dbt_resource
 from ecom_assets.defs.dbt.translator import WarehouseTranslator, model_metadata
 from ecom_assets.defs.partitions import is_whole_history, whole_window, window_partitions
@@ -132,18 +133,23 @@ def _described(
 
 
 def _with_evidence(event: dg.AssetCheckResult, offenders: Mapping[str, list[str]]) -> dg.AssetCheckResult:
-    rows = event.metadata.get("dagster_dbt/failed_row_count")
-    found = "no such row" if event.passed else f"{rows.value if rows else 'some'} such rows"
+    rows, expected = _failed_rows(event), "no row that the test selects"
+    found = "no such row" if event.passed else counted(rows, "such row") if rows else "the test could not be run"
     samples = offenders.get(str(event.metadata["unique_id"].value), [])
-    expected = "no row that the test selects"
     told = evidence(event.check_name or "", expected=expected, found=found, samples=samples)
     first = f", the first with {samples[0]}" if samples else ""
     description = None if event.passed else f"{found}{first}; expected: {expected}"
     return event._replace(metadata={**event.metadata, **told}, description=description)
 
 
+def _failed_rows(event: dg.AssetCheckResult) -> int:
+    """How many rows a test of dbt found; 0 where it passed, or could not be run."""
+    rows = event.metadata.get("dagster_dbt/failed_row_count")
+    return rows.value or 0 if isinstance(rows, dg.IntMetadataValue) else 0
+
+
 def failure_of(target: Path, events: Iterable[DbtDagsterEventType]) -> dg.Failure | None:
-    """What failed in the dbt run of `events`, model by model, and whether it was checks only.
+    """What failed in the dbt run of `events`, model by model, and whether it was rows that failed checks, only.
 
     None where dbt did not come as far as to run a model.
     """
@@ -151,11 +157,11 @@ def failure_of(target: Path, events: Iterable[DbtDagsterEventType]) -> dg.Failur
     if not failed:
         return None
     cure = [text for sign, text in _CURES.items() if any(sign in told for told in failed)]
+    errors = (e for e in events if isinstance(e, dg.AssetCheckResult) and e.severity == dg.AssetCheckSeverity.ERROR)
     checks = [
-        dg.AssetCheckKey(event.asset_key, event.check_name)
-        for event in events
-        if isinstance(event, dg.AssetCheckResult) and not event.passed and event.severity == dg.AssetCheckSeverity.ERROR
-        if event.asset_key is not None and event.check_name is not None
+        dg.AssetCheckKey(error.asset_key, error.check_name)
+        for error in errors
+        if _failed_rows(error) and error.asset_key is not None and error.check_name is not None
     ]
     text = "\n".join(["The warehouse was not built:", *failed, *cure])
     return failure_by_checks(text, checks if len(checks) == len(failed) else [])
