@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from api.services.churn import ChurnModel
 from api.services.customers import Customers
+from api.services.recommendations import Recommendations
 from cartograph.releases import Manifest, ReleaseError, ReleaseStore
 from cartograph.releases.contents import (
     CHURN_CARD,
@@ -15,14 +16,19 @@ from cartograph.releases.contents import (
     CUSTOMERS,
     EFFECTS,
     EFFECTS_FILE,
+    RECOMMENDATIONS,
+    RECOMMENDER,
+    RECOMMENDER_CARD,
     SHOP,
+    SIMILAR,
     ContentError,
     Effect,
     ShopCard,
     open_customers,
 )
 
-MODEL_FILES = (CHURN_MODEL, CHURN_CARD)
+CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
+RECOMMENDER_FILES = (RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
 
 
 class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other release errors
@@ -33,13 +39,14 @@ class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other releas
 class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
-    `churn` is None in the release of a shop that is too young for a model.
+    `churn` and `recommendations` are None in the release of a shop that is too young for the model.
     """
 
     manifest: Manifest
     shop: ShopCard
     customers: Customers
     churn: ChurnModel | None
+    recommendations: Recommendations | None
     effects: tuple[Effect, ...]
 
 
@@ -51,9 +58,11 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     """
     folder = store.fetch(release_id)
     manifest = store.get(release_id)
-    has_model = any(manifest.file(name) for name in MODEL_FILES)
-    needed = (SHOP, CUSTOMERS, EFFECTS_FILE, *(MODEL_FILES if has_model else ()))
-    missing = [name for name in needed if not manifest.file(name)]
+    has_churn, has_recommender = (
+        any(manifest.file(name) for name in files) for files in (CHURN_FILES, RECOMMENDER_FILES)
+    )
+    of_models = (*(CHURN_FILES if has_churn else ()), *(RECOMMENDER_FILES if has_recommender else ()))
+    missing = [name for name in (SHOP, CUSTOMERS, EFFECTS_FILE, *of_models) if not manifest.file(name)]
     if missing:
         raise UnusableRelease(f"Release {release_id} has no {', '.join(missing)}. {_CURE}")
     try:
@@ -61,7 +70,8 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             manifest=manifest,
             shop=ShopCard.model_validate_json((folder / SHOP).read_bytes()),
             customers=Customers(open_customers(folder / CUSTOMERS)),
-            churn=ChurnModel.load(folder) if has_model else None,
+            churn=ChurnModel.load(folder) if has_churn else None,
+            recommendations=Recommendations.load(folder) if has_recommender else None,
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
         )
     except (ContentError, ValidationError) as error:

@@ -36,6 +36,7 @@ from cartograph.releases.contents import (
     write_customers,
 )
 from cartograph.settings import Settings
+from tests.api.recommending import FILES, batch
 
 AS_OF = date(2026, 1, 1)
 FEATURES = (
@@ -113,6 +114,10 @@ def make_customers(ids: list[str], probability: float | None = 0.25) -> pa.Table
     )
 
 
+NO_RECOMMENDER: dict[str, bytes | None] = dict.fromkeys(FILES)
+"""What a release without a recommender leaves out."""
+
+
 def arrow_file(customers: pa.Table) -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder) / CUSTOMERS
@@ -144,6 +149,7 @@ def publish(
         CHURN_CARD: make_card().model_dump_json().encode(),
         EFFECTS_FILE: EFFECTS.dump_json(effects),
         SHOP: shop.model_dump_json().encode(),
+        **batch().files,
     }
     with open_store(settings).creating(inputs, created_at=datetime(2026, 1, 5, tzinfo=UTC)) as draft:
         (draft.path / "models").mkdir()

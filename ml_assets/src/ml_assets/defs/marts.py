@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FEATURES = "features.customer_features"
 SCORES = "predictions.churn_scores"
 VALUES = "predictions.lifetime_values"
+RECOMMENDATIONS = "predictions.product_recommendations"
+SIMILAR = "predictions.similar_products"
 EFFECT = "causal.email_campaign_effect"
 
 _DATASETS = {"fct_refunds": "refunds", "fct_events": "events", "dim_campaigns": "campaigns"}

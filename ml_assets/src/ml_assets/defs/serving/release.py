@@ -31,6 +31,7 @@ from cartograph.windows import at_midnight
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
 from ml_assets.core.models.churn_scores import card_of
+from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
 from ml_assets.defs.causal.email_campaign_effect import is_answerable
@@ -38,7 +39,9 @@ from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
     EFFECT,
     FEATURES,
+    RECOMMENDATIONS,
     SCORES,
+    SIMILAR,
     Pinned,
     delivered,
     depends_on,
@@ -51,9 +54,13 @@ from ml_assets.defs.marts import (
 from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
+from ml_assets.defs.scoring.product_recommendations import KEY as RECOMMENDATIONS_KEY
+from ml_assets.defs.scoring.similar_products import KEY as SIMILAR_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
+from ml_assets.defs.serving.recommendations import released_recommendations, write_recommendations
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
+from ml_assets.defs.training.product_recommender import KEY as RECOMMENDER_KEY
 
 KEY = dg.AssetKey(["serving", "release"])
 GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
@@ -86,12 +93,14 @@ class ReleaseConfig(dg.Config):
 
 def sources() -> list[dg.AssetKey]:
     """The assets of this location that a release of this shop is made of."""
-    return [FEATURES_KEY, MODEL_KEY, SCORES_KEY, *([EFFECT_KEY] if is_answerable() else [])]
+    recommending = [RECOMMENDER_KEY, RECOMMENDATIONS_KEY, SIMILAR_KEY]
+    return [FEATURES_KEY, MODEL_KEY, SCORES_KEY, *recommending, *([EFFECT_KEY] if is_answerable() else [])]
 
 
 def upstream() -> list[dg.AssetKey]:
     """`sources`, and the published marts that they and the release are made of."""
-    marts = dict.fromkeys((*feature_marts(), *delivered(["dim_campaigns"]), "rfm_segments"))
+    further = ("rfm_segments", "dim_products", "market_basket_rules")
+    marts = dict.fromkeys((*feature_marts(), *delivered(["dim_campaigns"]), *further))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
@@ -102,7 +111,7 @@ def warehouse() -> list[dg.AssetKey]:
 
 @dg.asset(
     key=KEY,
-    deps=[*sources(), *depends_on(["rfm_segments"]), GRAPH_KEY, QUALITY_KEY],
+    deps=[*sources(), *depends_on(["rfm_segments", "dim_products"]), GRAPH_KEY, QUALITY_KEY],
     kinds={"python"},
     check_specs=[
         dg.AssetCheckSpec(
@@ -113,8 +122,9 @@ def warehouse() -> list[dg.AssetKey]:
     ],
     tags={"domain": "serving"},
     description=(
-        "An immutable, checksummed folder of customers with features, segment and churn score, the model as ONNX where "
-        "the shop has one, and the effects, with a manifest of what it was made from; the API serves the current one. "
+        "An immutable, checksummed folder of customers with features, segment and churn score, the churn model as ONNX "
+        "and the recommender with its lists where the shop has them, and the effects, with a manifest of what it was "
+        "made from; the API serves the current one. "
         "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
         "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
     ),
@@ -124,21 +134,24 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
     with plain_failures():
-        tables = [FEATURES, SCORES, *published(["rfm_segments"]), *([EFFECT] if is_answerable() else [])]
+        tables = [FEATURES, SCORES, RECOMMENDATIONS, SIMILAR, *published(["rfm_segments", "dim_products"])]
+        tables += [EFFECT] if is_answerable() else []
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
-        model = ModelRegistry(tracking.uri).champion(churn.NAME)
+        registry = ModelRegistry(tracking.uri)
+        model, recommender = registry.champion(churn.NAME), registry.champion(product_recommender.NAME)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
             customers = released_customers(con, inputs, as_of)
             effects = released_effects(con, inputs)
+            recommended = released_recommendations(con, inputs, recommender, as_of) if recommender else None
         store = release_store(settings)
         made_from = ReleaseInputs(
             as_of=as_of,
             window=(at_midnight(shop.start), at_midnight(as_of)),
             shop=shop.name,
             snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
-            models={model.name: model.version} if model else {},
+            models={one.name: one.version for one in (model, recommender) if one},
             git_commit=git_commit(),
             checks=check_outcomes(context.instance, guarded_by(context, lake, KEY)),
             override=config.decision(),
@@ -147,6 +160,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             write_customers(draft.path / CUSTOMERS, customers)
             if model:
                 write_model(draft.path, model)
+            if recommended:
+                write_recommendations(draft.path, recommended)
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
@@ -156,6 +171,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "release_id": draft.manifest.release_id,
             "as_of_date": str(as_of),
             "model_version": model.version if model else "no model yet",
+            "recommender_version": recommender.version if recommender else "no model yet",
             "effects": len(effects),
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
@@ -214,7 +230,7 @@ def released_effects(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> tuple[Ef
 
 def write_model(folder: Any, model: Registered) -> None:
     """Write the model and its card."""
-    (folder / CHURN_MODEL).parent.mkdir()
+    (folder / CHURN_MODEL).parent.mkdir(exist_ok=True)
     (folder / CHURN_MODEL).write_bytes(model.content)
     (folder / CHURN_CARD).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
 
