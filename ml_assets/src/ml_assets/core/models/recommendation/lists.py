@@ -83,8 +83,6 @@ SIMILAR_PRODUCTS = Contract(
     ),
 )
 
-Texts = npt.NDArray[np.object_]
-
 
 def product_recommendations(
     con: duckdb.DuckDBPyConnection, selects: Mapping[str, str], model: Registered | None, as_of: date
@@ -113,11 +111,8 @@ def product_recommendations(
     found.items[had_all], found.scores[had_all] = again.items, again.scores
     found.sources[had_all], found.because[had_all] = again.sources, again.because
     rows, listed = _listed(found, ours)
-    names = customers.to_numpy()[rows]
-    return pa.table(
-        [names, _dates(as_of, rows), *listed, _versions(model, rows)],
-        names=schema.names,
-    ).cast(schema)
+    columns = [customers.to_numpy()[rows], _dates(as_of, rows), *listed, _versions(model, rows)]
+    return pa.table(columns, names=schema.names).cast(schema)
 
 
 def similar_products(
@@ -192,7 +187,7 @@ def _histories_of(customers: list[str], known: tuple[str, ...], histories: Histo
 def _listed(found: Recommended, ours: ProductRecommender) -> tuple[npt.NDArray[np.int64], list[pa.Array]]:
     """For each place that has an item: its row, and its rank, product, score, source and reason."""
     rows, places = np.nonzero(found.items != NOTHING)
-    names: Texts = np.array([*ours.catalogue.products, None], dtype=object)  # NOTHING is the last place
+    names = np.array([*ours.catalogue.products, None], dtype=object)  # NOTHING is the last place
     return rows, [
         pa.array(places + 1, pa.int64()),
         pa.array(names[found.items[rows, places]], pa.string()),
