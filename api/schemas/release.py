@@ -24,7 +24,7 @@ class Release(BaseModel):
     window: Window
     shop: ShopCard
     customers: int = Field(description="How many customers can be looked up.")
-    models: list[ModelCard] = Field(description="Each with the features that it takes; none for a young shop.")
+    models: list[ModelCard] = Field(description="Each with the features that it takes, if any; none for a young shop.")
     snapshots: dict[str, int] = Field(description="Lake table to the snapshot that was read.")
     checks: list[CheckOutcome]
     git_commit: str | None

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from api.services.customers import Customers
 from api.services.model import ReleasedModel
+from api.services.recommendations import Recommendations
 from cartograph.releases import Manifest, ReleaseError, ReleaseStore
 from cartograph.releases.contents import (
     CHURN_CARD,
@@ -17,7 +18,11 @@ from cartograph.releases.contents import (
     EFFECTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    RECOMMENDATIONS,
+    RECOMMENDER,
+    RECOMMENDER_CARD,
     SHOP,
+    SIMILAR,
     ContentError,
     Effect,
     ShopCard,
@@ -26,6 +31,9 @@ from cartograph.releases.contents import (
 
 CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
 FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)
+RECOMMENDER_FILES = (RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
+ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES)
+"""The files of each model: a release has all of one, or none."""
 
 
 class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other release errors
@@ -36,7 +44,8 @@ class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other releas
 class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
-    `churn` and `fraud` are None in the release of a shop that is too young for them, or delivers too little.
+    `churn`, `fraud` and `recommendations` are None in the release of a shop that is too young for the model, or
+    delivers too little.
     """
 
     manifest: Manifest
@@ -44,6 +53,7 @@ class LoadedRelease:
     customers: Customers
     churn: ReleasedModel | None
     fraud: ReleasedModel | None
+    recommendations: Recommendations | None
     effects: tuple[Effect, ...]
 
 
@@ -55,7 +65,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     """
     folder = store.fetch(release_id)
     manifest = store.get(release_id)
-    models = [files for files in (CHURN_FILES, FRAUD_FILES) if any(manifest.file(name) for name in files)]
+    models = [files for files in ALL_FILES if any(manifest.file(name) for name in files)]
     needed = (SHOP, CUSTOMERS, EFFECTS_FILE, *(name for files in models for name in files))
     missing = [name for name in needed if not manifest.file(name)]
     if missing:
@@ -67,6 +77,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             customers=Customers(open_customers(folder / CUSTOMERS)),
             churn=ReleasedModel.load(folder, *CHURN_FILES) if CHURN_FILES in models else None,
             fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES)) if FRAUD_FILES in models else None,
+            recommendations=Recommendations.load(folder) if RECOMMENDER_FILES in models else None,
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
         )
     except (ContentError, ValidationError) as error:

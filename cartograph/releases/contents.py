@@ -10,14 +10,19 @@ how features, models and effects are computed is `ml_assets`.
 | `models/churn_classifier.onnx` | the model: input `features` float32 [n, k], output `probabilities` [n, 2] |
 | `models/churn_classifier.json` | `ModelCard`: the model's features in the order of its input, and its metrics |
 | `models/order_fraud.onnx`, `models/order_fraud.json` | likewise: the model of `POST /v1/orders/risk` |
-| | both of a model are absent where the shop's history, or what it delivers, is too little for it |
+| `models/product_recommender.arrow` | Arrow IPC file: a row for each product, which `ml_assets.core` reads and scores |
+| `models/product_recommender.json` | `ModelCard`, without features |
+| `recommendations.arrow` | Arrow IPC file: one row for each customer, see `RECOMMENDATION_COLUMNS` |
+| `similar_products.arrow` | Arrow IPC file: one row for each product, see `SIMILAR_COLUMNS` |
+| | all of a model are absent where the shop's history, or what it delivers, is too little for it |
 | `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -31,7 +36,14 @@ CHURN_MODEL = "models/churn_classifier.onnx"
 CHURN_CARD = "models/churn_classifier.json"
 FRAUD_MODEL = "models/order_fraud.onnx"
 FRAUD_CARD = "models/order_fraud.json"
+RECOMMENDER = "models/product_recommender.arrow"
+RECOMMENDER_CARD = "models/product_recommender.json"
+RECOMMENDATIONS = "recommendations.arrow"
+SIMILAR = "similar_products.arrow"
 EFFECTS_FILE = "effects.json"
+
+LISTED = 20
+"""A list of recommended or similar products has at most so many."""
 
 ONNX_INPUT = "features"
 """Name of a model's input: one row of float32 for each customer or order, NaN for null."""
@@ -46,6 +58,27 @@ CUSTOMER_COLUMNS = {
     "churn_model_version": pa.string(),
 }
 """Columns of `customers.arrow` that are not features. All but `customer_id` and `as_of` may be null."""
+
+RECOMMENDATION_COLUMNS = {
+    "customer_id": pa.string(),
+    "model_version": pa.string(),
+    "product_ids": pa.list_(pa.string()),
+    "scores": pa.list_(pa.float64()),
+    "sources": pa.list_(pa.string()),
+    "because_product_ids": pa.list_(pa.string()),
+}
+"""Columns of `recommendations.arrow`: the lists have an entry for each product that is recommended, the best first."""
+
+SIMILAR_COLUMNS = {
+    "product_id": pa.string(),
+    "model_version": pa.string(),
+    "similar_product_ids": pa.list_(pa.string()),
+    "similar_scores": pa.list_(pa.float64()),
+    "similar_sources": pa.list_(pa.string()),
+    "bought_together_product_ids": pa.list_(pa.string()),
+    "bought_together_scores": pa.list_(pa.float64()),
+}
+"""Columns of `similar_products.arrow`: products that its purchase leads to, and those often in the same order."""
 
 
 class ContentError(ValueError):
@@ -85,14 +118,15 @@ class Review(_Content):
 class ModelCard(_Content):
     """`models/<name>.json`: what a model takes and how good it is on its holdout.
 
-    `features` are in the order of the model's input. `metrics` and `baseline_metrics` hold the same measures, of the
-    model and of its named baselines as `<baseline>.<measure>` or plain. A model that decides has a `review`.
+    `features` are in the order of the model's input; one that takes purchases has none. `metrics` and
+    `baseline_metrics` hold the same measures, of the model and of its named baselines as `<baseline>.<measure>` or
+    plain. A model that decides has a `review`.
     """
 
     name: str
     version: str
     as_of: date
-    features: tuple[FeatureSpec, ...] = Field(min_length=1)
+    features: tuple[FeatureSpec, ...]
     metrics: dict[str, float]
     baseline_metrics: dict[str, float]
     review: Review | None = None
@@ -152,8 +186,7 @@ def write_customers(path: Path, customers: pa.Table) -> None:
     """
     ordered = customers.sort_by("customer_id") if "customer_id" in customers.column_names else customers
     _check_customers(ordered)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, ordered.schema) as writer:
-        writer.write_table(ordered)
+    _write(path, ordered)
 
 
 def open_customers(path: Path) -> pa.Table:
@@ -162,29 +195,76 @@ def open_customers(path: Path) -> pa.Table:
     Raises:
         ContentError: it is not an Arrow file, or not of the form that `write_customers` gives.
     """
-    try:
-        customers = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except pa.ArrowInvalid as error:
-        raise ContentError(f"{path.name} is not an Arrow file: {error}") from None
+    customers = _open(path)
     _check_customers(customers)
     return customers
+
+
+def write_lists(path: Path, lists: pa.Table, columns: Mapping[str, pa.DataType]) -> None:
+    """Write `recommendations.arrow` or `similar_products.arrow`, sorted by the first of its `columns`.
+
+    Raises:
+        ContentError: it has other columns, or an id is there twice or missing.
+    """
+    key = next(iter(columns))
+    ordered = lists.sort_by(key) if key in lists.column_names else lists
+    _check_lists(path.name, ordered, columns)
+    _write(path, ordered)
+
+
+def open_lists(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
+    """Memory-map what `write_lists` wrote.
+
+    Raises:
+        ContentError: it is not an Arrow file, or not of the form that `write_lists` gives.
+    """
+    lists = _open(path)
+    _check_lists(path.name, lists, columns)
+    return lists
 
 
 def rename_customers(folder: Path, names: Mapping[str, str]) -> bool:
     """Give customers of a release's files other ids, the new by the old in `names`; whether one of them is there.
 
     Raises:
-        ContentError: `customers.arrow` is damaged, or has a customer of the new id already.
+        ContentError: a file is damaged, or has a customer of the new id already.
     """
-    customers = open_customers(folder / CUSTOMERS)
-    ids = customers["customer_id"].to_pylist()
+    renamed = _rename(folder / CUSTOMERS, open_customers(folder / CUSTOMERS), names, write_customers)
+    listed = folder / RECOMMENDATIONS
+    if listed.is_file():
+        write = partial(write_lists, columns=RECOMMENDATION_COLUMNS)
+        renamed |= _rename(listed, open_lists(listed, RECOMMENDATION_COLUMNS), names, write)
+    return renamed
+
+
+def _rename(path: Path, rows: pa.Table, names: Mapping[str, str], write: Callable[[Path, pa.Table], None]) -> bool:
+    ids = rows["customer_id"].to_pylist()
     if names.keys().isdisjoint(ids):
         return False
     renamed = pa.array([names.get(customer, customer) for customer in ids], pa.string())
-    aside = folder / f"{CUSTOMERS}.new"  # the old file is mapped into memory while it is read
-    write_customers(aside, customers.set_column(customers.column_names.index("customer_id"), "customer_id", renamed))
-    aside.replace(folder / CUSTOMERS)
+    aside = path.with_name(f"{path.name}.new")  # the old file is mapped into memory while it is read
+    write(aside, rows.set_column(rows.column_names.index("customer_id"), "customer_id", renamed))
+    aside.replace(path)
     return True
+
+
+def _write(path: Path, rows: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+        writer.write_table(rows)
+
+
+def _open(path: Path) -> pa.Table:
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except pa.ArrowInvalid as error:
+        raise ContentError(f"{path.name} is not an Arrow file: {error}") from None
+
+
+def _check_lists(name: str, lists: pa.Table, columns: Mapping[str, pa.DataType]) -> None:
+    found = dict(zip(lists.schema.names, lists.schema.types, strict=True))
+    if found != dict(columns):
+        raise ContentError(f"{name} must have the columns {dict(columns)}, not {found}")
+    _check_ids(name, lists, next(iter(columns)))
 
 
 def _check_customers(customers: pa.Table) -> None:
@@ -193,8 +273,14 @@ def _check_customers(customers: pa.Table) -> None:
             raise ContentError(f"{CUSTOMERS} needs a column {name}")
         if customers.schema.field(name).type != kind:
             raise ContentError(f"{CUSTOMERS}: {name} must be {kind}, not {customers.schema.field(name).type}")
-    ids = customers["customer_id"]
-    if ids.null_count or customers["as_of"].null_count:
-        raise ContentError(f"{CUSTOMERS}: customer_id and as_of must not be null")
+    if customers["as_of"].null_count:
+        raise ContentError(f"{CUSTOMERS}: as_of must not be null")
+    _check_ids(CUSTOMERS, customers, "customer_id")
+
+
+def _check_ids(name: str, rows: pa.Table, key: str) -> None:
+    ids = rows[key]
+    if ids.null_count:
+        raise ContentError(f"{name}: {key} must not be null")
     if not pc.all(pc.less(ids[:-1], ids[1:]), min_count=0).as_py():
-        raise ContentError(f"{CUSTOMERS} must be sorted by customer_id, each customer once")
+        raise ContentError(f"{name} must be sorted by {key}, each {key.removesuffix('_id')} once")

@@ -39,6 +39,7 @@ from cartograph.releases.contents import (
     write_customers,
 )
 from cartograph.settings import Settings
+from tests.api.recommending import FILES, batch
 
 AS_OF = date(2026, 1, 1)
 FEATURES = (
@@ -124,6 +125,10 @@ def make_customers(ids: list[str], probability: float | None = 0.25) -> pa.Table
     )
 
 
+NO_RECOMMENDER: dict[str, bytes | None] = dict.fromkeys(FILES)
+"""What a release without a recommender leaves out."""
+
+
 def arrow_file(customers: pa.Table) -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder) / CUSTOMERS
@@ -157,6 +162,7 @@ def publish(
         FRAUD_CARD: make_fraud_card().model_dump_json().encode(),
         EFFECTS_FILE: EFFECTS.dump_json(effects),
         SHOP: shop.model_dump_json().encode(),
+        **batch().files,
     }
     with open_store(settings).creating(inputs, created_at=datetime(2026, 1, 5, tzinfo=UTC)) as draft:
         (draft.path / "models").mkdir()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cartograph.releases import Manifest
 from cartograph.releases.contents import CHURN_CARD, CHURN_MODEL, FRAUD_CARD, FRAUD_MODEL
 from cartograph.settings import Settings
-from tests.api.making import classifier, make_customers, problem, publish, service
+from tests.api.making import NO_RECOMMENDER, classifier, make_customers, problem, publish, service
 
 PATH = "/v1/predict/churn"
 GOOD: dict[str, Any] = {"recency_days": 200, "mean_gap_days": 12.5, "is_opted_in": True}
@@ -26,7 +26,7 @@ def test_a_shop_too_young_for_a_model_is_served_without_one(tmp_path: Path) -> N
     publish(
         young,
         customers=make_customers(["C1"], None),
-        replaced={CHURN_MODEL: None, CHURN_CARD: None, FRAUD_MODEL: None, FRAUD_CARD: None},
+        replaced={CHURN_MODEL: None, CHURN_CARD: None, FRAUD_MODEL: None, FRAUD_CARD: None, **NO_RECOMMENDER},
     )
     with service(young) as client:
         detail = problem(client.post(PATH, json={"features": GOOD}), 404, "no-model")["detail"]

@@ -16,7 +16,11 @@ from cartograph.releases.contents import (
     CUSTOMERS,
     EFFECTS,
     EFFECTS_FILE,
+    RECOMMENDATIONS,
+    RECOMMENDER,
+    RECOMMENDER_CARD,
     SHOP,
+    SIMILAR,
     ModelCard,
     ShopCard,
     open_customers,
@@ -48,6 +52,9 @@ ASSETS = {
     "predictions/customer_segments",
     "models/purchase_propensity",
     "predictions/purchase_propensities",
+    "models/product_recommender",
+    "predictions/product_recommendations",
+    "predictions/similar_products",
     "causal/email_campaign_effect",
     "serving/release",
 }
@@ -90,6 +97,7 @@ class Shop:
 
 
 EARLY = ("2024-02-01", "2024-04-01")
+OF_MODELS = (CHURN_MODEL, CHURN_CARD, RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +119,7 @@ def test_a_young_shop_is_released_without_a_model_and_told_why(shop):
     assert len(customers) > 0
     assert customers["churn_probability"].null_count == len(customers)
     assert shop.young_release.inputs.models == {}
-    assert not any(shop.young_release.file(name) for name in (CHURN_MODEL, CHURN_CARD))
+    assert not any(shop.young_release.file(name) for name in OF_MODELS)
     assert EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()) == ()
 
 
@@ -161,17 +169,72 @@ def test_the_released_model_gives_the_released_scores(shop):
     assert again == pytest.approx(scored["churn_probability"].to_numpy(), abs=0)
 
 
+def test_the_api_recommends_what_was_predicted_from_the_released_recommender(shop):
+    """The lists of the lake, and what the registry's champion says of a session."""
+    from ml_assets.core.models.recommendation.product_recommender import NAME, ProductRecommender
+    from ml_assets.core.registry import ModelRegistry
+    from tests.api.making import service
+
+    table = shop.lake.batches("predictions.product_recommendations").read_all()
+    rows = [row for row in table.to_pylist() if row["customer_id"] == "C00007"]
+    shown = ("rank", "product_id", "score", "source", "because_product_id")
+    champion = ModelRegistry(shop.settings.resolved_mlflow_uri).champion(NAME)
+    suggestions = ProductRecommender.from_bytes(champion.content).session(["P3", "P23"], 5)
+    with service(shop.settings) as client:
+        answer = client.get("/v1/customers/C00007/recommendations?limit=20").json()
+        session = client.post("/v1/recommendations/session", json={"products": ["P3", "P23"], "limit": 5}).json()
+    assert answer["recommendations"] == [{name: row[name] for name in shown} for row in rows]
+    assert [int(one["product_id"][1:]) % 20 for one in answer["recommendations"][:5]] == [7] * 5
+    assert session["recommendations"] == [{"rank": at, **one._asdict()} for at, one in enumerate(suggestions, 1)]
+    assert {answer["model_version"], session["model_version"]} == {champion.version}
+    assert len(set(table["customer_id"].to_pylist())) == 1500
+
+
+@pytest.mark.parametrize(
+    ("check", "change", "found"),
+    [
+        ("only_offered_products", "SELECT * REPLACE ('P299' AS product_id)", "30,000 that are not"),
+        ("ranks_are_whole", "SELECT * REPLACE (rank + 1 AS rank)", "1,500 that are not"),
+        ("ranks_are_whole", "SELECT * REPLACE ('P1' AS product_id)", "1,500 that are not"),
+        ("all_are_covered", "SELECT * WHERE customer_id <> 'C00007'", "1 without one"),
+        ("all_are_covered", "SELECT * WHERE false", "1,500 without one"),
+    ],
+)
+def test_lists_that_are_not_as_promised_are_stopped(shop, monkeypatch, check, change, found):
+    """Written by a prediction that is broken on purpose."""
+    import duckdb
+
+    from ml_assets.core.models.recommendation import lists
+    from ml_assets.defs.scoring import product_recommendations
+
+    def broken(*given):
+        table = lists.product_recommendations(*given)
+        select, _, where = change.partition(" WHERE ")
+        sql = f"{select} FROM t {f'WHERE {where}' if where else ''}"
+        return duckdb.from_arrow(table).query("t", sql).to_arrow_table().cast(table.schema)
+
+    monkeypatch.setattr(product_recommendations, "product_recommendations", broken)
+    result = shop.run("predictions/product_recommendations")
+    failed = {one.check_name: one.description for one in result.get_asset_check_evaluations() if not one.passed}
+    assert failed[check].startswith(found)
+    monkeypatch.undo()
+    assert shop.run("predictions/product_recommendations").success
+
+
 def test_the_manifest_says_what_the_release_was_made_from(shop):
     inputs = open_store(shop.settings).current().inputs
     dimensions = {"dim_customers", "dim_products", "dim_campaigns"}
     published = {"fct_orders", "fct_order_items", "fct_events", "rfm_segments"} | dimensions
+    published = {"fct_orders", "fct_order_items", "fct_events", "dim_customers", "dim_campaigns", "rfm_segments"}
+    published |= {"dim_products", "market_basket_rules"}
     own = {FEATURES, "predictions.churn_scores", "causal.email_campaign_effect"}
+    own |= {"predictions.product_recommendations", "predictions.similar_products"}
     assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}
-    assert inputs.models == {"churn_classifier": "1"}
+    assert inputs.models == {"churn_classifier": "1", "product_recommender": "1"}
     assert str(inputs.as_of) == "2025-10-01"
     assert {check.name for check in inputs.checks} >= {
         "nothing_from_the_future", "features_reconcile", "beats_baseline", "onnx_parity", "no_leaking_feature",
-        "is_balanced",
+        "is_balanced", "beats_popularity", "only_offered_products", "ranks_are_whole", "all_are_covered",
     }  # fmt: skip
     for identifier, snapshot in inputs.snapshots.items():
         assert snapshot in {found.snapshot_id for found in shop.lake.snapshots(identifier)}

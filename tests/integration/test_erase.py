@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,8 +19,19 @@ from cartograph.cli.erase import begin, checked_reason, conclude, search
 from cartograph.erasure import ErasureError, Register
 from cartograph.lake import Lake
 from cartograph.releases import open_store
-from cartograph.releases.contents import CUSTOMERS, SHOP, open_customers
+from cartograph.releases.contents import (
+    CUSTOMERS,
+    RECOMMENDATION_COLUMNS,
+    RECOMMENDATIONS,
+    SHOP,
+    open_customers,
+    open_lists,
+    write_lists,
+)
+from cartograph.windows import Window, at_midnight
 from ecom_assets.ingestion import quarantine_summary
+from ml_assets.core.models.recommendation.lists import RECOMMENDATIONS as LISTS
+from tests.api.recommending import batch
 from tests.support.whole_run import Bench, content
 
 NAMELESS = (
@@ -33,6 +45,7 @@ NAMELESS = (
     "weekday_sales",
 )
 """Marts that name nobody: nothing of them may change."""
+LISTED, EARLIER = "predictions.product_recommendations", date(2024, 3, 1)
 
 
 @dataclass(frozen=True)
@@ -71,8 +84,19 @@ def api_features(bench: Bench, customer: str) -> dict[str, object]:
         return features
 
 
+def recommend_earlier(lake: Lake, customer: str) -> None:
+    """Lists of an earlier as-of date, as a month ago's run would have left them: the shop itself is too young."""
+    row = {"customer_id": customer, "as_of_date": EARLIER, "rank": 1, "product_id": "P1", "score": 1.0}
+    row |= {"source": "history", "because_product_id": None, "recommender_version": "1"}
+    with lake.overwriting(LISTED, Window(at_midnight(EARLIER), at_midnight(date(2024, 4, 1)))) as writer:
+        writer.write(pa.Table.from_pylist([row], LISTS.arrow_schema()))
+
+
 def publish_an_earlier_one(bench: Bench) -> None:
-    """A second release with the same customers, and the first current again: there is something to roll back to."""
+    """A second release with the same customers, and the first current again: there is something to roll back to.
+
+    It has recommendations too, in the files of a recommender.
+    """
     store = open_store(bench.settings)
     current = store.current()
     folder = store.fetch(current.release_id)
@@ -80,6 +104,14 @@ def publish_an_earlier_one(bench: Bench) -> None:
         for entry in current.files:
             (draft.path / entry.path).parent.mkdir(exist_ok=True)
             (draft.path / entry.path).write_bytes((folder / entry.path).read_bytes())
+        for name, written in batch().files.items():
+            (draft.path / name).parent.mkdir(exist_ok=True)
+            (draft.path / name).write_bytes(written)
+        ids = open_customers(folder / CUSTOMERS)["customer_id"].to_pylist()
+        lists = {"product_ids": ["P00"], "scores": [1.0], "sources": ["history"], "because_product_ids": [None]}
+        rows = [{"customer_id": customer, "model_version": "1", **lists} for customer in ids]
+        listed = pa.Table.from_pylist(rows, pa.schema(list(RECOMMENDATION_COLUMNS.items())))
+        write_lists(draft.path / RECOMMENDATIONS, listed, RECOMMENDATION_COLUMNS)
         card = json.loads((folder / SHOP).read_text())
         (draft.path / SHOP).write_text(json.dumps({**card, "title": "As it was"}))
     store.activate(current.release_id)
@@ -103,6 +135,7 @@ def gone(tmp_path_factory: pytest.TempPathFactory) -> Gone:
     example = json.loads(quarantine_summary(lake, "orders").to_pylist()[0]["example"])
     customer = example["customer_id"]  # whose quarantined row stands in the event log, too
     people = lake.batches("raw.customers").read_all().to_pylist()
+    recommend_earlier(lake, customer)
     publish_an_earlier_one(bench)
     (bench.settings.logs_dir / "some.log").write_text(f"one line\na bad row of {customer}\n")
     before = {
@@ -173,6 +206,17 @@ def test_an_earlier_release_does_not_bring_them_back(gone: Gone) -> None:
         assert gone.customer not in ids
     titles = {json.loads((store.fetch(release) / SHOP).read_text())["title"] for release in store.ids()}
     assert titles == {"As it was", "A small simulated shop"}
+
+
+def test_recommendations_of_earlier_dates_and_releases_are_the_pseudonyms(gone: Gone) -> None:
+    lists = gone.lake.batches(LISTED).read_all()
+    assert [(row["customer_id"], row["as_of_date"]) for row in lists.to_pylist()] == [(gone.pseudonym, EARLIER)]
+    store = open_store(gone.bench.settings)
+    released = [store.fetch(release) / RECOMMENDATIONS for release in store.ids()]
+    (with_lists,) = [path for path in released if path.is_file()]
+    ids = open_lists(with_lists, RECOMMENDATION_COLUMNS)["customer_id"].to_pylist()
+    assert gone.pseudonym in ids
+    assert gone.customer not in ids
 
 
 def test_the_log_lost_its_line_only(gone: Gone) -> None:

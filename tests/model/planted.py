@@ -20,12 +20,14 @@ START = date(2024, 1, 1)
 EPOCH = np.datetime64(START.isoformat(), "us")
 END_DAY = 640
 SECONDS_A_DAY = 86_400
-PRODUCTS = 300
 
 RANDOM, OBSERVED, SELECTED, NO_OVERLAP = "email_random", "email_winback", "email_selected", "email_all"
 CAMPAIGN_DAYS = {RANDOM: 350, OBSERVED: 430, SELECTED: 510, NO_OVERLAP: 590}
 EFFECT = 12.0
 MARGIN_RATE = 0.4
+PRODUCTS, SHELVES = 300, 20
+ON_SHELF = 0.8
+"""The share of a customer's purchases from their own shelf, that of their number modulo `SHELVES`."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "valid_from": pa.array([datetime(1900, 1, 1, tzinfo=UTC)] * PRODUCTS),
                 "valid_to": pa.nulls(PRODUCTS, pa.timestamp("us", "UTC")),
                 "is_current": np.ones(PRODUCTS, bool),
-                "category": np.char.add("category ", (np.arange(PRODUCTS) % 6).astype(str)),
+                "is_active": np.arange(PRODUCTS) != PRODUCTS - 1,
+                "category": np.char.add("shelf ", (np.arange(PRODUCTS) % SHELVES).astype(str)),
                 "list_price": pa.array(10.0 + np.arange(PRODUCTS) % 40).cast(pa.decimal128(18, 4)),
                 "unit_cost": pa.array(6.0 + np.arange(PRODUCTS) % 24).cast(pa.decimal128(18, 4)),
             }
@@ -153,7 +156,7 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "line_number": np.ones(len(owner), np.int64),
                 "ordered_at": at,
                 "customer_id": ids[owner],
-                "product_id": (bought := products[draw.integers(0, PRODUCTS, len(owner))]),
+                "product_id": (bought := _products(draw, owner)),
                 "product_key": bought,
                 "quantity": np.ones(len(owner), np.int64),
                 "discount_amount": nothing,
@@ -161,6 +164,15 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "net_amount": money,
                 "margin_amount": pa.array(amount * MARGIN_RATE).cast(pa.decimal128(18, 2), safe=False),
                 "is_cancelled": cancelled,
+            }
+        ),
+        "market_basket_rules": pa.table(
+            {
+                "antecedent_product_id": ["P0", "P0", "P1", "P1"],
+                "consequent_product_id": ["P1", f"P{PRODUCTS - 1}", "P0", "P2"],
+                "orders_count": [8, 9, 8, 6],
+                "antecedent_orders_count": [64, 64, 25, 25],
+                "consequent_orders_count": [25, 10, 64, 9],
             }
         ),
         "fct_events": pa.table(
@@ -202,6 +214,13 @@ def utc(number: float) -> datetime:
 def _amounts(draw: np.random.Generator, orders: int) -> np.ndarray:
     """Order totals with a mean of 48: a quarter of the treated order once more, for 12 on average."""
     return np.round(draw.gamma(3.0, 16.0, orders), 2)
+
+
+def _products(draw: np.random.Generator, owner: np.ndarray) -> np.ndarray:
+    """A product for each line: of the customer's shelf, of which the first are bought most, or any."""
+    on_shelf = np.minimum(draw.geometric(0.15, len(owner)) - 1, PRODUCTS // SHELVES - 1) * SHELVES + owner % SHELVES
+    chosen = np.where(draw.random(len(owner)) < ON_SHELF, on_shelf, draw.integers(0, PRODUCTS, len(owner)))
+    return np.char.add("P", chosen.astype(str))
 
 
 def _moments(days: np.ndarray) -> pa.Array:

@@ -29,6 +29,10 @@ LIBRARIES = (
     "econml.dml",
     "skl2onnx",
     "onnxruntime",
+    "optuna",
+    "implicit.cpu.als",
+    "implicit.nearest_neighbours",
+    "scipy.sparse",
 )
 """What the steps import when they need it; a process that waits for its turn has the seconds for it ahead."""
 

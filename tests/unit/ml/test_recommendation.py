@@ -210,7 +210,7 @@ def test_a_stranger_is_shown_what_is_popular():
 def test_what_leads_nowhere_falls_back_to_its_category_and_a_new_product_has_its_place():
     """Item 4 is in category 1 and was never bought, item 5 is new in category 0."""
     histories = Histories.of([[0, 1], [0, 1], [0], [2], [3], [3]], 6)
-    found = recommender(histories, [0, 0, 1, 1, 1, 0]).recommend(Histories.of([[2]], 6), 6, exclude_seen=True)
+    found = recommender(histories, [0, 0, 1, 1, 1, 0]).recommend(Histories.of([[2] * 6], 6), 6, exclude_seen=True)
     assert found.items[0].tolist() == [3, 4, 0, 1, 5, NOTHING]
     assert [SOURCES[source] for source in found.sources[0, :5]] == ["category"] * 2 + ["popularity"] * 3
 
@@ -246,10 +246,21 @@ def test_similar_items_are_those_bought_along_and_never_the_item_itself():
 
 
 def test_affinities_are_drawn_to_everybodys_shares():
-    affinity = category_affinity(Histories.of([[0] * 20, [2], []], 3), np.array([0, 0, 1]))
+    popular = np.array([20, 0, 1], np.float32)
+    affinity = category_affinity(Histories.of([[0] * 20, [2], []], 3), np.array([0, 0, 1]), popular)
     assert affinity.sum(axis=1) == pytest.approx([1, 1, 1])
     assert affinity[0, 0] > affinity[2, 0] > affinity[1, 0]
     assert affinity[2].tolist() == pytest.approx([21 / 23, 2 / 23])
+
+
+@given(sequences)
+@settings(max_examples=60, deadline=None)
+def test_what_somebody_is_shown_does_not_depend_on_who_is_asked_about_with_them(bought):
+    model = recommender(Histories.of([[0, 1, 2], [3, 1], [5, 6, 5]], SIZE), [0, 0, 1, 1, 2, 2, 3, 3])
+    together = model.recommend(Histories.of(bought, SIZE), 5, exclude_seen=False)
+    for row, one in enumerate(bought):
+        alone = model.recommend(Histories.of([one], SIZE), 5, exclude_seen=False)
+        assert [column[0].tolist() for column in alone] == [column[row].tolist() for column in together]
 
 
 def test_a_product_without_history_has_a_small_share_of_its_category():

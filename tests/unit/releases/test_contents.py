@@ -11,10 +11,14 @@ import pytest
 from cartograph.releases.contents import (
     CUSTOMER_COLUMNS,
     CUSTOMERS,
+    RECOMMENDATION_COLUMNS,
+    RECOMMENDATIONS,
     ContentError,
     open_customers,
+    open_lists,
     rename_customers,
     write_customers,
+    write_lists,
 )
 
 
@@ -32,6 +36,18 @@ def test_a_customer_gets_another_id_and_keeps_the_rest(folder: Path) -> None:
     found = dict(zip(customers["customer_id"].to_pylist(), customers["orders"].to_pylist(), strict=True))
     assert found == {"C2": 2, "C3": 3, "erased-1": 1}
     assert [path.name for path in folder.iterdir()] == [CUSTOMERS]
+
+
+def test_recommendations_follow_the_customer(folder: Path) -> None:
+    row = {"model_version": "1", "product_ids": ["P1"], "scores": [1.0], "sources": ["history"]}
+    rows = [{"customer_id": customer, **row, "because_product_ids": [None]} for customer in ("C1", "C2", "C3")]
+    lists = pa.Table.from_pylist(rows, pa.schema(list(RECOMMENDATION_COLUMNS.items())))
+    write_lists(folder / RECOMMENDATIONS, lists, RECOMMENDATION_COLUMNS)
+    assert rename_customers(folder, {"C1": "erased-1"})
+    found = open_lists(folder / RECOMMENDATIONS, RECOMMENDATION_COLUMNS)
+    assert found["customer_id"].to_pylist() == ["C2", "C3", "erased-1"]
+    assert found["product_ids"].to_pylist() == [["P1"]] * 3
+    assert {path.name for path in folder.iterdir()} == {CUSTOMERS, RECOMMENDATIONS}
 
 
 def test_without_such_a_customer_nothing_is_written(folder: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from ml_assets.core.models.export import sha256
 
-Form = Literal["onnx", "json"]
+Form = Literal["onnx", "json", "arrow"]
 """How a model is written: the ending of its file."""
 
 CHAMPION = "champion"

@@ -5,7 +5,7 @@ What is predicted, and what its check asks for, stands in the asset's own module
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 import dagster as dg
@@ -17,27 +17,46 @@ from cartograph.settings import get_settings
 from cartograph.trust.evidence import SAMPLES, checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.registry import ModelRegistry, Registered
-from ml_assets.defs.marts import FEATURES, open_lake, pin, plain_failures
+from ml_assets.defs.marts import FEATURES, open_lake, pin, plain_failures, published
 from ml_assets.defs.metadata import table_metadata
 from ml_assets.defs.partitions import as_of_window, scoring_date
 from ml_assets.defs.tracking import MlflowTracking
 
 Predict = Callable[[duckdb.DuckDBPyConnection, str, Registered | None, date], pa.Table]
 """The rows for a DuckDB SELECT of the feature table, the champion if there is one, and an as-of date."""
+PredictFrom = Callable[[duckdb.DuckDBPyConnection, Mapping[str, str], Registered | None, date], pa.Table]
+"""The same for the SELECTs of several tables, each by its own name."""
 
 
 def predict_latest(
     tracking: MlflowTracking, model_name: str, identifier: str, contract: Contract, predict: Predict
 ) -> dg.MaterializeResult:
     """Predict for the customers of the latest as-of date and replace its rows in the lake's table `identifier`."""
+
+    def of_features(
+        con: duckdb.DuckDBPyConnection, selects: Mapping[str, str], model: Registered | None, as_of: date
+    ) -> pa.Table:
+        return predict(con, selects["customer_features"], model, as_of)
+
+    return predict_latest_from((), tracking, model_name, identifier, contract, of_features)
+
+
+def predict_latest_from(
+    marts: Sequence[str],
+    tracking: MlflowTracking,
+    model_name: str,
+    identifier: str,
+    contract: Contract,
+    predict: PredictFrom,
+) -> dg.MaterializeResult:
+    """Predict for the latest as-of date from the feature table and published `marts`, and replace its rows."""
     lake = open_lake()
     with plain_failures():
-        inputs = pin(lake, [FEATURES])
+        inputs = pin(lake, [FEATURES, *published(marts)])
         model = ModelRegistry(tracking.uri).champion(model_name)
         with lake.connect() as con:
-            features = inputs.selects["customer_features"]
-            as_of = scoring_date(as_of_dates(con, features))
-            table = predict(con, features, model, as_of)
+            as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
+            table = predict(con, inputs.selects, model, as_of)
         lake.ensure(identifier, contract, get_settings().partition_grain)
         with lake.overwriting(identifier, as_of_window(as_of, as_of)) as writer:
             writer.write(table)

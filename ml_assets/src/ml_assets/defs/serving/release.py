@@ -33,6 +33,7 @@ from cartograph.windows import at_midnight
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn, fraud
+from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.scoring import card_of
 from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
@@ -41,7 +42,9 @@ from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
     EFFECT,
     FEATURES,
+    RECOMMENDATIONS,
     SCORES,
+    SIMILAR,
     Pinned,
     delivered,
     depends_on,
@@ -55,10 +58,14 @@ from ml_assets.defs.marts import (
 from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
+from ml_assets.defs.scoring.product_recommendations import KEY as RECOMMENDATIONS_KEY
+from ml_assets.defs.scoring.similar_products import KEY as SIMILAR_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
+from ml_assets.defs.serving.recommendations import released_recommendations, write_recommendations
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
 from ml_assets.defs.training.order_fraud import KEY as FRAUD_KEY
+from ml_assets.defs.training.product_recommender import KEY as RECOMMENDER_KEY
 
 KEY = dg.AssetKey(["serving", "release"])
 GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
@@ -96,6 +103,9 @@ def sources() -> list[dg.AssetKey]:
         FEATURES_KEY,
         MODEL_KEY,
         SCORES_KEY,
+        RECOMMENDER_KEY,
+        RECOMMENDATIONS_KEY,
+        SIMILAR_KEY,
         *([FRAUD_KEY] if tells_fraud() else []),
         *([EFFECT_KEY] if is_answerable() else []),
     ]
@@ -103,8 +113,9 @@ def sources() -> list[dg.AssetKey]:
 
 def upstream() -> list[dg.AssetKey]:
     """`sources`, and the published marts that they and the release are made of."""
-    fraud_marts = order_risk.MARTS if tells_fraud() else ()
-    marts = dict.fromkeys((*feature_marts(), *fraud_marts, *delivered(["dim_campaigns"]), "rfm_segments"))
+    of_fraud = order_risk.MARTS if tells_fraud() else ()
+    further = ("rfm_segments", "dim_products", "market_basket_rules")
+    marts = dict.fromkeys((*feature_marts(), *of_fraud, *delivered(["dim_campaigns"]), *further))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
@@ -115,7 +126,7 @@ def warehouse() -> list[dg.AssetKey]:
 
 @dg.asset(
     key=KEY,
-    deps=[*sources(), *depends_on(["rfm_segments"]), GRAPH_KEY, QUALITY_KEY],
+    deps=[*sources(), *depends_on(["rfm_segments", "dim_products"]), GRAPH_KEY, QUALITY_KEY],
     kinds={"python"},
     check_specs=[
         dg.AssetCheckSpec(
@@ -126,8 +137,9 @@ def warehouse() -> list[dg.AssetKey]:
     ],
     tags={"domain": "serving"},
     description=(
-        "An immutable, checksummed folder of customers with features, segment and churn score, the models as ONNX that "
-        "the shop has, and the effects, with a manifest of what it was made from; the API serves the current one. "
+        "An immutable, checksummed folder of customers with features, segment and churn score, the models that the "
+        "shop has, recommendations, and the effects, with a manifest of what it was made from; the API serves the "
+        "current one. "
         "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
         "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
     ),
@@ -137,21 +149,24 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
     with plain_failures():
-        tables = [FEATURES, SCORES, *published(["rfm_segments"]), *([EFFECT] if is_answerable() else [])]
+        tables = [FEATURES, SCORES, RECOMMENDATIONS, SIMILAR, *published(["rfm_segments", "dim_products"])]
+        tables += [EFFECT] if is_answerable() else []
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
-        models = released_models(ModelRegistry(tracking.uri))
+        registry = ModelRegistry(tracking.uri)
+        models, recommender = released_models(registry), registry.champion(product_recommender.NAME)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
             customers = released_customers(con, inputs, as_of)
             effects = released_effects(con, inputs)
+            recommended = released_recommendations(con, inputs, recommender, as_of) if recommender else None
         store = release_store(settings)
         made_from = ReleaseInputs(
             as_of=as_of,
             window=(at_midnight(shop.start), at_midnight(as_of)),
             shop=shop.name,
             snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
-            models={model.name: model.version for model in models},
+            models={one.name: one.version for one in (*models, recommender) if one},
             git_commit=git_commit(),
             checks=check_outcomes(context.instance, guarded_by(context, lake, KEY)),
             override=config.decision(),
@@ -160,6 +175,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             write_customers(draft.path / CUSTOMERS, customers)
             for model in models:
                 write_model(draft.path, model)
+            if recommended:
+                write_recommendations(draft.path, recommended)
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
@@ -168,7 +185,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "dagster/row_count": len(customers),
             "release_id": draft.manifest.release_id,
             "as_of_date": str(as_of),
-            "models": ", ".join(f"{model.name} {model.version}" for model in models) or "no model yet",
+            "models": ", ".join(f"{one.name} {one.version}" for one in (*models, recommender) if one) or "none yet",
             "effects": len(effects),
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),

@@ -81,7 +81,7 @@ class Recommender(NamedTuple):
         shares = popularity_in_category(self.popular, self.categories)
         if not self.categories.any():
             return np.broadcast_to(shares, (histories.rows, len(shares)))
-        return category_affinity(histories, self.categories)[:, self.categories] * shares
+        return category_affinity(histories, self.categories, self.popular)[:, self.categories] * shares
 
     def _recommend(self, histories: Histories, count: int, exclude_seen: bool) -> Recommended:
         personal = self._personal(histories)
@@ -126,15 +126,16 @@ def blend(matrices: Sequence[Sparse], shares: Sequence[float]) -> Sparse:
     return sum(scaled[1:], start=scaled[0]) if scaled else matrices[0]
 
 
-def category_affinity(histories: Histories, categories: Integers) -> Vector:
-    """Histories × categories: each one's shares, smoothed by `PRIOR` purchases from everybody's shares.
+def category_affinity(histories: Histories, categories: Integers, popular: Vector) -> Vector:
+    """Histories × categories: each one's shares, smoothed by `PRIOR` purchases from everybody's, in `popular`.
 
-    An empty history has everybody's shares. Each row sums to 1.
+    An empty history has everybody's shares, whoever else is asked about. Each row sums to 1.
     """
     known = int(categories.max()) + 1
     cells = histories.owners * known + categories[histories.items]
     counts = np.bincount(cells, minlength=histories.rows * known).reshape(histories.rows, known)
-    everybody = (counts.sum(axis=0) + 1) / (counts.sum() + known)
+    totals = np.bincount(categories, popular)
+    everybody = (totals + 1) / (totals.sum() + known)
     smoothed = counts + PRIOR * everybody
     affinity: Vector = (smoothed / smoothed.sum(axis=1, keepdims=True)).astype(np.float32)
     return affinity
@@ -151,8 +152,8 @@ def popularity_in_category(popular: Vector, categories: Integers) -> Vector:
 def top(scores: Vector, count: int) -> Integers:
     """The columns of the `count` largest scores of each row, the largest first; of equals, the first column."""
     count = min(count, scores.shape[1])
-    if count == 0:
-        return np.empty((len(scores), 0), np.int64)
+    if not count or not len(scores):
+        return np.empty((len(scores), count), np.int64)
     least = np.partition(scores, -count, axis=1)[:, -count, None]
     rows, columns = np.nonzero(scores >= least)
     order = np.lexsort((-scores[rows, columns], rows))

@@ -7,6 +7,7 @@ any machine.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,8 +104,15 @@ def best_penalty(split: Split, *, exclude_seen: bool) -> float | None:
     return max(PENALTIES, key=score)
 
 
-def tune(learned: Learned, split: Split, *, exclude_seen: bool) -> tuple[Parameters, float]:
-    """The parameters with the best validation score of `TRIALS` trials, and that score; `learned` is of the known."""
+def tune(
+    learned: Learned,
+    split: Split,
+    *,
+    exclude_seen: bool,
+    first: Mapping[str, float] = FIRST_TRIAL,
+    trials: int = TRIALS,
+) -> tuple[Parameters, float]:
+    """The parameters with the best validation score of `trials`, and that score; `learned` is of the known."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -123,8 +131,8 @@ def tune(learned: Learned, split: Split, *, exclude_seen: bool) -> tuple[Paramet
         return _score(some, scorer(weights(learned, parameters), parameters.half_life, popular), exclude_seen)
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=SEED, multivariate=True))
-    study.enqueue_trial(FIRST_TRIAL)
-    study.optimize(score, n_trials=TRIALS)
+    study.enqueue_trial(dict(first))
+    study.optimize(score, n_trials=trials)
     return _parameters({"by_ease": 0.0} | study.best_params), float(study.best_value)
 
 

@@ -1,0 +1,112 @@
+"""Recommended products."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+
+from api.dependencies import CurrentRelease
+from api.problems import ProblemError, documented, pointer
+from api.routes.customers import CustomerId
+from api.schemas.problem import InvalidPart
+from api.schemas.recommendations import (
+    CustomerRecommendations,
+    SessionRecommendations,
+    SessionRequest,
+    SimilarProducts,
+)
+from api.services.recommendations import Recommendations
+from api.services.release import LoadedRelease
+from cartograph.releases.contents import LISTED
+
+router = APIRouter(prefix="/v1", tags=["recommendations"])
+ProductId = Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the product.")]
+Limit = Annotated[int, Query(ge=1, le=LISTED, description="How many products at most.")]
+
+
+@router.get("/customers/{customer_id}/recommendations", responses=documented(404, 422, 503))
+async def get_customer_recommendations(
+    customer_id: CustomerId, release: CurrentRelease, limit: Limit = 10
+) -> CustomerRecommendations:
+    """The products that suit a customer best, as they were listed for the release."""
+    row = _recommendations(release).of_customer(customer_id)
+    if row is None:
+        release_id = release.manifest.release_id
+        raise ProblemError(404, "unknown-customer", f"Release {release_id} has no customer {customer_id}.")
+    columns = {
+        "product_id": row["product_ids"],
+        "score": row["scores"],
+        "source": row["sources"],
+        "because_product_id": row["because_product_ids"],
+    }
+    return CustomerRecommendations.model_validate(
+        {
+            **_made_by(release, row["model_version"]),
+            "customer_id": customer_id,
+            "recommendations": _ranked(columns, limit),
+        }
+    )
+
+
+@router.get("/products/{product_id}/similar", responses=documented(404, 422, 503))
+async def get_similar_products(product_id: ProductId, release: CurrentRelease, limit: Limit = 10) -> SimilarProducts:
+    """What the purchase of a product leads to, and what often stands in the same order."""
+    row = _recommendations(release).of_product(product_id)
+    if row is None:
+        raise _unknown_product(release, product_id)
+    similar = {
+        "product_id": row["similar_product_ids"],
+        "score": row["similar_scores"],
+        "source": row["similar_sources"],
+    }
+    together = {"product_id": row["bought_together_product_ids"], "score": row["bought_together_scores"]}
+    return SimilarProducts.model_validate(
+        {
+            **_made_by(release, row["model_version"]),
+            "product_id": product_id,
+            "similar": _ranked(similar, limit),
+            "bought_together": _ranked(together, limit),
+        }
+    )
+
+
+@router.post("/recommendations/session", responses=documented(404, 413, 422, 503))
+async def recommend_for_session(request: SessionRequest, release: CurrentRelease) -> SessionRecommendations:
+    """What suits somebody who has just seen these products; what is popular of late where there are none."""
+    recommendations = _recommendations(release)
+    unknown = recommendations.unknown(request.products)
+    if unknown:
+        raise _unknown_product(release, *(request.products[at] for at in unknown), places=unknown)
+    found = recommendations.of_session(request.products, request.limit)
+    ranked = [{"rank": at, **suggestion._asdict()} for at, suggestion in enumerate(found, 1)]
+    version = recommendations.card.version
+    return SessionRecommendations.model_validate({**_made_by(release, version), "recommendations": ranked})
+
+
+def _recommendations(release: LoadedRelease) -> Recommendations:
+    if release.recommendations is None:
+        raise ProblemError(
+            404,
+            "no-model",
+            f"Release {release.manifest.release_id} has no recommender: the shop's history was too short to train one. "
+            "The check has_enough_data of models/product_recommender says what is needed.",
+        )
+    return release.recommendations
+
+
+def _unknown_product(release: LoadedRelease, *products: str, places: Sequence[int] = ()) -> ProblemError:
+    errors = [InvalidPart(detail="there is no such product", pointer=pointer(["products", at])) for at in places]
+    named = ", ".join(products[:3]) + (f" and {len(products) - 3} more" if len(products) > 3 else "")
+    return ProblemError(
+        404, "unknown-product", f"Release {release.manifest.release_id} has no product {named}.", errors[:20]
+    )
+
+
+def _made_by(release: LoadedRelease, version: str) -> dict[str, Any]:
+    manifest = release.manifest
+    return {"model_version": version, "release_id": manifest.release_id, "as_of": manifest.inputs.as_of}
+
+
+def _ranked(columns: dict[str, list[Any]], limit: int) -> list[dict[str, Any]]:
+    rows = zip(*(values[:limit] for values in columns.values()), strict=True)
+    return [{"rank": at, **dict(zip(columns, row, strict=True))} for at, row in enumerate(rows, 1)]

@@ -1,0 +1,72 @@
+"""Recommended products: of a customer, of a product, of a session."""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cartograph.releases.contents import LISTED
+
+ProductId = Annotated[str, Field(min_length=1, max_length=128)]
+Source = Literal["history", "category", "popularity"]
+
+
+class Answer(BaseModel):
+    """What made the lists."""
+
+    model_version: str = Field(examples=["3"])
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+
+
+class ListedProduct(BaseModel):
+    """A product in a list; scores are to be compared within the list only."""
+
+    rank: int = Field(ge=1)
+    product_id: str = Field(examples=["P000042"])
+    score: float
+
+
+class RecommendedProduct(ListedProduct):
+    """A recommended product, and what speaks for it."""
+
+    source: Source = Field(
+        description="What speaks for it: products of the customer or session, a category of theirs, all purchases."
+    )
+    because_product_id: str | None = Field(description="The product that spoke most; null where the source is another.")
+
+
+class CustomerRecommendations(Answer):
+    """The products that suit a customer best."""
+
+    customer_id: str = Field(examples=["C0000042"])
+    recommendations: list[RecommendedProduct]
+
+
+class SimilarProduct(ListedProduct):
+    """A similar product, and what speaks for it."""
+
+    source: Source
+
+
+class SimilarProducts(Answer):
+    """What goes with a product."""
+
+    product_id: str = Field(examples=["P000042"])
+    similar: list[SimilarProduct] = Field(description="What its purchase leads to.")
+    bought_together: list[ListedProduct] = Field(description="What often stands in the same order; may be empty.")
+
+
+class SessionRequest(BaseModel):
+    """What somebody has just seen, the latest last. Of a stranger it is empty."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    products: list[ProductId] = Field(max_length=100, examples=[["P000042", "P000007"]])
+    limit: int = Field(10, ge=1, le=LISTED, strict=True)
+
+
+class SessionRecommendations(Answer):
+    """The products that suit a session best, without those that were just seen."""
+
+    recommendations: list[RecommendedProduct]
