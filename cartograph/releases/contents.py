@@ -15,7 +15,7 @@ how features, models and effects are computed is `ml_assets`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Literal, Self
@@ -41,8 +41,19 @@ CUSTOMER_COLUMNS = {
     "segment": pa.string(),
     "churn_probability": pa.float64(),
     "churn_model_version": pa.string(),
+    "purchase_probability": pa.float64(),
+    "propensity_model_version": pa.string(),
+    "segment_number": pa.int64(),
+    "behaviour_segment": pa.string(),
+    "segments_model_version": pa.string(),
+    "alive_probability": pa.float64(),
+    "expected_orders_365d": pa.float64(),
+    "expected_revenue_365d": pa.float64(),
+    "lifetime_value_amount": pa.float64(),
+    "clv_model_version": pa.string(),
 }
-"""Columns of `customers.arrow` that are not features. All but `customer_id` and `as_of` may be null."""
+"""Columns of `customers.arrow` that are not features. All but `customer_id` and `as_of` may be null, and a release
+that was made before a column was known does not have it."""
 
 
 class ContentError(ValueError):
@@ -138,7 +149,7 @@ def write_customers(path: Path, customers: pa.Table) -> None:
         ContentError: a column is missing or of another type, or a customer is there twice or without an id.
     """
     ordered = customers.sort_by("customer_id") if "customer_id" in customers.column_names else customers
-    _check_customers(ordered)
+    _check_customers(ordered, CUSTOMER_COLUMNS)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, ordered.schema) as writer:
         writer.write_table(ordered)
 
@@ -153,7 +164,9 @@ def open_customers(path: Path) -> pa.Table:
         customers = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except pa.ArrowInvalid as error:
         raise ContentError(f"{path.name} is not an Arrow file: {error}") from None
-    _check_customers(customers)
+    _check_customers(
+        customers, [name for name in CUSTOMER_COLUMNS if name in {"customer_id", "as_of", *customers.column_names}]
+    )
     return customers
 
 
@@ -174,12 +187,13 @@ def rename_customers(folder: Path, names: Mapping[str, str]) -> bool:
     return True
 
 
-def _check_customers(customers: pa.Table) -> None:
-    for name, kind in CUSTOMER_COLUMNS.items():
+def _check_customers(customers: pa.Table, columns: Iterable[str]) -> None:
+    for name in columns:
         if name not in customers.column_names:
             raise ContentError(f"{CUSTOMERS} needs a column {name}")
-        if customers.schema.field(name).type != kind:
-            raise ContentError(f"{CUSTOMERS}: {name} must be {kind}, not {customers.schema.field(name).type}")
+        found, wanted = customers.schema.field(name).type, CUSTOMER_COLUMNS[name]
+        if found != wanted:
+            raise ContentError(f"{CUSTOMERS}: {name} must be {wanted}, not {found}")
     ids = customers["customer_id"]
     if ids.null_count or customers["as_of"].null_count:
         raise ContentError(f"{CUSTOMERS}: customer_id and as_of must not be null")

@@ -82,7 +82,14 @@ def test_a_shop_without_events_or_campaigns_has_no_campaign_effect(load, missing
     assert key("causal/email_campaign_effect") not in graph.get_all_asset_keys()
     parents = graph.get(key("serving/release")).parent_keys
     quality = {key("quality/asset_graph"), key("quality/scores")}
-    assert parents == {FEATURES, MODEL, SCORES, key("published/rfm_segments"), *quality}
+    made = {
+        key(f"models/{name}")
+        for name in ("churn_classifier", "purchase_propensity", "customer_segments", "customer_lifetime_value")
+    } | {
+        key(f"predictions/{name}")
+        for name in ("churn_scores", "purchase_propensities", "customer_segments", "lifetime_values")
+    }
+    assert parents == {FEATURES, *made, key("published/rfm_segments"), *quality}
     assert (key("published/fct_events") in graph.get(FEATURES).parent_keys) == (missing != "events")
 
 

@@ -15,6 +15,7 @@ from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore,
 from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
+    CUSTOMER_COLUMNS,
     CUSTOMERS,
     EFFECTS,
     EFFECTS_FILE,
@@ -29,7 +30,7 @@ from cartograph.trust.evidence import checked
 from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
 from ml_assets.core.features.customers import as_of_dates
-from ml_assets.core.models import churn
+from ml_assets.core.models import churn, clv, propensity, segments
 from ml_assets.core.models.scores import card_of
 from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
@@ -38,7 +39,10 @@ from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
     EFFECT,
     FEATURES,
+    PROPENSITIES,
     SCORES,
+    SEGMENTS,
+    VALUES,
     Pinned,
     delivered,
     depends_on,
@@ -51,14 +55,28 @@ from ml_assets.defs.marts import (
 from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
+from ml_assets.defs.scoring.customer_segments import KEY as SEGMENTS_KEY
+from ml_assets.defs.scoring.lifetime_values import KEY as VALUES_KEY
+from ml_assets.defs.scoring.purchase_propensities import KEY as PROPENSITIES_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
 from ml_assets.defs.tracking import MlflowTracking
-from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
+from ml_assets.defs.training.churn_classifier import KEY as CHURN_KEY
+from ml_assets.defs.training.customer_lifetime_value import KEY as CLV_KEY
+from ml_assets.defs.training.customer_segments import KEY as SEGMENTATION_KEY
+from ml_assets.defs.training.purchase_propensity import KEY as PROPENSITY_KEY
 
 KEY = dg.AssetKey(["serving", "release"])
 GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
 QUALITY_KEY = dg.AssetKey(["quality", "scores"])
 HOLDS = "all_guards_hold"
+MODELS = {
+    churn.NAME: (CHURN_KEY, SCORES_KEY),
+    propensity.NAME: (PROPENSITY_KEY, PROPENSITIES_KEY),
+    segments.NAME: (SEGMENTATION_KEY, SEGMENTS_KEY),
+    clv.NAME: (CLV_KEY, VALUES_KEY),
+}
+"""The models whose predictions are released with the customers: where they are trained, and where they predict."""
+PREDICTIONS = (SCORES, PROPENSITIES, SEGMENTS, VALUES)
 
 
 class ReleaseConfig(dg.Config):
@@ -86,7 +104,8 @@ class ReleaseConfig(dg.Config):
 
 def sources() -> list[dg.AssetKey]:
     """The assets of this location that a release of this shop is made of."""
-    return [FEATURES_KEY, MODEL_KEY, SCORES_KEY, *([EFFECT_KEY] if is_answerable() else [])]
+    made_by_models = [key for pair in MODELS.values() for key in pair]
+    return [FEATURES_KEY, *made_by_models, *([EFFECT_KEY] if is_answerable() else [])]
 
 
 def upstream() -> list[dg.AssetKey]:
@@ -113,8 +132,9 @@ def warehouse() -> list[dg.AssetKey]:
     ],
     tags={"domain": "serving"},
     description=(
-        "An immutable, checksummed folder of customers with features, segment and churn score, the model as ONNX where "
-        "the shop has one, and the effects, with a manifest of what it was made from; the API serves the current one. "
+        "An immutable, checksummed folder of customers with features, segments, churn score, purchase propensity and "
+        "lifetime value, the churn model as ONNX where the shop has one, and the effects, with a manifest of what it "
+        "was made from; the API serves the current one. "
         "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
         "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
     ),
@@ -124,10 +144,10 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
     with plain_failures():
-        tables = [FEATURES, SCORES, *published(["rfm_segments"]), *([EFFECT] if is_answerable() else [])]
+        tables = [FEATURES, *PREDICTIONS, *published(["rfm_segments"]), *([EFFECT] if is_answerable() else [])]
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
-        model = ModelRegistry(tracking.uri).champion(churn.NAME)
+        champions = [found for name in MODELS if (found := ModelRegistry(tracking.uri).champion(name))]
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
             customers = released_customers(con, inputs, as_of)
@@ -138,15 +158,16 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             window=(at_midnight(shop.start), at_midnight(as_of)),
             shop=shop.name,
             snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
-            models={model.name: model.version} if model else {},
+            models={model.name: model.version for model in champions},
             git_commit=git_commit(),
             checks=check_outcomes(context.instance, guarded_by(context, lake, KEY)),
             override=config.decision(),
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
             write_customers(draft.path / CUSTOMERS, customers)
-            if model:
-                write_model(draft.path, model)
+            for model in champions:
+                if model.name == churn.NAME:
+                    write_model(draft.path, model)
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
@@ -155,7 +176,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "dagster/row_count": len(customers),
             "release_id": draft.manifest.release_id,
             "as_of_date": str(as_of),
-            "model_version": model.version if model else "no model yet",
+            "model_versions": ", ".join(f"{model.name} {model.version}" for model in champions) or "no model yet",
             "effects": len(effects),
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
@@ -186,15 +207,22 @@ def guards_result(made_from: ReleaseInputs, manifest: Manifest) -> dg.AssetCheck
     )
 
 
+_RELEASED = {"customer_id": "f.customer_id", "as_of": "f.as_of_date", "segment": "r.segment"}
+
+
 def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date) -> pa.Table:
-    """All customers of the as-of date with their features, and where there are such, segment and churn score."""
+    """All customers of the as-of date with their features, and where there are such, segments and predictions."""
     selects = inputs.selects
+    predicted = " ".join(
+        f"LEFT JOIN ({selects[table.split('.')[1]]}) {alias} "
+        f"ON {alias}.customer_id = f.customer_id AND {alias}.as_of_date = f.as_of_date"
+        for table, alias in zip(PREDICTIONS, ("churned", "bought", "behaves", "worth"), strict=True)
+    )
     return con.execute(
         f"""
-        SELECT f.customer_id, f.as_of_date AS as_of, r.segment, s.churn_probability, s.churn_model_version,
+        SELECT {", ".join(f"{_RELEASED.get(name, name)} AS {name}" for name in CUSTOMER_COLUMNS)},
             f.* EXCLUDE (customer_id, as_of_date)
-        FROM ({selects["customer_features"]}) f
-        LEFT JOIN ({selects["churn_scores"]}) s ON s.customer_id = f.customer_id AND s.as_of_date = f.as_of_date
+        FROM ({selects["customer_features"]}) f {predicted}
         LEFT JOIN (
             SELECT customer_id, arg_max(segment, as_of_date) AS segment FROM ({selects["rfm_segments"]}) GROUP BY ALL
         ) r ON r.customer_id = f.customer_id
