@@ -13,11 +13,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
+import pyarrow as pa
+
+from cartograph.contracts import Contract
 from cartograph.lake import Lake
 from cartograph.releases import ReleaseInputs, open_store
-from cartograph.releases.contents import CHURN_MODEL, CUSTOMERS, EFFECTS, EFFECTS_FILE, write_customers
+from cartograph.releases.contents import (
+    CHURN_MODEL,
+    CUSTOMER_COLUMNS,
+    CUSTOMERS,
+    EFFECTS,
+    EFFECTS_FILE,
+    write_customers,
+)
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
 from cartograph.windows import Window
@@ -40,11 +52,19 @@ from ecom_assets.warehouse.publishing import open_warehouse, publish
 from ml_assets.core.causal.answers import effect_of
 from ml_assets.core.causal.effect import Design, answer
 from ml_assets.core.causal.panel import choose, email_campaigns, panel
+from ml_assets.core.features import customers, interactions, products
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
-from ml_assets.core.features.customers import customer_features
 from ml_assets.core.features.leakage import guard
-from ml_assets.core.models import churn
-from ml_assets.core.models.churn_scores import CONTRACT, churn_scores
+from ml_assets.core.models import (
+    churn,
+    churn_scores,
+    clv,
+    customer_segments,
+    lifetime_values,
+    propensities,
+    propensity,
+    segments,
+)
 from ml_assets.core.models.classifier_training import train_classifier
 from ml_assets.core.registry import Registered
 
@@ -128,53 +148,93 @@ def build_warehouse(settings: Settings, shop: Shop, lake: Lake, windows: list[Wi
 
 
 def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> None:
-    """Features and their guard, the churn model and its scores, the campaign's effect, the release."""
-    features, names = "features.customer_features", ("fct_orders", "fct_order_items", "fct_refunds", "fct_events")
-    selects = {name: lake.relation_sql(f"published.{name}") for name in (*names, "dim_customers", "dim_campaigns")}
-    feature_marts = {name: select for name, select in selects.items() if name != "dim_campaigns"}
-    dates = [window.end.date() for window in windows]
-    lake.ensure(features, CUSTOMER_FEATURES.of(feature_marts).contract(), settings.partition_grain)
+    """Features and their guards, the models and their predictions, the campaign's effect, the release."""
+    names = {*customers.OPTIONAL_MARTS, *customers.REQUIRED_MARTS, *products.OPTIONAL_MARTS}
+    everything = {name: lake.relation_sql(f"published.{name}") for name in (*sorted(names), "dim_campaigns")}
+    orders, dates = everything["fct_orders"], [window.end.date() for window in windows]
     with lake.connect() as connection:
-        with lake.overwriting(features, None) as writer:
-            for table in customer_features(connection, feature_marts, dates):
-                writer.write(table)
-        stored = lake.relation_sql(features)
-        guard(connection, feature_marts, stored)
+        tables: list[tuple[str, Any, Any, Any, Any]] = [
+            ("customer_features", customers, CUSTOMER_FEATURES, customers.customer_features, customers.feature_table),
+            (
+                "product_features",
+                products,
+                products.PRODUCT_FEATURES,
+                products.product_features,
+                products.product_table,
+            ),
+            (
+                "customer_product_interactions",
+                interactions,
+                interactions.INTERACTIONS,
+                interactions.interactions,
+                interactions.interaction_table,
+            ),
+        ]
+        for name, module, features, compute, whole in tables:
+            marts_of = {mart: everything[mart] for mart in (*module.REQUIRED_MARTS, *module.OPTIONAL_MARTS)}
+            write(
+                settings,
+                lake,
+                f"features.{name}",
+                features.of(marts_of).contract(),
+                compute(connection, marts_of, dates),
+            )
+            guard(connection, marts_of, lake.relation_sql(f"features.{name}"), whole)
 
-        campaign = choose(email_campaigns(connection, selects), "email_winback", dates[-1])
-        effect = effect_of(campaign, answer(panel(connection, selects, campaign), Design()), shop.currency)
+        campaign = choose(email_campaigns(connection, everything), "email_winback", dates[-1])
+        effect = effect_of(campaign, answer(panel(connection, everything, campaign), Design()), shop.currency)
 
-        trained = train_classifier(
-            connection, churn.QUESTION, stored, selects["fct_orders"], dates, data_start=shop.start, data_end=dates[-1]
+        stored = lake.relation_sql("features.customer_features")
+        known = {"data_start": shop.start, "data_end": dates[-1]}
+        churned = train_classifier(connection, churn.QUESTION, stored, orders, dates, **known)
+        bought = train_classifier(connection, propensity.QUESTION, stored, orders, dates, **known)
+        segmented = segments.train(connection, stored, orders, dates, data_end=dates[-1], earlier=None)
+        valued = clv.train(connection, stored, everything, dates, **known)
+        made = [
+            (Registered(churn.NAME, "1", churned.form.content, churned.card), churn_scores),
+            (Registered(propensity.NAME, "1", bought.form.content, bought.card), propensities),
+            (Registered(segments.NAME, "1", segmented.model.to_bytes(), segmented.card), customer_segments),
+            (Registered(clv.NAME, "1", valued.model.to_bytes(), valued.card), lifetime_values),
+        ]
+        for model, module in made:
+            name = module.CONTRACT.dataset
+            rows = getattr(module, name)(connection, stored, model, dates[-1])
+            write(settings, lake, f"predictions.{name}", module.CONTRACT, [rows])
+        joins = " ".join(
+            f"LEFT JOIN ({lake.relation_sql(f'predictions.{module.CONTRACT.dataset}')}) USING (customer_id, as_of_date)"
+            for _, module in made
         )
-        model = Registered(churn.NAME, "1", trained.form.content, trained.card)
-        lake.ensure("predictions.churn_scores", CONTRACT, settings.partition_grain)
-        with lake.overwriting("predictions.churn_scores", None) as writer:
-            writer.write(churn_scores(connection, stored, model, dates[-1]))
+        segment = f"SELECT customer_id, segment FROM ({lake.relation_sql('published.rfm_segments')})"
+        columns = ", ".join("as_of_date AS as_of" if name == "as_of" else name for name in CUSTOMER_COLUMNS)
         released = connection.sql(
             f"""
-            SELECT f.customer_id, f.as_of_date AS as_of, r.segment, s.churn_probability, s.churn_model_version,
-                f.* EXCLUDE (customer_id, as_of_date)
-            FROM ({stored}) f
-            LEFT JOIN ({lake.relation_sql("predictions.churn_scores")}) s USING (customer_id, as_of_date)
-            LEFT JOIN ({lake.relation_sql("published.rfm_segments")}) r ON r.customer_id = f.customer_id
-            WHERE f.as_of_date = DATE '{dates[-1]}'
+            SELECT {columns}, f.* EXCLUDE (customer_id, as_of_date)
+            FROM ({stored}) f {joins} LEFT JOIN ({segment}) USING (customer_id)
+            WHERE as_of_date = DATE '{dates[-1]}'
             """
         ).to_arrow_table()
     inputs = ReleaseInputs(
         as_of=dates[-1],
         window=(windows[0].start, windows[-1].end),
         shop=shop.name,
-        snapshots=lake.pin([features]),
-        models={churn.NAME: model.version},
+        snapshots=lake.pin(["features.customer_features"]),
+        models={model.name: model.version for model, _ in made},
         git_commit=None,
         checks=(),
     )
     with open_store(settings).creating(inputs, created_at=windows[-1].end) as draft:
         write_customers(draft.path / CUSTOMERS, released)
         (draft.path / CHURN_MODEL).parent.mkdir()
-        (draft.path / CHURN_MODEL).write_bytes(model.content)
+        (draft.path / CHURN_MODEL).write_bytes(churned.form.content)
         (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json((effect,)))
+
+
+def write(settings: Settings, lake: Lake, identifier: str, contract: Contract, rows: Iterable[pa.Table]) -> None:
+    """Write a table of the lake anew."""
+    lake.ensure(identifier, contract, settings.partition_grain)
+    with lake.overwriting(identifier, None) as writer:
+        for table in rows:
+            writer.write(table)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Path
 
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
-from api.schemas.customers import ChurnScore, Customer
+from api.schemas.customers import Customer
+from api.services.customers import answer
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"])
 CustomerId = Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the customer.")]
@@ -14,24 +15,9 @@ CustomerId = Annotated[str, Path(min_length=1, max_length=128, description="The 
 
 @router.get("/{customer_id}", responses=documented(404, 422, 503))
 async def get_customer(customer_id: CustomerId, release: CurrentRelease) -> Customer:
-    """A customer's features, segment and churn score, as of the release's date."""
+    """A customer's features, segments and predictions, as of the release's date."""
     release_id = release.manifest.release_id
     row = release.customers.find(customer_id)
     if row is None:
         raise ProblemError(404, "unknown-customer", f"Release {release_id} has no customer {customer_id}.")
-    churn = None
-    if row.churn_probability is not None and row.churn_model_version is not None:
-        churn = ChurnScore(
-            probability=row.churn_probability,
-            model_version=row.churn_model_version,
-            release_id=release_id,
-            as_of=row.as_of,
-        )
-    return Customer(
-        customer_id=row.customer_id,
-        release_id=release_id,
-        as_of=row.as_of,
-        segment=row.segment,
-        churn=churn,
-        features=row.features,
-    )
+    return answer(row, release_id)

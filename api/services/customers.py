@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from api.schemas.customers import BehaviourSegment, ChurnScore, Customer, LifetimeValue, PurchasePropensity
 from api.services.lookup import find_row
 from cartograph.releases.contents import CUSTOMER_COLUMNS
 
@@ -25,6 +26,16 @@ class CustomerRow:
     segment: str | None
     churn_probability: float | None
     churn_model_version: str | None
+    purchase_probability: float | None
+    propensity_model_version: str | None
+    segment_number: int | None
+    behaviour_segment: str | None
+    segments_model_version: str | None
+    alive_probability: float | None
+    expected_orders_365d: float | None
+    expected_revenue_365d: float | None
+    lifetime_value_amount: float | None
+    clv_model_version: str | None
     features: dict[str, Value]
 
 
@@ -42,8 +53,44 @@ class Customers:
         row = find_row(self._table, "customer_id", customer_id)
         if row is None:
             return None
-        known = {name: row.pop(name) for name in CUSTOMER_COLUMNS}
+        known = {name: row.pop(name, None) for name in CUSTOMER_COLUMNS}
         return CustomerRow(**known, features={name: _for_json(value) for name, value in row.items()})
+
+
+def answer(row: CustomerRow, release_id: str) -> Customer:
+    """What the API says of a customer; a prediction is null where the release has none of this customer."""
+
+    def made_by(version: str) -> dict[str, Any]:
+        return {"model_version": version, "release_id": release_id, "as_of": row.as_of}
+
+    churn = purchase = behaviour = value = None
+    if row.churn_model_version is not None:
+        churn = ChurnScore(probability=row.churn_probability, **made_by(row.churn_model_version))
+    if row.propensity_model_version is not None:
+        purchase = PurchasePropensity(probability=row.purchase_probability, **made_by(row.propensity_model_version))
+    if row.segments_model_version is not None:
+        behaviour = BehaviourSegment(
+            number=row.segment_number, name=row.behaviour_segment, **made_by(row.segments_model_version)
+        )
+    if row.clv_model_version is not None:
+        value = LifetimeValue(
+            amount=row.lifetime_value_amount,
+            expected_orders=row.expected_orders_365d,
+            expected_revenue=row.expected_revenue_365d,
+            alive_probability=row.alive_probability,
+            **made_by(row.clv_model_version),
+        )
+    return Customer(
+        customer_id=row.customer_id,
+        release_id=release_id,
+        as_of=row.as_of,
+        segment=row.segment,
+        behaviour=behaviour,
+        churn=churn,
+        purchase=purchase,
+        lifetime_value=value,
+        features=row.features,
+    )
 
 
 def _for_json(value: Any) -> Value:

@@ -20,7 +20,7 @@ how features, models and effects are computed is `ml_assets`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -56,8 +56,19 @@ CUSTOMER_COLUMNS = {
     "segment": pa.string(),
     "churn_probability": pa.float64(),
     "churn_model_version": pa.string(),
+    "purchase_probability": pa.float64(),
+    "propensity_model_version": pa.string(),
+    "segment_number": pa.int64(),
+    "behaviour_segment": pa.string(),
+    "segments_model_version": pa.string(),
+    "alive_probability": pa.float64(),
+    "expected_orders_365d": pa.float64(),
+    "expected_revenue_365d": pa.float64(),
+    "lifetime_value_amount": pa.float64(),
+    "clv_model_version": pa.string(),
 }
-"""Columns of `customers.arrow` that are not features. All but `customer_id` and `as_of` may be null."""
+"""Columns of `customers.arrow` that are not features. All but `customer_id` and `as_of` may be null, and a release
+that was made before a column was known does not have it."""
 
 RECOMMENDATION_COLUMNS = {
     "customer_id": pa.string(),
@@ -185,7 +196,7 @@ def write_customers(path: Path, customers: pa.Table) -> None:
         ContentError: a column is missing or of another type, or a customer is there twice or without an id.
     """
     ordered = customers.sort_by("customer_id") if "customer_id" in customers.column_names else customers
-    _check_customers(ordered)
+    _check_customers(ordered, CUSTOMER_COLUMNS)
     _write(path, ordered)
 
 
@@ -196,7 +207,9 @@ def open_customers(path: Path) -> pa.Table:
         ContentError: it is not an Arrow file, or not of the form that `write_customers` gives.
     """
     customers = _open(path)
-    _check_customers(customers)
+    _check_customers(
+        customers, [name for name in CUSTOMER_COLUMNS if name in {"customer_id", "as_of", *customers.column_names}]
+    )
     return customers
 
 
@@ -267,12 +280,13 @@ def _check_lists(name: str, lists: pa.Table, columns: Mapping[str, pa.DataType])
     _check_ids(name, lists, next(iter(columns)))
 
 
-def _check_customers(customers: pa.Table) -> None:
-    for name, kind in CUSTOMER_COLUMNS.items():
+def _check_customers(customers: pa.Table, columns: Iterable[str]) -> None:
+    for name in columns:
         if name not in customers.column_names:
             raise ContentError(f"{CUSTOMERS} needs a column {name}")
-        if customers.schema.field(name).type != kind:
-            raise ContentError(f"{CUSTOMERS}: {name} must be {kind}, not {customers.schema.field(name).type}")
+        found, wanted = customers.schema.field(name).type, CUSTOMER_COLUMNS[name]
+        if found != wanted:
+            raise ContentError(f"{CUSTOMERS}: {name} must be {wanted}, not {found}")
     if customers["as_of"].null_count:
         raise ContentError(f"{CUSTOMERS}: as_of must not be null")
     _check_ids(CUSTOMERS, customers, "customer_id")

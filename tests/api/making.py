@@ -111,13 +111,24 @@ def make_effect(**changes: Any) -> Effect:
 
 def make_customers(ids: list[str], probability: float | None = 0.25) -> pa.Table:
     rows = len(ids)
+    version = pa.array([None if probability is None else "3"] * rows, pa.string())
     return pa.table(
         {
             "customer_id": pa.array(ids, pa.string()),
             "as_of": pa.array([AS_OF] * rows, pa.date32()),
             "segment": pa.array(["champions"] * rows, pa.string()),
             "churn_probability": pa.array([probability] * rows, pa.float64()),
-            "churn_model_version": pa.array([None if probability is None else "3"] * rows, pa.string()),
+            "churn_model_version": version,
+            "purchase_probability": pa.array([probability] * rows, pa.float64()),
+            "propensity_model_version": version,
+            "segment_number": pa.array([None if probability is None else 2] * rows, pa.int64()),
+            "behaviour_segment": pa.array([None if probability is None else "with coupons"] * rows, pa.string()),
+            "segments_model_version": version,
+            "alive_probability": pa.array([probability] * rows, pa.float64()),
+            "expected_orders_365d": pa.array([probability] * rows, pa.float64()),
+            "expected_revenue_365d": pa.array([probability] * rows, pa.float64()),
+            "lifetime_value_amount": pa.array([None if probability is None else -1.5] * rows, pa.float64()),
+            "clv_model_version": version,
             "recency_days": pa.array(range(rows), pa.int64()),
             "mean_gap_days": pa.array([float("nan") if at % 2 else None for at in range(rows)], pa.float64()),
             "is_opted_in": pa.array([at % 2 == 0 for at in range(rows)], pa.bool_()),

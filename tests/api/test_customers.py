@@ -14,18 +14,23 @@ from cartograph.settings import Settings
 from tests.api.making import make_customers, problem, publish, service
 
 
-def test_a_customer_has_features_segment_and_score(client: httpx.Client, manifest: Manifest) -> None:
+def test_a_customer_has_features_segments_and_predictions(client: httpx.Client, manifest: Manifest) -> None:
+    made_by = {"model_version": "3", "release_id": manifest.release_id, "as_of": "2026-01-01"}
     assert client.get("/v1/customers/C0041").json() == {
         "customer_id": "C0041",
         "release_id": manifest.release_id,
         "as_of": "2026-01-01",
         "segment": "champions",
-        "churn": {
-            "probability": 0.25,
-            "model_version": "3",
-            "release_id": manifest.release_id,
-            "as_of": "2026-01-01",
-        },
+        "behaviour": {"number": 2, "name": "with coupons"} | made_by,
+        "churn": {"probability": 0.25} | made_by,
+        "purchase": {"probability": 0.25} | made_by,
+        "lifetime_value": {
+            "amount": -1.5,
+            "expected_orders": 0.25,
+            "expected_revenue": 0.25,
+            "alive_probability": 0.25,
+        }
+        | made_by,
         "features": {"recency_days": 41, "mean_gap_days": None, "is_opted_in": False},
     }
 
@@ -50,11 +55,30 @@ def test_an_id_that_is_too_long_is_refused(client: httpx.Client) -> None:
     assert document["errors"] == [{"detail": "String should have at most 128 characters", "parameter": "customer_id"}]
 
 
-def test_a_customer_without_a_score_has_none(tmp_path: Path) -> None:
+def test_a_customer_without_predictions_has_none(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     publish(settings, customers=make_customers(["only"], probability=None))
     with service(settings) as client:
-        assert client.get("/v1/customers/only").json()["churn"] is None
+        found = client.get("/v1/customers/only").json()
+        assert [found[name] for name in ("behaviour", "churn", "purchase", "lifetime_value")] == [None] * 4
+
+
+def test_a_release_made_before_a_prediction_was_known_is_served_without_it(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    customers = make_customers(["only"])
+    then = [
+        "segment_number", "behaviour_segment", "segments_model_version", "alive_probability", "expected_orders_365d",
+        "expected_revenue_365d", "lifetime_value_amount", "clv_model_version",
+    ]  # fmt: skip
+    path = tmp_path / "customers.arrow"
+    fewer = customers.drop_columns(then)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, fewer.schema) as writer:
+        writer.write_table(fewer)
+    publish(settings, replaced={"customers.arrow": path.read_bytes()})
+    with service(settings) as client:
+        found = client.get("/v1/customers/only").json()
+        assert (found["behaviour"], found["lifetime_value"], found["churn"]["probability"]) == (None, None, 0.25)
+        assert set(found["features"]) == {"recency_days", "mean_gap_days", "is_opted_in"}
 
 
 def test_a_shop_without_customers_is_served(tmp_path: Path) -> None:

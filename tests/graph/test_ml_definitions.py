@@ -92,11 +92,16 @@ def test_a_shop_without_events_or_campaigns_has_no_campaign_effect(load, missing
     assert key("causal/email_campaign_effect") not in graph.get_all_asset_keys()
     parents = graph.get(key("serving/release")).parent_keys
     quality = {key("quality/asset_graph"), key("quality/scores")}
-    recommending = {
-        key("models/product_recommender"), key("predictions/product_recommendations"),
-        key("predictions/similar_products"), key("published/dim_products"),
+    made = {
+        key(name)
+        for name in (
+            "models/churn_classifier", "models/purchase_propensity", "models/customer_segments",
+            "models/customer_lifetime_value", "models/product_recommender", "predictions/churn_scores",
+            "predictions/purchase_propensities", "predictions/customer_segments", "predictions/lifetime_values",
+            "predictions/product_recommendations", "predictions/similar_products", "published/dim_products",
+        )
     }  # fmt: skip
-    assert parents == {FEATURES, MODEL, SCORES, key("published/rfm_segments"), *recommending, *quality}
+    assert parents == {FEATURES, *made, key("published/rfm_segments"), *quality}
     assert (key("published/fct_events") in graph.get(FEATURES).parent_keys) == (missing != "events")
 
 

@@ -96,6 +96,9 @@ class Shop:
         return mlflow.MlflowClient(self.settings.resolved_mlflow_uri).search_model_versions("name='churn_classifier'")
 
 
+MODELS = (
+    "churn_classifier", "purchase_propensity", "customer_segments", "customer_lifetime_value", "product_recommender",
+)  # fmt: skip
 EARLY = ("2024-02-01", "2024-04-01")
 OF_MODELS = (CHURN_MODEL, CHURN_CARD, RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
 
@@ -151,6 +154,9 @@ def test_the_whole_location_runs_and_releases(shop):
     scored = customers.filter(customers["churn_probability"].is_valid())
     assert max(scored["recency_days"].to_pylist()) <= 180
     assert set(scored["churn_model_version"].to_pylist()) == {"1"}
+    assert customers["churn_probability"].null_count > 0
+    for name in ("purchase_probability", "segment_number", "behaviour_segment", "lifetime_value_amount"):
+        assert customers[name].null_count == 0, f"{name}: all of this shop have ordered, active or not"
     assert {feature.name for feature in card.features} <= set(customers.column_names)
     assert (effects[0].verdict, effects[0].unit) == ("identified", "EUR per customer")
 
@@ -225,16 +231,19 @@ def test_the_manifest_says_what_the_release_was_made_from(shop):
     inputs = open_store(shop.settings).current().inputs
     dimensions = {"dim_customers", "dim_products", "dim_campaigns"}
     published = {"fct_orders", "fct_order_items", "fct_events", "rfm_segments"} | dimensions
-    published = {"fct_orders", "fct_order_items", "fct_events", "dim_customers", "dim_campaigns", "rfm_segments"}
-    published |= {"dim_products", "market_basket_rules"}
-    own = {FEATURES, "predictions.churn_scores", "causal.email_campaign_effect"}
-    own |= {"predictions.product_recommendations", "predictions.similar_products"}
+    published |= {"market_basket_rules"}
+    predictions = {
+        "churn_scores", "purchase_propensities", "customer_segments", "lifetime_values", "product_recommendations",
+        "similar_products",
+    }  # fmt: skip
+    own = {FEATURES, "causal.email_campaign_effect"} | {f"predictions.{name}" for name in predictions}
     assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}
-    assert inputs.models == {"churn_classifier": "1", "product_recommender": "1"}
+    assert inputs.models == dict.fromkeys(MODELS, "1")
     assert str(inputs.as_of) == "2025-10-01"
     assert {check.name for check in inputs.checks} >= {
         "nothing_from_the_future", "features_reconcile", "beats_baseline", "onnx_parity", "no_leaking_feature",
-        "is_balanced", "beats_popularity", "only_offered_products", "ranks_are_whole", "all_are_covered",
+        "is_balanced", "segments_differ", "beats_own_rate", "values_are_possible", "segments_are_named",
+        "beats_popularity", "only_offered_products", "ranks_are_whole", "all_are_covered",
     }  # fmt: skip
     for identifier, snapshot in inputs.snapshots.items():
         assert snapshot in {found.snapshot_id for found in shop.lake.snapshots(identifier)}

@@ -10,9 +10,9 @@ import pytest
 from ml_assets.core.evaluation.classification import auc, evaluate
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, feature_table
 from ml_assets.core.models import classifier
+from ml_assets.core.models.classifier_training import Trained, train_classifier
 from ml_assets.core.models.propensities import CONTRACT, purchase_propensities
 from ml_assets.core.models.propensity import HORIZON_DAYS, QUESTION
-from ml_assets.core.models.training import Trained, train_classifier
 from ml_assets.core.registry import NoModel, Registered
 from ml_assets.defs.training.purchase_propensity import judge
 from tests.model.planted import END_DAY, START, date_of

@@ -180,6 +180,14 @@ def test_a_young_shop_and_one_with_few_orders_are_told_why(con, tables):
         train(con, few, orders)
 
 
+def test_customers_of_two_kinds_only_have_no_three_segments():
+    rows = features_of(1, TODAY, np.array([0, 2] * 150))
+    first = rows.slice(0, 2).set_column(rows.column_names.index("orders_count"), "orders_count", pa.array([9, 9]))
+    copies = pa.concat_tables([first] * 150)
+    with pytest.raises(NotEnoughData, match="of 300, nearly all behave the same"):
+        segments.fit(copies, TODAY, None)
+
+
 def test_a_shop_that_records_little_is_told_what_is_missing(con, tables):
     features, orders = tables
     poor = f"""SELECT customer_id, as_of_date, orders_count, order_days_count, recency_days, spend_amount, coupon_share

@@ -7,6 +7,7 @@ have the highest silhouette, numbers that stay the same from one training to the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple
@@ -217,15 +218,19 @@ def fit(rows: pa.Table, as_of: date, earlier: SegmentModel | None) -> tuple[Segm
         )
     mean, spread = values.mean(axis=0), values.std(axis=0)
     scaled = (values - mean) / spread
-    labels = {number: _cluster(scaled, number, SEED) for number in NUMBERS}
+    centred = {number: _cluster(scaled, number, SEED) for number in NUMBERS}
+    labels = {number: _nearest(scaled, centres) for number, centres in centred.items()}
     silhouettes = {
         number: float(silhouette_score(scaled, found, sample_size=min(SILHOUETTE_ROWS, len(rows)), random_state=SEED))
         for number, found in labels.items()
+        if len(set(found.tolist())) == number
     }
-    chosen = labels[max(silhouettes, key=lambda number: silhouettes[number])]
-    order = np.argsort(-np.bincount(chosen), kind="stable")
-    centres = np.array([scaled[chosen == group].mean(axis=0) for group in order])
-    sizes = np.bincount(chosen)[order]
+    if not silhouettes:
+        raise NotEnoughData(f"Segments need customers who differ: of {len(rows)}, nearly all behave the same.")
+    chosen = max(silhouettes, key=lambda number: silhouettes[number])
+    sizes = np.bincount(labels[chosen], minlength=chosen)
+    order = np.argsort(-sizes, kind="stable")
+    centres, sizes = centred[chosen][order], sizes[order]
     numbers, largest = _numbers(centres * spread + mean, names, earlier)
     described = _names(centres, names)
     model = SegmentModel(
@@ -252,17 +257,20 @@ def stability(rows: pa.Table, model: SegmentModel) -> float:
     found = []
     for draw in range(BOOTSTRAPS):
         chosen = generator.integers(0, len(scaled), len(scaled))
-        labels = _cluster(scaled[chosen], len(model.segments), SEED + 1 + draw)
-        centres = np.array([scaled[chosen][labels == group].mean(axis=0) for group in range(len(model.segments))])
+        centres = _cluster(scaled[chosen], len(model.segments), SEED + 1 + draw)
         found.append(adjusted_rand_score(own, _nearest(scaled, centres)))
     return float(np.mean(found))
 
 
-def _cluster(scaled: Matrix, number: int, seed: int) -> Numbers:
+def _cluster(scaled: Matrix, number: int, seed: int) -> Matrix:
+    """The centres of so many clusters."""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
-    labels: Numbers = KMeans(number, n_init=5, random_state=seed).fit_predict(scaled).astype(np.int64)
-    return labels
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different customers than clusters
+        centres: Matrix = KMeans(number, n_init=5, random_state=seed).fit(scaled).cluster_centers_
+    return centres
 
 
 def _nearest(scaled: Matrix, centres: Matrix) -> Numbers:

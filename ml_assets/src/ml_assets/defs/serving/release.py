@@ -15,6 +15,7 @@ from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore,
 from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
+    CUSTOMER_COLUMNS,
     CUSTOMERS,
     EFFECTS,
     EFFECTS_FILE,
@@ -32,7 +33,7 @@ from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import as_of_dates
-from ml_assets.core.models import churn, fraud
+from ml_assets.core.models import churn, clv, fraud, propensity, segments
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.scoring import card_of
 from ml_assets.core.registry import ModelRegistry, Registered
@@ -42,9 +43,12 @@ from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
     EFFECT,
     FEATURES,
+    PROPENSITIES,
     RECOMMENDATIONS,
     SCORES,
+    SEGMENTS,
     SIMILAR,
+    VALUES,
     Pinned,
     delivered,
     depends_on,
@@ -58,20 +62,37 @@ from ml_assets.defs.marts import (
 from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
+from ml_assets.defs.scoring.customer_segments import KEY as SEGMENTS_KEY
+from ml_assets.defs.scoring.lifetime_values import KEY as VALUES_KEY
 from ml_assets.defs.scoring.product_recommendations import KEY as RECOMMENDATIONS_KEY
+from ml_assets.defs.scoring.purchase_propensities import KEY as PROPENSITIES_KEY
 from ml_assets.defs.scoring.similar_products import KEY as SIMILAR_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
 from ml_assets.defs.serving.recommendations import released_recommendations, write_recommendations
 from ml_assets.defs.tracking import MlflowTracking
-from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
+from ml_assets.defs.training.churn_classifier import KEY as CHURN_KEY
+from ml_assets.defs.training.customer_lifetime_value import KEY as CLV_KEY
+from ml_assets.defs.training.customer_segments import KEY as SEGMENTATION_KEY
 from ml_assets.defs.training.order_fraud import KEY as FRAUD_KEY
 from ml_assets.defs.training.product_recommender import KEY as RECOMMENDER_KEY
+from ml_assets.defs.training.purchase_propensity import KEY as PROPENSITY_KEY
 
 KEY = dg.AssetKey(["serving", "release"])
 GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
 QUALITY_KEY = dg.AssetKey(["quality", "scores"])
 HOLDS = "all_guards_hold"
+MODELS = {
+    churn.NAME: (CHURN_KEY, SCORES_KEY),
+    propensity.NAME: (PROPENSITY_KEY, PROPENSITIES_KEY),
+    segments.NAME: (SEGMENTATION_KEY, SEGMENTS_KEY),
+    clv.NAME: (CLV_KEY, VALUES_KEY),
+    product_recommender.NAME: (RECOMMENDER_KEY, RECOMMENDATIONS_KEY, SIMILAR_KEY),
+    fraud.NAME: (FRAUD_KEY,),
+}
+"""The models of a release: where each is trained, and where it makes the predictions that are released."""
+PREDICTIONS = (SCORES, PROPENSITIES, SEGMENTS, VALUES, RECOMMENDATIONS, SIMILAR)
 MODEL_FILES = {churn.NAME: (CHURN_MODEL, CHURN_CARD), fraud.NAME: (FRAUD_MODEL, FRAUD_CARD)}
+"""The files of the models that the API asks as they are."""
 
 
 class ReleaseConfig(dg.Config):
@@ -97,18 +118,15 @@ class ReleaseConfig(dg.Config):
             ) from None
 
 
+def models() -> list[str]:
+    """The models that a release of this shop has, once they are trained."""
+    return [name for name in MODELS if name != fraud.NAME or tells_fraud()]
+
+
 def sources() -> list[dg.AssetKey]:
     """The assets of this location that a release of this shop is made of."""
-    return [
-        FEATURES_KEY,
-        MODEL_KEY,
-        SCORES_KEY,
-        RECOMMENDER_KEY,
-        RECOMMENDATIONS_KEY,
-        SIMILAR_KEY,
-        *([FRAUD_KEY] if tells_fraud() else []),
-        *([EFFECT_KEY] if is_answerable() else []),
-    ]
+    made_by_models = [key for name in models() for key in MODELS[name]]
+    return [FEATURES_KEY, *made_by_models, *([EFFECT_KEY] if is_answerable() else [])]
 
 
 def upstream() -> list[dg.AssetKey]:
@@ -137,7 +155,7 @@ def warehouse() -> list[dg.AssetKey]:
     ],
     tags={"domain": "serving"},
     description=(
-        "An immutable, checksummed folder of customers with features, segment and churn score, the models that the "
+        "An immutable, checksummed folder of customers with features, segments and predictions, the models that the "
         "shop has, recommendations, and the effects, with a manifest of what it was made from; the API serves the "
         "current one. "
         "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
@@ -149,12 +167,13 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
     with plain_failures():
-        tables = [FEATURES, SCORES, RECOMMENDATIONS, SIMILAR, *published(["rfm_segments", "dim_products"])]
+        tables = [FEATURES, *PREDICTIONS, *published(["rfm_segments", "dim_products"])]
         tables += [EFFECT] if is_answerable() else []
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
         registry = ModelRegistry(tracking.uri)
-        models, recommender = released_models(registry), registry.champion(product_recommender.NAME)
+        champions = {name: found for name in models() if (found := registry.champion(name))}
+        recommender = champions.get(product_recommender.NAME)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
             customers = released_customers(con, inputs, as_of)
@@ -166,15 +185,15 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             window=(at_midnight(shop.start), at_midnight(as_of)),
             shop=shop.name,
             snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
-            models={one.name: one.version for one in (*models, recommender) if one},
+            models={name: champion.version for name, champion in champions.items()},
             git_commit=git_commit(),
             checks=check_outcomes(context.instance, guarded_by(context, lake, KEY)),
             override=config.decision(),
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
             write_customers(draft.path / CUSTOMERS, customers)
-            for model in models:
-                write_model(draft.path, model)
+            for name in champions.keys() & MODEL_FILES.keys():
+                write_model(draft.path, champions[name])
             if recommended:
                 write_recommendations(draft.path, recommended)
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
@@ -185,7 +204,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "dagster/row_count": len(customers),
             "release_id": draft.manifest.release_id,
             "as_of_date": str(as_of),
-            "models": ", ".join(f"{one.name} {one.version}" for one in (*models, recommender) if one) or "none yet",
+            "models": ", ".join(f"{name} {one.version}" for name, one in champions.items()) or "none yet",
             "effects": len(effects),
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
@@ -216,15 +235,22 @@ def guards_result(made_from: ReleaseInputs, manifest: Manifest) -> dg.AssetCheck
     )
 
 
+_RELEASED = {"customer_id": "f.customer_id", "as_of": "f.as_of_date", "segment": "r.segment"}
+
+
 def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date) -> pa.Table:
-    """All customers of the as-of date with their features, and where there are such, segment and churn score."""
+    """All customers of the as-of date with their features, and where there are such, segments and predictions."""
     selects = inputs.selects
+    predicted = " ".join(
+        f"LEFT JOIN ({selects[table.split('.')[1]]}) {alias} "
+        f"ON {alias}.customer_id = f.customer_id AND {alias}.as_of_date = f.as_of_date"
+        for table, alias in zip(PREDICTIONS, ("churned", "bought", "behaves", "worth"), strict=True)
+    )
     return con.execute(
         f"""
-        SELECT f.customer_id, f.as_of_date AS as_of, r.segment, s.churn_probability, s.churn_model_version,
+        SELECT {", ".join(f"{_RELEASED.get(name, name)} AS {name}" for name in CUSTOMER_COLUMNS)},
             f.* EXCLUDE (customer_id, as_of_date)
-        FROM ({selects["customer_features"]}) f
-        LEFT JOIN ({selects["churn_scores"]}) s ON s.customer_id = f.customer_id AND s.as_of_date = f.as_of_date
+        FROM ({selects["customer_features"]}) f {predicted}
         LEFT JOIN (
             SELECT customer_id, arg_max(segment, as_of_date) AS segment FROM ({selects["rfm_segments"]}) GROUP BY ALL
         ) r ON r.customer_id = f.customer_id
@@ -240,12 +266,6 @@ def released_effects(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> tuple[Ef
         return ()
     rows = con.execute(f"SELECT effect FROM ({select}) ORDER BY campaign_id").fetchall()
     return tuple(Effect.model_validate_json(row[0]) for row in rows)
-
-
-def released_models(registry: ModelRegistry) -> list[Registered]:
-    """The champions that the shop has of the models that the API serves."""
-    names = [churn.NAME, *([fraud.NAME] if tells_fraud() else [])]
-    return [model for model in map(registry.champion, names) if model]
 
 
 def write_model(folder: Path, model: Registered) -> None:

@@ -4,7 +4,7 @@ import dagster as dg
 
 from cartograph.trust.evidence import checked
 from ml_assets.core.models import propensity
-from ml_assets.core.models.training import Trained
+from ml_assets.core.models.classifier_training import Trained
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import depends_on
 from ml_assets.defs.tracking import MlflowTracking
