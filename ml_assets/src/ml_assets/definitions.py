@@ -27,6 +27,8 @@ LIBRARIES = (
     "econml.dr",
     "econml.dml",
     "skl2onnx",
+    "lightgbm",
+    "statsforecast.models",
     "onnxruntime",
 )
 """What the steps import when they need it; a process that waits for its turn has the seconds for it ahead."""

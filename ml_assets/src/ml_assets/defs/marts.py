@@ -13,6 +13,7 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
+from ml_assets.core.features import daily_demand
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
 from ml_assets.core.registry import NoModel
 from ml_assets.defs.partitions import WINDOW_BEFORE
@@ -23,10 +24,18 @@ if TYPE_CHECKING:
 FEATURES = "features.customer_features"
 SCORES = "predictions.churn_scores"
 VALUES = "predictions.lifetime_values"
+DEMAND = "features.daily_demand"
+FORECASTS = "predictions.demand_forecasts"
+ADVICE = "predictions.reorder_advice"
 EFFECT = "causal.email_campaign_effect"
 
-_DATASETS = {"fct_refunds": "refunds", "fct_events": "events", "dim_campaigns": "campaigns"}
-_WINDOWED = frozenset({"fct_orders", "fct_order_items", "fct_refunds", "fct_events"})
+_DATASETS = {
+    "fct_refunds": "refunds",
+    "fct_events": "events",
+    "dim_campaigns": "campaigns",
+    daily_demand.STOCK_MART: "inventory",
+}
+_WINDOWED = frozenset({"fct_orders", "fct_order_items", "fct_refunds", "fct_events", daily_demand.STOCK_MART})
 
 
 class Pinned(NamedTuple):
@@ -45,6 +54,11 @@ def delivered(marts: Iterable[str]) -> tuple[str, ...]:
 def feature_marts() -> tuple[str, ...]:
     """The marts that the shop's customer features are made of."""
     return delivered((*REQUIRED_MARTS, *OPTIONAL_MARTS))
+
+
+def demand_marts() -> tuple[str, ...]:
+    """The marts that the shop's daily demand is made of."""
+    return delivered((*daily_demand.REQUIRED_MARTS, daily_demand.STOCK_MART))
 
 
 def depends_on(marts: Iterable[str], *, as_of: bool = False) -> list[dg.AssetDep]:

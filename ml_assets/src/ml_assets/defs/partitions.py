@@ -6,7 +6,7 @@ The only meeting point of Dagster's partitions and `cartograph.windows` in this 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -50,6 +50,20 @@ def as_of_date(key: str) -> date:
 def as_of_window(first: date, last: date) -> Window:
     """The window of the feature table that holds the as-of dates from `first` to `last`, and no other."""
     return Window(at_midnight(first), advance(at_midnight(last), get_settings().partition_grain))
+
+
+def window_before(first: date, last: date) -> Window:
+    """The window of the marts that the as-of dates from `first` to `last` need: the days before each, back to the one
+    before it."""
+    return Window(floor(at_midnight(first) - timedelta(days=1), get_settings().partition_grain), at_midnight(last))
+
+
+def as_of_after(last_day: date) -> date:
+    """The latest as-of date of data whose last day is `last_day`, as `scoring_date` has it."""
+    settings = get_settings()
+    begins = floor(at_midnight(last_day), settings.partition_grain)
+    ends, end = advance(begins, settings.partition_grain).date(), load_shop(settings).end
+    return ends if end is None or ends <= end else begins.date()
 
 
 def data_end(dates: Sequence[date]) -> date:

@@ -5,7 +5,7 @@ What is predicted, and what its check asks for, stands in the asset's own module
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 
 import dagster as dg
@@ -24,6 +24,8 @@ from ml_assets.defs.tracking import MlflowTracking
 
 Predict = Callable[[duckdb.DuckDBPyConnection, str, Registered | None, date], pa.Table]
 """The rows for a DuckDB SELECT of the feature table, the champion if there is one, and an as-of date."""
+
+CUSTOMER_DATES = ("customer_id", "as_of_date")
 
 
 def predict_latest(
@@ -47,23 +49,26 @@ def predict_latest(
     )
 
 
-def look_for(wrong: str, identifier: str, check: str, *, expected: str, found: str) -> dg.AssetCheckResult:
-    """A check that no row of a table holds the SQL condition `wrong`, and that no customer is there twice for a date.
+def look_for(
+    wrong: str, identifier: str, check: str, *, expected: str, found: str, key: Sequence[str] = CUSTOMER_DATES
+) -> dg.AssetCheckResult:
+    """A check that no row of a table holds the SQL condition `wrong`, and that none of `key` is there twice.
 
-    `expected` says what rows should have, and `found` what those have that hold it.
+    `expected` says what rows should have, and `found` what those have that hold it. The first of `key` is the noun that
+    the rows are about, as `customer_id`.
     """
     lake = open_lake()
     with plain_failures(), lake.connect() as con:
         ((rows, distinct, number, keys),) = con.execute(
             f"""
-            SELECT count(*), count(DISTINCT (customer_id, as_of_date)), count(*) FILTER ({wrong}),
-                (array_agg(customer_id) FILTER ({wrong}))[:{SAMPLES}]
+            SELECT count(*), count(DISTINCT ({", ".join(key)})), count(*) FILTER ({wrong}),
+                (array_agg({key[0]}) FILTER ({wrong}))[:{SAMPLES}]
             FROM ({lake.relation_sql(identifier)})"""
         ).fetchall()
     return checked(
         check,
         rows == distinct and not number,
-        expected=f"{rows:,} customers and dates, each once, with {expected}",
+        expected=f"{rows:,} {key[0].removesuffix('_id')}s and dates, each once, with {expected}",
         found=f"{rows - distinct:,} repeated, {number:,} {found}",
         samples=keys or [],
     )

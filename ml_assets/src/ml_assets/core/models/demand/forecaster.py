@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ml_assets.core.models.demand.features import Features, History
 from ml_assets.core.models.demand.panel import Matrix, Panel
-from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.errors import TooYoung
 
 NAME = "demand_forecast"
 SEED = 7
@@ -187,7 +187,7 @@ def fit(panel: Panel, origin: int, horizon: int, parameters: Parameters) -> Fore
     """Learn from the first `origin` periods of `panel` to forecast `horizon` periods ahead.
 
     Raises:
-        NotEnoughData: the history has not the periods for a window to learn from and one to measure errors in.
+        TooYoung: the history has not the periods for a window to learn from and one to measure errors in.
     """
     history = History(panel.until(origin))
     calibration = calibration_origins(panel, origin, horizon)
@@ -218,7 +218,7 @@ def point_forecast(panel: Panel, origin: int, horizon: int, parameters: Paramete
     """The mean alone, which costs a third of `fit`: for tuning.
 
     Raises:
-        NotEnoughData: as for `fit`.
+        TooYoung: as for `fit`.
     """
     history = History(panel.until(origin))
     calibration_origins(panel, origin, horizon)
@@ -230,11 +230,11 @@ def calibration_origins(panel: Panel, origin: int, horizon: int) -> list[int]:
     """The origins of the last windows before `origin`, in which errors are measured.
 
     Raises:
-        NotEnoughData: as for `fit`.
+        TooYoung: as for `fit`.
     """
     if not _suffices(panel, origin, horizon):
         needed = next(periods for periods in count(origin) if _suffices(panel, periods, horizon))
-        raise NotEnoughData(
+        raise TooYoung(
             f"A forecast of {horizon} periods needs {needed} periods of history; there are {origin}. "
             "Load more, or forecast less far ahead."
         )
