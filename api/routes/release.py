@@ -22,7 +22,7 @@ async def get_release(release: CurrentRelease) -> Release:
         window=Window(start=start, end=end),
         shop=release.shop,
         customers=len(release.customers),
-        models=[release.churn.card] if release.churn else [],
+        models=release.cards,
         snapshots=inputs.snapshots,
         checks=list(inputs.checks),
         git_commit=inputs.git_commit,

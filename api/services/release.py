@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from api.services.churn import ChurnModel
 from api.services.customers import Customers
+from api.services.products import Products
 from cartograph.releases import Manifest, ReleaseError, ReleaseStore
 from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMERS,
+    DEMAND,
+    DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
+    REORDER,
     SHOP,
     ContentError,
     Effect,
+    ModelCard,
     ShopCard,
     open_customers,
+    open_products,
 )
 
 MODEL_FILES = (CHURN_MODEL, CHURN_CARD)
+DEMAND_FILES = (DEMAND, DEMAND_CARD)
 
 
 class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other release errors
@@ -30,17 +39,33 @@ class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other releas
 
 
 @dataclass(frozen=True)
+class ReleasedDemand:
+    """The forecasts from `as_of` on, what made them, and the reorder advice: None for a shop that counts no stock."""
+
+    as_of: date
+    card: ModelCard
+    forecasts: Products
+    advice: Products | None
+
+
+@dataclass(frozen=True)
 class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
-    `churn` is None in the release of a shop that is too young for a model.
+    `churn` and `demand` are None in the release of a shop that is too young for the model.
     """
 
     manifest: Manifest
     shop: ShopCard
     customers: Customers
     churn: ChurnModel | None
+    demand: ReleasedDemand | None
     effects: tuple[Effect, ...]
+
+    @property
+    def cards(self) -> list[ModelCard]:
+        """The cards of the models in it."""
+        return [model.card for model in (self.churn, self.demand) if model]
 
 
 def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
@@ -52,7 +77,12 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     folder = store.fetch(release_id)
     manifest = store.get(release_id)
     has_model = any(manifest.file(name) for name in MODEL_FILES)
-    needed = (SHOP, CUSTOMERS, EFFECTS_FILE, *(MODEL_FILES if has_model else ()))
+    has_demand = any(manifest.file(name) for name in (*DEMAND_FILES, REORDER))
+    needed = (
+        *(SHOP, CUSTOMERS, EFFECTS_FILE),
+        *(MODEL_FILES if has_model else ()),
+        *(DEMAND_FILES if has_demand else ()),
+    )
     missing = [name for name in needed if not manifest.file(name)]
     if missing:
         raise UnusableRelease(f"Release {release_id} has no {', '.join(missing)}. {_CURE}")
@@ -62,10 +92,23 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             shop=ShopCard.model_validate_json((folder / SHOP).read_bytes()),
             customers=Customers(open_customers(folder / CUSTOMERS)),
             churn=ChurnModel.load(folder) if has_model else None,
+            demand=_load_demand(folder, has_advice=manifest.file(REORDER) is not None) if has_demand else None,
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
         )
     except (ContentError, ValidationError) as error:
         raise UnusableRelease(f"Release {release_id} cannot be served: {error}. {_CURE}") from None
+
+
+def _load_demand(folder: Path, *, has_advice: bool) -> ReleasedDemand:
+    forecasts = open_products(folder, DEMAND)
+    if not len(forecasts):
+        raise ContentError(f"{DEMAND} has no row")
+    return ReleasedDemand(
+        as_of=forecasts["as_of"][0].as_py(),
+        card=ModelCard.model_validate_json((folder / DEMAND_CARD).read_bytes()),
+        forecasts=Products(forecasts),
+        advice=Products(open_products(folder, REORDER)) if has_advice else None,
+    )
 
 
 _CURE = "Publish a new one with `cartograph run`, or go back with `cartograph release rollback`."

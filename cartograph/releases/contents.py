@@ -10,6 +10,10 @@ how features, models and effects are computed is `ml_assets`.
 | `models/churn_classifier.onnx` | the model: input `features` float32 [n, k], output `probabilities` [n, 2] |
 | `models/churn_classifier.json` | `ModelCard`: the model's features in the order of its input, and its metrics |
 | | both are absent where the shop's history is too short for a model |
+| `demand.arrow` | Arrow IPC file: one row for each product and day ahead, `DEMAND_COLUMNS`, see `write_products` |
+| `models/demand_forecaster.json` | `ModelCard` of what made it |
+| `reorder.arrow` | Arrow IPC file: one row for each product whose stock is known, `REORDER_COLUMNS` |
+| | the three are absent without a model, and the last one for a shop that counts no stock |
 | `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
 """
 
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 
@@ -28,6 +33,9 @@ SHOP = "shop.json"
 CUSTOMERS = "customers.arrow"
 CHURN_MODEL = "models/churn_classifier.onnx"
 CHURN_CARD = "models/churn_classifier.json"
+DEMAND = "demand.arrow"
+DEMAND_CARD = "models/demand_forecaster.json"
+REORDER = "reorder.arrow"
 EFFECTS_FILE = "effects.json"
 
 ONNX_INPUT = "features"
@@ -43,6 +51,38 @@ CUSTOMER_COLUMNS = {
     "churn_model_version": pa.string(),
 }
 """Columns of `customers.arrow` that are not features. All but `customer_id` and `as_of` may be null."""
+
+DEMAND_COLUMNS = {
+    "product_id": pa.string(),
+    "as_of": pa.date32(),
+    "date": pa.date32(),
+    "mean": pa.float64(),
+    "low": pa.float64(),
+    "p25": pa.float64(),
+    "median": pa.float64(),
+    "p75": pa.float64(),
+    "high": pa.float64(),
+    "model_version": pa.string(),
+}
+"""Columns of `demand.arrow`, in units; 90 % of such days lie from `low` to `high`. None is null."""
+
+REORDER_COLUMNS = {
+    "product_id": pa.string(),
+    "as_of": pa.date32(),
+    "lead_days": pa.int64(),
+    "review_days": pa.int64(),
+    "service_level": pa.float64(),
+    "expected_demand": pa.float64(),
+    "reorder_point": pa.float64(),
+    "safety_stock": pa.float64(),
+    "stock": pa.float64(),
+    "order_quantity": pa.float64(),
+    "model_version": pa.string(),
+}
+"""Columns of `reorder.arrow`; demand is that over lead and review time, in units as all quantities. None is null."""
+
+PRODUCT_FILES = {DEMAND: (DEMAND_COLUMNS, ("product_id", "date")), REORDER: (REORDER_COLUMNS, ("product_id",))}
+"""The files about products: their columns, and by which of these they are sorted, each combination once."""
 
 
 class ContentError(ValueError):
@@ -139,8 +179,7 @@ def write_customers(path: Path, customers: pa.Table) -> None:
     """
     ordered = customers.sort_by("customer_id") if "customer_id" in customers.column_names else customers
     _check_customers(ordered)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, ordered.schema) as writer:
-        writer.write_table(ordered)
+    _write(path, ordered)
 
 
 def open_customers(path: Path) -> pa.Table:
@@ -149,12 +188,33 @@ def open_customers(path: Path) -> pa.Table:
     Raises:
         ContentError: it is not an Arrow file, or not of the form that `write_customers` gives.
     """
-    try:
-        customers = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except pa.ArrowInvalid as error:
-        raise ContentError(f"{path.name} is not an Arrow file: {error}") from None
+    customers = _open(path)
     _check_customers(customers)
     return customers
+
+
+def write_products(folder: Path, name: str, products: pa.Table) -> None:
+    """Write the file `name` of `PRODUCT_FILES`, as `write_customers` writes its own.
+
+    Raises:
+        ContentError: columns are others than agreed, a value is null, or a row is there twice.
+    """
+    _, key = PRODUCT_FILES[name]
+    known = set(key) <= set(products.column_names)
+    ordered = products.sort_by([(column, "ascending") for column in key]) if known else products
+    _check_products(name, ordered)
+    _write(folder / name, ordered)
+
+
+def open_products(folder: Path, name: str) -> pa.Table:
+    """Memory-map the file `name` of `PRODUCT_FILES`.
+
+    Raises:
+        ContentError: it is not an Arrow file, or not of the form that `write_products` gives.
+    """
+    products = _open(folder / name)
+    _check_products(name, products)
+    return products
 
 
 def rename_customers(folder: Path, names: Mapping[str, str]) -> bool:
@@ -172,6 +232,29 @@ def rename_customers(folder: Path, names: Mapping[str, str]) -> bool:
     write_customers(aside, customers.set_column(customers.column_names.index("customer_id"), "customer_id", renamed))
     aside.replace(folder / CUSTOMERS)
     return True
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _open(path: Path) -> pa.Table:
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except pa.ArrowInvalid as error:
+        raise ContentError(f"{path.name} is not an Arrow file: {error}") from None
+
+
+def _check_products(name: str, products: pa.Table) -> None:
+    columns, key = PRODUCT_FILES[name]
+    if dict(zip(products.schema.names, products.schema.types, strict=True)) != columns:
+        raise ContentError(f"{name} must have the columns {', '.join(f'{n} {t}' for n, t in columns.items())}")
+    if any(column.null_count for column in products.columns):
+        raise ContentError(f"{name} must have no nulls")
+    keys = list(zip(*(products[column].to_pylist() for column in key), strict=True))
+    if any(one >= other for one, other in pairwise(keys)):
+        raise ContentError(f"{name} must be sorted by {' and '.join(key)}, each once")
 
 
 def _check_customers(customers: pa.Table) -> None:

@@ -28,6 +28,9 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /ready": {"200", "503"},
         "GET /v1/release": {"200", "503"},
         "GET /v1/customers/{customer_id}": {"200", "404", "422", "503"},
+        "GET /v1/products/{product_id}/demand": {"200", "404", "422", "503"},
+        "GET /v1/products/{product_id}/reorder": {"200", "404", "422", "503"},
+        "GET /v1/reorder-advice": {"200", "404", "422", "503"},
         "POST /v1/predict/churn": {"200", "404", "413", "422", "503"},
         "GET /v1/causal/effects": {"200", "503"},
     }

@@ -82,8 +82,20 @@ def test_a_shop_without_events_or_campaigns_has_no_campaign_effect(load, missing
     assert key("causal/email_campaign_effect") not in graph.get_all_asset_keys()
     parents = graph.get(key("serving/release")).parent_keys
     quality = {key("quality/asset_graph"), key("quality/scores")}
-    assert parents == {FEATURES, MODEL, SCORES, key("published/rfm_segments"), *quality}
+    demand = {key("models/demand_forecaster"), key("predictions/demand_forecasts")}
+    assert parents == {FEATURES, MODEL, SCORES, *demand, key("published/rfm_segments"), *quality}
     assert (key("published/fct_events") in graph.get(FEATURES).parent_keys) == (missing != "events")
+
+
+@pytest.mark.parametrize("counts_stock", [True, False])
+def test_a_shop_that_counts_no_stock_has_forecasts_and_no_reorder_advice(load, counts_stock):
+    everything = ["customers", "products", "orders", "order_items", *(["inventory"] if counts_stock else [])]
+    graph = load(datasets=everything).resolve_asset_graph()
+    advice, released = key("predictions/reorder_advice"), graph.get(key("serving/release")).parent_keys
+    assert key("predictions/demand_forecasts") in released
+    assert (advice in graph.get_all_asset_keys()) == (advice in released) == counts_stock
+    stock = key("published/fct_inventory_daily")
+    assert (stock in graph.get(key("features/daily_demand")).parent_keys) == counts_stock
 
 
 def test_no_asset_of_the_other_location_is_defined_here(load):
@@ -121,7 +133,8 @@ def test_nothing_runs_downstream_of_a_failed_blocking_check(load):
 
 
 def test_loading_the_graph_imports_none_of_what_trains_models():
-    heavy = ["mlflow", "econml", "sklearn", "onnx", "onnxruntime", "scipy", "pandas", "dagster_aws", "dagster_dbt"]
+    heavy = ["mlflow", "econml", "sklearn", "lightgbm", "statsforecast", "onnx", "onnxruntime", "scipy", "pandas"]
+    heavy += ["dagster_aws", "dagster_dbt"]
     code = f"""
 import sys
 import ml_assets.definitions
@@ -142,5 +155,5 @@ def test_what_steps_import_when_they_need_it_is_imported_ahead_by_a_worker_that_
                         found.add(str(node.module).split(".")[0])
                     elif isinstance(node, ast.Import):
                         found.update(alias.name.split(".")[0] for alias in node.names)
-    others = {"numpy", "dagster_aws", "implicit", "lightgbm", "optuna", "statsforecast"}
+    others = {"numpy", "dagster_aws", "implicit", "optuna"}
     assert found - others == {library.split(".")[0] for library in LIBRARIES}

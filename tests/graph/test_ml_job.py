@@ -14,12 +14,16 @@ from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMERS,
+    DEMAND,
+    DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
+    REORDER,
     SHOP,
     ModelCard,
     ShopCard,
     open_customers,
+    open_products,
 )
 from cartograph.settings import get_settings
 from tests.graph.ml_location import (
@@ -31,7 +35,7 @@ from tests.graph.ml_location import (
     materialized,
     run,
 )
-from tests.model.planted import planted_shop, publish
+from tests.model.planted import PRODUCTS, planted_shop, publish
 
 ASSETS = {
     "features/customer_features",
@@ -39,10 +43,15 @@ ASSETS = {
     "predictions/churn_scores",
     "models/customer_lifetime_value",
     "predictions/lifetime_values",
+    "features/daily_demand",
+    "models/demand_forecaster",
+    "predictions/demand_forecasts",
+    "predictions/reorder_advice",
     "causal/email_campaign_effect",
     "serving/release",
 }
 FEATURES = "features.customer_features"
+DEMAND_TABLES = {"features.daily_demand", "predictions.demand_forecasts", "predictions.reorder_advice"}
 
 
 class Shop:
@@ -102,7 +111,7 @@ def test_a_young_shop_is_released_without_a_model_and_told_why(shop):
     assert len(customers) > 0
     assert customers["churn_probability"].null_count == len(customers)
     assert shop.young_release.inputs.models == {}
-    assert not any(shop.young_release.file(name) for name in (CHURN_MODEL, CHURN_CARD))
+    assert not any(shop.young_release.file(name) for name in (CHURN_MODEL, CHURN_CARD, DEMAND, DEMAND_CARD, REORDER))
     assert EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()) == ()
 
 
@@ -113,6 +122,8 @@ def test_the_checks_of_a_young_shop_pass_as_they_cannot_judge_yet_and_say_what_i
     assert "needs two as-of dates 90 days apart" in enough
     assert "Load at least 211 days of orders" in enough
     assert checks["churn_classifier", "beats_baseline"].description == "cannot judge yet: no model was trained"
+    needed = checks["demand_forecaster", "has_enough_data"].description
+    assert needed.startswith("cannot judge yet: The last 56 days are kept to test on. A forecast of 14 periods")
     overlap = checks["email_campaign_effect", "has_overlap"].description
     assert overlap.startswith("cannot judge yet: No e-mail campaign has 14 whole days of orders after its first")
     abstained = shop.run_of_model(shop.young.run_id).data.tags["abstained"]
@@ -152,12 +163,41 @@ def test_the_released_model_gives_the_released_scores(shop):
     assert again == pytest.approx(scored["churn_probability"].to_numpy(), abs=0)
 
 
+def test_released_forecasts_and_advice_are_those_of_the_lake_and_of_each_product(shop):
+    store = open_store(shop.settings)
+    folder = store.fetch(store.current_id())
+    forecasts, advice = open_products(folder, DEMAND), open_products(folder, REORDER)
+    card = ModelCard.model_validate_json((folder / DEMAND_CARD).read_bytes())
+    assert card.metrics["weighted_rmsse"] < min(card.baseline_metrics.values())
+    products = {f"P{number}" for number in range(PRODUCTS)}
+    assert set(forecasts["product_id"].to_pylist()) == set(advice["product_id"].to_pylist()) == products
+    assert len(forecasts) == 14 * PRODUCTS
+    assert {str(day) for day in forecasts["as_of"].to_pylist()} == {"2025-10-01"}
+    assert sorted({str(day) for day in forecasts["date"].to_pylist()})[-1] == "2025-10-14"
+    own_day = {row["product_id"]: row for row in forecasts.to_pylist() if row["date"].weekday() == 2}
+    assert own_day["P2"]["mean"] > 3 * own_day["P3"]["mean"], "P2 and P9 are bought on Wednesdays"
+    for row in advice.to_pylist():
+        assert row["stock"] == 5 + 10 * int(row["product_id"][1:])
+        assert row["order_quantity"] == max(row["reorder_point"] - row["stock"], 0)
+        assert (row["lead_days"], row["review_days"], row["service_level"]) == (7, 7, 0.95)
+        total = sum(one["mean"] for one in forecasts.to_pylist() if one["product_id"] == row["product_id"])
+        assert row["expected_demand"] == pytest.approx(total)
+    assert any(row["order_quantity"] > 0 for row in advice.to_pylist())
+
+
+def test_what_came_after_a_forecast_is_held_against_it(shop):
+    checks = {found.check_name: found for found in shop.whole.get_asset_check_evaluations()}
+    assert checks["forecasts_came_true"].metadata["product_days"].value == PRODUCTS  # the data end a day after
+    assert checks["demand_reconciles"].passed
+
+
 def test_the_manifest_says_what_the_release_was_made_from(shop):
     inputs = open_store(shop.settings).current().inputs
     published = {"fct_orders", "fct_order_items", "fct_events", "dim_customers", "dim_campaigns", "rfm_segments"}
-    own = {FEATURES, "predictions.churn_scores", "causal.email_campaign_effect"}
+    published |= {"fct_inventory_daily", "dim_products", "dim_dates"}
+    own = {FEATURES, "predictions.churn_scores", "causal.email_campaign_effect", *DEMAND_TABLES}
     assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}
-    assert inputs.models == {"churn_classifier": "1"}
+    assert inputs.models == {"churn_classifier": "1", "demand_forecaster": "1"}
     assert str(inputs.as_of) == "2025-10-01"
     assert {check.name for check in inputs.checks} >= {
         "nothing_from_the_future", "features_reconcile", "beats_baseline", "onnx_parity", "no_leaking_feature",

@@ -20,6 +20,9 @@ START = date(2024, 1, 1)
 EPOCH = np.datetime64(START.isoformat(), "us")
 END_DAY = 640
 SECONDS_A_DAY = 86_400
+PRODUCTS = 14
+OWN_DAY_SHARE = 0.7
+"""So much of what is bought is one of the two products of that weekday; the rest is any product."""
 
 RANDOM, OBSERVED, SELECTED, NO_OVERLAP = "email_random", "email_winback", "email_selected", "email_all"
 CAMPAIGN_DAYS = {RANDOM: 350, OBSERVED: 430, SELECTED: 510, NO_OVERLAP: 590}
@@ -100,6 +103,12 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
     )
     mailed, mailed_at = np.concatenate(sent_owner), np.concatenate(sent_moment)
     occurred = _moments(np.concatenate([visited, mailed_at]))
+    number = draw.integers(0, 300, len(owner))
+    weekday = (START.weekday() + moment.astype(int)) % 7
+    bought = np.where(number < 300 * OWN_DAY_SHARE, weekday + 7 * (number % 2), number % PRODUCTS)
+    products = np.char.add("P", np.arange(PRODUCTS).astype(str))
+    days = [date_of(number) for number in range(END_DAY + 60)]
+    shelf = np.tile(np.arange(PRODUCTS), END_DAY)
     marts = {
         "dim_customers": pa.table(
             {
@@ -134,7 +143,12 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "line_number": np.ones(len(owner), np.int64),
                 "ordered_at": at,
                 "customer_id": ids[owner],
-                "product_id": np.char.add("P", draw.integers(0, 300, len(owner)).astype(str)),
+                "order_date": at.cast(pa.date32()),
+                "product_id": products[bought],
+                "product_key": products[bought],
+                "quantity": 1 + number % 3,
+                "gross_amount": money,
+                "discount_amount": nothing,
                 "net_amount": money,
                 "margin_amount": pa.array(amount * MARGIN_RATE).cast(pa.decimal128(18, 2), safe=False),
                 "is_cancelled": cancelled,
@@ -149,6 +163,19 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "customer_id": ids[np.concatenate([visitor, mailed])],
                 "campaign_id": pa.array([None] * len(visitor) + sent_campaign, pa.string()),
             }
+        ),
+        "fct_inventory_daily": pa.table(
+            {
+                "product_id": products[shelf],
+                "snapshot_date": pa.array([day for day in days[:END_DAY] for _ in range(PRODUCTS)]),
+                "product_key": products[shelf],
+                "quantity_on_hand": 5 + 10 * shelf,
+                "quantity_received": np.zeros(len(shelf), np.int64),
+            }
+        ),
+        "dim_products": pa.table({"product_key": products, "product_id": products, "category": ["tea"] * PRODUCTS}),
+        "dim_dates": pa.table(
+            {"date_day": pa.array(days), "is_holiday": [day.month == 5 and day.day == 1 for day in days]}
         ),
         "dim_campaigns": pa.table({"campaign_id": list(CAMPAIGN_DAYS), "channel": ["email"] * len(CAMPAIGN_DAYS)}),
         "rfm_segments": pa.table(
@@ -188,7 +215,12 @@ def contract_of(name: str, table: pa.Table) -> Contract:
     columns = tuple(
         Column(name=f.name, type=types[f.type], nullable=True, description=f"{f.name} of {name}") for f in table.schema
     )
-    event_time = {"fct_orders": "ordered_at", "fct_order_items": "ordered_at", "fct_events": "occurred_at"}.get(name)
+    event_time = {
+        "fct_orders": "ordered_at",
+        "fct_order_items": "ordered_at",
+        "fct_events": "occurred_at",
+        "fct_inventory_daily": "snapshot_date",
+    }.get(name)
     return Contract(dataset=name, grain="A row.", columns=columns, key=(table.column_names[0],), event_time=event_time)
 
 

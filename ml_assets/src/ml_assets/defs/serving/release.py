@@ -3,12 +3,14 @@
 The form of the files is `cartograph.releases.contents`; how they are kept is the rest of `cartograph.releases`.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
@@ -16,12 +18,16 @@ from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMERS,
+    DEMAND,
+    DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
+    REORDER,
     SHOP,
     Effect,
     ShopCard,
     write_customers,
+    write_products,
 )
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
@@ -31,16 +37,20 @@ from cartograph.windows import at_midnight
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
 from ml_assets.core.models.churn_scores import card_of
+from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
 from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
 from ml_assets.defs.causal.email_campaign_effect import is_answerable
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
+    ADVICE,
     EFFECT,
     FEATURES,
+    FORECASTS,
     SCORES,
     Pinned,
     delivered,
+    demand_marts,
     depends_on,
     feature_marts,
     open_lake,
@@ -51,9 +61,13 @@ from ml_assets.defs.marts import (
 from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
+from ml_assets.defs.scoring.demand_forecasts import KEY as FORECASTS_KEY
+from ml_assets.defs.scoring.reorder_advice import KEY as ADVICE_KEY
+from ml_assets.defs.scoring.reorder_advice import counts_stock
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.churn_classifier import KEY as MODEL_KEY
+from ml_assets.defs.training.demand_forecaster import KEY as DEMAND_MODEL_KEY
 
 KEY = dg.AssetKey(["serving", "release"])
 GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
@@ -86,12 +100,18 @@ class ReleaseConfig(dg.Config):
 
 def sources() -> list[dg.AssetKey]:
     """The assets of this location that a release of this shop is made of."""
-    return [FEATURES_KEY, MODEL_KEY, SCORES_KEY, *([EFFECT_KEY] if is_answerable() else [])]
+    return [
+        *(FEATURES_KEY, MODEL_KEY, SCORES_KEY, DEMAND_MODEL_KEY, FORECASTS_KEY),
+        *([ADVICE_KEY] if counts_stock() else []),
+        *([EFFECT_KEY] if is_answerable() else []),
+    ]
 
 
 def upstream() -> list[dg.AssetKey]:
     """`sources`, and the published marts that they and the release are made of."""
-    marts = dict.fromkeys((*feature_marts(), *delivered(["dim_campaigns"]), "rfm_segments"))
+    marts = dict.fromkeys(
+        (*feature_marts(), *demand_marts(), "dim_dates", *delivered(["dim_campaigns"]), "rfm_segments")
+    )
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
@@ -114,7 +134,8 @@ def warehouse() -> list[dg.AssetKey]:
     tags={"domain": "serving"},
     description=(
         "An immutable, checksummed folder of customers with features, segment and churn score, the model as ONNX where "
-        "the shop has one, and the effects, with a manifest of what it was made from; the API serves the current one. "
+        "the shop has one, demand forecasts and reorder advice where it has these, and the effects, with a manifest of "
+        "what it was made from; the API serves the current one. "
         "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
         "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
     ),
@@ -124,21 +145,27 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
     with plain_failures():
-        tables = [FEATURES, SCORES, *published(["rfm_segments"]), *([EFFECT] if is_answerable() else [])]
+        tables = [
+            *(FEATURES, SCORES, FORECASTS, *published(["rfm_segments"])),
+            *([ADVICE] if counts_stock() else []),
+            *([EFFECT] if is_answerable() else []),
+        ]
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
-        model = ModelRegistry(tracking.uri).champion(churn.NAME)
+        registry = ModelRegistry(tracking.uri)
+        model, demand_model = registry.champion(churn.NAME), registry.champion(DEMAND_NAME)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
             customers = released_customers(con, inputs, as_of)
             effects = released_effects(con, inputs)
+            products = released_products(con, inputs) if demand_model else {}
         store = release_store(settings)
         made_from = ReleaseInputs(
             as_of=as_of,
             window=(at_midnight(shop.start), at_midnight(as_of)),
             shop=shop.name,
             snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
-            models={model.name: model.version} if model else {},
+            models={one.name: one.version for one in (model, demand_model) if one},
             git_commit=git_commit(),
             checks=check_outcomes(context.instance, guarded_by(context, lake, KEY)),
             override=config.decision(),
@@ -147,6 +174,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             write_customers(draft.path / CUSTOMERS, customers)
             if model:
                 write_model(draft.path, model)
+            if demand_model and products:
+                write_demand(draft.path, demand_model, products)
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
@@ -157,6 +186,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "as_of_date": str(as_of),
             "model_version": model.version if model else "no model yet",
             "effects": len(effects),
+            "products_forecast": len(pc.unique(products[DEMAND]["product_id"])) if products else 0,
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
         },
@@ -212,11 +242,45 @@ def released_effects(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> tuple[Ef
     return tuple(Effect.model_validate_json(row[0]) for row in rows)
 
 
+def released_products(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[str, pa.Table]:
+    """The files about products: the latest forecasts, and the latest reorder advice where the shop counts its stock."""
+    selects = inputs.selects
+    latest = "as_of_date = (SELECT max(as_of_date) FROM ({select}))"
+    forecasts, advice = selects["demand_forecasts"], selects.get("reorder_advice")
+    found = {
+        DEMAND: con.execute(
+            f"""
+            SELECT product_id, as_of_date AS as_of, forecast_date AS date, mean_units AS mean, low_units AS low,
+                p25_units AS p25, median_units AS median, p75_units AS p75, high_units AS high,
+                demand_model_version AS model_version
+            FROM ({forecasts}) WHERE {latest.format(select=forecasts)}"""
+        ).to_arrow_table()
+    }
+    if advice:
+        found[REORDER] = con.execute(
+            f"""
+            SELECT product_id, as_of_date AS as_of, lead_days, review_days, service_level,
+                expected_units AS expected_demand, reorder_point_units AS reorder_point,
+                safety_stock_units AS safety_stock, stock_units AS stock, order_units AS order_quantity,
+                demand_model_version AS model_version
+            FROM ({advice}) WHERE {latest.format(select=advice)}"""
+        ).to_arrow_table()
+    return found if len(found[DEMAND]) else {}
+
+
 def write_model(folder: Any, model: Registered) -> None:
-    """Write the model and its card."""
+    """Write the churn model and its card."""
     (folder / CHURN_MODEL).parent.mkdir()
     (folder / CHURN_MODEL).write_bytes(model.content)
     (folder / CHURN_CARD).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
+
+
+def write_demand(folder: Any, model: Registered, products: Mapping[str, pa.Table]) -> None:
+    """Write the forecasts and the reorder advice, and the card of the model that made them."""
+    (folder / DEMAND_CARD).parent.mkdir(exist_ok=True)
+    (folder / DEMAND_CARD).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
+    for name, rows in products.items():
+        write_products(folder, name, rows)
 
 
 def shop_card(shop: Shop) -> ShopCard:

@@ -20,6 +20,9 @@ from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.steps import ENOUGH_DATA, Candidate, abstention, register, track
 
 KEY = dg.AssetKey(["models", NAME])
+TIE = 0.02
+"""A loss to the best of the baselines by at most this share only warns: in months without a sale or a season, none can
+be beaten by more, and what a backtest says of so little is chance."""
 COVERAGE_WITHIN = 0.05
 """How far the interval's coverage may be from its level. The days of a window err together: on the simulated shop the
 coverages of single windows have a standard deviation of 0.04, so that of four windows has one of 0.02."""
@@ -45,7 +48,7 @@ coverages of single windows have a standard deviation of 0.04, so that of four w
             blocking=True,
             description=(
                 "Its weighted RMSSE over rolling windows is below that of seasonal naive, Theta, exponential smoothing "
-                "and Croston, each fitted to the product alone."
+                f"and Croston, each fitted to the product alone. A loss of up to {TIE:.0%} warns, a larger one blocks."
             ),
         ),
         dg.AssetCheckSpec(
@@ -117,6 +120,7 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
             error < bar,
             expected=f"a weighted RMSSE below {bar:.3f}, that of {best}",
             found=f"{error:.3f} for {trained.scored} products over {len(trained.tested)} windows",
+            severity="warning" if error <= (1 + TIE) * bar else "error",
             metadata={"weighted_rmsse": error, "best_baseline_weighted_rmsse": bar},
         ),
         checked(

@@ -35,6 +35,9 @@ CALIBRATION_SHARE = 0.35
 """Of the usable periods at most so many are kept from the mean while its errors are measured."""
 INTERVAL = 0.9
 """The share of periods whose quantity lies in a forecast's interval."""
+OF_THE_YEAR = ("month", "day_of_year")
+"""Features that are withheld until each time of the year was learned from once: on UCI Online Retail, whose first such
+days are those between the years, on which it is closed, all of the next December would be forecast as closed."""
 TINY = 1e-12
 BIN_ROWS = 400
 BINS = 8
@@ -270,7 +273,10 @@ def _train_mean(history: History, origin: int, horizon: int, parameters: Paramet
         values.append(features.values.reshape(target.size, -1)[chosen])
         bases.append(features.base.ravel()[chosen])
         targets.append(target.ravel()[chosen])
-    return _trees(np.concatenate(values), np.concatenate(bases), np.concatenate(targets), parameters)
+    rows = np.concatenate(values)
+    if origin - first_origin(history.panel, origin) < history.frequency.year:
+        rows[:, [history.names.index(name) for name in OF_THE_YEAR]] = np.nan
+    return _trees(rows, np.concatenate(bases), np.concatenate(targets), parameters)
 
 
 def _spread(first: int, last: int, most: int) -> list[int]:
