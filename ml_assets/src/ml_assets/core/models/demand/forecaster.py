@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ml_assets.core.models.demand.features import Features, History
 from ml_assets.core.models.demand.panel import Matrix, Panel
-from ml_assets.core.models.errors import TooYoung
+from ml_assets.core.models.errors import NotEnoughData, TooYoung
 
 NAME = "demand_forecast"
 SEED = 7
@@ -191,6 +191,7 @@ def fit(panel: Panel, origin: int, horizon: int, parameters: Parameters) -> Fore
 
     Raises:
         TooYoung: the history has not the periods for a window to learn from and one to measure errors in.
+        NotEnoughData: nothing in it can be learned, as where nothing was ever asked for.
     """
     history = History(panel.until(origin))
     calibration = calibration_origins(panel, origin, horizon)
@@ -288,6 +289,8 @@ def _trees(values: npt.NDArray[np.float32], base: Vector, target: Vector, parame
     """LightGBM trees for log(target / base) with Tweedie loss; the same bytes for the same rows."""
     import lightgbm
 
+    if not target.any():
+        raise NotEnoughData("All quantities to learn from are 0, or none differs from its forecast. Load more.")
     data = lightgbm.Dataset(values, target, init_score=np.log(base), free_raw_data=True)
     options = {
         "objective": "tweedie",

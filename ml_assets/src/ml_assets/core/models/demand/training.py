@@ -18,7 +18,7 @@ from ml_assets.core.features import daily_demand
 from ml_assets.core.features.catalogue import describe
 from ml_assets.core.models.demand import baselines
 from ml_assets.core.models.demand.daily import HOLIDAY, INPUTS, Demand
-from ml_assets.core.models.demand.forecaster import Forecaster, Parameters, fit
+from ml_assets.core.models.demand.forecaster import Forecaster, Parameters, calibration_origins, fit
 from ml_assets.core.models.demand.panel import DAILY, Panel
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
 
@@ -101,7 +101,7 @@ def train(demand: Demand, horizon: int) -> Trained:
     panel, origin = demand.panel, demand.origin
     starts = origins(origin, horizon, WINDOWS)
     try:
-        tested = fit(panel, starts[0], horizon, PARAMETERS)
+        calibration_origins(panel, starts[0], horizon)
     except TooYoung as reason:
         raise TooYoung(f"The last {WINDOWS * horizon} days are kept to test on. {reason}") from None
     windows = [_window(panel, start, horizon) for start in starts]
@@ -113,6 +113,7 @@ def train(demand: Demand, horizon: int) -> Trained:
             f"A demand forecast cannot be evaluated: before {panel.dates[starts[-1]]}, no product was ordered in "
             f"changing quantities. Load more orders."
         )
+    tested = fit(panel, starts[0], horizon, PARAMETERS)
     forecasts = [tested.predict(panel, start) for start in starts]
     usual = [baselines.forecast(some, start, horizon) for start in starts]
     return Trained(
