@@ -42,6 +42,7 @@ from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
 from ml_assets.defs.causal.email_campaign_effect import is_answerable
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
+from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
 from ml_assets.defs.marts import (
     ADVICE,
     EFFECT,
@@ -164,7 +165,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             as_of=as_of,
             window=(at_midnight(shop.start), at_midnight(as_of)),
             shop=shop.name,
-            snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
+            snapshots=upstream_snapshots(context.instance, [*warehouse(), DEMAND_KEY, *sources()]) | inputs.snapshots,
             models={one.name: one.version for one in (model, demand_model) if one},
             git_commit=git_commit(),
             checks=check_outcomes(context.instance, guarded_by(context, lake, KEY)),
