@@ -75,6 +75,29 @@ def test_an_as_of_date_depends_on_the_window_that_ends_on_it(load, grain, as_of,
     assert list(found.partitions_subset.get_partition_keys()) == [window]
 
 
+@pytest.mark.parametrize(
+    ("grain", "end", "last_day", "expected", "before"),
+    [
+        ("monthly", "2025-01-01", "2024-12-31", "2025-01-01", "2024-12-01"),
+        ("monthly", "2025-01-01", "2024-12-20", "2025-01-01", "2024-12-01"),
+        ("monthly", "2024-12-10", "2024-12-09", "2024-12-01", "2024-11-01"),
+        ("weekly", None, "2024-01-14", "2024-01-15", "2024-01-08"),
+        ("daily", None, "2024-01-14", "2024-01-15", "2024-01-14"),
+    ],
+)
+def test_demand_is_forecast_from_the_latest_as_of_date_up_to_which_days_are_complete(
+    load, grain, end, last_day, expected, before
+):
+    load(grain=grain, end=end)
+    from ml_assets.defs.partitions import as_of_after, window_before
+
+    as_of = as_of_after(date.fromisoformat(last_day))
+    assert as_of == date.fromisoformat(expected)
+    window = window_before(as_of, as_of)
+    assert window.end == at_midnight(as_of)
+    assert window.key == before
+
+
 @pytest.mark.parametrize("missing", ["events", "campaigns"])
 def test_a_shop_without_events_or_campaigns_has_no_campaign_effect(load, missing):
     everything = ["customers", "products", "orders", "order_items", "refunds", "events", "campaigns"]
