@@ -49,6 +49,29 @@ class Freshness(BaseModel):
     severity: Literal["error", "warning"] = "warning"
 
 
+class Replenishment(BaseModel):
+    """How the shop orders its goods: what reorder advice is made for.
+
+    With both costs, of one unit in one span between reviews, the service level is that at which they are least.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lead_days: int = Field(7, ge=0, le=60, description="From an order to its delivery.")
+    review_days: int = Field(7, ge=1, le=60, description="From one chance to order to the next.")
+    service_level: float = Field(
+        0.95, ge=0.5, le=0.995, description="Share of the spans of lead and review time in which nothing shall run out."
+    )
+    shortage_cost: float | None = Field(None, gt=0, description="Of a unit that is asked for and not there.")
+    holding_cost: float | None = Field(None, gt=0, description="Of a unit that is left over at the next review.")
+
+    @model_validator(mode="after")
+    def _both_costs(self) -> Replenishment:
+        if (self.shortage_cost is None) != (self.holding_cost is None):
+            raise ValueError("shortage_cost and holding_cost make a service level together: give both or none")
+        return self
+
+
 class Shop(BaseModel):
     """A shop: its dates (half-open, UTC), currency and sources. `end` is None for a shop that goes on.
 
@@ -71,6 +94,7 @@ class Shop(BaseModel):
     freshness: Freshness = Field(
         Freshness(), description="By when everything must be made anew; a shop with an end date is complete once made."
     )
+    replenishment: Replenishment = Field(Replenishment(), description="Lead time, review time and service level.")
 
     @model_validator(mode="after")
     def _dates_in_order(self) -> Shop:

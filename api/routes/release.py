@@ -22,7 +22,7 @@ async def get_release(release: CurrentRelease) -> Release:
         window=Window(start=start, end=end),
         shop=release.shop,
         customers=len(release.customers),
-        models=[model.card for model in (release.churn, release.fraud, release.recommendations) if model],
+        models=release.cards,
         snapshots=inputs.snapshots,
         checks=list(inputs.checks),
         git_commit=inputs.git_commit,

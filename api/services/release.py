@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from api.services.customers import Customers
 from api.services.model import ReleasedModel
+from api.services.products import Products
 from api.services.recommendations import Recommendations
 from cartograph.releases import Manifest, ReleaseError, ReleaseStore
 from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMERS,
+    DEMAND,
+    DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
     FRAUD_CARD,
@@ -21,18 +26,22 @@ from cartograph.releases.contents import (
     RECOMMENDATIONS,
     RECOMMENDER,
     RECOMMENDER_CARD,
+    REORDER,
     SHOP,
     SIMILAR,
     ContentError,
     Effect,
+    ModelCard,
     ShopCard,
     open_customers,
+    open_products,
 )
 
 CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
 FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)
 RECOMMENDER_FILES = (RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
-ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES)
+DEMAND_FILES = (DEMAND, DEMAND_CARD)
+ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES, DEMAND_FILES)
 """The files of each model: a release has all of one, or none."""
 
 
@@ -41,11 +50,21 @@ class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other releas
 
 
 @dataclass(frozen=True)
+class ReleasedDemand:
+    """The forecasts from `as_of` on, what made them, and the reorder advice: None for a shop that counts no stock."""
+
+    as_of: date
+    card: ModelCard
+    forecasts: Products
+    advice: Products | None
+
+
+@dataclass(frozen=True)
 class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
-    `churn`, `fraud` and `recommendations` are None in the release of a shop that is too young for the model, or
-    delivers too little.
+    `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
+    or delivers too little.
     """
 
     manifest: Manifest
@@ -54,7 +73,13 @@ class LoadedRelease:
     churn: ReleasedModel | None
     fraud: ReleasedModel | None
     recommendations: Recommendations | None
+    demand: ReleasedDemand | None
     effects: tuple[Effect, ...]
+
+    @property
+    def cards(self) -> list[ModelCard]:
+        """The cards of the models in it."""
+        return [model.card for model in (self.churn, self.fraud, self.recommendations, self.demand) if model]
 
 
 def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
@@ -66,6 +91,8 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     folder = store.fetch(release_id)
     manifest = store.get(release_id)
     models = [files for files in ALL_FILES if any(manifest.file(name) for name in files)]
+    if manifest.file(REORDER) and DEMAND_FILES not in models:
+        models.append(DEMAND_FILES)
     needed = (SHOP, CUSTOMERS, EFFECTS_FILE, *(name for files in models for name in files))
     missing = [name for name in needed if not manifest.file(name)]
     if missing:
@@ -78,6 +105,9 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             churn=ReleasedModel.load(folder, *CHURN_FILES) if CHURN_FILES in models else None,
             fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES)) if FRAUD_FILES in models else None,
             recommendations=Recommendations.load(folder) if RECOMMENDER_FILES in models else None,
+            demand=_load_demand(folder, has_advice=manifest.file(REORDER) is not None)
+            if DEMAND_FILES in models
+            else None,
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
         )
     except (ContentError, ValidationError) as error:
@@ -88,6 +118,18 @@ def _deciding(model: ReleasedModel) -> ReleasedModel:
     if model.card.review is None:
         raise ContentError(f"{FRAUD_CARD} has no review, so it is not said when an order is worth a look")
     return model
+
+
+def _load_demand(folder: Path, *, has_advice: bool) -> ReleasedDemand:
+    forecasts = open_products(folder, DEMAND)
+    if not len(forecasts):
+        raise ContentError(f"{DEMAND} has no row")
+    return ReleasedDemand(
+        as_of=forecasts["as_of"][0].as_py(),
+        card=ModelCard.model_validate_json((folder / DEMAND_CARD).read_bytes()),
+        forecasts=Products(forecasts),
+        advice=Products(open_products(folder, REORDER)) if has_advice else None,
+    )
 
 
 _CURE = "Publish a new one with `cartograph run`, or go back with `cartograph release rollback`."

@@ -14,6 +14,9 @@ how features, models and effects are computed is `ml_assets`.
 | `models/product_recommender.json` | `ModelCard`, without features |
 | `recommendations.arrow` | Arrow IPC file: one row for each customer, see `RECOMMENDATION_COLUMNS` |
 | `similar_products.arrow` | Arrow IPC file: one row for each product, see `SIMILAR_COLUMNS` |
+| `demand.arrow` | Arrow IPC file: one row for each product and day ahead, `DEMAND_COLUMNS`, see `write_products` |
+| `models/demand_forecaster.json` | `ModelCard` of what made it |
+| `reorder.arrow` | Arrow IPC file: one row for each product whose stock is known, `REORDER_COLUMNS` |
 | | all of a model are absent where the shop's history, or what it delivers, is too little for it |
 | `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
 """
@@ -23,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 
@@ -40,6 +44,9 @@ RECOMMENDER = "models/product_recommender.arrow"
 RECOMMENDER_CARD = "models/product_recommender.json"
 RECOMMENDATIONS = "recommendations.arrow"
 SIMILAR = "similar_products.arrow"
+DEMAND = "demand.arrow"
+DEMAND_CARD = "models/demand_forecaster.json"
+REORDER = "reorder.arrow"
 EFFECTS_FILE = "effects.json"
 
 LISTED = 20
@@ -90,6 +97,38 @@ SIMILAR_COLUMNS = {
     "bought_together_scores": pa.list_(pa.float64()),
 }
 """Columns of `similar_products.arrow`: products that its purchase leads to, and those often in the same order."""
+
+DEMAND_COLUMNS = {
+    "product_id": pa.string(),
+    "as_of": pa.date32(),
+    "date": pa.date32(),
+    "mean": pa.float64(),
+    "low": pa.float64(),
+    "p25": pa.float64(),
+    "median": pa.float64(),
+    "p75": pa.float64(),
+    "high": pa.float64(),
+    "model_version": pa.string(),
+}
+"""Columns of `demand.arrow`, in units; 90 % of such days lie from `low` to `high`. None is null."""
+
+REORDER_COLUMNS = {
+    "product_id": pa.string(),
+    "as_of": pa.date32(),
+    "lead_days": pa.int64(),
+    "review_days": pa.int64(),
+    "service_level": pa.float64(),
+    "expected_demand": pa.float64(),
+    "reorder_point": pa.float64(),
+    "safety_stock": pa.float64(),
+    "stock": pa.float64(),
+    "order_quantity": pa.float64(),
+    "model_version": pa.string(),
+}
+"""Columns of `reorder.arrow`; demand is that over lead and review time, in units as all quantities. None is null."""
+
+PRODUCT_FILES = {DEMAND: (DEMAND_COLUMNS, ("product_id", "date")), REORDER: (REORDER_COLUMNS, ("product_id",))}
+"""The files about products: their columns, and by which of these they are sorted, each combination once."""
 
 
 class ContentError(ValueError):
@@ -236,6 +275,30 @@ def open_lists(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
     return lists
 
 
+def write_products(folder: Path, name: str, products: pa.Table) -> None:
+    """Write the file `name` of `PRODUCT_FILES`, as `write_customers` writes its own.
+
+    Raises:
+        ContentError: columns are others than agreed, a value is null, or a row is there twice.
+    """
+    _, key = PRODUCT_FILES[name]
+    known = set(key) <= set(products.column_names)
+    ordered = products.sort_by([(column, "ascending") for column in key]) if known else products
+    _check_products(name, ordered)
+    _write(folder / name, ordered)
+
+
+def open_products(folder: Path, name: str) -> pa.Table:
+    """Memory-map the file `name` of `PRODUCT_FILES`.
+
+    Raises:
+        ContentError: it is not an Arrow file, or not of the form that `write_products` gives.
+    """
+    products = _open(folder / name)
+    _check_products(name, products)
+    return products
+
+
 def rename_customers(folder: Path, names: Mapping[str, str]) -> bool:
     """Give customers of a release's files other ids, the new by the old in `names`; whether one of them is there.
 
@@ -278,6 +341,17 @@ def _check_lists(name: str, lists: pa.Table, columns: Mapping[str, pa.DataType])
     if found != dict(columns):
         raise ContentError(f"{name} must have the columns {dict(columns)}, not {found}")
     _check_ids(name, lists, next(iter(columns)))
+
+
+def _check_products(name: str, products: pa.Table) -> None:
+    columns, key = PRODUCT_FILES[name]
+    if dict(zip(products.schema.names, products.schema.types, strict=True)) != columns:
+        raise ContentError(f"{name} must have the columns {', '.join(f'{n} {t}' for n, t in columns.items())}")
+    if any(column.null_count for column in products.columns):
+        raise ContentError(f"{name} must have no nulls")
+    keys = list(zip(*(products[column].to_pylist() for column in key), strict=True))
+    if any(one >= other for one, other in pairwise(keys)):
+        raise ContentError(f"{name} must be sorted by {' and '.join(key)}, each once")
 
 
 def _check_customers(customers: pa.Table, columns: Iterable[str]) -> None:

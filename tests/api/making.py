@@ -4,7 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,10 +25,15 @@ from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMERS,
+    DEMAND,
+    DEMAND_CARD,
+    DEMAND_COLUMNS,
     EFFECTS,
     EFFECTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    REORDER,
+    REORDER_COLUMNS,
     SHOP,
     Effect,
     EffectCheck,
@@ -37,6 +42,7 @@ from cartograph.releases.contents import (
     Review,
     ShopCard,
     write_customers,
+    write_products,
 )
 from cartograph.settings import Settings
 from tests.api.recommending import FILES, batch
@@ -145,6 +151,44 @@ def arrow_file(customers: pa.Table) -> bytes:
         path = Path(folder) / CUSTOMERS
         write_customers(path, customers)
         return path.read_bytes()
+
+
+def make_forecasts(ids: list[str], days: int = 3) -> pa.Table:
+    """Forecasts of which product n has a mean of n on the first day and 1 more on each that follows."""
+    return pa.Table.from_pylist(
+        [
+            {"product_id": product, "as_of": AS_OF, "date": AS_OF + timedelta(days=day), "mean": at + day, "low": 0.0}
+            | {"p25": 1.0, "median": 2.0, "p75": 3.0, "high": 4.5, "model_version": "5"}
+            for at, product in enumerate(ids)
+            for day in range(days)
+        ],
+        schema=pa.schema(list(DEMAND_COLUMNS.items())),
+    )
+
+
+def make_advice(ids: list[str]) -> pa.Table:
+    """Advice of which product n has n in stock."""
+    return pa.Table.from_pylist(
+        [
+            {"product_id": product, "as_of": AS_OF, "lead_days": 3, "review_days": 7, "service_level": 0.95}
+            | {"expected_demand": 6.5, "reorder_point": 10.0, "safety_stock": 3.5, "stock": float(at)}
+            | {"order_quantity": max(10.0 - at, 0.0), "model_version": "5"}
+            for at, product in enumerate(ids)
+        ],
+        schema=pa.schema(list(REORDER_COLUMNS.items())),
+    )
+
+
+def demand_files(forecasts: pa.Table, advice: pa.Table | None) -> dict[str, bytes | None]:
+    """The files about products of a release."""
+    card = make_card(name="demand_forecaster", version="5", features=FEATURES[:1])
+    files: dict[str, bytes | None] = {DEMAND_CARD: card.model_dump_json().encode()}
+    with TemporaryDirectory() as folder:
+        for name, table in ((DEMAND, forecasts), (REORDER, advice)):
+            if table is not None:
+                write_products(Path(folder), name, table)
+                files[name] = (Path(folder) / name).read_bytes()
+    return files
 
 
 def publish(

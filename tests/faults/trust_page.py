@@ -243,6 +243,7 @@ HANDOVERS = (
         "customers, orders and spend before the latest as-of date, by customer",
         ("features_reconcile",),
     ),
+    ("`published` → `features`", "units of each product and day", ("demand_reconciles",)),
 )
 """Each hand-over of counts and money: from where to where, what is held, and the checks that hold it."""
 

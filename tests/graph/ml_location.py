@@ -27,7 +27,7 @@ sources:
     datasets: [{datasets}]
 """
 CHECK = "rows_match_mart"
-EVERYTHING = ("customers", "products", "orders", "order_items", "events", "campaigns")
+EVERYTHING = ("customers", "products", "orders", "order_items", "events", "campaigns", "inventory")
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 

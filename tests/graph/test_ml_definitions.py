@@ -85,6 +85,29 @@ def test_an_as_of_date_depends_on_the_window_that_ends_on_it(load, grain, as_of,
     assert list(found.partitions_subset.get_partition_keys()) == [window]
 
 
+@pytest.mark.parametrize(
+    ("grain", "end", "last_day", "expected", "before"),
+    [
+        ("monthly", "2025-01-01", "2024-12-31", "2025-01-01", "2024-12-01"),
+        ("monthly", "2025-01-01", "2024-12-20", "2025-01-01", "2024-12-01"),
+        ("monthly", "2024-12-10", "2024-12-09", "2024-12-01", "2024-11-01"),
+        ("weekly", None, "2024-01-14", "2024-01-15", "2024-01-08"),
+        ("daily", None, "2024-01-14", "2024-01-15", "2024-01-14"),
+    ],
+)
+def test_demand_is_forecast_from_the_latest_as_of_date_up_to_which_days_are_complete(
+    load, grain, end, last_day, expected, before
+):
+    load(grain=grain, end=end)
+    from ml_assets.defs.partitions import as_of_after, window_before
+
+    as_of = as_of_after(date.fromisoformat(last_day))
+    assert as_of == date.fromisoformat(expected)
+    window = window_before(as_of, as_of)
+    assert window.end == at_midnight(as_of)
+    assert window.key == before
+
+
 @pytest.mark.parametrize("missing", ["events", "campaigns"])
 def test_a_shop_without_events_or_campaigns_has_no_campaign_effect(load, missing):
     everything = ["customers", "products", "orders", "order_items", "refunds", "events", "campaigns"]
@@ -96,13 +119,25 @@ def test_a_shop_without_events_or_campaigns_has_no_campaign_effect(load, missing
         key(name)
         for name in (
             "models/churn_classifier", "models/purchase_propensity", "models/customer_segments",
-            "models/customer_lifetime_value", "models/product_recommender", "predictions/churn_scores",
-            "predictions/purchase_propensities", "predictions/customer_segments", "predictions/lifetime_values",
-            "predictions/product_recommendations", "predictions/similar_products", "published/dim_products",
+            "models/customer_lifetime_value", "models/product_recommender", "models/demand_forecaster",
+            "predictions/churn_scores", "predictions/purchase_propensities", "predictions/customer_segments",
+            "predictions/lifetime_values", "predictions/product_recommendations", "predictions/similar_products",
+            "predictions/demand_forecasts", "published/dim_products",
         )
     }  # fmt: skip
     assert parents == {FEATURES, *made, key("published/rfm_segments"), *quality}
     assert (key("published/fct_events") in graph.get(FEATURES).parent_keys) == (missing != "events")
+
+
+@pytest.mark.parametrize("counts_stock", [True, False])
+def test_a_shop_that_counts_no_stock_has_forecasts_and_no_reorder_advice(load, counts_stock):
+    everything = ["customers", "products", "orders", "order_items", *(["inventory"] if counts_stock else [])]
+    graph = load(datasets=everything).resolve_asset_graph()
+    advice, released = key("predictions/reorder_advice"), graph.get(key("serving/release")).parent_keys
+    assert key("predictions/demand_forecasts") in released
+    assert (advice in graph.get_all_asset_keys()) == (advice in released) == counts_stock
+    stock = key("published/fct_inventory_daily")
+    assert (stock in graph.get(key("features/daily_demand")).parent_keys) == counts_stock
 
 
 def test_no_asset_of_the_other_location_is_defined_here(load):
@@ -140,7 +175,8 @@ def test_nothing_runs_downstream_of_a_failed_blocking_check(load):
 
 
 def test_loading_the_graph_imports_none_of_what_trains_models():
-    heavy = ["mlflow", "econml", "sklearn", "onnx", "onnxruntime", "scipy", "pandas", "dagster_aws", "dagster_dbt"]
+    heavy = ["mlflow", "econml", "sklearn", "lightgbm", "statsforecast", "onnx", "onnxruntime", "scipy", "pandas"]
+    heavy += ["dagster_aws", "dagster_dbt"]
     code = f"""
 import sys
 import ml_assets.definitions
@@ -161,7 +197,7 @@ def test_what_steps_import_when_they_need_it_is_imported_ahead_by_a_worker_that_
                         found.add(str(node.module).split(".")[0])
                     elif isinstance(node, ast.Import):
                         found.update(alias.name.split(".")[0] for alias in node.names)
-    others = {"numpy", "dagster_aws", "lightgbm", "statsforecast"}
+    others = {"numpy", "dagster_aws"}
     assert found - others == {library.split(".")[0] for library in LIBRARIES}
 
 

@@ -14,16 +14,20 @@ from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMERS,
+    DEMAND,
+    DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
     RECOMMENDATIONS,
     RECOMMENDER,
     RECOMMENDER_CARD,
+    REORDER,
     SHOP,
     SIMILAR,
     ModelCard,
     ShopCard,
     open_customers,
+    open_products,
 )
 from cartograph.settings import get_settings
 from tests.graph.ml_location import (
@@ -35,7 +39,7 @@ from tests.graph.ml_location import (
     materialized,
     run,
 )
-from tests.model.planted import planted_shop, publish
+from tests.model.planted import PRODUCTS, SHELVES, own_weekday, planted_shop, publish
 
 ASSETS = {
     "features/customer_features",
@@ -55,10 +59,15 @@ ASSETS = {
     "models/product_recommender",
     "predictions/product_recommendations",
     "predictions/similar_products",
+    "features/daily_demand",
+    "models/demand_forecaster",
+    "predictions/demand_forecasts",
+    "predictions/reorder_advice",
     "causal/email_campaign_effect",
     "serving/release",
 }
 FEATURES = "features.customer_features"
+DEMAND_TABLES = {"features.daily_demand", "predictions.demand_forecasts", "predictions.reorder_advice"}
 
 
 class Shop:
@@ -98,9 +107,12 @@ class Shop:
 
 MODELS = (
     "churn_classifier", "purchase_propensity", "customer_segments", "customer_lifetime_value", "product_recommender",
+    "demand_forecaster",
 )  # fmt: skip
 EARLY = ("2024-02-01", "2024-04-01")
-OF_MODELS = (CHURN_MODEL, CHURN_CARD, RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
+OF_MODELS = (
+    CHURN_MODEL, CHURN_CARD, RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR, DEMAND, DEMAND_CARD, REORDER,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +145,8 @@ def test_the_checks_of_a_young_shop_pass_as_they_cannot_judge_yet_and_say_what_i
     assert "needs two as-of dates 90 days apart" in enough
     assert "Load at least 211 days of orders" in enough
     assert checks["churn_classifier", "beats_baseline"].description == "cannot judge yet: no model was trained"
+    needed = checks["demand_forecaster", "has_enough_data"].description
+    assert needed.startswith("cannot judge yet: The last 56 days are kept to test on. A forecast of 14 periods")
     overlap = checks["email_campaign_effect", "has_overlap"].description
     assert overlap.startswith("cannot judge yet: No e-mail campaign has 14 whole days of orders after its first")
     abstained = shop.run_of_model(shop.young.run_id).data.tags["abstained"]
@@ -190,7 +204,7 @@ def test_the_api_recommends_what_was_predicted_from_the_released_recommender(sho
         answer = client.get("/v1/customers/C00007/recommendations?limit=20").json()
         session = client.post("/v1/recommendations/session", json={"products": ["P3", "P23"], "limit": 5}).json()
     assert answer["recommendations"] == [{name: row[name] for name in shown} for row in rows]
-    assert [int(one["product_id"][1:]) % 20 for one in answer["recommendations"][:5]] == [7] * 5
+    assert [int(one["product_id"][1:]) % SHELVES for one in answer["recommendations"][:5]] == [7 % SHELVES] * 5
     assert session["recommendations"] == [{"rank": at, **one._asdict()} for at, one in enumerate(suggestions, 1)]
     assert {answer["model_version"], session["model_version"]} == {champion.version}
     assert len(set(table["customer_id"].to_pylist())) == 1500
@@ -199,7 +213,7 @@ def test_the_api_recommends_what_was_predicted_from_the_released_recommender(sho
 @pytest.mark.parametrize(
     ("check", "change", "found"),
     [
-        ("only_offered_products", "SELECT * REPLACE ('P299' AS product_id)", "30,000 that are not"),
+        ("only_offered_products", f"SELECT * REPLACE ('P{PRODUCTS - 1}' AS product_id)", "30,000 that are not"),
         ("ranks_are_whole", "SELECT * REPLACE (rank + 1 AS rank)", "1,500 that are not"),
         ("ranks_are_whole", "SELECT * REPLACE ('P1' AS product_id)", "1,500 that are not"),
         ("all_are_covered", "SELECT * WHERE customer_id <> 'C00007'", "1 without one"),
@@ -227,16 +241,45 @@ def test_lists_that_are_not_as_promised_are_stopped(shop, monkeypatch, check, ch
     assert shop.run("predictions/product_recommendations").success
 
 
+def test_released_forecasts_and_advice_are_those_of_the_lake_and_of_each_product(shop):
+    store = open_store(shop.settings)
+    folder = store.fetch(store.current_id())
+    forecasts, advice = open_products(folder, DEMAND), open_products(folder, REORDER)
+    card = ModelCard.model_validate_json((folder / DEMAND_CARD).read_bytes())
+    assert card.metrics["weighted_rmsse"] < min(card.baseline_metrics.values())
+    products = {f"P{number}" for number in range(PRODUCTS)}
+    assert set(forecasts["product_id"].to_pylist()) == set(advice["product_id"].to_pylist()) == products
+    assert len(forecasts) == 14 * PRODUCTS
+    assert {str(day) for day in forecasts["as_of"].to_pylist()} == {"2025-10-01"}
+    assert sorted({str(day) for day in forecasts["date"].to_pylist()})[-1] == "2025-10-14"
+    wednesday = [row for row in forecasts.to_pylist() if row["date"].weekday() == 2]
+    own, next_one = (sum(row["mean"] for row in wednesday if own_weekday(row["product_id"]) == day) for day in (2, 3))
+    assert own > 3 * next_one, "some are bought on Wednesdays, others on Thursdays"
+    for row in advice.to_pylist():
+        assert row["stock"] == 5 + 10 * int(row["product_id"][1:])
+        assert row["order_quantity"] == max(row["reorder_point"] - row["stock"], 0)
+        assert (row["lead_days"], row["review_days"], row["service_level"]) == (7, 7, 0.95)
+        total = sum(one["mean"] for one in forecasts.to_pylist() if one["product_id"] == row["product_id"])
+        assert row["expected_demand"] == pytest.approx(total)
+    assert any(row["order_quantity"] > 0 for row in advice.to_pylist())
+
+
+def test_what_came_after_a_forecast_is_held_against_it(shop):
+    checks = {found.check_name: found for found in shop.whole.get_asset_check_evaluations()}
+    assert checks["forecasts_came_true"].metadata["product_days"].value == PRODUCTS  # the data end a day after
+    assert checks["demand_reconciles"].passed
+
+
 def test_the_manifest_says_what_the_release_was_made_from(shop):
     inputs = open_store(shop.settings).current().inputs
-    dimensions = {"dim_customers", "dim_products", "dim_campaigns"}
-    published = {"fct_orders", "fct_order_items", "fct_events", "rfm_segments"} | dimensions
+    dimensions = {"dim_customers", "dim_products", "dim_dates", "dim_campaigns"}
+    published = {"fct_orders", "fct_order_items", "fct_events", "fct_inventory_daily", "rfm_segments"} | dimensions
     published |= {"market_basket_rules"}
     predictions = {
         "churn_scores", "purchase_propensities", "customer_segments", "lifetime_values", "product_recommendations",
         "similar_products",
     }  # fmt: skip
-    own = {FEATURES, "causal.email_campaign_effect"} | {f"predictions.{name}" for name in predictions}
+    own = {FEATURES, "causal.email_campaign_effect", *DEMAND_TABLES} | {f"predictions.{name}" for name in predictions}
     assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}
     assert inputs.models == dict.fromkeys(MODELS, "1")
     assert str(inputs.as_of) == "2025-10-01"

@@ -20,12 +20,14 @@ START = date(2024, 1, 1)
 EPOCH = np.datetime64(START.isoformat(), "us")
 END_DAY = 640
 SECONDS_A_DAY = 86_400
+OWN_DAY_SHARE = 0.7
+"""So much of what is bought is one of the products of that weekday; the rest is any product."""
 
 RANDOM, OBSERVED, SELECTED, NO_OVERLAP = "email_random", "email_winback", "email_selected", "email_all"
 CAMPAIGN_DAYS = {RANDOM: 350, OBSERVED: 430, SELECTED: 510, NO_OVERLAP: 590}
 EFFECT = 12.0
 MARGIN_RATE = 0.4
-PRODUCTS, SHELVES = 300, 20
+PRODUCTS, SHELVES = 84, 6
 ON_SHELF = 0.8
 """The share of a customer's purchases from their own shelf, that of their number modulo `SHELVES`."""
 
@@ -104,6 +106,9 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
     )
     mailed, mailed_at = np.concatenate(sent_owner), np.concatenate(sent_moment)
     occurred = _moments(np.concatenate([visited, mailed_at]))
+    bought = _products(draw, owner, (START.weekday() + moment.astype(int)) % 7)
+    days = [date_of(number) for number in range(END_DAY + 60)]
+    shelf = np.tile(np.arange(PRODUCTS), END_DAY)
     marts = {
         "dim_customers": pa.table(
             {
@@ -156,9 +161,10 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "line_number": np.ones(len(owner), np.int64),
                 "ordered_at": at,
                 "customer_id": ids[owner],
-                "product_id": (bought := _products(draw, owner)),
-                "product_key": bought,
-                "quantity": np.ones(len(owner), np.int64),
+                "order_date": at.cast(pa.date32()),
+                "product_id": products[bought],
+                "product_key": products[bought],
+                "quantity": 1 + bought % 3,
                 "discount_amount": nothing,
                 "gross_amount": money,
                 "net_amount": money,
@@ -189,6 +195,18 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "campaign_id": pa.array([None] * len(visitor) + sent_campaign, pa.string()),
             }
         ),
+        "fct_inventory_daily": pa.table(
+            {
+                "product_id": products[shelf],
+                "snapshot_date": pa.array([day for day in days[:END_DAY] for _ in range(PRODUCTS)]),
+                "product_key": products[shelf],
+                "quantity_on_hand": 5 + 10 * shelf,
+                "quantity_received": np.zeros(len(shelf), np.int64),
+            }
+        ),
+        "dim_dates": pa.table(
+            {"date_day": pa.array(days), "is_holiday": [day.month == 5 and day.day == 1 for day in days]}
+        ),
         "dim_campaigns": pa.table({"campaign_id": list(CAMPAIGN_DAYS), "channel": ["email"] * len(CAMPAIGN_DAYS)}),
         "rfm_segments": pa.table(
             {
@@ -216,11 +234,18 @@ def _amounts(draw: np.random.Generator, orders: int) -> np.ndarray:
     return np.round(draw.gamma(3.0, 16.0, orders), 2)
 
 
-def _products(draw: np.random.Generator, owner: np.ndarray) -> np.ndarray:
-    """A product for each line: of the customer's shelf, of which the first are bought most, or any."""
-    on_shelf = np.minimum(draw.geometric(0.15, len(owner)) - 1, PRODUCTS // SHELVES - 1) * SHELVES + owner % SHELVES
-    chosen = np.where(draw.random(len(owner)) < ON_SHELF, on_shelf, draw.integers(0, PRODUCTS, len(owner)))
-    return np.char.add("P", chosen.astype(str))
+def own_weekday(product_id: str) -> int:
+    """The day of the week, from Monday as 0, on which a product is bought most: its place on its shelf, modulo 7."""
+    return int(product_id[1:]) // SHELVES % 7
+
+
+def _products(draw: np.random.Generator, owner: np.ndarray, weekday: np.ndarray) -> np.ndarray:
+    """The number of a product for each line: mostly of the customer's shelf, and of the weekday."""
+    places = PRODUCTS // SHELVES
+    on_day = weekday + 7 * draw.integers(0, places // 7, len(owner))
+    place = np.where(draw.random(len(owner)) < OWN_DAY_SHARE, on_day, draw.integers(0, places, len(owner)))
+    shelf = np.where(draw.random(len(owner)) < ON_SHELF, owner % SHELVES, draw.integers(0, SHELVES, len(owner)))
+    return place * SHELVES + shelf
 
 
 def _moments(days: np.ndarray) -> pa.Array:
@@ -240,6 +265,7 @@ def contract_of(name: str, table: pa.Table) -> Contract:
         "fct_payments": "paid_at",
         "fct_refunds": "refunded_at",
         "fct_events": "occurred_at",
+        "fct_inventory_daily": "snapshot_date",
     }.get(name)
     return Contract(dataset=name, grain="A row.", columns=columns, key=(table.column_names[0],), event_time=event_time)
 

@@ -55,12 +55,12 @@ def test_it_comes_close_to_one_who_knows_each_customers_rates(con, tables, train
 
 
 def test_a_second_training_gives_the_same_bytes(con, tables, trained):
-    assert train(con, *tables).content == trained.content
+    assert train(con, *tables).content == trained.form.content
 
 
 def test_who_is_long_gone_has_a_propensity_too_and_a_low_one(con, tables, trained):
     features, _ = tables
-    model = Registered(QUESTION.name, "3", trained.content, trained.card)
+    model = Registered(QUESTION.name, "3", trained.form.content, trained.card)
     found = purchase_propensities(con, features, model, trained.split.holdout)
     known = con.execute(f"SELECT * FROM ({features}) WHERE as_of_date = ? ORDER BY 1", [trained.split.holdout])
     rows = known.to_arrow_table()
@@ -74,7 +74,7 @@ def test_who_is_long_gone_has_a_propensity_too_and_a_low_one(con, tables, traine
 
 def test_a_model_that_takes_what_is_not_there_says_so(con, tables, trained):
     features, _ = tables
-    model = Registered(QUESTION.name, "3", trained.content, trained.card)
+    model = Registered(QUESTION.name, "3", trained.form.content, trained.card)
     fewer = f"SELECT * EXCLUDE (orders_90d) FROM ({features})"
     with pytest.raises(NoModel, match=r"takes orders_90d, .* materialize models/purchase_propensity"):
         purchase_propensities(con, fewer, model, trained.split.holdout)

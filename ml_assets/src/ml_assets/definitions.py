@@ -28,6 +28,8 @@ LIBRARIES = (
     "econml.dr",
     "econml.dml",
     "skl2onnx",
+    "lightgbm",
+    "statsforecast.models",
     "onnxruntime",
     "optuna",
     "implicit.cpu.als",

@@ -206,6 +206,17 @@ def test_too_short_a_history_is_refused_with_its_cure():
     assert calibration_origins(make_panel(np.ones((3, 62))), 62, 14)
 
 
+def test_days_that_a_shop_was_closed_once_do_not_close_it_a_year_later_on_other_days():
+    """UCI Online Retail in small: the history's first days are those between the years, without any trade."""
+    panel = planted(series=30, periods=364).panel
+    quantity = panel.quantity.copy()
+    quantity[:, 28:42] = 0.0
+    closed = make_panel(quantity, regressors=dict(panel.regressors))
+    closed = closed.ahead(HORIZON)
+    forecast = fit(closed, 364, HORIZON, SMALL).predict(closed, 364)
+    assert forecast.mean.sum() == pytest.approx(panel.quantity[:, -HORIZON:].sum(), rel=0.25)
+
+
 def test_a_day_of_the_week_without_trade_leaves_no_hole():
     panel = planted(series=20, periods=300).panel
     quantity = np.where(np.arange(300) % 7 == 6, np.nan, panel.quantity)

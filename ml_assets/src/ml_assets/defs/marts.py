@@ -14,7 +14,7 @@ import dagster as dg
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.causes import failure_by_checks
-from ml_assets.core.features import order_risk
+from ml_assets.core.features import daily_demand, order_risk
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
 from ml_assets.core.registry import NoModel
 from ml_assets.defs.partitions import WINDOW_BEFORE
@@ -31,6 +31,9 @@ VALUES = "predictions.lifetime_values"
 PROPENSITIES = "predictions.purchase_propensities"
 RECOMMENDATIONS = "predictions.product_recommendations"
 SIMILAR = "predictions.similar_products"
+DEMAND = "features.daily_demand"
+FORECASTS = "predictions.demand_forecasts"
+ADVICE = "predictions.reorder_advice"
 EFFECT = "causal.email_campaign_effect"
 ORDER_RISK = "features.order_risk"
 FRAUD_SCORES = "predictions.fraud_scores"
@@ -68,6 +71,11 @@ def feature_marts() -> tuple[str, ...]:
 def tells_fraud() -> bool:
     """Whether the shop delivers what fraud is seen by: payments, and the refunds among which chargebacks are."""
     return delivered(order_risk.MARTS) == order_risk.MARTS
+
+
+def demand_marts() -> tuple[str, ...]:
+    """The marts that the shop's daily demand is made of."""
+    return delivered((*daily_demand.REQUIRED_MARTS, daily_demand.STOCK_MART))
 
 
 def depends_on(marts: Iterable[str], *, as_of: bool = False) -> list[dg.AssetDep]:

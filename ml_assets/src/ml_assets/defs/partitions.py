@@ -65,6 +65,14 @@ def partition_of(first: date) -> Window:
     return Window(at_midnight(first), min(whole, at_midnight(end)) if end else whole)
 
 
+def as_of_after(last_day: date) -> date:
+    """The latest as-of date of data whose last day is `last_day`, as `scoring_date` has it."""
+    settings = get_settings()
+    begins = floor(at_midnight(last_day), settings.partition_grain)
+    ends, end = advance(begins, settings.partition_grain).date(), load_shop(settings).end
+    return ends if end is None or ends <= end else begins.date()
+
+
 def data_end(dates: Sequence[date]) -> date:
     """The day after the last of the data that the as-of dates, oldest first, have seen.
 

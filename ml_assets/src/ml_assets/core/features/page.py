@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from cartograph.documentation import DOCS
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
+from ml_assets.core.features.daily_demand import DAILY_DEMAND
 from ml_assets.core.features.definition import Feature, FeatureTable
 from ml_assets.core.features.interactions import INTERACTIONS
 from ml_assets.core.features.order_catalogue import ORDER_RISK
 from ml_assets.core.features.products import PRODUCT_FEATURES
 
-TABLES = (CUSTOMER_FEATURES, PRODUCT_FEATURES, INTERACTIONS, ORDER_RISK)
+TABLES = (CUSTOMER_FEATURES, PRODUCT_FEATURES, INTERACTIONS, DAILY_DEMAND, ORDER_RISK)
 PAGE = DOCS / "features.md"
 
 _INTRODUCTION = """# Feature catalogue

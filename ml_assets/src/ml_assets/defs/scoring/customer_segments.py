@@ -32,4 +32,4 @@ def assigned(tracking: MlflowTracking) -> dg.MaterializeResult:
 @dg.asset_check(asset=KEY, blocking=True, description="Each customer has one segment, which has a number and a name.")
 def segments_are_named() -> dg.AssetCheckResult:
     """Look for segments without a number or a name and for repeated customers."""
-    return look_for(_WRONG, SEGMENTS, "segments_are_named", expected="a named segment", found="without one")
+    return look_for(_WRONG, SEGMENTS, CONTRACT, "segments_are_named", expected="a named segment", found="without one")

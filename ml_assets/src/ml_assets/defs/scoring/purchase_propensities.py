@@ -32,4 +32,6 @@ def propensities(tracking: MlflowTracking) -> dg.MaterializeResult:
 @dg.asset_check(asset=KEY, blocking=True, description="Each propensity is a probability, and nobody has two.")
 def scores_are_probabilities() -> dg.AssetCheckResult:
     """Look for probabilities outside of [0, 1] and for repeated customers."""
-    return look_for(_WRONG, PROPENSITIES, "scores_are_probabilities", expected="a probability", found="not in [0, 1]")
+    return look_for(
+        _WRONG, PROPENSITIES, CONTRACT, "scores_are_probabilities", expected="a probability", found="not in [0, 1]"
+    )

@@ -3,12 +3,14 @@
 The form of the files is `cartograph.releases.contents`; how they are kept is the rest of `cartograph.releases`.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
@@ -17,14 +19,18 @@ from cartograph.releases.contents import (
     CHURN_MODEL,
     CUSTOMER_COLUMNS,
     CUSTOMERS,
+    DEMAND,
+    DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    REORDER,
     SHOP,
     Effect,
     ShopCard,
     write_customers,
+    write_products,
 )
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
@@ -34,15 +40,19 @@ from cartograph.windows import at_midnight
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn, clv, fraud, propensity, segments
+from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.scoring import card_of
 from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
 from ml_assets.defs.causal.email_campaign_effect import is_answerable
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
+from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
 from ml_assets.defs.marts import (
+    ADVICE,
     EFFECT,
     FEATURES,
+    FORECASTS,
     PROPENSITIES,
     RECOMMENDATIONS,
     SCORES,
@@ -51,6 +61,7 @@ from ml_assets.defs.marts import (
     VALUES,
     Pinned,
     delivered,
+    demand_marts,
     depends_on,
     feature_marts,
     open_lake,
@@ -63,9 +74,12 @@ from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
 from ml_assets.defs.scoring.customer_segments import KEY as SEGMENTS_KEY
+from ml_assets.defs.scoring.demand_forecasts import KEY as FORECASTS_KEY
 from ml_assets.defs.scoring.lifetime_values import KEY as VALUES_KEY
 from ml_assets.defs.scoring.product_recommendations import KEY as RECOMMENDATIONS_KEY
 from ml_assets.defs.scoring.purchase_propensities import KEY as PROPENSITIES_KEY
+from ml_assets.defs.scoring.reorder_advice import KEY as ADVICE_KEY
+from ml_assets.defs.scoring.reorder_advice import counts_stock
 from ml_assets.defs.scoring.similar_products import KEY as SIMILAR_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
 from ml_assets.defs.serving.recommendations import released_recommendations, write_recommendations
@@ -73,6 +87,7 @@ from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.churn_classifier import KEY as CHURN_KEY
 from ml_assets.defs.training.customer_lifetime_value import KEY as CLV_KEY
 from ml_assets.defs.training.customer_segments import KEY as SEGMENTATION_KEY
+from ml_assets.defs.training.demand_forecaster import KEY as DEMAND_MODEL_KEY
 from ml_assets.defs.training.order_fraud import KEY as FRAUD_KEY
 from ml_assets.defs.training.product_recommender import KEY as RECOMMENDER_KEY
 from ml_assets.defs.training.purchase_propensity import KEY as PROPENSITY_KEY
@@ -87,10 +102,11 @@ MODELS = {
     segments.NAME: (SEGMENTATION_KEY, SEGMENTS_KEY),
     clv.NAME: (CLV_KEY, VALUES_KEY),
     product_recommender.NAME: (RECOMMENDER_KEY, RECOMMENDATIONS_KEY, SIMILAR_KEY),
+    DEMAND_NAME: (DEMAND_MODEL_KEY, FORECASTS_KEY),
     fraud.NAME: (FRAUD_KEY,),
 }
 """The models of a release: where each is trained, and where it makes the predictions that are released."""
-PREDICTIONS = (SCORES, PROPENSITIES, SEGMENTS, VALUES, RECOMMENDATIONS, SIMILAR)
+PREDICTIONS = (SCORES, PROPENSITIES, SEGMENTS, VALUES, RECOMMENDATIONS, SIMILAR, FORECASTS)
 MODEL_FILES = {churn.NAME: (CHURN_MODEL, CHURN_CARD), fraud.NAME: (FRAUD_MODEL, FRAUD_CARD)}
 """The files of the models that the API asks as they are."""
 
@@ -126,14 +142,18 @@ def models() -> list[str]:
 def sources() -> list[dg.AssetKey]:
     """The assets of this location that a release of this shop is made of."""
     made_by_models = [key for name in models() for key in MODELS[name]]
-    return [FEATURES_KEY, *made_by_models, *([EFFECT_KEY] if is_answerable() else [])]
+    return [
+        *(FEATURES_KEY, *made_by_models),
+        *([ADVICE_KEY] if counts_stock() else []),
+        *([EFFECT_KEY] if is_answerable() else []),
+    ]
 
 
 def upstream() -> list[dg.AssetKey]:
     """`sources`, and the published marts that they and the release are made of."""
     of_fraud = order_risk.MARTS if tells_fraud() else ()
-    further = ("rfm_segments", "dim_products", "market_basket_rules")
-    marts = dict.fromkeys((*feature_marts(), *of_fraud, *delivered(["dim_campaigns"]), *further))
+    further = ("rfm_segments", "dim_products", "dim_dates", "market_basket_rules", *delivered(["dim_campaigns"]))
+    marts = dict.fromkeys((*feature_marts(), *demand_marts(), *of_fraud, *further))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
@@ -156,8 +176,8 @@ def warehouse() -> list[dg.AssetKey]:
     tags={"domain": "serving"},
     description=(
         "An immutable, checksummed folder of customers with features, segments and predictions, the models that the "
-        "shop has, recommendations, and the effects, with a manifest of what it was made from; the API serves the "
-        "current one. "
+        "shop has, recommendations, demand forecasts and reorder advice, and the effects, with a manifest of what it "
+        "was made from; the API serves the current one. "
         "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
         "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
     ),
@@ -167,24 +187,28 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
     with plain_failures():
-        tables = [FEATURES, *PREDICTIONS, *published(["rfm_segments", "dim_products"])]
-        tables += [EFFECT] if is_answerable() else []
+        tables = [
+            *(FEATURES, *PREDICTIONS, *published(["rfm_segments", "dim_products"])),
+            *([ADVICE] if counts_stock() else []),
+            *([EFFECT] if is_answerable() else []),
+        ]
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
         registry = ModelRegistry(tracking.uri)
         champions = {name: found for name in models() if (found := registry.champion(name))}
-        recommender = champions.get(product_recommender.NAME)
+        recommender, forecaster = champions.get(product_recommender.NAME), champions.get(DEMAND_NAME)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
             customers = released_customers(con, inputs, as_of)
             effects = released_effects(con, inputs)
             recommended = released_recommendations(con, inputs, recommender, as_of) if recommender else None
+            products = released_products(con, inputs) if forecaster else {}
         store = release_store(settings)
         made_from = ReleaseInputs(
             as_of=as_of,
             window=(at_midnight(shop.start), at_midnight(as_of)),
             shop=shop.name,
-            snapshots=upstream_snapshots(context.instance, [*warehouse(), *sources()]) | inputs.snapshots,
+            snapshots=upstream_snapshots(context.instance, [*warehouse(), DEMAND_KEY, *sources()]) | inputs.snapshots,
             models={name: champion.version for name, champion in champions.items()},
             git_commit=git_commit(),
             checks=check_outcomes(context.instance, guarded_by(context, lake, KEY)),
@@ -196,6 +220,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
                 write_model(draft.path, champions[name])
             if recommended:
                 write_recommendations(draft.path, recommended)
+            if forecaster and products:
+                write_demand(draft.path, forecaster, products)
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
@@ -206,6 +232,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "as_of_date": str(as_of),
             "models": ", ".join(f"{name} {one.version}" for name, one in champions.items()) or "none yet",
             "effects": len(effects),
+            "products_forecast": len(pc.unique(products[DEMAND]["product_id"])) if products else 0,
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
         },
@@ -268,12 +295,46 @@ def released_effects(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> tuple[Ef
     return tuple(Effect.model_validate_json(row[0]) for row in rows)
 
 
+def released_products(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[str, pa.Table]:
+    """The files about products: the latest forecasts, and the latest reorder advice where the shop counts its stock."""
+    selects = inputs.selects
+    latest = "as_of_date = (SELECT max(as_of_date) FROM ({select}))"
+    forecasts, advice = selects["demand_forecasts"], selects.get("reorder_advice")
+    found = {
+        DEMAND: con.execute(
+            f"""
+            SELECT product_id, as_of_date AS as_of, forecast_date AS date, mean_units AS mean, low_units AS low,
+                p25_units AS p25, median_units AS median, p75_units AS p75, high_units AS high,
+                demand_model_version AS model_version
+            FROM ({forecasts}) WHERE {latest.format(select=forecasts)}"""
+        ).to_arrow_table()
+    }
+    if advice:
+        found[REORDER] = con.execute(
+            f"""
+            SELECT product_id, as_of_date AS as_of, lead_days, review_days, service_level,
+                expected_units AS expected_demand, reorder_point_units AS reorder_point,
+                safety_stock_units AS safety_stock, stock_units AS stock, order_units AS order_quantity,
+                demand_model_version AS model_version
+            FROM ({advice}) WHERE {latest.format(select=advice)}"""
+        ).to_arrow_table()
+    return found if len(found[DEMAND]) else {}
+
+
 def write_model(folder: Path, model: Registered) -> None:
     """Write the model and its card."""
     content, card = MODEL_FILES[model.name]
     (folder / content).parent.mkdir(exist_ok=True)
     (folder / content).write_bytes(model.content)
     (folder / card).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
+
+
+def write_demand(folder: Path, model: Registered, products: Mapping[str, pa.Table]) -> None:
+    """Write the forecasts and the reorder advice, and the card of the model that made them."""
+    (folder / DEMAND_CARD).parent.mkdir(exist_ok=True)
+    (folder / DEMAND_CARD).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
+    for name, rows in products.items():
+        write_products(folder, name, rows)
 
 
 def shop_card(shop: Shop) -> ShopCard:

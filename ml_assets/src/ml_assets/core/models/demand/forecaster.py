@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ml_assets.core.models.demand.features import Features, History
 from ml_assets.core.models.demand.panel import Matrix, Panel
-from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.errors import NotEnoughData, TooYoung
 
 NAME = "demand_forecast"
 SEED = 7
@@ -35,6 +35,9 @@ CALIBRATION_SHARE = 0.35
 """Of the usable periods at most so many are kept from the mean while its errors are measured."""
 INTERVAL = 0.9
 """The share of periods whose quantity lies in a forecast's interval."""
+OF_THE_YEAR = ("month", "day_of_year")
+"""Features that are withheld until each time of the year was learned from once: on UCI Online Retail, whose first such
+days are those between the years, on which it is closed, all of the next December would be forecast as closed."""
 TINY = 1e-12
 BIN_ROWS = 400
 BINS = 8
@@ -187,7 +190,8 @@ def fit(panel: Panel, origin: int, horizon: int, parameters: Parameters) -> Fore
     """Learn from the first `origin` periods of `panel` to forecast `horizon` periods ahead.
 
     Raises:
-        NotEnoughData: the history has not the periods for a window to learn from and one to measure errors in.
+        TooYoung: the history has not the periods for a window to learn from and one to measure errors in.
+        NotEnoughData: nothing in it can be learned, as where nothing was ever asked for.
     """
     history = History(panel.until(origin))
     calibration = calibration_origins(panel, origin, horizon)
@@ -218,7 +222,7 @@ def point_forecast(panel: Panel, origin: int, horizon: int, parameters: Paramete
     """The mean alone, which costs a third of `fit`: for tuning.
 
     Raises:
-        NotEnoughData: as for `fit`.
+        TooYoung: as for `fit`.
     """
     history = History(panel.until(origin))
     calibration_origins(panel, origin, horizon)
@@ -230,11 +234,11 @@ def calibration_origins(panel: Panel, origin: int, horizon: int) -> list[int]:
     """The origins of the last windows before `origin`, in which errors are measured.
 
     Raises:
-        NotEnoughData: as for `fit`.
+        TooYoung: as for `fit`.
     """
     if not _suffices(panel, origin, horizon):
         needed = next(periods for periods in count(origin) if _suffices(panel, periods, horizon))
-        raise NotEnoughData(
+        raise TooYoung(
             f"A forecast of {horizon} periods needs {needed} periods of history; there are {origin}. "
             "Load more, or forecast less far ahead."
         )
@@ -270,7 +274,10 @@ def _train_mean(history: History, origin: int, horizon: int, parameters: Paramet
         values.append(features.values.reshape(target.size, -1)[chosen])
         bases.append(features.base.ravel()[chosen])
         targets.append(target.ravel()[chosen])
-    return _trees(np.concatenate(values), np.concatenate(bases), np.concatenate(targets), parameters)
+    rows = np.concatenate(values)
+    if origin - first_origin(history.panel, origin) < history.frequency.year:
+        rows[:, [history.names.index(name) for name in OF_THE_YEAR]] = np.nan
+    return _trees(rows, np.concatenate(bases), np.concatenate(targets), parameters)
 
 
 def _spread(first: int, last: int, most: int) -> list[int]:
@@ -282,6 +289,8 @@ def _trees(values: npt.NDArray[np.float32], base: Vector, target: Vector, parame
     """LightGBM trees for log(target / base) with Tweedie loss; the same bytes for the same rows."""
     import lightgbm
 
+    if not target.any():
+        raise NotEnoughData("All quantities to learn from are 0, or none differs from its forecast. Load more.")
     data = lightgbm.Dataset(values, target, init_score=np.log(base), free_raw_data=True)
     options = {
         "objective": "tweedie",

@@ -1,0 +1,65 @@
+"""What is expected to be asked for of a product, and what to order of it."""
+
+from datetime import date
+
+from pydantic import BaseModel, Field
+
+
+class DemandDay(BaseModel):
+    """A day ahead, in units; 90 % of such days lie from `low` to `high`."""
+
+    date: date
+    mean: float = Field(ge=0, examples=[2.7])
+    low: float = Field(ge=0, examples=[0])
+    p25: float = Field(ge=0, examples=[1.2])
+    median: float = Field(ge=0, examples=[2.3])
+    p75: float = Field(ge=0, examples=[3.8])
+    high: float = Field(ge=0, examples=[6.4])
+
+
+class DemandForecast(BaseModel):
+    """A product's demand on each of the days from `as_of` on."""
+
+    product_id: str = Field(examples=["P0042"])
+    model_version: str
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+    days: list[DemandDay]
+
+
+class Advice(BaseModel):
+    """What to order of a product now, in units, so that it lasts until what is ordered at the next review arrives."""
+
+    product_id: str = Field(examples=["P0042"])
+    lead_days: int = Field(description="Days from an order to its delivery.")
+    review_days: int = Field(description="Days from one chance to order to the next.")
+    service_level: float = Field(
+        description="Share of the spans of lead and review time in which nothing shall run out.", examples=[0.95]
+    )
+    expected_demand: float = Field(description="Over lead and review time.", examples=[34.1])
+    reorder_point: float = Field(description="Demand over both at the service level.", examples=[47])
+    safety_stock: float = Field(description="The reorder point less the expected demand.", examples=[12.9])
+    stock: float = Field(description="By the last count before `as_of`.", examples=[20])
+    order_quantity: float = Field(
+        description="The reorder point less the stock, at least 0. Take off what is on order already: no dataset "
+        "tells of it.",
+        examples=[27],
+    )
+
+
+class ReorderAdvice(Advice):
+    """The advice for one product, and what it was made from."""
+
+    model_version: str
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+
+
+class ReorderList(BaseModel):
+    """A page of advice, by product. The next page is after `next`; it is null on the last one."""
+
+    model_version: str
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+    next: str | None = Field(examples=["P0042"])
+    advice: list[Advice]

@@ -1,0 +1,57 @@
+"""What forecasts and reorder advice share: the champion's prediction for the latest as-of date, and its place in the
+lake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+import dagster as dg
+import duckdb
+import pyarrow as pa
+
+from cartograph.contracts import Contract
+from cartograph.settings import get_settings
+from ml_assets.core.features.customers import Marts
+from ml_assets.core.models.demand.predictions import Predicted, predict
+from ml_assets.core.models.demand.training import NAME
+from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.registry import ModelRegistry
+from ml_assets.defs.marts import DEMAND, open_lake, pin, plain_failures, published
+from ml_assets.defs.metadata import table_metadata
+from ml_assets.defs.partitions import as_of_after, as_of_window
+from ml_assets.defs.tracking import MlflowTracking
+
+
+def latest_as_of(con: duckdb.DuckDBPyConnection, tables: Marts) -> date:
+    """The as-of date up to which the table of daily demand is complete.
+
+    Raises:
+        NotEnoughData: the table is empty.
+    """
+    ((last,),) = con.execute(f"SELECT max(demand_date) FROM ({tables['daily_demand']})").fetchall()
+    if last is None:
+        raise NotEnoughData("Nothing was ever ordered: there is no demand to forecast. Load orders.")
+    return as_of_after(last)
+
+
+def predict_demand(
+    tracking: MlflowTracking, identifier: str, contract: Contract, rows_of: Callable[[Predicted, date], pa.Table]
+) -> dg.MaterializeResult:
+    """Predict from the latest as-of date on and replace its rows in the lake's table; none without a champion."""
+    lake, rows, as_of = open_lake(), 0, None
+    with plain_failures():
+        inputs = pin(lake, [DEMAND, *published(["dim_dates"])])
+        model = ModelRegistry(tracking.uri).champion(NAME)
+        lake.ensure(identifier, contract, get_settings().partition_grain)
+        if model:
+            with lake.connect() as con:
+                as_of = latest_as_of(con, inputs.selects)
+                table = rows_of(predict(con, inputs.selects, model, as_of), as_of)
+            with lake.overwriting(identifier, as_of_window(as_of, as_of)) as writer:
+                writer.write(table)
+            rows = len(table)
+    return dg.MaterializeResult(
+        metadata=table_metadata(contract, rows, inputs.snapshots)
+        | {"as_of_date": str(as_of), "model_version": model.version if model else "no model yet"}
+    )

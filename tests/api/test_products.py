@@ -1,0 +1,149 @@
+"""Forecasts and reorder advice over HTTP: of one product, page by page, and where there is none."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from cartograph.releases import Manifest
+from cartograph.releases.contents import (
+    DEMAND,
+    DEMAND_CARD,
+    REORDER,
+    ContentError,
+    open_products,
+    write_products,
+)
+from cartograph.settings import Settings
+from tests.api.making import demand_files, make_advice, make_forecasts, problem, publish, service
+
+IDS = [f"P{number:03d}" for number in range(250)]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Manifest]]:
+    settings = Settings(home=tmp_path_factory.mktemp("products"))
+    manifest = publish(settings, replaced=demand_files(make_forecasts([*IDS, "uncounted"]), make_advice(IDS)))
+    with service(settings) as client:
+        yield client, manifest
+
+
+def test_a_product_has_a_forecast_with_intervals_for_each_day(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, manifest = shop
+    rest = {"low": 0.0, "p25": 1.0, "median": 2.0, "p75": 3.0, "high": 4.5}
+    assert client.get("/v1/products/P007/demand").json() == {
+        "product_id": "P007",
+        "model_version": "5",
+        "release_id": manifest.release_id,
+        "as_of": "2026-01-01",
+        "days": [{"date": f"2026-01-0{day + 1}", "mean": 7.0 + day, **rest} for day in range(3)],
+    }
+
+
+def test_a_product_has_reorder_advice(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, manifest = shop
+    assert client.get("/v1/products/P004/reorder").json() == {
+        "product_id": "P004",
+        "lead_days": 3,
+        "review_days": 7,
+        "service_level": 0.95,
+        "expected_demand": 6.5,
+        "reorder_point": 10.0,
+        "safety_stock": 3.5,
+        "stock": 4.0,
+        "order_quantity": 6.0,
+        "model_version": "5",
+        "release_id": manifest.release_id,
+        "as_of": "2026-01-01",
+    }
+
+
+@pytest.mark.parametrize("limit", [1, 100, 250, 1000])
+def test_the_pages_of_advice_hold_each_product_once(shop: tuple[httpx.Client, Manifest], limit: int) -> None:
+    client, manifest = shop
+    seen, after, pages = [], "", 0
+    while after is not None and pages < 3:
+        page = client.get("/v1/reorder-advice", params={"limit": limit, "after": after}).json()
+        assert (page["release_id"], page["model_version"], page["as_of"]) == (manifest.release_id, "5", "2026-01-01")
+        seen += [one["product_id"] for one in page["advice"]]
+        after, pages = page["next"], pages + 1
+    assert seen == IDS[: 3 * limit]
+    assert (after is None) == (3 * limit >= len(IDS))
+
+
+def test_a_page_has_a_hundred_products_and_may_begin_between_two(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, _ = shop
+    assert len(client.get("/v1/reorder-advice").json()["advice"]) == 100
+    page = client.get("/v1/reorder-advice", params={"after": "P0019", "limit": 2}).json()
+    assert [one["product_id"] for one in page["advice"]] == ["P002", "P003"]
+    end = client.get("/v1/reorder-advice", params={"after": "z"}).json()
+    assert (end["advice"], end["next"]) == ([], None)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after=" + "x" * 129])
+def test_a_page_that_is_too_large_or_makes_no_sense_is_refused(shop: tuple[httpx.Client, Manifest], query: str) -> None:
+    client, _ = shop
+    (error,) = problem(client.get(f"/v1/reorder-advice?{query}"), 422, "invalid-request")["errors"]
+    assert error["parameter"] == query.split("=", maxsplit=1)[0]
+
+
+def test_an_unknown_product_is_named(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, _ = shop
+    for place, what in (("demand", "no forecast for P9"), ("reorder", "no reorder advice for P9")):
+        assert what in problem(client.get(f"/v1/products/P9/{place}"), 404, "unknown-product")["detail"]
+    document = problem(client.get("/v1/products/uncounted/reorder"), 404, "unknown-product")
+    assert "its stock is not counted" in document["detail"]
+    assert client.get("/v1/products/uncounted/demand").status_code == 200
+
+
+def test_the_release_lists_the_model_and_its_metrics(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, _ = shop
+    cards = {card["name"]: card["version"] for card in client.get("/v1/release").json()["models"]}
+    assert cards == {"churn_classifier": "3", "demand_forecaster": "5"}
+
+
+def test_a_release_without_a_demand_model_is_served_and_says_so(client: httpx.Client) -> None:
+    for place in ("/v1/products/P1/demand", "/v1/products/P1/reorder", "/v1/reorder-advice"):
+        assert "has_enough_data of models/demand_forecaster" in problem(client.get(place), 404, "no-model")["detail"]
+
+
+def test_a_shop_that_counts_no_stock_has_forecasts_and_no_advice(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings, replaced=demand_files(make_forecasts(["P1"]), None))
+    with service(settings) as client:
+        assert len(client.get("/v1/products/P1/demand").json()["days"]) == 3
+        for place in ("/v1/products/P1/reorder", "/v1/reorder-advice"):
+            assert "no dataset `inventory`" in problem(client.get(place), 404, "no-stock")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "why"),
+    [
+        ({DEMAND_CARD: None}, f"has no {DEMAND_CARD}"),
+        ({DEMAND: None}, f"has no {DEMAND}"),
+        ({DEMAND: b"no arrow"}, f"{DEMAND} is not an Arrow file"),
+        ({REORDER: b""}, f"{REORDER} is not an Arrow file"),
+    ],
+)
+def test_a_release_whose_files_about_products_are_wrong_is_not_served(
+    tmp_path: Path, spoiled: dict[str, bytes | None], why: str
+) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings, replaced=demand_files(make_forecasts(["P1"]), make_advice(["P1"])) | spoiled)
+    with service(settings) as client:
+        assert why in problem(client.get("/ready"), 503, "no-release")["detail"]
+
+
+def test_files_about_products_are_sorted_and_of_the_agreed_form(tmp_path: Path) -> None:
+    table = make_forecasts(["b", "a"])
+    write_products(tmp_path, DEMAND, table)
+    assert open_products(tmp_path, DEMAND)["product_id"].to_pylist() == ["a"] * 3 + ["b"] * 3
+    for bad, why in (
+        (table.drop_columns("low"), "must have the columns product_id string"),
+        (pa.concat_tables([table, table]), "sorted by product_id and date, each once"),
+        (table.set_column(3, "mean", pa.array([None] * 6, pa.float64())), "no nulls"),
+    ):
+        with pytest.raises(ContentError, match=why):
+            write_products(tmp_path, DEMAND, bad)
