@@ -6,15 +6,35 @@ belongs elsewhere, except what is about terminals and processes.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 EXIT_INTERRUPTED = 130
+_AGAIN_SECONDS = 0.05
 
 
 def main() -> None:
     """What the script `cartograph` calls: the command line, which may be interrupted while it is still imported."""
+    sys.unraisablehook = interrupt_again
     try:
         from cartograph.cli.app import main as run_command
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     run_command()
+
+
+def interrupt_again(lost: UnraisableHookArgs) -> None:
+    """Interrupt the main thread once more where Ctrl-C came while Python freed something: there no exception gets on.
+
+    SQLAlchemy's callbacks are that long: two of three interrupts of a repair that looked at its sources were lost.
+    """
+    if lost.exc_type is KeyboardInterrupt:
+        main_thread = threading.main_thread().ident
+        threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, [main_thread, signal.SIGINT]).start()
+    else:
+        sys.__unraisablehook__(lost)

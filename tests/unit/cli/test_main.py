@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 from types import ModuleType
 from typing import NoReturn
 
 import pytest
 
-from cartograph.cli import EXIT_INTERRUPTED, main
+from cartograph.cli import EXIT_INTERRUPTED, interrupt_again, main
 
 
 class Interrupted(ModuleType):
@@ -19,7 +20,38 @@ class Interrupted(ModuleType):
 
 
 def test_an_interrupted_import_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setitem(sys.modules, "cartograph.cli.app", Interrupted("cartograph.cli.app"))
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == EXIT_INTERRUPTED
+
+
+class Freed:
+    """Something during whose end a signal, or a mistake, comes."""
+
+    def __init__(self, raised: BaseException) -> None:
+        self._raised = raised
+
+    def __del__(self) -> None:
+        raise self._raised
+
+
+def free_and_wait(things: list[Freed]) -> None:
+    things.clear()
+    threading.Event().wait(60)
+
+
+def test_an_interrupt_that_comes_while_something_is_freed_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", interrupt_again)
+    with pytest.raises(KeyboardInterrupt):
+        free_and_wait([Freed(KeyboardInterrupt())])
+
+
+def test_another_error_that_comes_while_something_is_freed_is_shown_as_ever(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", interrupt_again)
+    freed = Freed(ValueError("of no use"))
+    del freed
+    assert "ValueError: of no use" in capsys.readouterr().err
