@@ -225,7 +225,7 @@ def linked(con: duckdb.DuckDBPyConnection) -> pa.Table:
     orders: list[str] = []
     customers: list[int] = []
     chargebacks: list[int] = []
-    while rows := found_rows(facts):
+    while rows := _next_rows(facts):
         for _, kind, order_id, actor, is_customer, tokens in rows:
             if kind == _CHARGEBACK:
                 groups.charge(actor)
@@ -241,11 +241,6 @@ def linked(con: duckdb.DuckDBPyConnection) -> pa.Table:
             "chargebacks": pa.array(chargebacks, pa.int64()),
         }
     )
-
-
-def found_rows(facts: duckdb.DuckDBPyConnection) -> list[tuple[int, int, str, str, bool, list[str]]]:
-    """The next rows of a query, none at its end."""
-    return facts.fetchmany(ROWS_AT_A_TIME)
 
 
 class _Groups:
@@ -279,6 +274,11 @@ class _Groups:
             self._parent[node] = self._parent[self._parent[node]]
             node = self._parent[node]
         return node
+
+
+def _next_rows(facts: duckdb.DuckDBPyConnection) -> list[tuple[int, int, str, str, bool, list[str]]]:
+    """The next rows of a query, none at its end."""
+    return facts.fetchmany(ROWS_AT_A_TIME)
 
 
 def _query(schema: pa.Schema) -> str:
