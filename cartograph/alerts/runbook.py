@@ -41,6 +41,7 @@ SECTIONS = frozenset(
         "is_calibrated",
         "no_leaking_feature",
         "onnx_parity",
+        "challenger_is_fit",
         "scores_are_probabilities",
         "choice_is_recorded",
         "has_overlap",

@@ -28,6 +28,8 @@ HISTORY_DAYS = 90
 """Training dates with less history are left out where later ones remain: their features are cut short."""
 SPACING_DAYS = 28
 """Training dates stand at least so far apart: nearer ones repeat the same windows and cost time only."""
+CALIBRATION_ERROR = 0.05
+"""Predicted and observed churn should differ by no more, on average over tenths."""
 
 SEED = 7
 FOLDS = 3

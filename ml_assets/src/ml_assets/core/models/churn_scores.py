@@ -14,7 +14,7 @@ from cartograph.contracts import Column, Contract
 from cartograph.releases.contents import ModelCard
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models.churn import ACTIVE_DAYS
-from ml_assets.core.models.export import predict
+from ml_assets.core.models.export import Vector, predict
 from ml_assets.core.registry import NoModel, Registered
 
 CONTRACT = Contract(
@@ -51,6 +51,23 @@ def churn_scores(con: duckdb.DuckDBPyConnection, features: str, model: Registere
         f"SELECT * FROM ({features}) WHERE as_of_date = $as_of AND recency_days <= $active ORDER BY customer_id",
         {"as_of": as_of, "active": ACTIVE_DAYS},
     ).to_arrow_table()
+    return pa.table(
+        [
+            rows["customer_id"],
+            rows["as_of_date"],
+            pa.array(probabilities(model, rows), pa.float64()),
+            pa.repeat(pa.scalar(model.version, pa.string()), len(rows)),
+        ],
+        names=schema.names,
+    ).cast(schema)
+
+
+def probabilities(model: Registered, rows: pa.Table) -> Vector:
+    """What the model says of rows of the feature table.
+
+    Raises:
+        NoModel: it takes a feature that they do not have.
+    """
     names = [feature.name for feature in card_of(model).features]
     missing = [name for name in names if name not in rows.schema.names]
     if missing:
@@ -58,12 +75,4 @@ def churn_scores(con: duckdb.DuckDBPyConnection, features: str, model: Registere
             f"Version {model.version} of {model.name} takes {', '.join(missing)}, which the feature table does not "
             "have. Train it again: materialize models/churn_classifier."
         )
-    return pa.table(
-        [
-            rows["customer_id"],
-            rows["as_of_date"],
-            pa.array(predict(model.content, column_values(rows, names)), pa.float64()),
-            pa.repeat(pa.scalar(model.version, pa.string()), len(rows)),
-        ],
-        names=schema.names,
-    ).cast(schema)
+    return predict(model.content, column_values(rows, names))

@@ -1,5 +1,6 @@
 """The churn model as an asset: trained, exported, tracked in MLflow, registered, and held against its baselines."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn
+from ml_assets.core.models.contests import churn_contest
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.training import Trained, train_churn
 from ml_assets.core.registry import ModelRegistry
@@ -24,7 +26,6 @@ PARITY = 1e-5
 """Largest difference of a probability between the model and its ONNX form."""
 LEAKING_AUC = 0.95
 """A single feature that ranks so well knows the answer."""
-CALIBRATION_ERROR = 0.05
 
 
 @dg.asset(
@@ -64,7 +65,9 @@ CALIBRATION_ERROR = 0.05
         dg.AssetCheckSpec(
             "is_calibrated",
             asset=KEY,
-            description=f"Predicted and observed churn differ by at most {CALIBRATION_ERROR} on average over tenths.",
+            description=(
+                f"Predicted and observed churn differ by at most {churn.CALIBRATION_ERROR} on average over tenths."
+            ),
         ),
     ],
     description=(
@@ -74,7 +77,7 @@ CALIBRATION_ERROR = 0.05
     ),
 )
 def churn_classifier(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
-    """Train, track, register; the version becomes the champion if it passes the blocking checks.
+    """Train, track, register; the version becomes the champion if the gate says so.
 
     A young shop has too little to learn from: then the champion, if there is one, stays, and what is downstream does
     without a model where there is none.
@@ -95,10 +98,13 @@ def churn_classifier(context: dg.AssetExecutionContext, tracking: MlflowTracking
                 )
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
-        checks = judge(trained)
-        candidate = Candidate(churn.NAME, trained.content, trained.card, "onnx")
-        version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
+            track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
+            checks = judge(trained)
+            contest = partial(
+                churn_contest, con, inputs.selects["customer_features"], inputs.selects["fct_orders"], trained
+            )
+            candidate = Candidate(churn.NAME, trained.content, trained.card, "onnx", contest)
+            version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 
 
@@ -169,8 +175,8 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
         ),
         checked(
             "is_calibrated",
-            scores.ece <= CALIBRATION_ERROR,
-            expected=f"an expected calibration error of at most {CALIBRATION_ERROR}",
+            scores.ece <= churn.CALIBRATION_ERROR,
+            expected=f"an expected calibration error of at most {churn.CALIBRATION_ERROR}",
             found=f"{scores.ece:.3f}",
             severity="warning",
             metadata={"ece": scores.ece},
