@@ -156,7 +156,7 @@ class ModelRegistry:
         """The version of `name` with these bytes: one that is there already, or a new one, of the MLflow run."""
         digest = sha256(content)
         return self.find(name, digest) or self._add(
-            run_id, name, content, card, {_SHA256: digest, _FORM: form, **origin}
+            run_id, name, content, card, {_SHA256: digest, _FORM: form, _AS_OF: str(card["as_of"]), **origin}
         )
 
     def load(self, name: str, version: str) -> Registered:
