@@ -57,7 +57,7 @@ def test_what_is_not_better_is_never_promoted_over_a_fresh_champion(seed, shift)
     assert found.outcome != "promoted"
 
 
-@given(seed=st.integers(0, 10_000), shift=st.floats(MARGIN, 1), newer=st.integers(0, 1000))
+@given(seed=st.integers(0, 10_000), shift=st.floats(1.01 * MARGIN, 1), newer=st.integers(0, 1000))
 @settings(max_examples=40, deadline=None)
 def test_what_is_worse_by_more_than_the_margin_is_never_promoted_however_stale_the_champion(seed, shift, newer):
     assert judge(contest(losses(seed=seed), noisy(seed, shift), newer_days=newer)).outcome == "refused"
@@ -111,7 +111,9 @@ def test_a_better_challenger_with_a_fault_is_refused(fault, told):
 
 
 def test_a_champion_that_is_as_badly_calibrated_keeps_nobody_back():
-    assert judge(contest(losses(), noisy(1, -0.1), miscalibration=(0.07, 0.06))).outcome == "promoted"
+    for challenger in (0.06, 0.07, 0.075):
+        assert judge(contest(losses(), noisy(1, -0.1), miscalibration=(0.07, challenger))).outcome == "promoted"
+    assert judge(contest(losses(), noisy(1, -0.1), miscalibration=(0.07, 0.08))).outcome == "refused"
 
 
 def test_a_better_challenger_that_is_much_worse_for_a_subgroup_is_refused():

@@ -25,7 +25,7 @@ STALE_DAYS = 90
 FEWEST_ROWS = 100
 """Of fewer rows, nothing is concluded: neither of all of them nor of a subgroup."""
 MUCH_WORSE = 1.10
-"""A subgroup whose mean loss grows beyond this factor, and not by chance, keeps a challenger back."""
+"""A subgroup whose mean loss, or a miscalibration, that grows beyond this factor keeps a challenger back."""
 LATENCY_MS = 20.0
 """What one prediction may take: the API's ONNX models take 0.01 ms, fitted distributions some ms."""
 
@@ -97,7 +97,7 @@ def judge(contest: Contest) -> Verdict:
     if found.low > -contest.margin and contest.newer_days >= STALE_DAYS:
         reason = f"no worse than the champion, whose data are {contest.newer_days} days older: {told}"
         return Verdict(outcome="promoted", reason=reason, evidence=evidence)
-    if found.high < 0:
+    if found.high < 0 and found.value < -contest.margin:
         return Verdict(outcome="refused", reason=f"worse than the champion: {told}", evidence=evidence)
     return Verdict(outcome="kept", reason=f"not shown to be better than the champion: {told}", evidence=evidence)
 
@@ -118,7 +118,7 @@ def gain(champion: Vector, challenger: Vector) -> Interval:
 def _faults(contest: Contest) -> Iterator[str]:
     """What keeps a challenger back however small its loss is."""
     before, after = contest.miscalibration
-    if not after <= max(contest.tolerated, before):
+    if not after <= max(contest.tolerated, MUCH_WORSE * before):
         yield f"miscalibrated by {after:.3f}: {contest.tolerated:g} is tolerated, and the champion is by {before:.3f}"
     if not contest.latency_ms <= LATENCY_MS:
         yield f"one prediction takes {contest.latency_ms:.1f} ms, and {LATENCY_MS:g} are allowed"

@@ -35,6 +35,9 @@ def to_onnx(classifier: Any, name: str, width: int) -> bytes:
         initial_types=[(ONNX_INPUT, FloatTensorType([None, width]))],
         options={"zipmap": False},
     )
+    versions = sorted(model.opset_import, key=lambda one: one.domain)  # skl2onnx lists a set: by Python's hash seed
+    del model.opset_import[:]
+    model.opset_import.extend(versions)
     return bytes(model.SerializeToString(deterministic=True))
 
 
