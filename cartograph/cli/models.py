@@ -121,6 +121,21 @@ def show_log(
 
 
 @app.command()
+def card(
+    name: Name, version: Annotated[str | None, typer.Argument(help="The version; by default the champion.")] = None
+) -> None:
+    """Print a version's model card as Markdown: figures, baselines, data, features, and how it came to predict."""
+    from ml_assets.core.models.cards import markdown
+
+    registry = registry_of(load_settings())
+    versions_of(registry, name)
+    wanted = version or registry.aliases(name).get(CHAMPION)
+    if wanted is None:
+        raise NoModel(f"{name} has no champion: name a version.")
+    typer.echo(markdown(registry.version(name, wanted), registry.load(name, wanted), registry.log(name)), nl=False)
+
+
+@app.command()
 def promote(
     name: Name,
     version: Number,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cartograph.cli.lake import trained_snapshots
 from ml_assets.core.evaluation.promotion import Verdict
 from ml_assets.core.registry import ModelRegistry
 from tests.support.whole_run import Bench
@@ -60,6 +61,16 @@ def test_a_challenger_is_shown_beside_the_champion_with_what_the_gate_said(bench
     assert "version 3 was refused: for a test" in bench.cartograph("models", "compare", CHURN, "3")
 
 
+def test_a_card_tells_all_that_the_registry_knows_of_a_version(bench: Bench) -> None:
+    printed = bench.cartograph("models", "card", CHURN)
+    first = registry_of(bench).load(CHURN, "1")
+    assert printed.startswith("# churn_classifier, version 1\n")
+    assert f"| auc | {first.card['metrics']['auc']:.4g} |" in printed
+    assert all(f"| {feature['name']} | {feature['type']} |" in printed for feature in first.card["features"])
+    assert "| promoted: version 1 | training run " in printed
+    assert "| blocking checks failed | beats_baseline |" in bench.cartograph("models", "card", CHURN, "3")
+
+
 def test_the_log_begins_with_the_training_that_gave_the_first_champion(bench: Bench) -> None:
     first = json.loads(bench.cartograph("models", "log", CHURN, "--json"))[0]
     assert (first["version"], first["previous"], first["is_gate"]) == ("1", None, True)
@@ -97,6 +108,13 @@ def test_what_failed_a_check_is_promoted_only_by_who_answers_for_it_and_a_rollba
 def test_a_version_is_made_again_from_its_registry_entry(bench: Bench) -> None:
     for name in (CHURN, "customer_lifetime_value"):
         assert "the same bytes" in bench.cartograph("models", "reproduce", name, "1")
+
+
+def test_maintenance_keeps_what_the_champion_was_trained_on(bench: Bench) -> None:
+    kept = trained_snapshots(bench.settings)
+    trained_on = registry_of(bench).version(CHURN, "1").snapshots
+    assert trained_on.keys() == {"features.customer_features", "published.fct_orders"}
+    assert all(snapshot in kept[table] for table, snapshot in trained_on.items())
 
 
 def test_a_version_that_comes_out_differently_says_why(bench: Bench) -> None:

@@ -73,6 +73,11 @@ class Version(NamedTuple):
     failed: tuple[str, ...] | None
     verdict: Verdict | None
 
+    @property
+    def snapshots(self) -> dict[str, int]:
+        """The lake snapshots that it was trained on, by table."""
+        return {key.removeprefix(SNAPSHOT): int(of) for key, of in self.origin.items() if key.startswith(SNAPSHOT)}
+
 
 class Decision(BaseModel):
     """An entry of the promotion log: `version` took the place of the champion `previous`, if there was one.

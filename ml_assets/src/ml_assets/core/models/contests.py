@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from cartograph.words import counted
 from ml_assets.core.evaluation.classification import calibration_bins, calibration_error
 from ml_assets.core.evaluation.promotion import Contest, Mask, NotComparable, Vector
 from ml_assets.core.features.customers import Marts, column_values
@@ -91,8 +92,9 @@ def clv_contest(
     old = clv.ClvModel.model_validate_json(champion.content)
     days = min(clv.HOLDOUT_DAYS, (data_end - old.as_of).days)
     if days < FEWEST_DAYS:
+        since = counted(max(days, 0), "day")
         raise NotComparable(
-            f"the champion was fitted on all data before {old.as_of}: {max(days, 0)} days of orders are new, and "
+            f"the champion was fitted on all data before {old.as_of}; since then there is {since} of orders, and "
             f"{FEWEST_DAYS} are needed to compare on"
         )
     new = clv.fit(con, features, marts, old.as_of, data_start)

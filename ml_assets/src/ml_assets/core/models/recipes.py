@@ -15,7 +15,7 @@ import duckdb
 from ml_assets.core.features.customers import Marts, as_of_dates, data_end
 from ml_assets.core.models import churn, clv
 from ml_assets.core.models.training import train_churn
-from ml_assets.core.registry import SNAPSHOT, NoModel, Version
+from ml_assets.core.registry import NoModel, Version
 
 if TYPE_CHECKING:
     from cartograph.lake import Lake
@@ -51,13 +51,14 @@ def rebuild(version: Version, lake: Lake) -> bytes:
     recipe, origin = RECIPES.get(version.name), version.origin
     if recipe is None:
         raise NoModel(f"There is no recipe for {version.name}: {', '.join(RECIPES)} can be made again.")
-    snapshots = {key.removeprefix(SNAPSHOT): int(of) for key, of in origin.items() if key.startswith(SNAPSHOT)}
-    if not snapshots or "shop_start" not in origin:
+    if not version.snapshots or "shop_start" not in origin:
         raise NoModel(
             f"Version {version.version} of {version.name} does not say what it was trained from: an older Cartograph "
             "registered it. Train it again."
         )
-    tables = {table.split(".", 1)[1]: lake.relation_sql(table, snapshot) for table, snapshot in snapshots.items()}
+    tables = {
+        table.split(".", 1)[1]: lake.relation_sql(table, snapshot) for table, snapshot in version.snapshots.items()
+    }
     start, end = date.fromisoformat(origin["shop_start"]), origin.get("shop_end")
     with lake.connect() as con:
         dates = as_of_dates(con, tables["customer_features"])
