@@ -59,6 +59,7 @@ SECTIONS = frozenset(
         "is_calibrated",
         "no_leaking_feature",
         "onnx_parity",
+        "challenger_is_fit",
         "scores_are_probabilities",
         "inputs_are_usual",
         "has_beaten_the_baseline",

@@ -15,6 +15,7 @@ from cartograph.cli import (
     erase,
     export,
     lake,
+    models,
     quarantine,
     release,
     repair,
@@ -33,6 +34,7 @@ from ecom_assets.contracts.validation import ContractError
 from ecom_assets.sources import SourceError
 from ecom_assets.warehouse.dbt_project import DbtProjectError
 from ml_assets.core.bench.errors import BenchDataError
+from ml_assets.core.registry import NoModel
 
 MISTAKES = (
     SettingsError,
@@ -45,6 +47,7 @@ MISTAKES = (
     ErasureError,
     DbtProjectError,
     BenchDataError,
+    NoModel,
 )
 EXIT_MISTAKE = 2
 
@@ -80,6 +83,7 @@ app.command("export")(export.export_marts)
 app.command("erase")(erase.erase)
 app.add_typer(shops.app, name="shops")
 app.add_typer(lake.app, name="lake")
+app.add_typer(models.app, name="models")
 app.add_typer(release.app, name="release")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(quarantine.app, name="quarantine")
@@ -87,7 +91,7 @@ app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
-    """Run a command; a mistake in settings, shop, data, lake, dbt project or release ends in a message and status 2."""
+    """Run a command; a mistake in settings, shop, data, lake, dbt, model or release ends in a message and status 2."""
     try:
         app()
     except MISTAKES as mistake:

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from cartograph.cli.console import count, names_and_numbers, output, say, size
+from cartograph.cli.models import has_registry
 from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import load_shop
 from cartograph.words import counted
+from ml_assets.core.registry import ModelRegistry
 
 app = typer.Typer(help="Tables of the lake.", no_args_is_help=True)
 
@@ -56,16 +58,19 @@ def maintain(
         float, typer.Option(min=0, help="Spare what is younger: a reader or writer may still need it.")
     ] = 24.0,
 ) -> None:
-    """Merge small files, expire old snapshots, delete files that nothing refers to. Releases keep their snapshots."""
+    """Merge small files, expire old snapshots, delete files that nothing refers to.
+
+    Releases keep their snapshots, and so do the models that predict or wait.
+    """
     settings = load_settings()
     lake = Lake.from_settings(settings)
-    released = released_snapshots(settings)
+    released, trained = released_snapshots(settings), trained_snapshots(settings)
     for identifier in [table] if table else [info.identifier for info in lake.tables()]:
         done = lake.maintain(
             identifier,
             now=datetime.now(UTC),
             keep_snapshots=keep,
-            keep=released.get(identifier, set()),
+            keep=released.get(identifier, set()) | trained.get(identifier, set()),
             min_age=timedelta(hours=grace_hours),
         )
         say(
@@ -94,5 +99,17 @@ def released_snapshots(settings: Settings) -> dict[str, set[int]]:
     found: dict[str, set[int]] = {}
     for manifest in open_store(settings).list():
         for identifier, snapshot in manifest.inputs.snapshots.items():
+            found.setdefault(identifier, set()).add(snapshot)
+    return found
+
+
+def trained_snapshots(settings: Settings) -> dict[str, set[int]]:
+    """The snapshot ids that each champion and each challenger was trained on, by table: they can be made again."""
+    found: dict[str, set[int]] = {}
+    if not has_registry(settings):
+        return found
+    registry = ModelRegistry(settings.resolved_mlflow_uri)
+    for version in (version for name in registry.names() for version in registry.versions(name) if version.aliases):
+        for identifier, snapshot in version.snapshots.items():
             found.setdefault(identifier, set()).add(snapshot)
     return found

@@ -53,7 +53,7 @@ def test_it_comes_close_to_one_who_knows_each_customers_rates(con, tables, train
     rate, drop = shop.order_rate[chosen], shop.drop_rate[chosen]
     alive = 1 / (1 + drop / (rate + drop) * np.expm1((rate + drop) * customers.recency))
     oracle = alive * rate / drop * -np.expm1(-drop * clv.HOLDOUT_DAYS)
-    actual, _, _ = clv._outcomes(con, features, marts, trained.holdout)
+    actual, _, _ = clv.outcomes(con, features, marts, trained.holdout, clv.HOLDOUT_DAYS)
     assert trained.orders.mae <= 1.25 * mean_absolute_error(actual, oracle)
     assert trained.orders.total_ratio == pytest.approx(oracle.sum() / actual.sum(), abs=0.2)
 

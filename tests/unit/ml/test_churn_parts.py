@@ -165,3 +165,21 @@ def test_parity_sees_a_wrong_export(small_model):
 def test_the_same_model_gives_the_same_bytes(small_model):
     model, _ = small_model
     assert export.to_onnx(model, "small", 3) == export.to_onnx(model, "small", 3)
+
+
+def test_the_bytes_do_not_hang_on_the_order_in_which_the_converter_lists_its_versions(small_model, monkeypatch):
+    import skl2onnx
+
+    model, _ = small_model
+    expected, convert = export.to_onnx(model, "small", 3), skl2onnx.to_onnx
+
+    def reversed_versions(*given, **options):
+        made = convert(*given, **options)
+        versions = list(made.opset_import)[::-1]
+        assert len(versions) > 1
+        del made.opset_import[:]
+        made.opset_import.extend(versions)
+        return made
+
+    monkeypatch.setattr(skl2onnx, "to_onnx", reversed_versions)
+    assert export.to_onnx(model, "small", 3) == expected

@@ -1,20 +1,25 @@
-"""The model registry: versions of exported models in MLflow, found again by their bytes and verified when loaded.
+"""The model registry: versions of exported models in MLflow, which of them is trusted, and who decided that and why.
 
 A version is two files, the model in a form that cannot execute code and its card as JSON; no MLflow flavour is needed
-to read them. Which version is trained or trusted is decided in `ml_assets.defs`; runs, parameters and metrics are
-tracked there too.
+to read them. Its tags hold what it was trained from. The promotion log is kept with the registered model, as tags that
+are only ever added. Which version is trusted is judged in `ml_assets.core.evaluation.promotion`; runs, parameters and
+metrics are tracked in `ml_assets.defs`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from ml_assets.core.evaluation.promotion import Verdict
 from ml_assets.core.models.export import sha256
 
 Form = Literal["onnx", "json", "arrow"]
@@ -22,8 +27,18 @@ Form = Literal["onnx", "json", "arrow"]
 
 CHAMPION = "champion"
 """The alias of the version that predictions are made with."""
+CHALLENGER = "challenger"
+"""The alias of the latest version that passed its checks and did not become the champion: it predicts aside."""
 CARD = "card.json"
-_SHA256, _FORM = "sha256", "form"
+SNAPSHOT = "snapshot."
+"""Before the name of a lake table: the tag that holds which of its snapshots a version was trained on."""
+ORIGIN = ("git_commit", "shop_start", "shop_end")
+"""The other tags that say what a version was trained from."""
+_SHA256, _FORM, _AS_OF = "sha256", "form", "as_of"
+_FAILED, _VERDICT = "failed_checks", "verdict"
+_TRAINED = "trained"
+"""The registered model's tag that names the version which the latest training gave."""
+_LOG = "promotion."
 
 
 class NoModel(LookupError):  # noqa: N818 - names what is the case, as the errors of the kernel do
@@ -39,67 +54,273 @@ class Registered(NamedTuple):
     card: dict[str, Any]
 
 
+class Version(NamedTuple):
+    """What the registry knows of a version but its files.
+
+    `as_of` is the date that its card bears, None for one that an older Cartograph registered. `origin` is what it was
+    trained from, by the tags SNAPSHOT and ORIGIN. `failed` are the blocking checks that it did not pass, and `verdict`
+    is that of the gate; both None where it was never judged.
+    """
+
+    name: str
+    version: str
+    registered_at: datetime
+    as_of: str | None
+    sha256: str
+    form: str
+    aliases: tuple[str, ...]
+    origin: dict[str, str]
+    failed: tuple[str, ...] | None
+    verdict: Verdict | None
+
+    @property
+    def snapshots(self) -> dict[str, int]:
+        """The lake snapshots that it was trained on, by table."""
+        return {key.removeprefix(SNAPSHOT): int(of) for key, of in self.origin.items() if key.startswith(SNAPSHOT)}
+
+
+class Decision(BaseModel):
+    """An entry of the promotion log: `version` took the place of the champion `previous`, if there was one.
+
+    `by` is a person, or the training run whose gate decided it. `evidence` is what was known of the version then.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    action: Literal["promoted", "rolled back"]
+    version: str
+    previous: str | None
+    by: str
+    at: AwareDatetime
+    reason: str
+    is_gate: bool
+    evidence: dict[str, float | int | str] = {}
+
+
+def reigns(log: Sequence[Decision]) -> list[str]:
+    """The champions that rollbacks lead back to, oldest first, the current one last: each rollback takes one off."""
+    found = [log[0].previous] if log and log[0].previous else []
+    for decision in log:
+        if decision.action == "rolled back":
+            found.pop()
+        else:
+            found.append(decision.version)
+    return found
+
+
+def withdrawn(log: Sequence[Decision]) -> frozenset[str]:
+    """The versions that a person has replaced: no training puts them back, or a rollback would last until the next."""
+    found: set[str] = set()
+    for decision in log:
+        if decision.previous is not None and not decision.is_gate:
+            found.add(decision.previous)
+        found.discard(decision.version)
+    return frozenset(found)
+
+
 @dataclass(frozen=True)
 class ModelRegistry:
     """The registered models of an MLflow backend."""
 
     uri: str
 
+    # --- versions
+
+    def names(self) -> list[str]:
+        """The models that have a version, by name."""
+        return sorted(model.name for model in self._client().search_registered_models())
+
+    def versions(self, name: str) -> list[Version]:
+        """The versions of `name`, oldest first; none where there is no such model."""
+        aliases = self.aliases(name)
+        found = [one for one in self._client().search_model_versions(f"name='{name}'") if _FORM in one.tags]
+        return [_version(one, aliases) for one in sorted(found, key=lambda one: int(one.version))]
+
+    def version(self, name: str, version: str) -> Version:
+        """One version.
+
+        Raises:
+            NoModel: there is none of that number.
+        """
+        known = self.versions(name) if name in self.names() else []
+        found = next((one for one in known if one.version == version), None)
+        if found is None:
+            raise NoModel(
+                f"{name} has no version {version}: there are {', '.join(one.version for one in known) or 'none'}. "
+                "`cartograph models list` shows all models."
+            )
+        return found
+
     def find(self, name: str, digest: str) -> str | None:
         """The oldest version of `name` whose bytes have this SHA-256; None where there is none."""
-        found = self._client().search_model_versions(f"name='{name}' and tags.{_SHA256}='{digest}'")
-        return min((str(one.version) for one in found if _FORM in one.tags), key=int, default=None)
+        return next((one.version for one in self.versions(name) if one.sha256 == digest), None)
 
-    def register(self, name: str, content: bytes, card: Mapping[str, Any], form: Form) -> str:
-        """The version of `name` with these bytes: one that is there already, or a new one of the active MLflow run."""
+    def register(
+        self, run_id: str, name: str, content: bytes, card: Mapping[str, Any], form: Form, origin: Mapping[str, str]
+    ) -> str:
+        """The version of `name` with these bytes: one that is there already, or a new one, of the MLflow run."""
         digest = sha256(content)
-        return self.find(name, digest) or self._add(name, content, card, form, digest)
+        return self.find(name, digest) or self._add(
+            run_id, name, content, card, {_SHA256: digest, _FORM: form, _AS_OF: str(card["as_of"]), **origin}
+        )
 
-    def promote(self, name: str, version: str) -> None:
-        """Make `version` the champion of `name`."""
-        self._client().set_registered_model_alias(name, CHAMPION, version)
+    def load(self, name: str, version: str) -> Registered:
+        """A version, its bytes held against their SHA-256.
+
+        Raises:
+            NoModel: its file was changed, or there is no such version.
+        """
+        import mlflow
+
+        known = self.version(name, version)
+        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}"))
+        file = folder / f"model.{known.form}"
+        content = file.read_bytes() if file.is_file() else b""
+        if sha256(content) != known.sha256:
+            raise NoModel(
+                f"Version {version} of {name} in {folder} is not what was registered: its SHA-256 differs. "
+                f"Materialize models/{name} again."
+            )
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        return Registered(name, version, content, card)
 
     def champion(self, name: str) -> Registered | None:
-        """The champion of `name`, its bytes held against their SHA-256; None where no version was promoted yet.
+        """The champion of `name`; None where no version was promoted yet.
 
         Raises:
             NoModel: its file was changed.
         """
-        import mlflow
-        from mlflow.exceptions import MlflowException
+        return self._of_alias(name, CHAMPION)
 
-        try:
-            version = self._client().get_model_version_by_alias(name, CHAMPION)
-        except MlflowException:
-            return None
-        folder = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}"))
-        file = folder / f"model.{version.tags.get(_FORM)}"
-        content = file.read_bytes() if file.is_file() else b""
-        if sha256(content) != version.tags.get(_SHA256):
+    def challenger(self, name: str) -> Registered | None:
+        """The version that waits, where one does.
+
+        Raises:
+            NoModel: its file was changed.
+        """
+        return self._of_alias(name, CHALLENGER)
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """The version that each alias of `name` stands for."""
+        model = self._model(name)
+        return {alias: str(version) for alias, version in model.aliases.items()} if model else {}
+
+    # --- judgements
+
+    def judged(self, name: str, version: str, failed: Sequence[str], verdict: Verdict) -> None:
+        """Note with the version that the latest training gave it, what it did not pass, and what the gate says."""
+        client = self._client()
+        client.set_model_version_tag(name, version, _FAILED, json.dumps(list(failed)))
+        client.set_model_version_tag(name, version, _VERDICT, verdict.model_dump_json())
+        client.set_registered_model_tag(name, _TRAINED, version)
+
+    def latest(self, name: str) -> Version | None:
+        """The version that the latest training gave; None where there was none."""
+        model = self._model(name)
+        version = model.tags.get(_TRAINED) if model else None
+        return self.version(name, version) if version else None
+
+    def challenge(self, name: str, version: str) -> None:
+        """Let `version` wait beside the champion."""
+        self._client().set_registered_model_alias(name, CHALLENGER, version)
+
+    # --- promotion
+
+    def log(self, name: str) -> list[Decision]:
+        """The promotion log of `name`, oldest first."""
+        model = self._model(name)
+        entries = sorted((key, value) for key, value in model.tags.items() if key.startswith(_LOG)) if model else []
+        return [Decision.model_validate_json(value) for _, value in entries]
+
+    def promote(
+        self,
+        name: str,
+        version: str,
+        *,
+        by: str,
+        reason: str,
+        at: datetime,
+        is_gate: bool,
+        evidence: Mapping[str, float | int | str],
+        action: Literal["promoted", "rolled back"] = "promoted",
+    ) -> Decision:
+        """Make `version` the champion of `name`, and say so in the log. What waited waits no longer."""
+        decision = Decision(
+            action=action,
+            version=version,
+            previous=self.aliases(name).get(CHAMPION),
+            by=by,
+            at=at,
+            reason=reason,
+            is_gate=is_gate,
+            evidence=dict(evidence),
+        )
+        client = self._client()
+        client.set_registered_model_tag(name, f"{_LOG}{len(self.log(name)) + 1:06d}", decision.model_dump_json())
+        client.set_registered_model_alias(name, CHAMPION, version)
+        client.delete_registered_model_alias(name, CHALLENGER)
+        return decision
+
+    def roll_back(self, name: str, *, by: str, reason: str, at: datetime) -> Decision:
+        """Make the version the champion that was it before the present one.
+
+        Raises:
+            NoModel: there was none before.
+        """
+        before = reigns(self.log(name))[:-1]
+        if not before:
             raise NoModel(
-                f"Version {version.version} of {name} in {folder} is not what was registered: its SHA-256 differs. "
-                f"Materialize models/{name} again."
+                f"{name} has no earlier champion to go back to. `cartograph models promote {name} VERSION` takes any "
+                "version; `cartograph models list` shows them."
             )
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        return Registered(name, str(version.version), content, card)
+        return self.promote(
+            name, before[-1], by=by, reason=reason, at=at, is_gate=False, evidence={}, action="rolled back"
+        )
 
-    def _add(self, name: str, content: bytes, card: Mapping[str, Any], form: Form, digest: str) -> str:
-        import mlflow
+    # --- MLflow
+
+    def _of_alias(self, name: str, alias: str) -> Registered | None:
+        version = self.aliases(name).get(alias)
+        return self.load(name, version) if version else None
+
+    def _model(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
 
-        client, run = self._client(), mlflow.active_run() or mlflow.start_run()
+        with suppress(MlflowException):  # there is none
+            return self._client().get_registered_model(name)
+        return None
+
+    def _add(self, run_id: str, name: str, content: bytes, card: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+        from mlflow.exceptions import MlflowException
+
+        client = self._client()
         with TemporaryDirectory() as folder:
-            (Path(folder) / f"model.{form}").write_bytes(content)
+            (Path(folder) / f"model.{tags[_FORM]}").write_bytes(content)
             (Path(folder) / CARD).write_text(json.dumps(card, indent=2), encoding="utf-8")
-            mlflow.log_artifacts(folder, name)
+            client.log_artifacts(run_id, folder, name)
         with suppress(MlflowException):  # it is there
             client.create_registered_model(name)
-        source = f"{run.info.artifact_uri}/{name}"
-        tags = {_SHA256: digest, _FORM: form}
-        return str(client.create_model_version(name, source, run.info.run_id, tags=tags).version)
+        source = f"{client.get_run(run_id).info.artifact_uri}/{name}"
+        return str(client.create_model_version(name, source, run_id, tags=dict(tags)).version)
 
     def _client(self) -> Any:
         import mlflow
 
         mlflow.set_tracking_uri(self.uri)
         return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+
+def _version(found: Any, aliases: Mapping[str, str]) -> Version:
+    tags, version = found.tags, str(found.version)
+    return Version(
+        name=found.name,
+        version=version,
+        registered_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        as_of=tags.get(_AS_OF),
+        sha256=tags[_SHA256],
+        form=tags[_FORM],
+        aliases=tuple(sorted(alias for alias, of in aliases.items() if of == version)),
+        origin={key: value for key, value in tags.items() if key.startswith(SNAPSHOT) or key in ORIGIN},
+        failed=tuple(json.loads(tags[_FAILED])) if _FAILED in tags else None,
+        verdict=Verdict.model_validate_json(tags[_VERDICT]) if _VERDICT in tags else None,
+    )

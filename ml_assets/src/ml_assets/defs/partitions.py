@@ -13,6 +13,7 @@ import dagster as dg
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.windows import Grain, Window, advance, at_midnight, floor
+from ml_assets.core.features import customers
 
 _CRON: dict[Grain, str] = {"daily": "0 0 * * *", "weekly": "0 0 * * 1", "monthly": "0 0 1 * *"}
 _KEY_FORMAT = "%Y-%m-%d"
@@ -74,12 +75,8 @@ def as_of_after(last_day: date) -> date:
 
 
 def data_end(dates: Sequence[date]) -> date:
-    """The day after the last of the data that the as-of dates, oldest first, have seen.
-
-    The last window of a shop may reach beyond the shop's end, and so may the last as-of date.
-    """
-    end = load_shop(get_settings()).end
-    return min(end, dates[-1]) if end else dates[-1]
+    """The day after the last of the shop's data that the as-of dates, oldest first, have seen."""
+    return customers.data_end(dates, load_shop(get_settings()).end)
 
 
 def scoring_date(dates: Sequence[date]) -> date:

@@ -90,6 +90,11 @@ def calibration_bins(labels: Labels, probabilities: Vector) -> tuple[Bin, ...]:
     )
 
 
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """The expected calibration error: by how much prediction and outcome differ, on average over the rows."""
+    return sum(b.rows * abs(b.predicted - b.observed) for b in bins) / sum(b.rows for b in bins)
+
+
 def evaluate(labels: Labels, probabilities: Vector) -> Scores:
     """All scores of predicted probabilities. Both labels must occur."""
     bins = calibration_bins(labels, probabilities)
@@ -98,7 +103,7 @@ def evaluate(labels: Labels, probabilities: Vector) -> Scores:
         positives=int(labels.sum()),
         auc=interval(labels, probabilities),
         brier=float(np.mean((probabilities - labels) ** 2)),
-        ece=float(sum(b.rows * abs(b.predicted - b.observed) for b in bins) / len(labels)),
+        ece=calibration_error(bins),
         lift=bins[-1].observed / float(labels.mean()),
         bins=bins,
     )

@@ -254,6 +254,14 @@ def as_of_dates(con: duckdb.DuckDBPyConnection, stored: str) -> list[date]:
     return [row[0] for row in found]
 
 
+def data_end(as_of_dates: Sequence[date], shop_end: date | None) -> date:
+    """The day after the last of the data that the as-of dates, oldest first, have seen.
+
+    The last window of a shop may reach beyond the shop's end, and so may the last as-of date.
+    """
+    return min(shop_end, as_of_dates[-1]) if shop_end else as_of_dates[-1]
+
+
 def prepare(con: duckdb.DuckDBPyConnection, tables: Tables, marts: Marts, first: date, last: date) -> None:
     """Make the temporary `tables` of the marts that are there, for as-of dates from `first` to `last`."""
     for table, (mart, select) in tables.items():

@@ -22,6 +22,8 @@ from ml_assets.core.models.errors import NotEnoughData, TooYoung
 from ml_assets.core.models.training import FEWEST, fit_calibrated
 from ml_assets.core.models.training import informative as informative_columns
 
+CALIBRATION_ERROR = 0.05
+"""Predicted and observed shares should differ by no more, on average over tenths."""
 HISTORY_DAYS = 90
 """Training dates with less history are left out where later ones remain: their features are cut short."""
 

@@ -37,6 +37,8 @@ YEARLY_DISCOUNT = 0.10
 """What a euro in a year is worth less than one today; within the year, month by month."""
 SETTLING_DAYS = 30
 """After so long, nearly all cancellations and refunds of an order have come."""
+TOTAL_WITHIN = 0.10
+"""All customers together should spend what was predicted, within this share."""
 
 INPUTS = ("order_days_count", "tenure_days", "recency_days", "spend_amount")
 """The features that a prediction takes."""
@@ -189,6 +191,17 @@ def predict(model: ClvModel, customers: Known) -> Values:
     )
 
 
+def predict_days(model: ClvModel, customers: Known, days: int) -> tuple[Vector, Vector]:
+    """The order days and the net revenue expected of each customer in the `days` days from their as-of date.
+
+    Raises:
+        ValueError: the model is too old for their as-of date.
+    """
+    orders = bg_nbd.expected_orders(model.rates, model.histories(customers), model.passes(customers.as_of, days))
+    amount = gamma_gamma.expected_spend(model.spend, customers.days.astype(np.float64), _mean_spend(customers))
+    return orders, orders * amount * model.kept_share
+
+
 def fit(con: duckdb.DuckDBPyConnection, features: str, marts: Marts, as_of: date, data_start: date) -> ClvModel:
     """Fit on what was known when `as_of` began; `features` and `marts` are DuckDB SELECTs.
 
@@ -247,17 +260,15 @@ def train(
     holdout = testable[-1]
     tested = fit(con, features, marts, holdout, data_start)
     customers = _ordered(con, features, holdout)
-    actual_orders, actual, previous = _outcomes(con, features, marts, holdout)
-    histories = tested.histories(customers)
-    orders = bg_nbd.expected_orders(tested.rates, histories, tested.passes(holdout, HOLDOUT_DAYS))
-    amount = gamma_gamma.expected_spend(tested.spend, customers.days.astype(np.float64), _mean_spend(customers))
+    actual_orders, actual, previous = outcomes(con, features, marts, holdout, HOLDOUT_DAYS)
+    orders, revenue = predict_days(tested, customers, HOLDOUT_DAYS)
     own_rate = customers.spend * HOLDOUT_DAYS / np.maximum(customers.tenure, 1)
     return Trained(
         model=fit(con, features, marts, complete[-1], data_start),
         tested=tested,
         holdout=holdout,
         customers=len(actual),
-        scores=evaluate(actual, orders * amount * tested.kept_share),
+        scores=evaluate(actual, revenue),
         orders=evaluate(actual_orders, orders),
         baselines={
             "own_rate": mean_absolute_error(actual, own_rate * tested.kept_share),
@@ -325,12 +336,13 @@ def _margin_rate(con: duckdb.DuckDBPyConnection, items: str, as_of: date) -> flo
     return None if row[0] is None else float(row[0])
 
 
-def _outcomes(
-    con: duckdb.DuckDBPyConnection, features: str, marts: Mapping[str, str], as_of: date
+def outcomes(
+    con: duckdb.DuckDBPyConnection, features: str, marts: Mapping[str, str], as_of: date, days: int
 ) -> tuple[Vector, Vector, Vector]:
-    """Of each customer of `ordered_rows`: order days and net revenue in the holdout, and in as long a time before it.
+    """Of each customer of `ordered_rows`: order days and net revenue in the `days` days from `as_of`; revenue before.
 
-    Net revenue is the total of the orders that were not cancelled, less what was refunded in that time.
+    Net revenue is the total of the orders that were not cancelled, less what was refunded in that time. That before is
+    of as many days.
     """
     refunds = marts.get("fct_refunds")
     refunded = f"SELECT customer_id, refunded_at AS moment, -amount AS amount, NULL FROM ({refunds})"
@@ -352,7 +364,7 @@ def _outcomes(
         SELECT coalesce(orders, 0)::DOUBLE AS orders, coalesce(after, 0)::DOUBLE AS after,
             coalesce(before, 0)::DOUBLE AS before
         FROM ({_ORDERED.format(features=features)}) LEFT JOIN summed USING (customer_id) ORDER BY customer_id""",
-        {"as_of": as_of, "days": HOLDOUT_DAYS},
+        {"as_of": as_of, "days": days},
     ).to_arrow_table()
     orders, after, before = (found[name].to_numpy() for name in ("orders", "after", "before"))
     return orders, after, before

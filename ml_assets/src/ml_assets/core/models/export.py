@@ -6,6 +6,7 @@ No pickle crosses this line. Where the bytes are kept is `ml_assets.core.registr
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,9 @@ def to_onnx(classifier: Any, name: str, width: int) -> bytes:
         initial_types=[(ONNX_INPUT, FloatTensorType([None, width]))],
         options={"zipmap": False},
     )
+    versions = sorted(model.opset_import, key=lambda one: one.domain)  # skl2onnx lists a set: by Python's hash seed
+    del model.opset_import[:]
+    model.opset_import.extend(versions)
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -42,16 +46,25 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def predict(content: bytes, matrix: Matrix) -> Vector:
-    """The probability of the positive class for each row, by the ONNX model."""
+def predictor(content: bytes) -> Callable[[Matrix], Vector]:
+    """The ONNX model as a function: the probability of the positive class for each row."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    probabilities = session.run([ONNX_OUTPUT], {ONNX_INPUT: matrix})[0]
-    positive: Vector = np.asarray(probabilities, dtype=np.float64)[:, 1]
-    return positive
+
+    def predict(matrix: Matrix) -> Vector:
+        probabilities = session.run([ONNX_OUTPUT], {ONNX_INPUT: matrix})[0]
+        positive: Vector = np.asarray(probabilities, dtype=np.float64)[:, 1]
+        return positive
+
+    return predict
+
+
+def predict(content: bytes, matrix: Matrix) -> Vector:
+    """The probability of the positive class for each row, by the ONNX model."""
+    return predictor(content)(matrix)
 
 
 def parity(classifier: Any, content: bytes, matrix: Matrix) -> tuple[float, int]:

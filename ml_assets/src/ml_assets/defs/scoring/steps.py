@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 import duckdb
@@ -16,11 +17,14 @@ from cartograph.contracts import Contract
 from cartograph.settings import get_settings
 from cartograph.trust.evidence import SAMPLES, checked
 from ml_assets.core.features.customers import as_of_dates
-from ml_assets.core.registry import ModelRegistry, Registered
+from ml_assets.core.registry import ModelRegistry, NoModel, Registered
 from ml_assets.defs.marts import FEATURES, open_lake, pin, plain_failures, published
 from ml_assets.defs.metadata import table_metadata
 from ml_assets.defs.partitions import as_of_window, scoring_date
 from ml_assets.defs.tracking import MlflowTracking
+
+if TYPE_CHECKING:
+    from cartograph.lake import Lake
 
 Predict = Callable[[duckdb.DuckDBPyConnection, str, Registered | None, date], pa.Table]
 """The rows for a DuckDB SELECT of the feature table, the champion if there is one, and an as-of date."""
@@ -50,20 +54,66 @@ def predict_latest_from(
     predict: PredictFrom,
 ) -> dg.MaterializeResult:
     """Predict for the latest as-of date from the feature table and published `marts`, and replace its rows."""
-    lake = open_lake()
+    lake, registry = open_lake(), ModelRegistry(tracking.uri)
     with plain_failures():
         inputs = pin(lake, [FEATURES, *published(marts)])
-        model = ModelRegistry(tracking.uri).champion(model_name)
+        model = registry.champion(model_name)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
             table = predict(con, inputs.selects, model, as_of)
-        lake.ensure(identifier, contract, get_settings().partition_grain)
-        with lake.overwriting(identifier, as_of_window(as_of, as_of)) as writer:
-            writer.write(table)
+            lake.ensure(identifier, contract, get_settings().partition_grain)
+            with lake.overwriting(identifier, as_of_window(as_of, as_of)) as writer:
+                writer.write(table)
+            aside = Shadow(lake, f"{identifier}_shadow", contract, inputs.selects, as_of)
+            waiting = predict_aside(con, aside, predict, lambda: registry.challenger(model_name))
     return dg.MaterializeResult(
         metadata=table_metadata(contract, len(table), inputs.snapshots)
         | {"as_of_date": str(as_of), "model_version": model.version if model else "no model yet"}
+        | {"challenger_version": waiting}
     )
+
+
+class Shadow(NamedTuple):
+    """Where the challenger's predictions are kept, and what from: DuckDB SELECTs by the tables' own names."""
+
+    lake: Lake
+    identifier: str
+    contract: Contract
+    selects: Mapping[str, str]
+    as_of: date
+
+
+def predict_aside(
+    con: duckdb.DuckDBPyConnection, shadow: Shadow, predict: PredictFrom, challenger: Callable[[], Registered | None]
+) -> str:
+    """Predict with the challenger as well, where one waits, and keep that aside; its version, or why there is none.
+
+    Nobody acts on these rows: held against what happened they tell what the challenger would have been worth. Those of
+    earlier as-of dates stay, but for customers that the features do not know any more, as they were erased.
+    """
+    lake, identifier, contract, selects, as_of = shadow
+    rows, told = contract.arrow_schema().empty_table(), "none waits"
+    try:
+        waiting = challenger()
+        if waiting is not None:
+            rows, told = predict(con, selects, waiting, as_of), waiting.version
+    except NoModel as unusable:  # it keeps nobody from the champion's predictions
+        told = str(unusable)
+    if not len(rows) and not lake.exists(identifier):
+        return told
+    lake.ensure(identifier, contract, get_settings().partition_grain)
+    still_known = (
+        f"SEMI JOIN ({selects['customer_features']}) USING (customer_id, as_of_date)"
+        if "customer_id" in contract.key
+        else ""
+    )
+    earlier = con.execute(
+        f"FROM ({lake.relation_sql(identifier)}) {still_known} WHERE as_of_date <> $as_of", {"as_of": as_of}
+    ).to_arrow_table()
+    with lake.overwriting(identifier, None) as writer:
+        writer.write(earlier)
+        writer.write(rows)
+    return told
 
 
 def look_for(

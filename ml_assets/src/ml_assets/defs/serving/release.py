@@ -199,6 +199,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
         recommender, forecaster = champions.get(product_recommender.NAME), champions.get(DEMAND_NAME)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
+            require_scored_by(con, inputs, as_of, champions.get(churn.NAME))
             customers = released_customers(con, inputs, as_of)
             effects = released_effects(con, inputs)
             recommended = released_recommendations(con, inputs, recommender, as_of) if recommender else None
@@ -263,6 +264,20 @@ def guards_result(made_from: ReleaseInputs, manifest: Manifest) -> dg.AssetCheck
 
 
 _RELEASED = {"customer_id": "f.customer_id", "as_of": "f.as_of_date", "segment": "r.segment"}
+
+
+def require_scored_by(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date, champion: Registered | None) -> None:
+    """Raise UnfitRelease where the scores are by another version than the champion, by which the API predicts."""
+    rows = con.execute(
+        f"SELECT DISTINCT churn_model_version FROM ({inputs.selects['churn_scores']}) WHERE as_of_date = $as_of",
+        {"as_of": as_of},
+    ).fetchall()
+    others = sorted(row[0] for row in rows if champion is None or row[0] != champion.version)
+    if others:
+        raise UnfitRelease(
+            f"The churn scores of {as_of} are by version {', '.join(others)} of {churn.NAME}, and the champion is "
+            f"version {champion.version if champion else 'none'}. Materialize predictions/churn_scores, then release."
+        )
 
 
 def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date) -> pa.Table:

@@ -6,6 +6,7 @@ What is asked of customers stands in `ml_assets.core.models`; the assets stand i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -15,8 +16,9 @@ from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import classifier
-from ml_assets.core.models.classifier import Question
+from ml_assets.core.models.classifier import CALIBRATION_ERROR, Question
 from ml_assets.core.models.classifier_training import Trained, train_classifier
+from ml_assets.core.models.contests import classifier_contest
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.marts import FEATURES, open_lake, pin, plain_failures, published
@@ -38,7 +40,6 @@ from ml_assets.defs.training.steps import (
 
 LEAKING_AUC = 0.95
 """A single feature that ranks so well knows the answer."""
-CALIBRATION_ERROR = 0.05
 
 
 def check_specs(key: dg.AssetKey, rules: str) -> list[dg.AssetCheckSpec]:
@@ -67,7 +68,7 @@ def train_and_register(
     question: Question,
     judge: Callable[[Trained], Sequence[dg.AssetCheckResult]],
 ) -> dg.MaterializeResult:
-    """Train, track, register; the version becomes the champion if it passes the blocking checks of `judge`.
+    """Train, track, register; the version becomes the champion if the gate says so, by the checks of `judge`.
 
     A young shop has too little to learn from: then the champion, if there is one, stays, and what is downstream does
     without a model where there is none.
@@ -75,24 +76,19 @@ def train_and_register(
     lake = open_lake()
     with plain_failures(), tracking.run(context) as mlflow_run:
         inputs = pin(lake, [FEATURES, *published(["fct_orders"])])
+        features, orders = inputs.selects["customer_features"], inputs.selects["fct_orders"]
         with lake.connect() as con:
-            dates = as_of_dates(con, inputs.selects["customer_features"])
+            dates = as_of_dates(con, features)
+            start, end = load_shop(get_settings()).start, data_end(dates)
             try:
-                trained = train_classifier(
-                    con,
-                    question,
-                    inputs.selects["customer_features"],
-                    inputs.selects["fct_orders"],
-                    dates,
-                    data_start=load_shop(get_settings()).start,
-                    data_end=data_end(dates),
-                )
+                trained = train_classifier(con, question, features, orders, dates, data_start=start, data_end=end)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
-        checks = judge(trained)
-        candidate = Candidate(question.name, trained.form.content, trained.card, "onnx")
-        version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
+            track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
+            checks = judge(trained)
+            contest = partial(classifier_contest, con, features, orders, trained)
+            candidate = Candidate(question.name, trained.form.content, trained.card, "onnx", contest)
+            version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 
 

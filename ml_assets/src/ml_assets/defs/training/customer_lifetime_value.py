@@ -1,5 +1,6 @@
 """The lifetime-value model as an asset: fitted, held against what customers spent, tracked, registered."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import clv
+from ml_assets.core.models.contests import clv_contest
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
@@ -21,7 +23,6 @@ from ml_assets.defs.training.steps import ENOUGH_DATA, Candidate, abstention, re
 KEY = dg.AssetKey(["models", clv.NAME])
 BEATS = 0.65
 """The largest mean absolute error, as a share of that of each customer's own rate going on."""
-TOTAL_WITHIN = 0.10
 MARTS = ("fct_orders", "fct_order_items", "fct_refunds")
 
 
@@ -56,7 +57,7 @@ MARTS = ("fct_orders", "fct_order_items", "fct_refunds")
         dg.AssetCheckSpec(
             "total_holds",
             asset=KEY,
-            description=f"All customers together spent what was predicted, within {TOTAL_WITHIN:.0%}.",
+            description=f"All customers together spent what was predicted, within {clv.TOTAL_WITHIN:.0%}.",
         ),
     ],
     description=(
@@ -67,28 +68,23 @@ MARTS = ("fct_orders", "fct_order_items", "fct_refunds")
     ),
 )
 def customer_lifetime_value(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
-    """Fit, track, register; the version becomes the champion if it passes the blocking checks."""
+    """Fit, track, register; the version becomes the champion if the gate says so."""
     lake = open_lake()
     with plain_failures(), tracking.run(context) as mlflow_run:
         inputs = pin(lake, [FEATURES, *published(delivered(MARTS))])
         with lake.connect() as con:
             features = inputs.selects["customer_features"]
             dates = as_of_dates(con, features)
+            start, end = load_shop(get_settings()).start, data_end(dates)
             try:
-                trained = clv.train(
-                    con,
-                    features,
-                    inputs.selects,
-                    dates,
-                    data_start=load_shop(get_settings()).start,
-                    data_end=data_end(dates),
-                )
+                trained = clv.train(con, features, inputs.selects, dates, data_start=start, data_end=end)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
-        checks = judge(trained)
-        candidate = Candidate(clv.NAME, trained.model.to_bytes(), trained.card, "json")
-        version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
+            track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
+            checks = judge(trained)
+            contest = partial(clv_contest, con, features, inputs.selects, trained, start, end)
+            candidate = Candidate(clv.NAME, trained.model.to_bytes(), trained.card, "json", contest)
+            version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 
 
@@ -139,8 +135,8 @@ def judge(trained: clv.Trained) -> list[dg.AssetCheckResult]:
         ),
         checked(
             "total_holds",
-            abs(scores.total_ratio - 1) <= TOTAL_WITHIN,
-            expected=f"{scores.actual:,.0f} in {clv.HOLDOUT_DAYS} days, within {TOTAL_WITHIN:.0%}",
+            abs(scores.total_ratio - 1) <= clv.TOTAL_WITHIN,
+            expected=f"{scores.actual:,.0f} in {clv.HOLDOUT_DAYS} days, within {clv.TOTAL_WITHIN:.0%}",
             found=f"{scores.predicted:,.0f}, {scores.total_ratio - 1:+.1%}",
             severity="warning",
             metadata={"total_ratio": scores.total_ratio},

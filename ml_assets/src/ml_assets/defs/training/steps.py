@@ -5,31 +5,40 @@ What is trained, and what its checks ask for, stands in the asset's own module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import dagster as dg
 
+from cartograph.settings import get_settings
+from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
+from ml_assets.core.evaluation.promotion import Contest, NotComparable, Verdict, judge
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
 from ml_assets.core.models.training import Exported
-from ml_assets.core.registry import Form, ModelRegistry
+from ml_assets.core.registry import CHAMPION, ORIGIN, SNAPSHOT, Form, ModelRegistry, NoModel, Registered, withdrawn
 from ml_assets.defs.metadata import git_commit, markdown_table
 
 ENOUGH_DATA = "has_enough_data"
 """The check of every training asset that fails, as a warning, where there is too little to train on."""
+
 
 PARITY = 1e-5
 """Largest difference of a probability between a model and its ONNX form."""
 
 
 class Candidate(NamedTuple):
-    """A trained model as it would be registered."""
+    """A trained model as it would be registered, and how it is held against the champion.
+
+    Without `contest` models of its kind cannot be compared: then its checks that block decide alone.
+    """
 
     name: str
     content: bytes
     card: Mapping[str, Any]
     form: Form
+    contest: Callable[[Registered], Contest] | None = None
 
 
 def track(
@@ -38,21 +47,71 @@ def track(
     """Record what the model was made from and how good it is, in the active MLflow run."""
     mlflow_run.log_params(dict(parameters))
     mlflow_run.log_metrics(dict(metrics))
+    shop = load_shop(get_settings())
     mlflow_run.set_tags(
-        {f"snapshot.{table}": str(snapshot) for table, snapshot in snapshots.items()}
-        | {"git_commit": git_commit() or "unknown"}
+        {f"{SNAPSHOT}{table}": str(snapshot) for table, snapshot in snapshots.items()}
+        | {"git_commit": git_commit() or "unknown", "shop_start": str(shop.start), "shop_end": str(shop.end or "")}
     )
 
 
 def register(
     registry: ModelRegistry, mlflow_run: Any, candidate: Candidate, checks: Sequence[dg.AssetCheckResult]
 ) -> str:
-    """Register the model; it becomes the champion if none of its checks that block has failed. Its version."""
-    version = registry.register(candidate.name, candidate.content, candidate.card, candidate.form)
-    mlflow_run.set_tags({"model_version": version})
-    if all(check.passed for check in checks if check.severity == dg.AssetCheckSeverity.ERROR):
-        registry.promote(candidate.name, version)
+    """Register the model and let the gate judge it. Its version.
+
+    It becomes the champion where the verdict says so; else it waits as the challenger, if no check that blocks failed.
+    """
+    name, run_id = candidate.name, mlflow_run.active_run().info.run_id
+    tags = mlflow_run.get_run(run_id).data.tags
+    origin = {key: value for key, value in tags.items() if key.startswith(SNAPSHOT) or key in ORIGIN}
+    version = registry.register(run_id, name, candidate.content, candidate.card, candidate.form, origin)
+    failed = [one.check_name for one in checks if not one.passed and one.severity == dg.AssetCheckSeverity.ERROR]
+    verdict = decide(registry, candidate, version, failed)
+    registry.judged(name, version, failed, verdict)
+    if verdict.outcome == "promoted":
+        registry.promote(
+            name,
+            version,
+            by=f"training run {mlflow_run.dagster_run_id}",
+            reason=verdict.reason,
+            at=datetime.now(UTC),
+            is_gate=True,
+            evidence=verdict.evidence,
+        )
+    elif not failed and version != registry.aliases(name).get(CHAMPION):
+        registry.challenge(name, version)
+    mlflow_run.set_tags({"model_version": version, "promotion": verdict.outcome})
+    dg.AssetExecutionContext.get().add_asset_metadata({"promotion": f"{verdict.outcome}: {verdict.reason}"})
     return version
+
+
+def decide(registry: ModelRegistry, candidate: Candidate, version: str, failed: Sequence[str]) -> Verdict:
+    """What becomes of `version`, which did not pass the checks `failed`."""
+    name = candidate.name
+    champion = registry.aliases(name).get(CHAMPION)
+    if failed:
+        return Verdict(outcome="refused", reason=f"it did not pass {', '.join(failed)}")
+    if champion is None:
+        return Verdict(outcome="promoted", reason="it passed its checks, and there is no champion yet")
+    if champion == version:
+        return Verdict(outcome="kept", reason="it is the champion already")
+    if version in withdrawn(registry.log(name)):
+        cure = f"`cartograph models promote {name} {version}` puts it back"
+        return Verdict(outcome="kept", reason=f"somebody has put another version in its place; {cure}")
+    return compare(registry, candidate, champion)
+
+
+def compare(registry: ModelRegistry, candidate: Candidate, champion: str) -> Verdict:
+    """What a comparison with the version `champion` says; a champion that cannot predict any more has to go."""
+    if candidate.contest is None:
+        reason = "it passed its checks; models of this kind are not compared with each other"
+        return Verdict(outcome="promoted", reason=reason)
+    try:
+        return judge(candidate.contest(registry.load(candidate.name, champion)))
+    except (NotComparable, NotEnoughData) as nothing:
+        return Verdict(outcome="kept", reason=f"nothing to compare on: {nothing}")
+    except NoModel as broken:
+        return Verdict(outcome="promoted", reason=f"it passed its checks, and the champion is of no use: {broken}")
 
 
 def enough_spec(asset: dg.AssetKey) -> dg.AssetCheckSpec:

@@ -1,0 +1,194 @@
+"""The gate at work in code location 2: what is trained, promoted, scored and released, and what a person changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from cartograph.lake import Lake
+from cartograph.releases import open_store
+from cartograph.releases.contents import CUSTOMERS, open_customers
+from cartograph.settings import get_settings
+from tests.graph.ml_location import failure, forget_location, guard, key, load_location, run
+from tests.model.planted import planted_shop, publish
+
+MODEL = "churn_classifier"
+TRAIN = ("models/churn_classifier", "predictions/churn_scores", "serving/release")
+SHADOW = "predictions.churn_scores_shadow"
+
+
+class Shop:
+    """The location on a planted shop, run once as a whole."""
+
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        from ml_assets.core.registry import ModelRegistry
+
+        self.definitions, self.instance, self.settings = definitions, instance, get_settings()
+        self.registry = ModelRegistry(self.settings.resolved_mlflow_uri)
+        self.lake = Lake.from_settings(self.settings)
+        planted = planted_shop(1500)
+        publish(planted, self.lake)
+        guard(instance, self.lake, *planted.marts)
+        self.whole = self.run()
+
+    def run(self, *assets: str) -> dg.ExecuteInProcessResult:
+        return run(self.definitions, self.instance, *assets)
+
+    def released(self) -> tuple[str, set[str]]:
+        """The version of the released model, and those by which the released customers were scored."""
+        store = open_store(self.settings)
+        manifest = store.current()
+        customers = open_customers(store.fetch(manifest.release_id) / CUSTOMERS)
+        return manifest.inputs.models[MODEL], set(customers["churn_model_version"].drop_null().to_pylist())
+
+    def shadowed(self) -> set[str]:
+        rows = self.lake.batches(SHADOW).read_all()
+        return set(rows["churn_model_version"].to_pylist())
+
+
+def check_of(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    (found,) = (
+        one
+        for one in result.get_asset_check_evaluations()
+        if (one.check_name, one.asset_key) == ("challenger_is_fit", key(f"models/{MODEL}"))
+    )
+    return found
+
+
+def said_of_promotion(result: dg.ExecuteInProcessResult) -> str:
+    (found,) = (
+        event.materialization.metadata["promotion"].value
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == key(f"models/{MODEL}")
+    )
+    return found
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("promotion")
+    definitions = load_location(patch, folder)
+    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
+        yield Shop(definitions, instance)
+    patch.undo()
+    forget_location()
+
+
+@pytest.fixture
+def worse_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every third label is taken for a churned customer: it ranks nearly as well, and is wrong about how many churn."""
+    from ml_assets.core.models import churn
+
+    sound = churn.train
+
+    def mistaught(rows: pa.Table, names: Sequence[str]) -> Any:
+        labels = churn.target(rows).copy()
+        labels[::3] = 1
+        return sound(rows.set_column(rows.schema.get_field_index("churned"), "churned", pa.array(labels)), names)
+
+    monkeypatch.setattr(churn, "train", mistaught)
+
+
+@pytest.fixture
+def other_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As good a training that gives other bytes."""
+    from ml_assets.core.models import churn
+
+    sound = churn.boosting
+    monkeypatch.setattr(churn, "boosting", lambda rows: sound(rows) | {"random_state": 8, "max_iter": 45})
+
+
+def test_the_first_model_becomes_the_champion_by_its_checks_alone(shop):
+    assert shop.whole.success
+    assert said_of_promotion(shop.whole) == "promoted: it passed its checks, and there is no champion yet"
+    (decision,) = shop.registry.log(MODEL)
+    assert (decision.version, decision.previous, decision.is_gate) == ("1", None, True)
+    assert decision.by == f"training run {shop.whole.run_id}"
+    assert check_of(shop.whole).passed
+    assert shop.released() == ("1", {"1"})
+    assert not shop.lake.exists(SHADOW), "nothing waits"
+
+
+def test_each_version_says_what_it_was_trained_from(shop):
+    from ml_assets.core.models.export import sha256
+    from ml_assets.core.models.recipes import RECIPES, rebuild
+
+    for name in RECIPES:
+        version = shop.registry.version(name, "1")
+        assert version.origin["shop_start"] == "2024-01-01"
+        assert "snapshot.features.customer_features" in version.origin
+        assert sha256(rebuild(version, shop.lake)) == version.sha256
+
+
+@pytest.mark.usefixtures("worse_training")
+def test_a_worse_challenger_is_neither_promoted_nor_released(shop):
+    before = open_store(shop.settings).current_id()
+    result = shop.run(*TRAIN)
+    assert result.success, "nothing blocks: the champion goes on"
+    assert shop.registry.versions(MODEL)[-1].failed == (), "it passes its own checks, so that the gate decides"
+    assert said_of_promotion(result).startswith("refused: ")
+    found = check_of(result)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert shop.registry.aliases(MODEL) == {"champion": "1", "challenger": "2"}
+    assert [decision.version for decision in shop.registry.log(MODEL)] == ["1"]
+    assert shop.released() == ("1", {"1"})
+    assert open_store(shop.settings).current_id() == before
+    assert shop.shadowed() == {"2"}, "it predicts aside, to be held against what happens"
+
+
+def test_training_the_champion_again_changes_nothing(shop):
+    result = shop.run(*TRAIN)
+    assert said_of_promotion(result) == "kept: it is the champion already"
+    assert len(shop.registry.log(MODEL)) == 1
+
+
+@pytest.mark.usefixtures("other_training")
+def test_a_person_promotes_and_a_rollback_reaches_the_next_release(shop):
+    def decide(**more: Any) -> dict[str, Any]:
+        return {"by": "ada", "reason": "as agreed on Monday", "at": datetime(2026, 1, 5, tzinfo=UTC)} | more
+
+    assert shop.run(*TRAIN).success
+    version = shop.registry.latest(MODEL).version
+    assert shop.registry.latest(MODEL).verdict.outcome != "promoted", "as good is not better"
+    shop.registry.promote(MODEL, version, is_gate=False, evidence={}, **decide())
+
+    refused = shop.run("serving/release")
+    assert f"and the champion is version {version}" in failure(refused, "serving__release")
+    assert shop.run("predictions/churn_scores", "serving/release").success
+    assert shop.released() == (version, {version})
+
+    decision = shop.registry.roll_back(MODEL, **decide(by="bob"))
+    assert (decision.version, decision.previous, decision.by) == ("1", version, "bob")
+    again = shop.run(*TRAIN)
+    assert said_of_promotion(again).startswith("kept: somebody has put another version in its place")
+    assert shop.released() == ("1", {"1"})
+    assert [found.action for found in shop.registry.log(MODEL)] == ["promoted", "promoted", "rolled back"]
+
+
+def test_a_champion_that_takes_a_feature_that_is_gone_has_to_go(shop):
+    from ml_assets.core.registry import NoModel
+    from ml_assets.defs.training import steps
+
+    def broken(_: Any) -> None:
+        raise NoModel("Version 1 takes loyalty_score, which the feature table does not have.")
+
+    candidate = steps.Candidate(MODEL, b"", {}, "onnx", broken)
+    found = steps.compare(shop.registry, candidate, "1")
+    assert (found.outcome, "loyalty_score" in found.reason) == ("promoted", True)
+    alone = steps.compare(shop.registry, candidate._replace(contest=None), "1")
+    assert (alone.outcome, "not compared" in alone.reason) == ("promoted", True)
+
+
+def test_what_fails_a_check_that_blocks_is_refused_and_does_not_even_wait(shop, monkeypatch):
+    from ml_assets.core.models import churn
+
+    monkeypatch.setattr(churn, "recency_rule", lambda rows: churn.target(rows).astype(float))
+    result = shop.run("models/churn_classifier")
+    assert said_of_promotion(result) == "refused: it did not pass beats_baseline"
+    assert shop.registry.latest(MODEL).failed == ("beats_baseline",)
+    assert shop.registry.aliases(MODEL)["champion"] == "1"
