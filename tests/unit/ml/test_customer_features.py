@@ -236,6 +236,15 @@ def test_a_visit_is_as_deep_as_the_shop_knew_on_the_as_of_date(con):
     assert (later["funnel_depth_90d"], later["abandoned_carts_90d"]) == (2.5, 0)
 
 
+def test_a_visit_that_began_before_the_days_that_count_is_none_of_them(con):
+    add_customer(con)
+    add_event(con, "product_view", AS_OF_DAY - 90.1, session="across")
+    add_event(con, "add_to_cart", AS_OF_DAY - 89.9, session="across")
+    assert features_of(con)["sessions_90d"] == 0
+    rows = feature_table(con, MARTS, [date(2024, 2, 1), AS_OF])
+    assert rows["sessions_90d"].to_pylist() == [0, 0], "the same where earlier dates are computed with it"
+
+
 def test_guests_have_no_row(con):
     add_order(con, 5, customer=None)
     con.execute("INSERT INTO dim_customers VALUES ('(guest)', 1, '1900-01-01', NULL, true, NULL, NULL, false)")

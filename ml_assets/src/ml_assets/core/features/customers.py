@@ -94,7 +94,8 @@ _PREPARE: Tables = {
         FROM ({fct_events}) WHERE customer_id IS NOT NULL AND received_at < $until
             AND received_at >= CAST($since AS TIMESTAMPTZ) - INTERVAL 180 DAY GROUP BY ALL""",
     ),
-    # Of each session the day on which the shop knew of it, and of each of its steps.
+    # Of each session the day on which the shop knew of it, and of its steps: read from 30 days before they count,
+    # as the first events of one that crosses the line would be missing.
     "sessions": (
         "fct_events",
         """
@@ -105,7 +106,7 @@ _PREPARE: Tables = {
         FROM (
             SELECT customer_id, session_key, event_type, CAST(received_at AS DATE) AS day FROM ({fct_events})
             WHERE customer_id IS NOT NULL AND session_key IS NOT NULL AND received_at < $until
-                AND received_at >= CAST($since AS TIMESTAMPTZ) - INTERVAL 90 DAY
+                AND received_at >= CAST($since AS TIMESTAMPTZ) - INTERVAL 120 DAY
         ) GROUP BY customer_id, session_key""",
     ),
 }
