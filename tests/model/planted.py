@@ -200,7 +200,7 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "product_id": products[shelf],
                 "snapshot_date": pa.array([day for day in days[:END_DAY] for _ in range(PRODUCTS)]),
                 "product_key": products[shelf],
-                "quantity_on_hand": 5 + 10 * shelf,
+                "quantity_on_hand": 1 + shelf % 9,
                 "quantity_received": np.zeros(len(shelf), np.int64),
             }
         ),

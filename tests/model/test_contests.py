@@ -11,8 +11,8 @@ import pytest
 from ml_assets.core.evaluation.promotion import STALE_DAYS, Contest, NotComparable, judge
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, feature_table
 from ml_assets.core.models import churn, clv
+from ml_assets.core.models.classifier_training import Trained, train_classifier
 from ml_assets.core.models.contests import classifier_contest, clv_contest, groups
-from ml_assets.core.models.training import Trained, train_churn
 from ml_assets.core.registry import NoModel, Registered
 from tests.model.planted import END_DAY, START, date_of
 
@@ -31,7 +31,8 @@ def tables(con, marts) -> tuple[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def churned(con, tables) -> Callable[[date], Trained]:
     features, marts = tables
-    return lambda end: train_churn(con, features, marts["fct_orders"], DATES, data_start=START, data_end=end)
+    orders = marts["fct_orders"]
+    return lambda end: train_classifier(con, churn.QUESTION, features, orders, DATES, data_start=START, data_end=end)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def registered(name: str, content: bytes, card: dict) -> Registered:
 def test_churn_models_meet_on_the_holdout_of_the_later_one(con, tables, churned):
     features, marts = tables
     early, late = churned(MIDDLE), churned(END)
-    champion = registered(churn.NAME, early.content, early.card)
+    champion = registered(churn.NAME, early.form.content, early.card)
     contest = classifier_contest(con, features, marts["fct_orders"], late, champion)
     assert contest.window[0] == late.split.holdout >= early.split.holdout
     assert contest.challenger.mean() == pytest.approx(late.scores.brier)
@@ -54,12 +55,16 @@ def test_churn_models_meet_on_the_holdout_of_the_later_one(con, tables, churned)
     assert contest.miscalibration[1] == pytest.approx(late.scores.ece)
     assert contest.latency_ms > 0
 
-    same = classifier_contest(con, features, marts["fct_orders"], late, registered(churn.NAME, late.content, late.card))
+    same = classifier_contest(
+        con, features, marts["fct_orders"], late, registered(churn.NAME, late.form.content, late.card)
+    )
     assert judge(same).outcome == "kept"
     assert judge(same).evidence["gain"] == 0
 
     with pytest.raises(NotComparable, match="has learned from outcomes up to"):
-        classifier_contest(con, features, marts["fct_orders"], early, registered(churn.NAME, late.content, late.card))
+        classifier_contest(
+            con, features, marts["fct_orders"], early, registered(churn.NAME, late.form.content, late.card)
+        )
 
 
 def test_a_champion_whose_feature_is_gone_cannot_compete(con, tables, churned):
@@ -67,7 +72,7 @@ def test_a_champion_whose_feature_is_gone_cannot_compete(con, tables, churned):
     late = churned(END)
     gone = late.card | {"features": [late.card["features"][0] | {"name": "loyalty_score"}]}
     with pytest.raises(NoModel, match="takes loyalty_score, which the feature table does not have"):
-        classifier_contest(con, features, marts["fct_orders"], late, registered(churn.NAME, late.content, gone))
+        classifier_contest(con, features, marts["fct_orders"], late, registered(churn.NAME, late.form.content, gone))
 
 
 def value_contest(con, tables, late: clv.Trained, early: clv.Trained) -> Contest:

@@ -55,7 +55,7 @@ def test_it_comes_close_to_one_who_knows_each_customers_rates(con, tables, train
 
 
 def test_a_second_training_gives_the_same_bytes(con, tables, trained):
-    assert train(con, *tables).content == trained.form.content
+    assert train(con, *tables).form.content == trained.form.content
 
 
 def test_who_is_long_gone_has_a_propensity_too_and_a_low_one(con, tables, trained):

@@ -106,7 +106,9 @@ MODELS = {
     fraud.NAME: (FRAUD_KEY,),
 }
 """The models of a release: where each is trained, and where it makes the predictions that are released."""
-PREDICTIONS = (SCORES, PROPENSITIES, SEGMENTS, VALUES, RECOMMENDATIONS, SIMILAR, FORECASTS)
+OF_CUSTOMERS = {SCORES: "churned", PROPENSITIES: "bought", SEGMENTS: "behaves", VALUES: "worth"}
+"""The tables of predictions that are released as columns of the customers, and what they are called in the query."""
+PREDICTIONS = (*OF_CUSTOMERS, RECOMMENDATIONS, SIMILAR, FORECASTS)
 MODEL_FILES = {churn.NAME: (CHURN_MODEL, CHURN_CARD), fraud.NAME: (FRAUD_MODEL, FRAUD_CARD)}
 """The files of the models that the API asks as they are."""
 
@@ -286,7 +288,7 @@ def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: da
     predicted = " ".join(
         f"LEFT JOIN ({selects[table.split('.')[1]]}) {alias} "
         f"ON {alias}.customer_id = f.customer_id AND {alias}.as_of_date = f.as_of_date"
-        for table, alias in zip(PREDICTIONS, ("churned", "bought", "behaves", "worth"), strict=True)
+        for table, alias in OF_CUSTOMERS.items()
     )
     return con.execute(
         f"""
