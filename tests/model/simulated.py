@@ -28,9 +28,13 @@ MARTS = {
         SELECT md5('(guest)'), '(guest)', NULL, TIMESTAMPTZ '1900-01-01', TIMESTAMPTZ '9999-12-31',
             true, 1, NULL, NULL, NULL, NULL, NULL, NULL""",
     "dim_products": """
-        SELECT DISTINCT ON (product_id) product_id AS product_key, product_id, category,
-            TIMESTAMPTZ '1900-01-01' AS valid_from
+        SELECT DISTINCT ON (product_id) product_id AS product_key, product_id, category, list_price, unit_cost,
+            is_active, TIMESTAMPTZ '1900-01-01' AS valid_from, TIMESTAMPTZ '9999-12-31' AS valid_to,
+            true AS is_current, 1::BIGINT AS version_number
         FROM products ORDER BY product_id, updated_at""",
+    "dim_dates": """
+        SELECT CAST(day AS DATE) AS date_day, false AS is_holiday
+        FROM generate_series(TIMESTAMP '2024-01-01', TIMESTAMP '2026-12-31', INTERVAL 1 DAY) AS days(day)""",
     "dim_geographies": """
         SELECT DISTINCT md5(concat_ws('|', shipping_city, shipping_country)) AS geography_key,
             shipping_city AS city, shipping_country AS country
@@ -49,7 +53,7 @@ MARTS = {
             AND o.ordered_at >= c.valid_from AND o.ordered_at < c.valid_to
         ORDER BY o.order_id, o.updated_at DESC""",
     "fct_order_items": """
-        SELECT i.order_id, i.line_number, i.ordered_at, o.customer_id, i.product_id, i.product_id AS product_key,
+        SELECT i.order_id, i.line_number, i.ordered_at, o.order_date, o.customer_id, i.product_id, i.product_id AS product_key,
             i.quantity, i.unit_price,
             CAST(round(i.quantity * i.unit_price, 2) AS DECIMAL(18, 2)) AS gross_amount, i.discount_amount,
             CAST(round(i.quantity * i.unit_price, 2) - i.discount_amount AS DECIMAL(18, 2)) AS net_amount,
@@ -63,7 +67,12 @@ MARTS = {
     "rfm_segments": """
         SELECT customer_id, DATE '2024-01-01' AS as_of_date, 'Champions' AS segment
         FROM dim_customers WHERE is_current AND customer_id <> '(guest)'""",
-    "fct_refunds": "SELECT refund_id, refunded_at, order_id, customer_id, amount, reason FROM refunds",
+    "fct_refunds": """
+        SELECT refund_id, refunded_at, order_id, customer_id, product_id, quantity, amount, reason FROM refunds""",
+    "market_basket_rules": """
+        SELECT '' AS antecedent_product_id, '' AS consequent_product_id, 0::BIGINT AS orders_count,
+            0::BIGINT AS antecedent_orders_count, 0::BIGINT AS consequent_orders_count
+        WHERE false""",
 }
 
 
