@@ -42,7 +42,8 @@ MARTS = {
     "fct_orders": """
         SELECT DISTINCT ON (o.order_id) o.order_id, o.ordered_at, CAST(o.ordered_at AS DATE) AS order_date,
             o.customer_id, c.customer_key, md5(concat_ws('|', shipping_city, shipping_country)) AS geography_key,
-            o.status, o.device, o.coupon_code, o.subtotal_amount AS gross_amount, o.discount_amount, o.shipping_amount,
+            o.status, o.channel, o.device, o.coupon_code, o.subtotal_amount AS gross_amount, o.discount_amount,
+            o.shipping_amount,
             o.total_amount, coalesce(l.units, 0) AS item_quantity, coalesce(l.lines, 0) AS line_count,
             o.status = 'cancelled' AS is_cancelled, o.customer_id IS NULL AS is_guest
         FROM orders o
@@ -53,7 +54,8 @@ MARTS = {
             AND o.ordered_at >= c.valid_from AND o.ordered_at < c.valid_to
         ORDER BY o.order_id, o.updated_at DESC""",
     "fct_order_items": """
-        SELECT i.order_id, i.line_number, i.ordered_at, o.order_date, o.customer_id, i.product_id, i.product_id AS product_key,
+        SELECT i.order_id, i.line_number, i.ordered_at, o.order_date, o.customer_id, i.product_id,
+            i.product_id AS product_key,
             i.quantity, i.unit_price,
             CAST(round(i.quantity * i.unit_price, 2) AS DECIMAL(18, 2)) AS gross_amount, i.discount_amount,
             CAST(round(i.quantity * i.unit_price, 2) - i.discount_amount AS DECIMAL(18, 2)) AS net_amount,

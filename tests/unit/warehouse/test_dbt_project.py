@@ -127,6 +127,25 @@ def test_each_set_of_datasets_and_each_grain_has_a_parse_and_the_latest_are_kept
     assert set(parsed_projects(settings).glob("[!.]*")) == set(later)
 
 
+def test_a_parse_starts_from_an_earlier_one_of_the_same_datasets_only(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Started from a parse of fewer datasets, dbt leaves the unit tests disabled that were so there."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    started: list[tuple[str, bool]] = []
+
+    def parse(_: Settings, datasets: set[str], target: Path) -> None:
+        started.append((",".join(sorted(datasets)), (target / "partial_parse.msgpack").is_file()))
+        for name in ("manifest.json", "partial_parse.msgpack"):
+            (target / name).write_text("{}")
+
+    monkeypatch.setattr(dbt_project, "_parse", parse)
+    parsed_project(settings, {"orders"})
+    parsed_project(settings, {"orders", "events"})
+    parsed_project(settings.model_copy(update={"partition_grain": "daily"}), {"orders"})
+    assert started == [("orders", False), ("events,orders", False), ("orders", True)]
+
+
 def test_where_the_python_environment_cannot_be_written_the_home_has_the_parse(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

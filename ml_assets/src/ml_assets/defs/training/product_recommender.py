@@ -52,8 +52,8 @@ NDCG, RECALL = "ndcg@10", "recall@20"
             asset=KEY,
             blocking=True,
             description=(
-                f"Its NDCG@10 or recall@20 is at least {TIMES_POPULARITY:g} times that of recommending to everybody "
-                "what is bought most: all products ranked, on days that it did not know."
+                "Its NDCG@10 or recall@20 is above that of recommending to everybody what is bought most: all products "
+                f"ranked, on days that it did not know. It warns below {TIMES_POPULARITY:g} times of it."
             ),
         ),
         dg.AssetCheckSpec(
@@ -131,6 +131,7 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
             max(ratios.values()) >= TIMES_POPULARITY,
             expected=f"{TIMES_POPULARITY:g} times the NDCG@10 or the recall@20 of popularity",
             found=f"{ratios[NDCG]:.2f} times its NDCG@10, {ratios[RECALL]:.2f} times its recall@20",
+            severity="error" if max(ratios.values()) <= 1 else "warning",
             metadata={
                 f"{name}.{metric}": trained.scores[name][metric].value
                 for name in (CHOSEN, POPULARITY)
