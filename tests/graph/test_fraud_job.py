@@ -111,6 +111,15 @@ def test_the_released_model_scores_a_row_as_the_batch_did_and_so_does_the_api(sh
             assert answer.json()["decision"] == ("review" if scored[order]["is_review"] else "accept")
 
 
+def test_the_version_can_be_made_again_from_its_registry_entry(shop):
+    from ml_assets.core.models.export import sha256
+    from ml_assets.core.models.recipes import rebuild
+    from ml_assets.core.registry import ModelRegistry
+
+    version = ModelRegistry(shop.settings.resolved_mlflow_uri).version("order_fraud", "1")
+    assert sha256(rebuild(version, shop.lake)) == version.sha256
+
+
 def test_running_again_changes_nothing(shop):
     before = open_store(shop.settings).current_id(), shop.rows("predictions.fraud_scores")
     assert shop.run(RISK, MODEL, SCORES, "serving/release").success

@@ -120,10 +120,10 @@ def test_each_version_says_what_it_was_trained_from(shop):
     from ml_assets.core.models.export import sha256
     from ml_assets.core.models.recipes import RECIPES, rebuild
 
-    for name in RECIPES:
+    for name in RECIPES.keys() - {"order_fraud"}:  # this shop has no payments
         version = shop.registry.version(name, "1")
         assert version.origin["shop_start"] == "2024-01-01"
-        assert "snapshot.features.customer_features" in version.origin
+        assert any(name.startswith("snapshot.features.") for name in version.origin)
         assert sha256(rebuild(version, shop.lake)) == version.sha256
 
 

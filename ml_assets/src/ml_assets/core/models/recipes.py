@@ -6,48 +6,89 @@ kept by `ml_assets.core.registry`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import duckdb
 
 from ml_assets.core.features.customers import Marts, as_of_dates, data_end
-from ml_assets.core.models import churn, clv, propensity
+from ml_assets.core.models import churn, clv, fraud, propensity
 from ml_assets.core.models.classifier import Question
 from ml_assets.core.models.classifier_training import train_classifier
+from ml_assets.core.models.demand import daily
+from ml_assets.core.models.demand import training as demand_training
+from ml_assets.core.models.fraud_training import train_fraud
+from ml_assets.core.models.recommendation import product_recommender, purchases
+from ml_assets.core.models.recommendation import training as recommender_training
 from ml_assets.core.registry import NoModel, Version
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from cartograph.lake import Lake
 
-Recipe = Callable[[duckdb.DuckDBPyConnection, Marts, Sequence[date], date, date], bytes]
-"""The exported model, of DuckDB SELECTs by the tables' own names, the as-of dates, and the data's half-open span."""
+
+class Origin(NamedTuple):
+    """What a version was trained from beside tables: the dates of its card and of its shop, and what else was told.
+
+    `data_end` and `horizon_days` are those of the models that need them.
+    """
+
+    as_of: date
+    shop_start: date
+    shop_end: date | None
+    data_end: date | None
+    horizon_days: int | None
+
+
+Recipe = Callable[[duckdb.DuckDBPyConnection, Marts, Origin], bytes]
+"""The exported model, of DuckDB SELECTs by the tables' own names, and of the origin."""
 
 
 def _classifier(question: Question) -> Recipe:
-    def recipe(
-        con: duckdb.DuckDBPyConnection, tables: Marts, dates: Sequence[date], data_start: date, data_end: date
-    ) -> bytes:
+    def recipe(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> bytes:
         features, orders = tables["customer_features"], tables["fct_orders"]
-        trained = train_classifier(con, question, features, orders, dates, data_start=data_start, data_end=data_end)
-        return trained.form.content
+        dates = as_of_dates(con, features)
+        span = {"data_start": origin.shop_start, "data_end": data_end(dates, origin.shop_end)}
+        return train_classifier(con, question, features, orders, dates, **span).form.content
 
     return recipe
 
 
-def _clv(
-    con: duckdb.DuckDBPyConnection, tables: Marts, dates: Sequence[date], data_start: date, data_end: date
-) -> bytes:
+def _clv(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> bytes:
     features = tables["customer_features"]
-    return clv.train(con, features, tables, dates, data_start=data_start, data_end=data_end).model.to_bytes()
+    dates = as_of_dates(con, features)
+    span = {"data_start": origin.shop_start, "data_end": data_end(dates, origin.shop_end)}
+    return clv.train(con, features, tables, dates, **span).model.to_bytes()
+
+
+def _fraud(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> bytes:
+    risk, orders, refunds = tables["order_risk"], tables["fct_orders"], tables["fct_refunds"]
+    end = _told(origin.data_end)
+    return train_fraud(con, risk, orders, refunds, data_start=origin.shop_start, data_end=end).form.content
+
+
+def _recommender(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> bytes:
+    products = purchases.catalogue(con, tables["dim_products"])
+    bought = purchases.purchases(con, tables["fct_order_items"], products, origin.as_of)
+    return recommender_training.train(bought, origin.as_of).recommender.to_bytes()
+
+
+def _demand(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> bytes:
+    horizon = _told(origin.horizon_days)
+    return demand_training.train(daily.read(con, tables, origin.as_of, horizon), horizon).model.to_text().encode()
 
 
 RECIPES: Mapping[str, Recipe] = {
     churn.NAME: _classifier(churn.QUESTION),
     propensity.NAME: _classifier(propensity.QUESTION),
     clv.NAME: _clv,
+    fraud.NAME: _fraud,
+    product_recommender.NAME: _recommender,
+    demand_training.NAME: _demand,
 }
+"""All models but the segments, which are numbered by those of the champion that they found."""
 
 
 def rebuild(version: Version, lake: Lake) -> bytes:
@@ -57,10 +98,10 @@ def rebuild(version: Version, lake: Lake) -> bytes:
         NoModel: there is no recipe, or the registry does not say what the version was trained from.
         SnapshotMissing: the lake has let go of a snapshot.
     """
-    recipe, origin = RECIPES.get(version.name), version.origin
+    recipe, told = RECIPES.get(version.name), version.origin
     if recipe is None:
         raise NoModel(f"There is no recipe for {version.name}: {', '.join(RECIPES)} can be made again.")
-    if not version.snapshots or "shop_start" not in origin:
+    if not version.snapshots or "shop_start" not in told or version.as_of is None:
         raise NoModel(
             f"Version {version.version} of {version.name} does not say what it was trained from: an older Cartograph "
             "registered it. Train it again."
@@ -68,7 +109,22 @@ def rebuild(version: Version, lake: Lake) -> bytes:
     tables = {
         table.split(".", 1)[1]: lake.relation_sql(table, snapshot) for table, snapshot in version.snapshots.items()
     }
-    start, end = date.fromisoformat(origin["shop_start"]), origin.get("shop_end")
+    origin = Origin(
+        as_of=date.fromisoformat(version.as_of),
+        shop_start=date.fromisoformat(told["shop_start"]),
+        shop_end=_date(told.get("shop_end")),
+        data_end=_date(told.get("data_end")),
+        horizon_days=int(told["horizon_days"]) if "horizon_days" in told else None,
+    )
     with lake.connect() as con:
-        dates = as_of_dates(con, tables["customer_features"])
-        return recipe(con, tables, dates, start, data_end(dates, date.fromisoformat(end) if end else None))
+        return recipe(con, tables, origin)
+
+
+def _date(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _told(value: T | None) -> T:
+    if value is None:
+        raise NoModel("The version does not say what it was trained from: train it again.")
+    return value

@@ -79,7 +79,7 @@ def demand_forecaster(context: dg.AssetExecutionContext, tracking: MlflowTrackin
                 trained = train(daily.read(con, inputs.selects, as_of, days_ahead), days_ahead)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
+        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots, horizon_days=days_ahead)
         checks = judge(trained)
         candidate = Candidate(NAME, trained.model.to_text().encode(), trained.card, "json")
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)

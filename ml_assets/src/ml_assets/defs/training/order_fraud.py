@@ -87,17 +87,13 @@ def order_fraud(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> 
         with lake.connect() as con:
             risk, start = inputs.selects["order_risk"], load_shop(get_settings()).start
             latest = latest_partition(con, risk, get_settings().partition_grain)
+            end = partition_of(latest).end.date() if latest else start
+            orders, refunds = (inputs.selects[mart] for mart in MARTS)
             try:
-                trained = train_fraud(
-                    con,
-                    risk,
-                    *(inputs.selects[mart] for mart in MARTS),
-                    data_start=start,
-                    data_end=partition_of(latest).end.date() if latest else start,
-                )
+                trained = train_fraud(con, risk, orders, refunds, data_start=start, data_end=end)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
+        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots, data_end=end)
         checks = judge(trained)
         candidate = Candidate(fraud.NAME, trained.form.content, trained.card, "onnx")
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)

@@ -42,14 +42,22 @@ class Candidate(NamedTuple):
 
 
 def track(
-    mlflow_run: Any, parameters: Mapping[str, Any], metrics: Mapping[str, float], snapshots: Mapping[str, int]
+    mlflow_run: Any,
+    parameters: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    snapshots: Mapping[str, int],
+    **origin: object,
 ) -> None:
-    """Record what the model was made from and how good it is, in the active MLflow run."""
+    """Record what the model was made from and how good it is, in the active MLflow run.
+
+    `origin` is what else its recipe needs to make it again, by the names of `registry.ORIGIN`.
+    """
     mlflow_run.log_params(dict(parameters))
     mlflow_run.log_metrics(dict(metrics))
     shop = load_shop(get_settings())
     mlflow_run.set_tags(
         {f"{SNAPSHOT}{table}": str(snapshot) for table, snapshot in snapshots.items()}
+        | {name: str(value) for name, value in origin.items()}
         | {"git_commit": git_commit() or "unknown", "shop_start": str(shop.start), "shop_end": str(shop.end or "")}
     )
 
