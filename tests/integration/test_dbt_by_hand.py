@@ -156,10 +156,11 @@ def test_a_warehouse_that_another_process_has_open_is_told(shop: Settings, comma
 
 
 def test_an_interrupted_dbt_says_so_and_leaves_the_warehouse_usable(shop: Settings) -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CARTOGRAPH_")}
     settings = {f"CARTOGRAPH_{name.upper()}": str(getattr(shop, name)) for name in ("home", "shop", "shops_dir")}
     command = [sys.executable, "-c", "from cartograph.cli import main; main()", "dbt", "run"]
     with subprocess.Popen(
-        command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        command, env=inherited | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:
         assert process.stdout is not None
         assert b"Running with dbt" in process.stdout.readline()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import pytest
 
 from ml_assets.core.evaluation.classification import auc, evaluate
-from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, feature_table
+from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, column_values, feature_table
 from ml_assets.core.models import classifier
 from ml_assets.core.models.classifier_training import Trained, train_classifier
+from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.export import predict
 from ml_assets.core.models.propensities import CONTRACT, purchase_propensities
 from ml_assets.core.models.propensity import HORIZON_DAYS, QUESTION
 from ml_assets.core.registry import NoModel, Registered
@@ -56,6 +59,13 @@ def test_it_comes_close_to_one_who_knows_each_customers_rates(con, tables, train
 
 def test_a_second_training_gives_the_same_bytes(con, tables, trained):
     assert train(con, *tables).form.content == trained.form.content
+
+
+def test_where_too_few_tell_whether_it_beats_a_rule_there_is_no_model(con, tables, trained):
+    rule = {"twin": lambda rows: predict(trained.form.content, column_values(rows, trained.names))}
+    twin = replace(QUESTION, rules=rule)
+    with pytest.raises(NotEnoughData, match=r"not shown to be better than the twin: .* may be chance among"):
+        train_classifier(con, twin, *tables, DATES, data_start=START, data_end=date_of(END_DAY))
 
 
 def test_who_is_long_gone_has_a_propensity_too_and_a_low_one(con, tables, trained):

@@ -81,7 +81,8 @@ def train_classifier(
     `features` and `orders` are DuckDB SELECTs; the orders lie in `[data_start, data_end)`.
 
     Raises:
-        NotEnoughData: the history is too short, or nearly all customers have the same label.
+        NotEnoughData: the history is too short, nearly all customers have the same label, or the model is not better
+            than a rule, as far as so few customers can tell. One that is worse beyond chance is for a check to refuse.
     """
     split = classifier.split(question, as_of_dates, data_start=data_start, data_end=data_end)
     rows = classifier.labelled_rows(con, question, features, orders, split.training)
@@ -97,13 +98,21 @@ def train_classifier(
     form = exported(model, question.name, column_values(rows, names))
     matrix = column_values(holdout, names)
     rules = {name: auc(labels, rule(holdout)) for name, rule in question.rules.items()}
+    scores = evaluate(labels, export.predict(form.content, matrix))
+    best = max(rules, key=lambda name: rules[name])
+    if scores.auc.value <= rules[best] <= scores.auc.high:
+        raise NotEnoughData(
+            f"{question.title} is not shown to be better than the {best.replace('_', ' ')}: an AUC of "
+            f"{scores.auc.value:.3f} against {rules[best]:.3f}, which may be chance among {len(labels)} customers. "
+            "Load more customers or more time."
+        )
     return Trained(
         question=question,
         form=form,
         names=names,
         split=split,
         training_rows=len(rows),
-        scores=evaluate(labels, export.predict(form.content, matrix)),
+        scores=scores,
         baselines=rules | {"p_alive": auc(labels, _by_bg_nbd(question, rows, holdout))},
         feature_aucs=single_feature_scores(labels, matrix, names),
     )
