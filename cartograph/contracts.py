@@ -6,6 +6,7 @@ in `ecom_assets.contracts.validation`; how a table is made from one is in `carto
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import pyarrow as pa
@@ -120,6 +121,13 @@ class Contract(_Frozen):
                 for c in self.columns
             ]
         )
+
+    def arrow_table(self, rows: Sequence[Sequence[object]]) -> pa.Table:
+        """Rows with a value for each column as a table of `arrow_schema`."""
+        schema = self.arrow_schema()
+        columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+        arrays = [pa.array(list(values), field.type) for values, field in zip(columns, schema, strict=True)]
+        return pa.table(arrays, schema=schema)
 
 
 PROVENANCE = (

@@ -99,7 +99,7 @@ def backtest(
         found = point(split.holdout, later, model.predict_proba(column_values(later, names))[:, 1])
         if found:
             rows.append((found.as_of, len(known), *found.figures()))
-    return _table(BACKTEST, rows)
+    return BACKTEST.arrow_table(rows)
 
 
 def past_splits(as_of_dates: Sequence[date], *, data_start: date, data_end: date) -> list[Split]:
@@ -138,7 +138,7 @@ def realised(con: duckdb.DuckDBPyConnection, scores: str, features: str, orders:
         found = point(day, of_day, of_day["churn_probability"].to_numpy())
         if found:
             rows.append((day, of_day["churn_model_version"][0].as_py(), *found.figures()))
-    return _table(REALISED, rows)
+    return REALISED.arrow_table(rows)
 
 
 def point(as_of: date, rows: pa.Table, probabilities: Vector) -> Point | None:
@@ -147,9 +147,3 @@ def point(as_of: date, rows: pa.Table, probabilities: Vector) -> Point | None:
     if not 0 < labels.sum() < len(labels):
         return None
     return Point(as_of, evaluate(labels, probabilities), auc(labels, classifier.recency(rows)))
-
-
-def _table(contract: Contract, rows: Sequence[tuple[object, ...]]) -> pa.Table:
-    schema = contract.arrow_schema()
-    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-    return pa.table([pa.array(list(c), field.type) for c, field in zip(columns, schema, strict=True)], schema=schema)

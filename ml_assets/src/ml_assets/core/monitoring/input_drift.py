@@ -96,9 +96,7 @@ def drift(con: duckdb.DuckDBPyConnection, features: str, dates: Sequence[date]) 
             (as_of, name, *sizes, population_stability(a, b), kolmogorov_smirnov(a, b), None)
             for name, a, b in zip(names, before.T, now.T, strict=True)
         ]
-    schema = CONTRACT.arrow_schema()
-    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-    return pa.table([pa.array(list(c), field.type) for c, field in zip(columns, schema, strict=True)], schema=schema)
+    return CONTRACT.arrow_table(rows)
 
 
 def judge(table: pa.Table) -> Judgement | None:

@@ -33,7 +33,6 @@ class Frequency(NamedTuple):
 DAILY = Frequency("daily", 7, 364, 14, (7, 28, 91), 28)
 WEEKLY = Frequency("weekly", 52, 52, 8, (4, 13, 26), 13)
 MONTHLY = Frequency("monthly", 12, 12, 6, (3, 6, 12), 12)
-FREQUENCIES = {frequency.name: frequency for frequency in (DAILY, WEEKLY, MONTHLY)}
 
 
 @dataclass(frozen=True)
