@@ -162,6 +162,7 @@ HANDOVERS = (
             "reconciles_fct_order_items",
             "reconciles_fct_payments",
             "reconciles_fct_refunds",
+            "reconciles_fct_reviews",
             "reconciles_fct_events",
             "reconciles_fct_inventory_daily",
             "reconciles_fct_marketing_spend",

@@ -304,6 +304,12 @@ FAULTS = (
         "reconciles_fct_refunds",
     ),
     in_rows(
+        "ratings are counted from the other end",
+        "fct_reviews",
+        "UPDATE {table} SET rating = 6 - rating",
+        "reconciles_fct_reviews",
+    ),
+    in_rows(
         "a partition of orders is as it was before a correction",
         "fct_orders",
         "UPDATE {table} SET shipping_amount = 0, total_amount = total_amount - shipping_amount "

@@ -33,6 +33,7 @@ SCHEMAS = {
     "fct_order_items": "customer_id VARCHAR, product_id VARCHAR, product_key VARCHAR, ordered_at TIMESTAMPTZ, "
     "gross_amount DECIMAL(18,2), is_cancelled BOOLEAN",
     "fct_refunds": "customer_id VARCHAR, refunded_at TIMESTAMPTZ, amount DECIMAL(18,2)",
+    "fct_reviews": "customer_id VARCHAR, reviewed_at TIMESTAMPTZ, rating BIGINT",
     "fct_events": "customer_id VARCHAR, event_type VARCHAR, occurred_at TIMESTAMPTZ, received_at TIMESTAMPTZ, "
     "session_key VARCHAR, device VARCHAR, channel VARCHAR",
 }
@@ -101,6 +102,10 @@ def add_event(
     )
 
 
+def add_review(con: duckdb.DuckDBPyConnection, rating: int, at: float, customer: str | None = "A") -> None:
+    con.execute("INSERT INTO fct_reviews VALUES (?, ?, ?)", [customer, day(at), rating])
+
+
 def features_of(con: duckdb.DuckDBPyConnection, customer: str = "A", as_of: date = AS_OF) -> dict[str, Any]:
     rows = feature_table(con, MARTS, [as_of])
     (row,) = rows.filter(pc.equal(rows["customer_id"], customer)).to_pylist()
@@ -136,7 +141,7 @@ def test_a_customer_without_orders_has_nulls_where_the_catalogue_says_so(con):
         "mean_order_amount", "mean_order_quantity", "discount_share", "refunded_share", "visit_recency_days",
         "longest_gap_days", "gap_variation", "mean_order_lines", "mean_line_amount", "coupon_share",
         "mobile_order_share", "top_channel_share", "top_category_share", "category_diversity", "mobile_visit_share",
-        "funnel_depth_90d", "channels_count", "categories_count",
+        "funnel_depth_90d", "channels_count", "categories_count", "mean_rating",
     }  # fmt: skip
 
 
@@ -181,6 +186,19 @@ def test_emails_are_no_visits(con):
     row = features_of(con)
     assert (row["emails_sent_180d"], row["email_opens_180d"]) == (1, 1)
     assert (row["visit_days_30d"], row["visit_recency_days"]) == (1, 4)
+
+
+def test_reviews_count_from_when_they_are_written(con):
+    add_customer(con)
+    silent = features_of(con)
+    for rating, at in ((5, 1), (2, AS_OF_DAY - 180), (1, AS_OF_DAY - 1), (4, AS_OF_DAY - 1)):
+        add_review(con, rating, at)
+    for rating, at, customer in ((1, AS_OF_DAY, "A"), (1, 5, "B"), (1, 5, None)):
+        add_review(con, rating, at, customer)
+    row = features_of(con)
+    names = ("reviews_count", "reviews_180d", "mean_rating", "low_ratings_180d")
+    assert [row[name] for name in names] == [4, 3, 3.0, 2]
+    assert [silent[name] for name in names] == [0, 0, None, 0]
 
 
 def test_gaps_are_between_days_with_an_order(con):
@@ -251,7 +269,7 @@ def test_guests_have_no_row(con):
     assert len(feature_table(con, MARTS, [AS_OF])) == 0
 
 
-@pytest.mark.parametrize("missing", [(), ("fct_events",), ("fct_refunds", "fct_events")])
+@pytest.mark.parametrize("missing", [(), ("fct_events",), ("fct_refunds", "fct_reviews", "fct_events")])
 def test_a_shop_without_an_optional_mart_has_no_columns_of_it(con, missing):
     add_customer(con)
     marts = {name: mart for name, mart in MARTS.items() if name not in missing}
@@ -303,6 +321,7 @@ def test_what_follows_never_changes_a_row(orders, events, as_of):
     add_customer(con, "B", registered=20, tier="silver")
     for customer, at, total in orders:
         add_order(con, at, total, customer=customer)
+        add_review(con, 1 + total % 5, at + 3, customer)
     for kind, at, delay in events:
         add_event(con, kind, at, at + delay / 10, session="S", device="mobile")
     cutoff = (START + timedelta(days=as_of)).date()

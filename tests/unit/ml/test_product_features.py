@@ -25,6 +25,7 @@ SCHEMAS = {
     "gross_amount DECIMAL(18,2), discount_amount DECIMAL(18,2), net_amount DECIMAL(18,2), "
     "margin_amount DECIMAL(18,2), ordered_at TIMESTAMPTZ, is_cancelled BOOLEAN",
     "fct_refunds": "product_id VARCHAR, quantity BIGINT, refunded_at TIMESTAMPTZ",
+    "fct_reviews": "product_id VARCHAR, rating BIGINT, reviewed_at TIMESTAMPTZ",
     "fct_events": "product_id VARCHAR, customer_id VARCHAR, event_type VARCHAR, received_at TIMESTAMPTZ",
     "fct_inventory_daily": "product_id VARCHAR, snapshot_date DATE, quantity_on_hand BIGINT",
 }
@@ -137,6 +138,22 @@ def test_stock_views_and_returns(con):
     assert row["returned_share_90d"] == 0.5
 
 
+def test_few_ratings_are_drawn_to_what_all_products_have(con):
+    for product, ratings in {"P1": [(1, 100)], "P2": [(5, 10), (4, 90), (3, 91)], "P3": [], "P4": [(5, 0)]}.items():
+        add_product(con, product, 10)
+        add_line(con, product, 1)
+        for rating, days_ago in ratings:
+            con.execute("INSERT INTO fct_reviews VALUES (?, ?, ?)", [product, rating, NOON - timedelta(days=days_ago)])
+    one, two, none, later = (row_of(con, product) for product in ("P1", "P2", "P3", "P4"))
+    assert (one["reviews_count"], one["mean_rating"], one["rating_trend"]) == (1, 1, None)
+    assert (two["reviews_count"], two["mean_rating"], two["rating_trend"]) == (3, 4, 1.5)
+    assert (none["reviews_count"], none["mean_rating"]) == (0, None)
+    assert later == none | {"product_id": "P4"}, "written on the as-of date"
+    shop = (1 + 5 + 4 + 3) / 4
+    for row, stars in ((one, 1), (two, 12), (none, 0)):
+        assert row["shrunk_rating"] == pytest.approx((stars + 5 * shop) / (row["reviews_count"] + 5))
+
+
 def test_a_pair_is_told_by_its_windows(con):
     add_product(con, "P1", 10)
     for days_ago, kind in ((0, "product_view"), (3, "product_view"), (3, "add_to_cart"), (50, "product_view")):
@@ -200,6 +217,7 @@ def test_what_follows_never_changes_a_row_and_values_are_what_the_features_say(l
     for product, days_ago, quantity in lines:
         add_line(con, product, days_ago, quantity)
         con.execute("INSERT INTO fct_inventory_daily VALUES (?, ?, ?)", [product, (NOON - timedelta(days=days_ago)), 1])
+        con.execute("INSERT INTO fct_reviews VALUES (?, ?, ?)", [product, quantity, NOON - timedelta(days=days_ago)])
     for kind, days_ago in events:
         add_event(con, "P1", days_ago, kind)
     for (table, marts), features in zip(TABLES, (PRODUCT_FEATURES, INTERACTIONS), strict=True):

@@ -216,6 +216,7 @@ def test_everything_that_is_published_has_a_contract(parsed: Path) -> None:
         "fct_orders": "ordered_at",
         "fct_payments": "paid_at",
         "fct_refunds": "refunded_at",
+        "fct_reviews": "reviewed_at",
         "inventory_status": None,
         "payment_mix": None,
         "fct_sessions": "started_at",

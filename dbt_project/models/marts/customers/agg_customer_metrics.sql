@@ -12,7 +12,7 @@ reviews as (
         customer_id,
         count(*) as reviews_count,
         sum(rating) as rating_sum
-    from {{ ref('stg_shop__reviews') }}
+    from {{ ref('fct_reviews') }}
     where customer_id is not null
     group by customer_id
     {% else %}

@@ -41,12 +41,21 @@ FRAUD_SCORES = "predictions.fraud_scores"
 _DATASETS = {
     "fct_payments": "payments",
     "fct_refunds": "refunds",
+    "fct_reviews": "reviews",
     "fct_events": "events",
     "fct_inventory_daily": "inventory",
     "dim_campaigns": "campaigns",
 }
 _WINDOWED = frozenset(
-    {"fct_orders", "fct_order_items", "fct_payments", "fct_refunds", "fct_events", "fct_inventory_daily"}
+    {
+        "fct_orders",
+        "fct_order_items",
+        "fct_payments",
+        "fct_refunds",
+        "fct_reviews",
+        "fct_events",
+        "fct_inventory_daily",
+    }
 )
 
 

@@ -28,6 +28,7 @@ FACTS = {
     "order_items": ("fct_order_items", "order_date"),
     "payments": ("fct_payments", "payment_date"),
     "refunds": ("fct_refunds", "refund_date"),
+    "reviews": ("fct_reviews", "review_date"),
     "events": ("fct_events", "event_date"),
     "inventory": ("fct_inventory_daily", "snapshot_date"),
     "marketing_spend": ("fct_marketing_spend", "spend_date"),

@@ -26,7 +26,7 @@ It takes `$until`, the last as-of date, and `$since`, the first, where it needs 
 """
 
 REQUIRED_MARTS = ("dim_customers", "dim_products", "fct_orders", "fct_order_items")
-OPTIONAL_MARTS = ("fct_refunds", "fct_events")
+OPTIONAL_MARTS = ("fct_refunds", "fct_reviews", "fct_events")
 
 DATES_AT_A_TIME = 32
 """As-of dates in one query, so that daily partitions of years do not multiply in memory."""
@@ -78,6 +78,13 @@ _PREPARE: Tables = {
         """
         SELECT customer_id, CAST(refunded_at AS DATE) AS day, count(*) AS refunds, sum(amount) AS refunded
         FROM ({fct_refunds}) WHERE customer_id IS NOT NULL AND refunded_at < $until GROUP BY ALL""",
+    ),
+    "review_days": (
+        "fct_reviews",
+        """
+        SELECT customer_id, CAST(reviewed_at AS DATE) AS day, count(*) AS reviews, sum(rating) AS stars,
+            count(*) FILTER (rating <= 2) AS low
+        FROM ({fct_reviews}) WHERE customer_id IS NOT NULL AND reviewed_at < $until GROUP BY ALL""",
     ),
     "event_days": (
         "fct_events",
@@ -150,6 +157,12 @@ _REFUNDS = """
         sum(r.refunded) AS refunded
     FROM dates a JOIN refund_days r ON r.day < a.as_of GROUP BY a.as_of, r.customer_id"""
 
+_REVIEWS = """
+    SELECT a.as_of, w.customer_id, sum(w.reviews) AS reviews, sum(w.stars) AS stars,
+        sum(w.reviews) FILTER (w.day >= a.as_of - 180) AS reviews_180d,
+        sum(w.low) FILTER (w.day >= a.as_of - 180) AS low_ratings_180d
+    FROM dates a JOIN review_days w ON w.day < a.as_of GROUP BY a.as_of, w.customer_id"""
+
 _EVENTS = """
     SELECT a.as_of, e.customer_id,
         count(*) FILTER (e.visit_events > 0 AND e.day >= a.as_of - 30) AS visit_days_30d,
@@ -209,6 +222,10 @@ _VALUES = {
     "category_diversity": "k.effective",
     "refunds_180d": "coalesce(r.refunds_180d, 0)",
     "refunded_share": "CASE WHEN o.spend > 0 THEN coalesce(r.refunded, 0)::DOUBLE / o.spend::DOUBLE END",
+    "reviews_count": "coalesce(w.reviews, 0)",
+    "reviews_180d": "coalesce(w.reviews_180d, 0)",
+    "mean_rating": "w.stars / w.reviews",
+    "low_ratings_180d": "coalesce(w.low_ratings_180d, 0)",
     "visit_days_30d": "coalesce(e.visit_days_30d, 0)",
     "visit_days_90d": "coalesce(e.visit_days_90d, 0)",
     "visit_recency_days": "e.visit_recency_days",
@@ -283,6 +300,7 @@ def _query(marts: Marts, schema: pa.Schema) -> str:
         "k": _PARTS.format(table="category_days", of="category", measure="gross"),
     }
     joins |= {"r": _REFUNDS} if "fct_refunds" in marts else {}
+    joins |= {"w": _REVIEWS} if "fct_reviews" in marts else {}
     joins |= {"e": _EVENTS, "s": _SESSIONS} if "fct_events" in marts else {}
     return f"""
         WITH dates AS (SELECT unnest(CAST($dates AS DATE[])) AS as_of)

@@ -39,6 +39,7 @@ _CUT = {
     "fct_order_items": """
         SELECT * REPLACE (NULL::BOOLEAN AS is_cancelled) FROM ({mart}) WHERE ordered_at < {cutoff}""",
     "fct_refunds": "SELECT * FROM ({mart}) WHERE refunded_at < {cutoff}",
+    "fct_reviews": "SELECT * FROM ({mart}) WHERE reviewed_at < {cutoff}",
     "fct_events": "SELECT * FROM ({mart}) WHERE received_at < {cutoff}",
     "fct_inventory_daily": "SELECT * FROM ({mart}) WHERE snapshot_date < {cutoff}",
 }

@@ -18,10 +18,15 @@ from ml_assets.core.features.customers import Marts, Tables, prepare
 from ml_assets.core.features.definition import AS_OF, Feature, FeatureTable
 
 REQUIRED_MARTS = ("dim_products", "fct_order_items")
-OPTIONAL_MARTS = ("fct_refunds", "fct_events", "fct_inventory_daily")
+OPTIONAL_MARTS = ("fct_refunds", "fct_reviews", "fct_events", "fct_inventory_daily")
+
+PRIOR_REVIEWS = 5
+"""`shrunk_rating` is the mean as if a product had so many more reviews of the shop's mean rating: one with as many of its
+own is half what they say and half what all products are."""
 
 _NEVER_SOLD = "it has never been sold"
 _NOT_SOLD = "it was not sold in the last 90 days"
+_NOT_REVIEWED = "it was not reviewed"
 _NOT_TOLD = "the shop does not say"
 _NO_YEAR = "nothing of its category was sold in the last year, or the first sale of the shop is less than a year ago"
 
@@ -121,6 +126,37 @@ _FEATURES = (
         null_means=f"{_NOT_SOLD}, or {NO_MART}",
         needs="fct_refunds",
     ),
+    _count("reviews_count", "reviews", "Of it, written so far.", "fct_reviews"),
+    Feature(
+        name="mean_rating",
+        type="double",
+        unit="stars, 1 to 5",
+        minimum=1,
+        maximum=5,
+        description="Mean rating of its reviews so far.",
+        null_means=f"{_NOT_REVIEWED}, or {NO_MART}",
+        needs="fct_reviews",
+    ),
+    Feature(
+        name="shrunk_rating",
+        type="double",
+        unit="stars, 1 to 5",
+        minimum=1,
+        maximum=5,
+        description=f"The same with {PRIOR_REVIEWS} more reviews of the mean rating of all reviews so far.",
+        null_means=f"nothing was reviewed yet, or {NO_MART}",
+        needs="fct_reviews",
+    ),
+    Feature(
+        name="rating_trend",
+        type="double",
+        unit="stars, -4 to 4",
+        minimum=-4,
+        maximum=4,
+        description="Mean rating of its reviews of the last 90 days, less that of those before.",
+        null_means=f"{_NOT_REVIEWED} in the last 90 days or before, or {NO_MART}",
+        needs="fct_reviews",
+    ),
     _count("views_30d", "views", "Views of its page in the last 30 days.", "fct_events"),
     _count("carts_30d", "events", "Times it was put into a cart in the last 30 days.", "fct_events"),
     Feature(
@@ -174,6 +210,12 @@ _PREPARE: Tables = {
         SELECT product_id, CAST(refunded_at AS DATE) AS day, sum(quantity) AS units
         FROM ({fct_refunds}) WHERE refunded_at < $until GROUP BY ALL""",
     ),
+    "product_reviews": (
+        "fct_reviews",
+        """
+        SELECT product_id, CAST(reviewed_at AS DATE) AS day, count(*) AS reviews, sum(rating) AS stars
+        FROM ({fct_reviews}) WHERE reviewed_at < $until GROUP BY ALL""",
+    ),
     "product_events": (
         "fct_events",
         """
@@ -218,6 +260,15 @@ _OPTIONAL = {
         SELECT product_id, sum(units) AS units FROM product_refunds
         WHERE day < $as_of AND day >= $as_of - 90 GROUP BY product_id
     )""",
+    "fct_reviews": """
+    , rated AS (
+        SELECT product_id, sum(reviews) AS reviews, sum(stars) AS stars,
+            sum(reviews) FILTER (day >= $as_of - 90) AS late_reviews,
+            sum(stars) FILTER (day >= $as_of - 90) AS late_stars
+        FROM product_reviews WHERE day < $as_of GROUP BY product_id
+    ), all_rated AS (
+        SELECT sum(stars) / sum(reviews) AS rating FROM rated
+    )""",
     "fct_events": """
     , seen AS (
         SELECT product_id, sum(views) AS views, sum(carts) AS carts FROM product_events
@@ -230,7 +281,12 @@ _OPTIONAL = {
         FROM product_stock WHERE day < $as_of GROUP BY product_id
     )""",
 }
-_JOINED = {"fct_refunds": "returned r", "fct_events": "seen e", "fct_inventory_daily": "stock i"}
+_JOINED = {
+    "fct_refunds": "returned r",
+    "fct_reviews": "rated w",
+    "fct_events": "seen e",
+    "fct_inventory_daily": "stock i",
+}
 
 _VALUES = {
     "product_id": "p.product_id",
@@ -251,6 +307,11 @@ _VALUES = {
     "weekend_share_90d": "coalesce(s.weekend_units, 0) / nullif(s.units_90d, 0)",
     "season_index": "CASE WHEN c.is_a_year THEN coalesce(c.then, 0) * 365 / (30 * c.year) END",
     "returned_share_90d": "coalesce(r.units, 0) / nullif(s.units_90d, 0)",
+    "reviews_count": "coalesce(w.reviews, 0)",
+    "mean_rating": "w.stars / w.reviews",
+    "shrunk_rating": f"""(coalesce(w.stars, 0) + {PRIOR_REVIEWS} * (SELECT rating FROM all_rated))
+        / (coalesce(w.reviews, 0) + {PRIOR_REVIEWS})""",
+    "rating_trend": "w.late_stars / w.late_reviews - (w.stars - w.late_stars) / nullif(w.reviews - w.late_reviews, 0)",
     "views_30d": "coalesce(e.views, 0)",
     "carts_30d": "coalesce(e.carts, 0)",
     "cart_rate_30d": "e.carts / nullif(e.views, 0)",
