@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from cartograph.alerts.ledger import Ledger
+from cartograph.alerts.messages import Message
 from cartograph.alerts.sinks import Sink, SinkError
 
 
@@ -22,10 +23,26 @@ def deliver(ledger: Ledger, sinks: Mapping[str, Sink], now: datetime) -> dict[st
         try:
             if due.sink not in sinks:
                 raise SinkError("the file of alerts has no such sink any more")
-            sinks[due.sink].send(due.message)
+            send(sinks[due.sink], due.message)
         except SinkError as error:
             failures[due.sink] = str(error)
             ledger.failed(due, str(error), now)
         else:
             ledger.sent(due, now)
     return failures
+
+
+def send(sink: Sink, message: Message) -> None:
+    """Send a message to a sink.
+
+    Raises:
+        SinkError: it was not taken, for whatever reason: whose address no library can read (`http://a..b`) must keep no
+            other sink waiting either.
+    """
+    try:
+        sink.send(message)
+    except SinkError:
+        raise
+    except Exception as error:
+        reason = type(error).__name__  # its words may hold the address, which is a secret
+        raise SinkError(f"it cannot be sent to ({reason}): look at its address in the file of alerts") from None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import typer
 
 from cartograph.alerts.config import load_alerts
+from cartograph.alerts.delivery import send
 from cartograph.alerts.ledger import Ledger
 from cartograph.alerts.messages import Signal, grouped
 from cartograph.alerts.sinks import SinkError
@@ -65,7 +66,7 @@ def test() -> None:
     failed = False
     for name, sink in load_alerts(settings).all_sinks(settings).items():
         try:
-            sink.send(message)
+            send(sink, message)
         except SinkError as error:
             failed = True
             say_error(f"{name}: not taken.", str(error))

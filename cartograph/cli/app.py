@@ -34,7 +34,7 @@ from ecom_assets.contracts.validation import ContractError
 from ecom_assets.sources import SourceError
 from ecom_assets.warehouse.dbt_project import DbtProjectError
 from ml_assets.core.bench.errors import BenchDataError
-from ml_assets.core.registry import NoModel
+from ml_assets.core.registry import NoModel, RegistryDown
 
 MISTAKES = (
     SettingsError,
@@ -48,6 +48,7 @@ MISTAKES = (
     DbtProjectError,
     BenchDataError,
     NoModel,
+    RegistryDown,
 )
 EXIT_MISTAKE = 2
 

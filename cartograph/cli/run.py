@@ -164,12 +164,13 @@ def chosen_windows(shop: Shop, settings: Settings, start: date | None, end: date
 
 
 def since_first(instance: dg.DagsterInstance, settings: Settings, chosen: list[Window]) -> list[Window]:
-    """The windows from the first of `chosen` to the last that is loaded or chosen.
+    """The windows from the first of `chosen` to the last that is published or chosen.
 
-    A feature looks at all of the past: what changes in a window changes each later as-of date.
+    A feature looks at all of the past: what changes in a window changes each later as-of date. One that was loaded and
+    not published, as its run was killed, has none yet: customers would look as if they had stopped to order.
     """
-    loaded = instance.get_materialized_partitions(dg.AssetKey(["raw", "orders"]))
-    last = max([chosen[-1].start, *(at_midnight(date.fromisoformat(key)) for key in loaded)])
+    published = instance.get_materialized_partitions(dg.AssetKey(["published", "fct_orders"]))
+    last = max([chosen[-1].start, *(at_midnight(date.fromisoformat(key)) for key in published)])
     return list(windows(chosen[0].start, advance(last, settings.partition_grain), settings.partition_grain))
 
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from cartograph.alerts.delivery import deliver
 from cartograph.alerts.ledger import FIRST_WAIT, Ledger
-from cartograph.alerts.sinks import Email, LogFile, SinkError, Sns, Webhook
+from cartograph.alerts.sinks import Email, LogFile, Sink, SinkError, Sns, Webhook
 from tests.support.receiver import Receiver, receiving
 from tests.unit.alerts.making import MOMENT, make_message, make_signal
 
@@ -164,3 +164,22 @@ def test_a_dead_sink_is_tried_again_later_and_keeps_no_other_waiting(tmp_path: P
     assert ledger.unsent() == []
     assert deliver(ledger, sinks, MOMENT + 100 * FIRST_WAIT) == {}
     assert receiver.received.empty(), "nothing is sent twice"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        webhook("http://a..b/secret"),
+        Email(type="email", host="smtp..secret", sender="a@b", recipients=("c@d",)),
+        Sns(type="sns", topic_arn="arn:aws:sns:eu-central-1:123456789012:alerts", endpoint_url="secret"),
+    ],
+    ids=["webhook", "email", "sns"],
+)
+def test_a_sink_with_an_impossible_address_keeps_no_other_waiting(broken: Sink, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "alerts.db")
+    sinks = {"broken": broken, "log": LogFile(tmp_path / "alerts.jsonl")}
+    ledger.record("warehouse", [make_signal("a"), make_signal("b", minute=1, run_id="run-2")], {}, lambda _: sinks)
+    (reason,) = deliver(ledger, sinks, MOMENT).values()
+    assert "look at its address" in reason
+    assert "secret" not in reason
+    assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2

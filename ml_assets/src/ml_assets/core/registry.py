@@ -45,6 +45,10 @@ class NoModel(LookupError):  # noqa: N818 - names what is the case, as the error
     """The registry's model is not what was registered, or does not fit the data. The message says the cure."""
 
 
+class RegistryDown(RuntimeError):  # noqa: N818 - as above
+    """MLflow does not answer, so nobody knows whether there is a model. The message says the cure."""
+
+
 class Registered(NamedTuple):
     """A version of a model: its bytes, and the card that was stored with them."""
 
@@ -189,6 +193,7 @@ class ModelRegistry:
 
         Raises:
             NoModel: its file was changed.
+            RegistryDown: MLflow does not answer.
         """
         return self._of_alias(name, CHAMPION)
 
@@ -286,9 +291,16 @@ class ModelRegistry:
     def _model(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
 
-        with suppress(MlflowException):  # there is none
+        try:
             return self._client().get_registered_model(name)
-        return None
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            # To take this for "no model yet" would empty the predictions and release without the model.
+            raise RegistryDown(
+                f"The registry of models cannot be asked for {name} ({error.error_code}). Look whether the database or "
+                "server of CARTOGRAPH_MLFLOW_URI is up and may be read, and run again."
+            ) from error
 
     def _add(self, run_id: str, name: str, content: bytes, card: Mapping[str, Any], tags: Mapping[str, str]) -> str:
         from mlflow.exceptions import MlflowException

@@ -1,0 +1,27 @@
+"""The registry of models when it cannot be asked: that is not the same as having no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ml_assets.core.registry import ModelRegistry, RegistryDown
+
+
+def test_a_model_that_was_never_registered_has_no_champion(tmp_path: Path) -> None:
+    assert ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}").champion("churn_classifier") is None
+
+
+def test_a_database_that_cannot_be_used_is_not_taken_for_one_without_models(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").mkdir()
+    registry = ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    for question in (registry.champion, registry.challenger, registry.aliases):
+        with pytest.raises(RegistryDown, match="CARTOGRAPH_MLFLOW_URI"):
+            question("churn_classifier")
+
+
+def test_a_server_that_is_away_is_not_taken_for_one_without_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(RegistryDown, match="cannot be asked for churn_classifier"):
+        ModelRegistry("http://127.0.0.1:9").champion("churn_classifier")
