@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import NoReturn
 
 import dagster as dg
 from pydantic import BaseModel
@@ -107,7 +108,12 @@ def _follow_parent(go: threading.Event) -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
+def main(request: str) -> NoReturn:
+    """Execute a request, as JSON, and end this process; it ends, too, when its parent does."""
     told = threading.Event()
     threading.Thread(target=_follow_parent, args=(told,), daemon=True).start()
-    leave(execute(Request.model_validate_json(sys.argv[1]), told))
+    leave(execute(Request.model_validate_json(request), told))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

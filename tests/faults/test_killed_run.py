@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
-import subprocess
+from pathlib import Path
 
 import pytest
 
 from cartograph.lake import Lake
 from cartograph.releases import open_store
+from tests.support import forked
 from tests.support.whole_run import Bench, content
 
 KILLS = 10
-RUN_SECONDS = 24
+RUN_SECONDS = 20
 """By then a run has loaded, and is building, testing or publishing; one that ends before its kill counts as well."""
 REPEATED = ("raw", "published", "features", "predictions")
 """The namespaces whose tables do not depend on which runs were before."""
@@ -26,18 +28,8 @@ def survivor(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     bench = Bench.with_small_shop(tmp_path_factory.mktemp("survivor"))
     moments = random.Random(20240101)
     for _ in range(KILLS):
-        with subprocess.Popen(
-            bench.command("run"),
-            env=bench.environment,
-            cwd=bench.root,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-        ) as process:
-            try:
-                process.wait(timeout=moments.uniform(1, RUN_SECONDS))
-            except subprocess.TimeoutExpired:
-                process.kill()
+        seconds = moments.uniform(0, RUN_SECONDS)
+        forked.call(["run"], env=bench.environment, cwd=bench.root, output=Path(os.devnull), seconds=seconds)
     bench.cartograph("run")
     return bench
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from cartograph.cli.instance import open_instance, prepare_home
 from cartograph.settings import get_settings
 from cartograph.trust.automation import RANGE_TAGS as RANGE
 from ecom_assets.defs.quality.late_data import KEY, LOOK, TAG, Look, Request, Watch, step
@@ -82,8 +83,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         monkeypatch.setenv(f"CARTOGRAPH_{name}", str(value))
     forget_location()
     defs = importlib.import_module("ecom_assets.definitions").defs
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    prepare_home(get_settings())
+    with open_instance(get_settings()) as instance:
         yield Bench(tmp_path, defs(), instance)
     monkeypatch.undo()
     forget_location()

@@ -175,6 +175,19 @@ def test_the_whole_location_runs_and_releases(shop):
     assert (effects[0].verdict, effects[0].unit) == ("identified", "EUR per customer")
 
 
+def test_each_version_says_what_it_was_trained_from(shop):
+    from ml_assets.core.models.export import sha256
+    from ml_assets.core.models.recipes import RECIPES, rebuild
+    from ml_assets.core.registry import ModelRegistry
+
+    registry = ModelRegistry(shop.settings.resolved_mlflow_uri)
+    for name in RECIPES.keys() - {"order_fraud"}:  # this shop has no payments
+        version = registry.version(name, "1")
+        assert version.origin["shop_start"] == "2024-01-01"
+        assert any(name.startswith("snapshot.features.") for name in version.origin)
+        assert sha256(rebuild(version, shop.lake)) == version.sha256
+
+
 def test_the_released_model_gives_the_released_scores(shop):
     from ml_assets.core.features.customers import column_values
     from ml_assets.core.models.export import predict

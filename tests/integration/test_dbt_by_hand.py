@@ -16,7 +16,7 @@ import yaml
 
 from cartograph.cli import EXIT_INTERRUPTED
 from cartograph.lake import Lake
-from cartograph.settings import Settings, get_settings
+from cartograph.settings import Settings
 from ecom_assets.warehouse.dbt_project import PROJECT_DIR, WAREHOUSE_VARIABLE
 from tests.support.dbt import call
 from tests.unit.warehouse.making import append, make_customer, make_order, tiny_shop
@@ -25,22 +25,16 @@ VARS = yaml.safe_load((PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Settings]:
+def shop(tmp_path: Path) -> Settings:
     """A shop of which one customer is loaded."""
     settings = tiny_shop(tmp_path)
     append(Lake.from_settings(settings), "customers", make_customer())
-    yield from _read_anew(settings)
+    return settings
 
 
 @pytest.fixture
-def unloaded(tmp_path: Path) -> Iterator[Settings]:
-    yield from _read_anew(tiny_shop(tmp_path))
-
-
-def _read_anew(settings: Settings) -> Iterator[Settings]:
-    get_settings.cache_clear()
-    yield settings
-    get_settings.cache_clear()
+def unloaded(tmp_path: Path) -> Settings:
+    return tiny_shop(tmp_path)
 
 
 @pytest.mark.parametrize(

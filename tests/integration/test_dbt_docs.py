@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from cartograph.shops import load_shop
-from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable
 from ecom_assets.warehouse.publishing import open_warehouse
+from tests.support.dbt import call
 from tests.support.whole_run import Bench
 
 
@@ -54,21 +52,12 @@ def test_a_shop_without_a_warehouse_is_told_to_run(tmp_path: Path) -> None:
 def test_source_freshness_tells_when_a_dataset_was_loaded_last(
     bench: Bench, tmp_path: Path, grain: str, days: int
 ) -> None:
-    settings = bench.settings
-    datasets = load_shop(settings).datasets
-    variables = dbt_environment(settings, datasets) | {"CARTOGRAPH_PARTITION_GRAIN": grain}
+    settings = bench.settings.model_copy(update={"partition_grain": grain})
     folders = {"DBT_TARGET_PATH": str(tmp_path), "DBT_LOG_PATH": str(tmp_path)}
-    done = subprocess.run(
-        [dbt_executable(), "source", "freshness"],
-        cwd=PROJECT_DIR,
-        env={**os.environ, **variables, **folders},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
+    done = call(settings, "source", "freshness", variables=folders)
+    assert done.success, done.exception
     results = json.loads((tmp_path / "sources.json").read_bytes())["results"]
     asked = {result["unique_id"].rsplit(".", 1)[1]: result for result in results}
-    assert set(asked) == datasets - {"products", "campaigns", "experiment_assignments"}
+    assert set(asked) == load_shop(settings).datasets - {"products", "campaigns", "experiment_assignments"}
     assert {result["status"] for result in results} == {"pass"}
     assert asked["orders"]["criteria"]["warn_after"] == {"count": days, "period": "day"}

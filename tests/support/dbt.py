@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 
-from cartograph.settings import Settings
+from cartograph.settings import Settings, get_settings
 from cartograph.shops import load_shop
 from cartograph.windows import Window
 from ecom_assets.warehouse.dbt_project import (
@@ -19,11 +18,13 @@ from ecom_assets.warehouse.dbt_project import (
     dbt_environment,
     dbt_home,
     environment_of,
+    parsed_project,
 )
+from ecom_assets.warehouse.parsed_dbt import parsed_manifest
 
 _PLACES = ("--project-dir", str(PROJECT_DIR), "--profiles-dir", str(PROJECT_DIR), "--quiet")
-_PARSED: dict[tuple[frozenset[str], str], Manifest] = {}
-"""The parsed project, by the datasets that the shop delivers and the name of the database, which relations bear."""
+_PARSED: dict[Path, Manifest] = {}
+"""The manifest of each parsed project that was asked for."""
 
 
 def build(settings: Settings, *arguments: str, window: Window | None = None) -> None:
@@ -36,17 +37,26 @@ def call(settings: Settings, *arguments: str, variables: Mapping[str, str]) -> d
     """What came of dbt, called with `variables` besides those that lead it to the shop of `settings`."""
     datasets = _datasets(settings)
     folders = {name: str(dbt_home(settings) / "run") for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
+    warehouse = Path(variables.get(WAREHOUSE_VARIABLE, settings.warehouse_path))
+    parsed = parsed_project(settings, datasets)
+    if parsed not in _PARSED:
+        _PARSED[parsed] = parsed_manifest(parsed)
+    get_settings.cache_clear()
     with environment_of({**dbt_environment(settings, datasets), **folders, **variables}):
-        warehouse = os.environ[WAREHOUSE_VARIABLE]
-        known = (datasets, Path(warehouse).stem)
         try:
-            if known not in _PARSED:
-                parsed = dbtRunner().invoke(["parse", *_PLACES])
-                assert parsed.success, parsed.exception
-                _PARSED[known] = parsed.result
-            return dbtRunner(_PARSED[known]).invoke([*arguments, *_PLACES])
+            # Relations bear the name of the database: one of another name has a parse of its own.
+            is_usual = warehouse.stem == settings.warehouse_path.stem
+            return dbtRunner(_PARSED[parsed] if is_usual else _parse()).invoke([*arguments, *_PLACES])
         finally:
             DuckDBConnectionManager.close_all_connections()
+            get_settings.cache_clear()
+
+
+def _parse() -> Manifest:
+    parsed = dbtRunner().invoke(["parse", *_PLACES])
+    assert parsed.success, parsed.exception
+    assert isinstance(parsed.result, Manifest)
+    return parsed.result
 
 
 def _datasets(settings: Settings) -> frozenset[str]:

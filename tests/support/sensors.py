@@ -1,13 +1,15 @@
-"""An alerts sensor on real runs: assets, a job over them, and an instance on SQLite that can be opened anew."""
+"""An alerts sensor on real runs: assets, a job over them, and a shop's instance, which can be opened anew."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Self
 
 import dagster as dg
 
+from cartograph.cli.instance import open_instance, prepare_home
 from cartograph.settings import Settings
 from cartograph.trust.alerting import ALERTS_KEY, alerts_sensor
 
@@ -24,14 +26,15 @@ class SensorBench:
             jobs=[dg.define_asset_job("nightly_job", selection=dg.AssetSelection.assets(*assets))],
             sensors=[alerts_sensor("test_alerts_sensor", team="team:platform")],
         )
-        (settings.home / "dagster").mkdir()
+        prepare_home(settings)
 
     def __enter__(self) -> Self:
-        self.instance = dg.DagsterInstance.local_temp(str(self.settings.home / "dagster")).__enter__()
+        self._opened = ExitStack()
+        self.instance = self._opened.enter_context(open_instance(self.settings))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.instance.__exit__(None, None, None)
+        self._opened.close()
 
     def restart(self) -> None:
         """Open the instance anew, as another process does."""

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -170,10 +170,10 @@ def _reuse_newest_parse(parent: Path, datasets: Collection[str], target: Path) -
 def _parse(settings: Settings, datasets: Collection[str], target: Path) -> None:
     # Nothing is opened, and where the connection is called the same for all homes the next parse can start from it.
     same_for_all = {WAREHOUSE_VARIABLE: settings.warehouse_path.name}
-    _dbt(settings, datasets, target, "parse", done=_MANIFEST, variables=same_for_all)
+    _dbt([dbt_executable(), "parse"], settings, datasets, target, done=_MANIFEST, variables=same_for_all)
 
 
-def _dbt(
+def _parsed_dbt(
     settings: Settings,
     datasets: Collection[str],
     target: Path,
@@ -181,10 +181,24 @@ def _dbt(
     done: str,
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
+    """Call dbt on the project as it is parsed for all homes."""
+    variables = {**variables, PARSED_VARIABLE: str(parsed_project(settings, datasets))}
+    _dbt([sys.executable, *PARSED_DBT, *arguments], settings, datasets, target, done=done, variables=variables)
+
+
+def _dbt(
+    command: Sequence[str],
+    settings: Settings,
+    datasets: Collection[str],
+    target: Path,
+    *,
+    done: str,
+    variables: Mapping[str, str],
+) -> None:
     """Call dbt on the shop, with `variables` besides; the file `done` is in `target` afterwards."""
     folders = {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")}
     ended = subprocess.run(
-        [dbt_executable(), *arguments, "--no-use-colors", "--quiet"],
+        [*command, "--no-use-colors", "--quiet"],
         cwd=PROJECT_DIR,
         env={**os.environ, **dbt_environment(settings, datasets), **variables, **folders},
         capture_output=True,
@@ -206,7 +220,7 @@ def build_beside(settings: Settings, datasets: Collection[str], warehouse: Path,
         DbtProjectError: a model cannot be built.
     """
     with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=".beside-") as target:
-        _dbt(
+        _parsed_dbt(
             settings,
             datasets,
             Path(target),
@@ -235,8 +249,7 @@ def write_docs(settings: Settings, datasets: Collection[str]) -> Path:
     require_warehouse(settings)
     with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=".docs-") as aside:
         target = Path(aside)
-        _reuse_newest_parse(parsed_projects(settings), datasets, target)
-        _dbt(settings, datasets, target, "docs", "generate", "--static", done=_STATIC_SITE)
+        _parsed_dbt(settings, datasets, target, "docs", "generate", "--static", done=_STATIC_SITE)
         (target / _STATIC_SITE).replace(settings.dbt_docs_path)
     return settings.dbt_docs_path
 

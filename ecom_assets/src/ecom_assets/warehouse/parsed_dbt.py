@@ -21,12 +21,16 @@ EXIT_FAILED = 1
 EXIT_ERROR = 2
 
 
+def parsed_manifest(folder: Path) -> Manifest:
+    """The manifest in the folder of a parsed project, as dbt has it after parsing."""
+    manifest = Manifest.from_msgpack((folder / PARTIAL_PARSE).read_bytes(), decoder=extended_mashumuro_decoder)
+    manifest.build_flat_graph()  # type: ignore[no-untyped-call]  # macros see it as `graph`; it is not in the file
+    return manifest
+
+
 def main() -> int:
     """Call dbt; its exit status."""
-    packed = Path(os.environ[PARSED_VARIABLE]) / PARTIAL_PARSE
-    manifest = Manifest.from_msgpack(packed.read_bytes(), decoder=extended_mashumuro_decoder)
-    manifest.build_flat_graph()  # type: ignore[no-untyped-call]  # macros see it as `graph`; it is not in the file
-    done = dbtRunner(manifest).invoke(sys.argv[1:])
+    done = dbtRunner(parsed_manifest(Path(os.environ[PARSED_VARIABLE]))).invoke(sys.argv[1:])
     if done.exception is not None:
         sys.stderr.write(f"{done.exception}\n")
         return EXIT_ERROR
