@@ -56,11 +56,13 @@ from ml_assets.core.features import customers, interactions, products
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.leakage import guard
 from ml_assets.core.models import (
+    campaign_uplift,
     churn,
     churn_scores,
     clv,
     customer_segments,
     lifetime_values,
+    next_best_actions,
     propensities,
     propensity,
     segments,
@@ -69,6 +71,7 @@ from ml_assets.core.models.classifier_training import train_classifier
 from ml_assets.core.registry import Registered
 
 BARE = "--bare"
+DESIGNS = {"email_spring": Design(is_randomised=True)}
 
 
 def main() -> None:
@@ -190,11 +193,13 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
         bought = train_classifier(connection, propensity.QUESTION, stored, orders, dates, **known)
         segmented = segments.train(connection, stored, orders, dates, data_end=dates[-1], earlier=None)
         valued = clv.train(connection, stored, everything, dates, **known)
+        advised = campaign_uplift.train(connection, everything, DESIGNS, dates[-1])
         made = [
             (Registered(churn.NAME, "1", churned.form.content, churned.card), churn_scores),
             (Registered(propensity.NAME, "1", bought.form.content, bought.card), propensities),
             (Registered(segments.NAME, "1", segmented.model.to_bytes(), segmented.card), customer_segments),
             (Registered(clv.NAME, "1", valued.model.to_bytes(), valued.card), lifetime_values),
+            (Registered(campaign_uplift.NAME, "1", advised.model.to_bytes(), advised.card), next_best_actions),
         ]
         for model, module in made:
             name = module.CONTRACT.dataset

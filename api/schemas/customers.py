@@ -1,6 +1,7 @@
 """One customer as the release knows them."""
 
 from datetime import date
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -43,6 +44,23 @@ class LifetimeValue(Prediction):
     alive_probability: float = Field(ge=0, le=1, description="That the customer has not left.")
 
 
+class NextBestAction(Prediction):
+    """The campaign that would add the most margin for this customer, net of its cost, or `nothing`.
+
+    By uplift and not by propensity: who would order anyway needs no campaign. Amounts are in the shop's currency, with
+    a 95 % interval of the mean of customers alike. With `nothing` they are of the best action, which was turned down.
+    """
+
+    action: str = Field(examples=["email_spring"])
+    reason: Literal["adds_most", "average_pays", "costs_more", "refused_email", "no_action"] = Field(
+        description="`average_pays`: for whom it adds more is not known. `costs_more`: nothing is expected to pay. "
+        "`no_action`: the effect of no campaign is identified."
+    )
+    added_margin: float | None
+    low: float | None
+    high: float | None
+
+
 class Customer(BaseModel):
     """A customer's features, segments and predictions, all as of the same date."""
 
@@ -57,4 +75,5 @@ class Customer(BaseModel):
     )
     purchase: PurchasePropensity | None
     lifetime_value: LifetimeValue | None = Field(description="Null without an order.")
+    next_best_action: NextBestAction | None = Field(description="Null for a shop without e-mail campaigns, too.")
     features: dict[str, FeatureValue] = Field(examples=[{"recency_days": 12, "orders_count": 7}])

@@ -10,7 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from api.schemas.customers import BehaviourSegment, ChurnScore, Customer, LifetimeValue, PurchasePropensity
+from api.schemas.customers import (
+    BehaviourSegment,
+    ChurnScore,
+    Customer,
+    LifetimeValue,
+    NextBestAction,
+    PurchasePropensity,
+)
 from api.services.lookup import find_row
 from cartograph.releases.contents import CUSTOMER_COLUMNS
 
@@ -36,6 +43,12 @@ class CustomerRow:
     expected_revenue_365d: float | None
     lifetime_value_amount: float | None
     clv_model_version: str | None
+    next_action: str | None
+    next_action_reason: str | None
+    added_margin_amount: float | None
+    added_margin_low: float | None
+    added_margin_high: float | None
+    uplift_model_version: str | None
     features: dict[str, Value]
 
 
@@ -63,7 +76,7 @@ def answer(row: CustomerRow, release_id: str) -> Customer:
     def made_by(version: str) -> dict[str, Any]:
         return {"model_version": version, "release_id": release_id, "as_of": row.as_of}
 
-    churn = purchase = behaviour = value = None
+    churn = purchase = behaviour = value = advice = None
     if row.churn_model_version is not None:
         churn = ChurnScore(probability=row.churn_probability, **made_by(row.churn_model_version))
     if row.propensity_model_version is not None:
@@ -80,6 +93,15 @@ def answer(row: CustomerRow, release_id: str) -> Customer:
             alive_probability=row.alive_probability,
             **made_by(row.clv_model_version),
         )
+    if row.uplift_model_version is not None:
+        advice = NextBestAction(
+            action=row.next_action,
+            reason=row.next_action_reason,
+            added_margin=row.added_margin_amount,
+            low=row.added_margin_low,
+            high=row.added_margin_high,
+            **made_by(row.uplift_model_version),
+        )
     return Customer(
         customer_id=row.customer_id,
         release_id=release_id,
@@ -89,6 +111,7 @@ def answer(row: CustomerRow, release_id: str) -> Customer:
         churn=churn,
         purchase=purchase,
         lifetime_value=value,
+        next_best_action=advice,
         features=row.features,
     )
 

@@ -73,6 +73,12 @@ CUSTOMER_COLUMNS = {
     "expected_revenue_365d": pa.float64(),
     "lifetime_value_amount": pa.float64(),
     "clv_model_version": pa.string(),
+    "next_action": pa.string(),
+    "next_action_reason": pa.string(),
+    "added_margin_amount": pa.float64(),
+    "added_margin_low": pa.float64(),
+    "added_margin_high": pa.float64(),
+    "uplift_model_version": pa.string(),
 }
 """Columns of `customers.arrow` that are not features. All but `customer_id` and `as_of` may be null, and a release
 that was made before a column was known does not have it."""

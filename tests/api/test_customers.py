@@ -13,6 +13,8 @@ from cartograph.releases.contents import ContentError, open_customers, write_cus
 from cartograph.settings import Settings
 from tests.api.making import make_customers, problem, publish, service
 
+PREDICTIONS = ("behaviour", "churn", "purchase", "lifetime_value", "next_best_action")
+
 
 def test_a_customer_has_features_segments_and_predictions(client: httpx.Client, manifest: Manifest) -> None:
     made_by = {"model_version": "3", "release_id": manifest.release_id, "as_of": "2026-01-01"}
@@ -29,6 +31,14 @@ def test_a_customer_has_features_segments_and_predictions(client: httpx.Client, 
             "expected_orders": 0.25,
             "expected_revenue": 0.25,
             "alive_probability": 0.25,
+        }
+        | made_by,
+        "next_best_action": {
+            "action": "email_spring",
+            "reason": "adds_most",
+            "added_margin": 2.5,
+            "low": -0.5,
+            "high": 5.5,
         }
         | made_by,
         "features": {"recency_days": 41, "mean_gap_days": None, "is_opted_in": False},
@@ -60,7 +70,7 @@ def test_a_customer_without_predictions_has_none(tmp_path: Path) -> None:
     publish(settings, customers=make_customers(["only"], probability=None))
     with service(settings) as client:
         found = client.get("/v1/customers/only").json()
-        assert [found[name] for name in ("behaviour", "churn", "purchase", "lifetime_value")] == [None] * 4
+        assert [found[name] for name in PREDICTIONS] == [None] * len(PREDICTIONS)
 
 
 def test_a_release_made_before_a_prediction_was_known_is_served_without_it(tmp_path: Path) -> None:
@@ -68,7 +78,8 @@ def test_a_release_made_before_a_prediction_was_known_is_served_without_it(tmp_p
     customers = make_customers(["only"])
     then = [
         "segment_number", "behaviour_segment", "segments_model_version", "alive_probability", "expected_orders_365d",
-        "expected_revenue_365d", "lifetime_value_amount", "clv_model_version",
+        "expected_revenue_365d", "lifetime_value_amount", "clv_model_version", "next_action", "next_action_reason",
+        "added_margin_amount", "added_margin_low", "added_margin_high", "uplift_model_version",
     ]  # fmt: skip
     path = tmp_path / "customers.arrow"
     fewer = customers.drop_columns(then)
@@ -77,7 +88,8 @@ def test_a_release_made_before_a_prediction_was_known_is_served_without_it(tmp_p
     publish(settings, replaced={"customers.arrow": path.read_bytes()})
     with service(settings) as client:
         found = client.get("/v1/customers/only").json()
-        assert (found["behaviour"], found["lifetime_value"], found["churn"]["probability"]) == (None, None, 0.25)
+        assert [found[name] for name in ("behaviour", "lifetime_value", "next_best_action")] == [None] * 3
+        assert found["churn"]["probability"] == 0.25
         assert set(found["features"]) == {"recency_days", "mean_gap_days", "is_opted_in"}
 
 

@@ -64,6 +64,8 @@ ASSETS = {
     "predictions/demand_forecasts",
     "predictions/reorder_advice",
     "causal/email_campaign_effect",
+    "models/campaign_uplift",
+    "predictions/next_best_actions",
     "serving/release",
 }
 FEATURES = "features.customer_features"
@@ -107,7 +109,7 @@ class Shop:
 
 MODELS = (
     "churn_classifier", "purchase_propensity", "customer_segments", "customer_lifetime_value", "product_recommender",
-    "demand_forecaster",
+    "demand_forecaster", "campaign_uplift",
 )  # fmt: skip
 EARLY = ("2024-02-01", "2024-04-01")
 OF_MODELS = (
@@ -172,6 +174,7 @@ def test_the_whole_location_runs_and_releases(shop):
     for name in ("purchase_probability", "segment_number", "behaviour_segment", "lifetime_value_amount"):
         assert customers[name].null_count == 0, f"{name}: all of this shop have ordered, active or not"
     assert {feature.name for feature in card.features} <= set(customers.column_names)
+    assert set(customers["next_action_reason"].to_pylist()) == {"average_pays", "refused_email"}
     assert (effects[0].verdict, effects[0].unit) == ("identified", "EUR per customer")
 
 

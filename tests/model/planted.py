@@ -207,7 +207,13 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
         "dim_dates": pa.table(
             {"date_day": pa.array(days), "is_holiday": [day.month == 5 and day.day == 1 for day in days]}
         ),
-        "dim_campaigns": pa.table({"campaign_id": list(CAMPAIGN_DAYS), "channel": ["email"] * len(CAMPAIGN_DAYS)}),
+        "dim_campaigns": pa.table(
+            {
+                "campaign_id": list(CAMPAIGN_DAYS),
+                "channel": ["email"] * len(CAMPAIGN_DAYS),
+                "budget_amount": pa.array([100.0] * len(CAMPAIGN_DAYS)).cast(pa.decimal128(18, 2)),
+            }
+        ),
         "rfm_segments": pa.table(
             {
                 "customer_id": ids,

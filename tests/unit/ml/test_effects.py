@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ml_assets.core.causal.answers import CONTRACT, effect_of, row_of
 from ml_assets.core.causal.effect import (
+    STACKED,
     Answer,
     Design,
     Estimate,
@@ -32,7 +34,7 @@ def campaign(name: str = "email_winback", sent: date = date(2024, 6, 1), recipie
 def panel_of(treated: np.ndarray, confounders: np.ndarray) -> Panel:
     spend = np.random.default_rng(9).gamma(2, 10, len(treated))
     names = tuple(f"x{number}" for number in range(confounders.shape[1]))
-    return Panel(campaign(), names, confounders.astype(np.float32), treated, spend, spend)
+    return Panel(campaign(), names, confounders.astype(np.float32), treated, spend, spend, pa.table({}))
 
 
 def test_the_wanted_campaign_is_chosen_and_else_the_largest_with_complete_outcomes():
@@ -113,8 +115,8 @@ def test_a_treatment_that_goes_by_earlier_spend_is_refused():
     previous = draw.gamma(2, 10, 1500)
     chosen = (draw.random(1500) < np.where(previous > 20, 0.7, 0.3)).astype(np.int64)
     by_chance = (draw.random(1500) < 0.5).astype(np.int64)
-    assert not earlier_outcome(covariates, chosen, previous).passed
-    assert earlier_outcome(covariates, by_chance, previous).passed
+    assert not earlier_outcome(covariates, chosen, previous, STACKED).passed
+    assert earlier_outcome(covariates, by_chance, previous, STACKED).passed
 
 
 def test_covariates_have_no_nulls_and_mark_where_there_were_some():

@@ -78,7 +78,8 @@ class Panel(NamedTuple):
 
     `treated` is 0 or 1; `outcome` the net spend in the 14 days from the first e-mail on and `previous` that in the 14
     days before it, in the shop's currency; `confounders` (float32, NaN for null) are those of the features
-    `CONFOUNDERS` that vary, `names`.
+    `CONFOUNDERS` that vary, `names`. `rows` has for each customer all features, and of those 14 days `orders_after`,
+    `margin_after`, and `costed_after`: the net spend on what the shop knows the cost of.
     """
 
     campaign: Campaign
@@ -87,6 +88,7 @@ class Panel(NamedTuple):
     treated: npt.NDArray[np.int64]
     outcome: Vector
     previous: Vector
+    rows: pa.Table
 
 
 def email_campaigns(con: duckdb.DuckDBPyConnection, marts: Marts) -> list[Campaign]:
@@ -99,23 +101,30 @@ def email_campaigns(con: duckdb.DuckDBPyConnection, marts: Marts) -> list[Campai
     return [Campaign(*row) for row in rows]
 
 
+def complete(campaigns: list[Campaign], data_end: date) -> list[Campaign]:
+    """Those of `campaigns` whose outcomes are all in the data.
+
+    Raises:
+        NoCampaign: there is none.
+    """
+    found = [c for c in campaigns if c.as_of + timedelta(days=OUTCOME_DAYS + 1) <= data_end]
+    if not found:
+        known = ", ".join(c.campaign_id for c in campaigns) or "none"
+        raise NoCampaign(
+            f"No e-mail campaign has {OUTCOME_DAYS} whole days of orders after its first e-mail: the data end on "
+            f"{data_end}, and the campaigns with e-mails are: {known}. Load later orders, or e-mail events."
+        )
+    return found
+
+
 def choose(campaigns: list[Campaign], wanted: str, data_end: date) -> Campaign:
     """The campaign `wanted`, or else the one with the most recipients, of those whose outcomes are all in the data.
 
     Raises:
         NoCampaign: there is none.
     """
-    complete = [c for c in campaigns if c.as_of + timedelta(days=OUTCOME_DAYS + 1) <= data_end]
-    for campaign in complete:
-        if campaign.campaign_id == wanted:
-            return campaign
-    if not complete:
-        known = ", ".join(c.campaign_id for c in campaigns) or "none"
-        raise NoCampaign(
-            f"No e-mail campaign has {OUTCOME_DAYS} whole days of orders after its first e-mail: the data end on "
-            f"{data_end}, and the campaigns with e-mails are: {known}. Load later orders, or e-mail events."
-        )
-    return complete[0]
+    found = complete(campaigns, data_end)
+    return next((campaign for campaign in found if campaign.campaign_id == wanted), found[0])
 
 
 def panel(con: duckdb.DuckDBPyConnection, marts: Marts, campaign: Campaign) -> Panel:
@@ -136,12 +145,17 @@ def panel(con: duckdb.DuckDBPyConnection, marts: Marts, campaign: Campaign) -> P
             ), spent AS (
                 SELECT customer_id,
                     sum(net_amount) FILTER (ordered_at >= $start) AS outcome,
-                    sum(net_amount) FILTER (ordered_at < $start) AS previous
+                    sum(net_amount) FILTER (ordered_at < $start) AS previous,
+                    count(DISTINCT order_id) FILTER (ordered_at >= $start) AS orders,
+                    sum(margin_amount) FILTER (ordered_at >= $start) AS margin,
+                    sum(net_amount) FILTER (ordered_at >= $start AND margin_amount IS NOT NULL) AS costed
                 FROM ({marts["fct_order_items"]})
                 WHERE NOT is_cancelled AND ordered_at >= $before AND ordered_at < $after GROUP BY ALL
             )
             SELECT f.*, CAST(sent.customer_id IS NOT NULL AS BIGINT) AS treated,
-                coalesce(outcome, 0)::DOUBLE AS outcome, coalesce(previous, 0)::DOUBLE AS previous
+                coalesce(outcome, 0)::DOUBLE AS outcome, coalesce(previous, 0)::DOUBLE AS previous,
+                coalesce(orders, 0) AS orders_after, coalesce(margin, 0)::DOUBLE AS margin_after,
+                coalesce(costed, 0)::DOUBLE AS costed_after
             FROM panel_features f LEFT JOIN sent USING (customer_id) LEFT JOIN spent USING (customer_id)
             WHERE f.email_opt_in IS DISTINCT FROM 0 ORDER BY f.customer_id""",
             {
@@ -163,6 +177,7 @@ def panel(con: duckdb.DuckDBPyConnection, marts: Marts, campaign: Campaign) -> P
         treated=rows["treated"].to_numpy(),
         outcome=rows["outcome"].to_numpy(),
         previous=rows["previous"].to_numpy(),
+        rows=rows,
     )
 
 

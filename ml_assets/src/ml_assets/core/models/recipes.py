@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import duckdb
 
 from ml_assets.core.features.customers import Marts, as_of_dates, data_end
-from ml_assets.core.models import churn, clv, fraud, propensity
+from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity
 from ml_assets.core.models.classifier import Question
 from ml_assets.core.models.classifier_training import train_classifier
 from ml_assets.core.models.demand import daily
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Origin(NamedTuple):
     """What a version was trained from beside tables: the dates of its card and of its shop, and what else was told.
 
-    `data_end` and `horizon_days` are those of the models that need them.
+    `data_end`, `horizon_days` and `designs` are those of the models that need them.
     """
 
     as_of: date
@@ -40,6 +40,7 @@ class Origin(NamedTuple):
     shop_end: date | None
     data_end: date | None
     horizon_days: int | None
+    designs: str | None
 
 
 Recipe = Callable[[duckdb.DuckDBPyConnection, Marts, Origin], bytes]
@@ -80,11 +81,18 @@ def _demand(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> by
     return demand_training.train(daily.read(con, tables, origin.as_of, horizon), horizon).model.to_text().encode()
 
 
+def _uplift(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> bytes:
+    marts = {name: select for name, select in tables.items() if name != "customer_features"}
+    designs = campaign_uplift.designs_of(_told(origin.designs))
+    return campaign_uplift.train(con, marts, designs, _told(origin.data_end)).model.to_bytes()
+
+
 RECIPES: Mapping[str, Recipe] = {
     churn.NAME: _classifier(churn.QUESTION),
     propensity.NAME: _classifier(propensity.QUESTION),
     clv.NAME: _clv,
     fraud.NAME: _fraud,
+    campaign_uplift.NAME: _uplift,
     product_recommender.NAME: _recommender,
     demand_training.NAME: _demand,
 }
@@ -115,6 +123,7 @@ def rebuild(version: Version, lake: Lake) -> bytes:
         shop_end=_date(told.get("shop_end")),
         data_end=_date(told.get("data_end")),
         horizon_days=int(told["horizon_days"]) if "horizon_days" in told else None,
+        designs=told.get("designs"),
     )
     with lake.connect() as con:
         return recipe(con, tables, origin)

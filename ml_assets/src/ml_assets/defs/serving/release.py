@@ -39,8 +39,9 @@ from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import as_of_dates
-from ml_assets.core.models import churn, clv, fraud, propensity, segments
+from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
 from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
+from ml_assets.core.models.next_best_actions import CONTRACT as ADVISED
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.scoring import card_of
 from ml_assets.core.registry import ModelRegistry, Registered
@@ -49,6 +50,7 @@ from ml_assets.defs.causal.email_campaign_effect import is_answerable
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
 from ml_assets.defs.marts import (
+    ACTIONS,
     ADVICE,
     EFFECT,
     FEATURES,
@@ -76,6 +78,7 @@ from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
 from ml_assets.defs.scoring.customer_segments import KEY as SEGMENTS_KEY
 from ml_assets.defs.scoring.demand_forecasts import KEY as FORECASTS_KEY
 from ml_assets.defs.scoring.lifetime_values import KEY as VALUES_KEY
+from ml_assets.defs.scoring.next_best_actions import KEY as ACTIONS_KEY
 from ml_assets.defs.scoring.product_recommendations import KEY as RECOMMENDATIONS_KEY
 from ml_assets.defs.scoring.purchase_propensities import KEY as PROPENSITIES_KEY
 from ml_assets.defs.scoring.reorder_advice import KEY as ADVICE_KEY
@@ -84,6 +87,7 @@ from ml_assets.defs.scoring.similar_products import KEY as SIMILAR_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
 from ml_assets.defs.serving.recommendations import released_recommendations, write_recommendations
 from ml_assets.defs.tracking import MlflowTracking
+from ml_assets.defs.training.campaign_uplift import KEY as UPLIFT_KEY
 from ml_assets.defs.training.churn_classifier import KEY as CHURN_KEY
 from ml_assets.defs.training.customer_lifetime_value import KEY as CLV_KEY
 from ml_assets.defs.training.customer_segments import KEY as SEGMENTATION_KEY
@@ -104,6 +108,7 @@ MODELS = {
     product_recommender.NAME: (RECOMMENDER_KEY, RECOMMENDATIONS_KEY, SIMILAR_KEY),
     DEMAND_NAME: (DEMAND_MODEL_KEY, FORECASTS_KEY),
     fraud.NAME: (FRAUD_KEY,),
+    campaign_uplift.NAME: (UPLIFT_KEY, ACTIONS_KEY),
 }
 """The models of a release: where each is trained, and where it makes the predictions that are released."""
 OF_CUSTOMERS = {SCORES: "churned", PROPENSITIES: "bought", SEGMENTS: "behaves", VALUES: "worth"}
@@ -138,7 +143,8 @@ class ReleaseConfig(dg.Config):
 
 def models() -> list[str]:
     """The models that a release of this shop has, once they are trained."""
-    return [name for name in MODELS if name != fraud.NAME or tells_fraud()]
+    absent = {fraud.NAME: not tells_fraud(), campaign_uplift.NAME: not is_answerable()}
+    return [name for name in MODELS if not absent.get(name)]
 
 
 def sources() -> list[dg.AssetKey]:
@@ -192,7 +198,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
         tables = [
             *(FEATURES, *PREDICTIONS, *published(["rfm_segments", "dim_products"])),
             *([ADVICE] if counts_stock() else []),
-            *([EFFECT] if is_answerable() else []),
+            *([EFFECT, ACTIONS] if is_answerable() else []),
         ]
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
@@ -290,11 +296,14 @@ def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: da
         f"ON {alias}.customer_id = f.customer_id AND {alias}.as_of_date = f.as_of_date"
         for table, alias in OF_CUSTOMERS.items()
     )
+    con.register("no_advice", ADVISED.arrow_schema().empty_table())
+    advised = selects.get("next_best_actions", "FROM no_advice")
     return con.execute(
         f"""
         SELECT {", ".join(f"{_RELEASED.get(name, name)} AS {name}" for name in CUSTOMER_COLUMNS)},
             f.* EXCLUDE (customer_id, as_of_date)
         FROM ({selects["customer_features"]}) f {predicted}
+        LEFT JOIN ({advised}) advised ON advised.customer_id = f.customer_id AND advised.as_of_date = f.as_of_date
         LEFT JOIN (
             SELECT customer_id, arg_max(segment, as_of_date) AS segment FROM ({selects["rfm_segments"]}) GROUP BY ALL
         ) r ON r.customer_id = f.customer_id

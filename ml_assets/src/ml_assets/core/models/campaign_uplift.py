@@ -1,0 +1,213 @@
+"""The next best action: which of the campaigns that a shop has run would add the most margin for each customer.
+
+Only a campaign whose effect is identified is an action: `ml_assets.core.causal.effect` has the tests, and
+`ml_assets.core.causal.uplift` learns what it adds for whom. Who will order without being asked is `propensity`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from ml_assets.core.causal.effect import SMALLEST_ARM, SMOOTH, Design, Gate, answer, common_support, prepared
+from ml_assets.core.causal.panel import Campaign, NoCampaign, Panel, complete, email_campaigns, panel
+from ml_assets.core.causal.uplift import INPUTS, Action, Effects, HeldOut, learn
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
+from ml_assets.core.features.customers import Marts
+from ml_assets.core.models.errors import NotEnoughData, TooYoung
+
+NAME = "campaign_uplift"
+CONTACT = "email_opt_in"
+"""The feature that is 0 for who must not be written to."""
+NOTHING = "nothing"
+REASONS = {
+    "adds_most": "it is expected to add more than it costs, and more than any other action",
+    "average_pays": "on average it adds more than it costs, and for whom it adds more is not known",
+    "costs_more": "no action is expected to add as much as it costs",
+    "refused_email": "the customer does not want e-mail",
+    "no_action": "the effect of no campaign is identified",
+}
+"""Why a customer gets an action or nothing, by what the tables say."""
+
+
+class UpliftModel(BaseModel):
+    """The actions of a shop; its JSON is the form in which it leaves training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    as_of: date
+    actions: tuple[Action, ...]
+
+    def to_bytes(self) -> bytes:
+        """The model as JSON; the same model gives the same bytes."""
+        return self.model_dump_json().encode()
+
+    @property
+    def offered(self) -> tuple[Action, ...]:
+        """The actions that are known to add more for some than for others; or where there are none, all.
+
+        An average is no estimate for those whom a ranking has left over, so the two kinds are not mixed.
+        """
+        return tuple(action for action in self.actions if action.is_ranked) or self.actions
+
+
+class Examined(NamedTuple):
+    """A campaign that was looked at: the gates of its effect on spend, and its evidence as an action or the refusal."""
+
+    campaign: Campaign
+    gates: tuple[Gate, ...]
+    held_out: HeldOut | None
+    refusal: str | None
+
+
+class Trained(NamedTuple):
+    """A model and how it came about: every campaign that could be an action."""
+
+    model: UpliftModel
+    examined: tuple[Examined, ...]
+
+    @property
+    def learned(self) -> dict[str, HeldOut]:
+        """The evidence for each action."""
+        return {one.campaign.campaign_id: one.held_out for one in self.examined if one.held_out is not None}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The held-out figures by action and name, in the shop's currency for a customer."""
+        return {
+            f"{name}.{figure}": value
+            for name, held in self.learned.items()
+            for figure, value in {
+                "qini": held.qini.value,
+                "qini_low": held.qini.low,
+                "qini_high": held.qini.high,
+                "average": held.average.value,
+                "average_low": held.average.low,
+                "average_high": held.average.high,
+                "predicted": held.predicted,
+                "policy_value": held.policy.value.value,
+                "policy_share": held.policy.share,
+            }.items()
+        }
+
+    @property
+    def baselines(self) -> dict[str, float]:
+        """What targeting by propensity, and treating all, reach for each action."""
+        return {
+            f"{name}.{figure}": value
+            for name, held in self.learned.items()
+            for figure, value in {
+                "by_propensity.qini": held.by_propensity.value,
+                "treat_all.policy_value": held.policy.all.value,
+            }.items()
+        }
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The model's card, but for the version that the registry gives it."""
+        return {
+            "name": NAME,
+            "as_of": self.model.as_of.isoformat(),
+            "features": [spec.model_dump() for spec in CUSTOMER_FEATURES.specs((*INPUTS, CONTACT))],
+            "metrics": self.metrics,
+            "baseline_metrics": self.baselines,
+        }
+
+
+class Choices(NamedTuple):
+    """For each customer the name of the action or `NOTHING`, and why.
+
+    `effects` are of the action, or of the best one that was turned down; NaN where there is none.
+    """
+
+    actions: list[str]
+    reasons: list[str]
+    effects: Effects
+
+
+def designs_of(text: str) -> dict[str, Design]:
+    """How campaigns chose their recipients, from the JSON of `text_of`."""
+    return {
+        name: Design(bool(known["is_randomised"]), tuple(known["unrecorded"]))
+        for name, known in json.loads(text).items()
+    }
+
+
+def text_of(designs: Mapping[str, Design]) -> str:
+    """How campaigns chose their recipients as JSON, for the registry."""
+    return json.dumps({name: design._asdict() for name, design in sorted(designs.items())})
+
+
+def train(con: duckdb.DuckDBPyConnection, marts: Marts, designs: Mapping[str, Design], data_end: date) -> Trained:
+    """Examine each e-mail campaign whose outcomes are in the data before `data_end`, and learn from the identified.
+
+    Those that `designs` does not name are taken to have been aimed by recorded facts alone.
+
+    Raises:
+        TooYoung: there is no such campaign yet.
+    """
+    try:
+        campaigns = complete(email_campaigns(con, marts), data_end)
+    except NoCampaign as none:
+        raise TooYoung(str(none)) from None
+    costs = _costs(con, marts["dim_campaigns"])
+    actions, examined = [], []
+    for campaign in sorted(campaigns, key=lambda one: (one.first_sent, one.campaign_id)):
+        rows = panel(con, marts, campaign)
+        found = gates(rows, designs.get(campaign.campaign_id, Design()))
+        failed = [gate.name for gate in found if not gate.passed]
+        if failed:
+            refusal = f"its effect is not identified: {', '.join(failed)}"
+            examined.append(Examined(campaign, found, None, refusal))
+            continue
+        try:
+            action, held_out = learn(rows, costs.get(campaign.campaign_id, 0.0) / campaign.recipients)
+        except NotEnoughData as reason:
+            examined.append(Examined(campaign, found, None, str(reason)))
+            continue
+        actions.append(action)
+        examined.append(Examined(campaign, found, held_out, None))
+    return Trained(UpliftModel(as_of=data_end, actions=tuple(actions)), tuple(examined))
+
+
+def gates(rows: Panel, design: Design) -> tuple[Gate, ...]:
+    """The gates of a campaign's effect on spend; where the first of them fail, the others are not worth their time."""
+    if min(rows.treated.sum(), (1 - rows.treated).sum()) >= SMALLEST_ARM:
+        _, first = common_support(prepared(rows.confounders), rows.treated, design, SMOOTH)
+        if not all(gate.passed for gate in first):
+            return first
+    return answer(rows, design, SMOOTH).gates
+
+
+def choose(model: UpliftModel, rows: pa.Table) -> Choices:
+    """The action for each row of a feature table: the one expected to add the most margin, if more than it costs."""
+    offered = model.offered
+    refused = rows[CONTACT].cast(pa.float64()).to_numpy() == 0
+    if not offered:
+        unknown = np.full(len(rows), np.nan)
+        reasons = np.where(refused, "refused_email", "no_action")
+        return Choices([NOTHING] * len(rows), reasons.tolist(), Effects(unknown, unknown, unknown))
+    each = [action.effects(rows) for action in offered]
+    best = np.argmax([effects.margin for effects in each], axis=0)
+    chosen = Effects(*(np.choose(best, values) for values in zip(*each, strict=True)))
+    pays = chosen.margin > 0
+    why = "adds_most" if offered[0].is_ranked else "average_pays"
+    names = np.array([action.name for action in offered], dtype=object)
+    return Choices(
+        actions=np.where(pays & ~refused, names[best], NOTHING).tolist(),
+        reasons=np.where(refused, "refused_email", np.where(pays, why, "costs_more")).tolist(),
+        effects=chosen,
+    )
+
+
+def _costs(con: duckdb.DuckDBPyConnection, campaigns: str) -> dict[str, float]:
+    """The budget of each campaign that has one."""
+    rows = con.execute(f"SELECT campaign_id, budget_amount::DOUBLE FROM ({campaigns}) WHERE budget_amount IS NOT NULL")
+    return dict(rows.fetchall())
