@@ -11,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.middleware import BodyLimit, SecurityHeaders
-from api.routes import causal, customers, dbt_docs, health, predictions, products, recommendations, release
+from api.routes import causal, customers, dbt_docs, health, models, predictions, products, recommendations, release
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import open_store
 from cartograph.settings import Settings, get_settings
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
-    for module in (health, release, customers, products, predictions, recommendations, causal):
+    for module in (health, release, customers, products, predictions, recommendations, models, causal):
         app.include_router(module.router)
     if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
         app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))

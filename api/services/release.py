@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
@@ -44,6 +45,9 @@ DEMAND_FILES = (DEMAND, DEMAND_CARD)
 ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES, DEMAND_FILES)
 """The files of each model: a release has all of one, or none."""
 
+PAGES = "models/*/*"
+"""What is beneath a model's own folder is for people."""
+
 
 class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other release errors
     """The files of a release are as released, but not what this service reads."""
@@ -64,7 +68,7 @@ class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
     `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
-    or delivers too little.
+    or delivers too little. `pages` are the models' cards for people with their pictures, by their paths in the release.
     """
 
     manifest: Manifest
@@ -75,6 +79,7 @@ class LoadedRelease:
     recommendations: Recommendations | None
     demand: ReleasedDemand | None
     effects: tuple[Effect, ...]
+    pages: Mapping[str, bytes]
 
     @property
     def cards(self) -> list[ModelCard]:
@@ -109,6 +114,11 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             if DEMAND_FILES in models
             else None,
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
+            pages={
+                entry.path: (folder / entry.path).read_bytes()
+                for entry in manifest.files
+                if PurePosixPath(entry.path).match(PAGES)
+            },
         )
     except (ContentError, ValidationError) as error:
         raise UnusableRelease(f"Release {release_id} cannot be served: {error}. {_CURE}") from None

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -124,15 +125,41 @@ def show_log(
 def card(
     name: Name, version: Annotated[str | None, typer.Argument(help="The version; by default the champion.")] = None
 ) -> None:
-    """Print a version's model card as Markdown: figures, baselines, data, features, and how it came to predict."""
-    from ml_assets.core.models.cards import markdown
+    """Print a version's model card as Markdown: purpose, data, figures, checks, limits, and how it came to predict."""
+    from ml_assets.core.models.cards import history, page
 
     registry = registry_of(load_settings())
     versions_of(registry, name)
     wanted = version or registry.aliases(name).get(CHAMPION)
     if wanted is None:
         raise NoModel(f"{name} has no champion: name a version.")
-    typer.echo(markdown(registry.version(name, wanted), registry.load(name, wanted), registry.log(name)), nl=False)
+    found = registry.version(name, wanted)
+    typer.echo(page(found, registry.load(name, wanted)) + "\n" + history(found, registry.log(name)), nl=False)
+
+
+@app.command()
+def cards(
+    folder: Annotated[Path, typer.Argument(help="Where to write them, e.g. docs/models.")],
+) -> None:
+    """Write the cards of all champions as Markdown, with an index and their pictures; other files there stay."""
+    from ml_assets.core.models.cards import index, page
+
+    settings = load_settings()
+    registry = registry_of(settings)
+    champions = {
+        name: (registry.version(name, model.version), model)
+        for name in registry.names()
+        if (model := registry.champion(name))
+    }
+    catalogue = "[the feature catalogue](../features.md)"
+    for name, (version, model) in champions.items():
+        pictures = folder / name
+        pictures.mkdir(parents=True, exist_ok=True)
+        for file, content in model.pictures.items():
+            (pictures / file).write_bytes(content)
+        (folder / f"{name}.md").write_text(page(version, model, catalogue, f"{name}/"), encoding="utf-8")
+    (folder / "README.md").write_text(index(champions, load_shop(settings).title), encoding="utf-8")
+    say(f"[green]✓[/] {folder}: {len(champions)} cards")
 
 
 @app.command()

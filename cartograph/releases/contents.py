@@ -18,6 +18,7 @@ how features, models and effects are computed is `ml_assets`.
 | `models/demand_forecaster.json` | `ModelCard` of what made it |
 | `reorder.arrow` | Arrow IPC file: one row for each product whose stock is known, `REORDER_COLUMNS` |
 | | all of a model are absent where the shop's history, or what it delivers, is too little for it |
+| `models/<name>/card.md` | the card of each model for people; its pictures are the SVG files in the same folder |
 | `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
 """
 
@@ -48,6 +49,7 @@ DEMAND = "demand.arrow"
 DEMAND_CARD = "models/demand_forecaster.json"
 REORDER = "reorder.arrow"
 EFFECTS_FILE = "effects.json"
+CARD_PAGE = "models/{name}/card.md"
 
 LISTED = 20
 """A list of recommended or similar products has at most so many."""

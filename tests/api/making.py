@@ -22,6 +22,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from api.main import create_app
 from cartograph.releases import Manifest, ReleaseInputs, open_store
 from cartograph.releases.contents import (
+    CARD_PAGE,
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMERS,
@@ -48,6 +49,8 @@ from cartograph.settings import Settings
 from tests.api.recommending import FILES, batch
 
 AS_OF = date(2026, 1, 1)
+CARD = b"# churn_classifier, version 3\n\n![gains](gains.svg)\n"
+PICTURE = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 FEATURES = (
     FeatureSpec(name="recency_days", type="bigint", description="Since the latest order.", nullable=False, minimum=0),
     FeatureSpec(
@@ -221,14 +224,16 @@ def publish(
         CHURN_CARD: make_card().model_dump_json().encode(),
         FRAUD_MODEL: onnx_model(),
         FRAUD_CARD: make_fraud_card().model_dump_json().encode(),
+        CARD_PAGE.format(name="churn_classifier"): CARD,
+        "models/churn_classifier/gains.svg": PICTURE,
         EFFECTS_FILE: EFFECTS.dump_json(effects),
         SHOP: shop.model_dump_json().encode(),
         **batch().files,
     }
     with open_store(settings).creating(inputs, created_at=datetime(2026, 1, 5, tzinfo=UTC)) as draft:
-        (draft.path / "models").mkdir()
         for name, content in {**files, **(replaced or {})}.items():
             if content is not None:
+                (draft.path / name).parent.mkdir(parents=True, exist_ok=True)
                 (draft.path / name).write_bytes(content)
     return draft.manifest
 

@@ -13,6 +13,7 @@ from cartograph.releases import open_store
 from cartograph.releases.contents import FRAUD_CARD, FRAUD_MODEL, ModelCard
 from cartograph.settings import get_settings
 from tests.api.making import service
+from tests.graph.cards import judge_card, sections_of
 from tests.graph.ml_location import forget_location, guard, key, load_location, materialized, run
 from tests.model.planted import publish_marts
 from tests.model.simulated import MARTS, simulated_marts
@@ -122,6 +123,16 @@ def test_the_version_can_be_made_again_from_its_registry_entry(shop):
 
     version = ModelRegistry(shop.settings.resolved_mlflow_uri).version("order_fraud", "1")
     assert sha256(rebuild(version, shop.lake)) == version.sha256
+
+
+def test_the_model_has_a_card_that_says_whom_it_flags_though_honest(shop):
+    pictures = {"reliability", "precision_recall", "gains", "loss", "contributions"}
+    judge_card(shop.settings, shop.whole, "order_fraud", pictures)
+    with service(shop.settings) as client:
+        card = client.get("/v1/models/order_fraud/card").text
+    groups = sections_of(card)["Subgroups"]
+    assert "reviewed_though_honest" in groups
+    assert "| a guest |" in groups
 
 
 def test_running_again_changes_nothing(shop):

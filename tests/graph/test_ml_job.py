@@ -30,6 +30,7 @@ from cartograph.releases.contents import (
     open_products,
 )
 from cartograph.settings import get_settings
+from tests.graph.cards import judge_card
 from tests.graph.ml_location import (
     failure,
     forget_location,
@@ -314,6 +315,22 @@ def test_each_step_has_a_run_of_its_own_with_the_data_it_saw(shop):
     assert run_of_model.data.tags["dagster_partitions"] == "2024-02-01...2025-11-01"
     assert int(run_of_model.data.tags[f"snapshot.{FEATURES}"]) in {s.snapshot_id for s in shop.lake.snapshots(FEATURES)}
     assert run_of_model.data.metrics["auc"] > run_of_model.data.metrics["baseline_recency_rule_auc"]
+
+
+CLASSIFIER = {"reliability", "precision_recall", "gains", "lift", "contributions"}
+PICTURES = {
+    "churn_classifier": CLASSIFIER,
+    "purchase_propensity": CLASSIFIER,
+    "customer_segments": {"profiles", "sizes", "explained"},
+    "customer_lifetime_value": {"calibration", "gains", "residuals"},
+    "product_recommender": {"recall", "ndcg", "coverage", "popularity"},
+    "demand_forecaster": {"forecasts", "coverage", "residuals"},
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_each_model_has_a_card_with_pictures_in_the_registry_the_release_and_the_ui(shop, model):
+    judge_card(shop.settings, shop.whole, model, PICTURES[model])
 
 
 def test_running_again_changes_nothing(shop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,19 @@ def test_a_card_tells_all_that_the_registry_knows_of_a_version(bench: Bench) -> 
     assert f"| auc | {first.card['metrics']['auc']:.4g} |" in printed
     assert all(f"| {feature['name']} | {feature['type']} |" in printed for feature in first.card["features"])
     assert "| promoted: version 1 | training run " in printed
+    assert "reproduce churn_classifier 1` trains it again" in printed
     assert "| blocking checks failed | beats_baseline |" in bench.cartograph("models", "card", CHURN, "3")
+
+
+def test_the_cards_of_all_champions_are_written_with_their_pictures_and_an_index(bench: Bench, tmp_path: Path) -> None:
+    bench.cartograph("models", "cards", str(tmp_path))
+    index = (tmp_path / "README.md").read_text(encoding="utf-8")
+    written = {path.stem for path in tmp_path.glob("*.md")} - {"README"}
+    assert written == set(re.findall(r"\]\((\w+)\.md\)", index)) >= {CHURN, "customer_lifetime_value"}
+    for name in written:
+        pictures = re.findall(r"!\[\w+\]\((\S+)\)", (tmp_path / f"{name}.md").read_text(encoding="utf-8"))
+        assert pictures
+        assert all((tmp_path / picture).read_bytes().startswith(b"<?xml") for picture in pictures)
 
 
 def test_the_log_begins_with_the_training_that_gave_the_first_champion(bench: Bench) -> None:

@@ -12,7 +12,8 @@ from ml_assets.core.evaluation.promotion import STALE_DAYS, Contest, NotComparab
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, feature_table
 from ml_assets.core.models import churn, clv
 from ml_assets.core.models.classifier_training import Trained, train_classifier
-from ml_assets.core.models.contests import classifier_contest, clv_contest, groups
+from ml_assets.core.models.contests import classifier_contest, clv_contest
+from ml_assets.core.models.subgroups import groups
 from ml_assets.core.registry import NoModel, Registered
 from tests.model.planted import END_DAY, START, date_of
 

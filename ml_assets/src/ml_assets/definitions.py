@@ -35,6 +35,9 @@ LIBRARIES = (
     "implicit.cpu.als",
     "implicit.nearest_neighbours",
     "scipy.sparse",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_svg",
+    "shap",
 )
 """What the steps import when they need it; a process that waits for its turn has the seconds for it ahead."""
 

@@ -1,9 +1,9 @@
 """The model registry: versions of exported models in MLflow, which of them is trusted, and who decided that and why.
 
-A version is two files, the model in a form that cannot execute code and its card as JSON; no MLflow flavour is needed
-to read them. Its tags hold what it was trained from. The promotion log is kept with the registered model, as tags that
-are only ever added. Which version is trusted is judged in `ml_assets.core.evaluation.promotion`; runs, parameters and
-metrics are tracked in `ml_assets.defs`.
+A version is a folder: the model in a form that cannot execute code, its card and its report as JSON, and pictures; no
+MLflow flavour is needed to read them. Its tags hold what it was trained from. The promotion log is kept with the
+registered model, as tags that are only ever added. Which version is trusted is judged in
+`ml_assets.core.evaluation.promotion`; runs, parameters and metrics are tracked in `ml_assets.defs`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from ml_assets.core.evaluation.plots import Picture
 from ml_assets.core.evaluation.promotion import Verdict
 from ml_assets.core.models.export import sha256
+from ml_assets.core.models.report import Report
 
 Form = Literal["onnx", "json", "arrow"]
 """How a model is written: the ending of its file."""
@@ -29,7 +32,7 @@ CHAMPION = "champion"
 """The alias of the version that predictions are made with."""
 CHALLENGER = "challenger"
 """The alias of the latest version that passed its checks and did not become the champion: it predicts aside."""
-CARD = "card.json"
+CARD, REPORT = "card.json", "report.json"
 SNAPSHOT = "snapshot."
 """Before the name of a lake table: the tag that holds which of its snapshots a version was trained on."""
 ORIGIN = ("git_commit", "shop_start", "shop_end", "data_end", "horizon_days", "designs")
@@ -50,12 +53,18 @@ class RegistryDown(RuntimeError):  # noqa: N818 - as above
 
 
 class Registered(NamedTuple):
-    """A version of a model: its bytes, and the card that was stored with them."""
+    """A version of a model: its bytes, and the card that was stored with them.
+
+    `report` and `pictures`, SVG by the name of the file, are for people; one that an older Cartograph registered has
+    none.
+    """
 
     name: str
     version: str
     content: bytes
     card: dict[str, Any]
+    report: Report | None = None
+    pictures: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Version(NamedTuple):
@@ -160,13 +169,27 @@ class ModelRegistry:
         return next((one.version for one in self.versions(name) if one.sha256 == digest), None)
 
     def register(
-        self, run_id: str, name: str, content: bytes, card: Mapping[str, Any], form: Form, origin: Mapping[str, str]
+        self,
+        run_id: str,
+        name: str,
+        content: bytes,
+        card: Mapping[str, Any],
+        form: Form,
+        origin: Mapping[str, str],
+        report: Report | None = None,
+        pictures: Sequence[Picture] = (),
     ) -> str:
-        """The version of `name` with these bytes: one that is there already, or a new one, of the MLflow run."""
+        """The version of `name` with these bytes: one that is there already, or a new one, of the MLflow run.
+
+        In both cases report and pictures are artifacts of the run, in the folder `name`.
+        """
         digest = sha256(content)
-        return self.find(name, digest) or self._add(
-            run_id, name, content, card, {_SHA256: digest, _FORM: form, _AS_OF: str(card["as_of"]), **origin}
-        )
+        known = self.find(name, digest)
+        own = {f"model.{form}": content, CARD: json.dumps(card, indent=2).encode()}
+        told = {REPORT: report.model_dump_json(indent=2).encode()} if report else {}
+        drawn = {picture.file: picture.content for picture in pictures}
+        self._keep(run_id, name, {**({} if known else own), **told, **drawn})
+        return known or self._add(run_id, name, {_SHA256: digest, _FORM: form, _AS_OF: str(card["as_of"]), **origin})
 
     def load(self, name: str, version: str) -> Registered:
         """A version, its bytes held against their SHA-256.
@@ -186,7 +209,15 @@ class ModelRegistry:
                 f"Materialize models/{name} again."
             )
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        return Registered(name, version, content, card)
+        told = folder / REPORT
+        return Registered(
+            name,
+            version,
+            content,
+            card,
+            Report.model_validate_json(told.read_bytes()) if told.is_file() else None,
+            {path.name: path.read_bytes() for path in sorted(folder.glob("*.svg"))},
+        )
 
     def champion(self, name: str) -> Registered | None:
         """The champion of `name`; None where no version was promoted yet.
@@ -302,14 +333,16 @@ class ModelRegistry:
                 "server of CARTOGRAPH_MLFLOW_URI is up and may be read, and run again."
             ) from error
 
-    def _add(self, run_id: str, name: str, content: bytes, card: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    def _keep(self, run_id: str, name: str, files: Mapping[str, bytes]) -> None:
+        with TemporaryDirectory() as folder:
+            for file, content in files.items():
+                (Path(folder) / file).write_bytes(content)
+            self._client().log_artifacts(run_id, folder, name)
+
+    def _add(self, run_id: str, name: str, tags: Mapping[str, str]) -> str:
         from mlflow.exceptions import MlflowException
 
         client = self._client()
-        with TemporaryDirectory() as folder:
-            (Path(folder) / f"model.{tags[_FORM]}").write_bytes(content)
-            (Path(folder) / CARD).write_text(json.dumps(card, indent=2), encoding="utf-8")
-            client.log_artifacts(run_id, folder, name)
         with suppress(MlflowException):  # it is there
             client.create_registered_model(name)
         source = f"{client.get_run(run_id).info.artifact_uri}/{name}"

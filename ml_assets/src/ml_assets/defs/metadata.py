@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from cartograph.contracts import Contract
+from ml_assets.core.evaluation.plots import Picture
 
 SNAPSHOTS = "lake_snapshots"
 """The metadata entry that holds the snapshot id of each lake table that a materialisation has read."""
@@ -39,6 +41,16 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> d
     """A table that the UI shows."""
     lines = [header, ["---"] * len(header), *rows]
     return dg.MetadataValue.md("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
+
+
+def markdown_pictures(pictures: Iterable[Picture]) -> dg.MarkdownMetadataValue:
+    """Pictures that the UI shows, in the text itself: it serves no files, and lets `data:` through in Markdown."""
+    return dg.MetadataValue.md(
+        "\n\n".join(
+            f"{one.caption}\n\n![{one.name}](data:image/svg+xml;base64,{b64encode(one.content).decode()})"
+            for one in pictures
+        )
+    )
 
 
 def git_commit() -> str | None:

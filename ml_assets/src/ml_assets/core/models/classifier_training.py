@@ -28,10 +28,13 @@ class Trained(NamedTuple):
     """An exported classifier and what is known of it.
 
     `scores` are on the holdout date; `baselines` are AUCs there of the question's rules and of P(alive); `feature_aucs`
-    are those of each feature alone.
+    are those of each feature alone. `held_out` are the holdout's rows with their labels, `probabilities` what the
+    exported form predicts for them, and `rankings` the order in which each baseline has them; `model` is the sklearn
+    classifier that was exported.
     """
 
     question: Question
+    model: Any
     form: Exported
     names: tuple[str, ...]
     split: Split
@@ -39,6 +42,9 @@ class Trained(NamedTuple):
     scores: Scores
     baselines: dict[str, float]
     feature_aucs: dict[str, float]
+    held_out: pa.Table
+    probabilities: Vector
+    rankings: dict[str, Vector]
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -97,8 +103,10 @@ def train_classifier(
     model = classifier.train(question, rows, names)
     form = exported(model, question.name, column_values(rows, names))
     matrix = column_values(holdout, names)
-    rules = {name: auc(labels, rule(holdout)) for name, rule in question.rules.items()}
-    scores = evaluate(labels, export.predict(form.content, matrix))
+    probabilities = export.predict(form.content, matrix)
+    rankings = {name: rule(holdout) for name, rule in question.rules.items()}
+    rules = {name: auc(labels, ranking) for name, ranking in rankings.items()}
+    scores = evaluate(labels, probabilities)
     best = max(rules, key=lambda name: rules[name])
     if scores.auc.value <= rules[best] <= scores.auc.high:
         raise NotEnoughData(
@@ -106,15 +114,20 @@ def train_classifier(
             f"{scores.auc.value:.3f} against {rules[best]:.3f}, which may be chance among {len(labels)} customers. "
             "Load more customers or more time."
         )
+    rankings["p_alive"] = _by_bg_nbd(question, rows, holdout)
     return Trained(
         question=question,
+        model=model,
         form=form,
         names=names,
         split=split,
         training_rows=len(rows),
         scores=scores,
-        baselines=rules | {"p_alive": auc(labels, _by_bg_nbd(question, rows, holdout))},
+        baselines=rules | {"p_alive": auc(labels, rankings["p_alive"])},
         feature_aucs=single_feature_scores(labels, matrix, names),
+        held_out=holdout,
+        probabilities=probabilities,
+        rankings=rankings,
     )
 
 

@@ -126,7 +126,8 @@ class Trained(NamedTuple):
     """A model of the latest data, and how one of the same kind did on the holdout.
 
     `scores` are of net revenue in `holdout_days` days from `holdout`, `orders` of the number of order days there;
-    `baselines` are mean absolute errors of net revenue, and `tested` is the model that was held against them.
+    `baselines` are mean absolute errors of net revenue, and `tested` is the model that was held against them. `rows`
+    are the features of the holdout's customers, with what each spent, the prediction, and those of the baselines.
     """
 
     model: ClvModel
@@ -136,6 +137,10 @@ class Trained(NamedTuple):
     scores: Scores
     orders: Scores
     baselines: dict[str, float]
+    rows: pa.Table
+    actual: Vector
+    predicted: Vector
+    usual: dict[str, Vector]
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -259,10 +264,12 @@ def train(
         )
     holdout = testable[-1]
     tested = fit(con, features, marts, holdout, data_start)
-    customers = _ordered(con, features, holdout)
+    rows = ordered_rows(con, features, holdout)
+    customers = known(rows, holdout)
     actual_orders, actual, previous = outcomes(con, features, marts, holdout, HOLDOUT_DAYS)
     orders, revenue = predict_days(tested, customers, HOLDOUT_DAYS)
-    own_rate = customers.spend * HOLDOUT_DAYS / np.maximum(customers.tenure, 1)
+    own_rate = customers.spend * HOLDOUT_DAYS / np.maximum(customers.tenure, 1) * tested.kept_share
+    usual = {"own_rate": own_rate, "last_period": previous}
     return Trained(
         model=fit(con, features, marts, complete[-1], data_start),
         tested=tested,
@@ -270,10 +277,11 @@ def train(
         customers=len(actual),
         scores=evaluate(actual, revenue),
         orders=evaluate(actual_orders, orders),
-        baselines={
-            "own_rate": mean_absolute_error(actual, own_rate * tested.kept_share),
-            "last_period": mean_absolute_error(actual, previous),
-        },
+        baselines={name: mean_absolute_error(actual, values) for name, values in usual.items()},
+        rows=rows,
+        actual=actual,
+        predicted=revenue,
+        usual=usual,
     )
 
 

@@ -12,16 +12,16 @@ from time import perf_counter
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
 from cartograph.words import counted
 from ml_assets.core.evaluation.classification import calibration_bins, calibration_error
-from ml_assets.core.evaluation.promotion import Contest, Mask, NotComparable, Vector
+from ml_assets.core.evaluation.promotion import Contest, NotComparable, Vector
 from ml_assets.core.features.customers import Marts, column_values
 from ml_assets.core.models import classifier, clv
 from ml_assets.core.models.classifier_training import Trained
 from ml_assets.core.models.export import predictor
 from ml_assets.core.models.scoring import card_of, probabilities
+from ml_assets.core.models.subgroups import groups
 from ml_assets.core.registry import Registered
 
 BRIER_MARGIN = 0.002
@@ -30,8 +30,6 @@ ERROR_MARGIN = 0.01
 """As a share of the champion's mean absolute error."""
 FEWEST_DAYS = 28
 """Lifetime values are compared on so many days of orders: four weeks, each weekday as often as the others."""
-TENURES = (90, 365)
-"""Where the first order's age in days splits new customers, those of the first year, and old ones."""
 TIMED = 50
 
 
@@ -116,21 +114,6 @@ def clv_contest(
         newer_days=(trained.model.as_of - old.as_of).days,
         latency_ms=latency(lambda: clv.predict(new, one)),
     )
-
-
-def groups(rows: pa.Table) -> dict[str, Mask]:
-    """The subgroups of feature rows that a new model must not do much worse for: by tenure, loyalty tier and opt-in."""
-    tenure = rows["tenure_days"].cast(pa.float64()).to_numpy()
-    young, old = TENURES
-    found: dict[str, Mask] = {
-        f"the first order is less than {young} days old": tenure < young,
-        f"the first order is {young} to {old} days old": (tenure >= young) & (tenure <= old),
-        f"the first order is more than {old} days old": tenure > old,
-    }
-    for name in ("loyalty_rank", "email_opt_in"):
-        values = rows[name].cast(pa.float64()).to_numpy()
-        found |= {f"{name} is {value:g}": values == value for value in np.unique(values[~np.isnan(values)])}
-    return found
 
 
 def latency(predict: Callable[[], object]) -> float:

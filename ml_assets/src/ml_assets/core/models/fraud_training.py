@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 import duckdb
+import pyarrow as pa
 
 from ml_assets.core.evaluation.classification import (
     Interval,
@@ -42,9 +43,11 @@ class Trained(NamedTuple):
 
     `precision` is the average precision (AUPRC), `recall` that at a false-positive rate of 1 %; `expected` is the sum
     of the predicted probabilities; `alone` the average precision of each feature; `rules_needed` was chosen on the
-    training rows.
+    training rows. `held_out` are the holdout's rows with their labels and `probabilities` what the exported form
+    predicts for them; `model` is the sklearn classifier that was exported.
     """
 
+    model: Any
     form: Exported
     names: tuple[str, ...]
     split: fraud.Split
@@ -58,6 +61,8 @@ class Trained(NamedTuple):
     loss: Loss
     rules_needed: int
     alone: dict[str, float]
+    held_out: pa.Table
+    probabilities: fraud.Vector
 
     @property
     def prior(self) -> float:
@@ -123,12 +128,14 @@ def train_fraud(
         )
     others = informative(rows, {*(column.name for column in ORDER_RISK.columns), fraud.LABEL, fraud.AMOUNT})
     names = (*others, fraud.AMOUNT)  # the decision needs it, though it told nothing apart
-    form = exported(fraud.train(rows, names), fraud.NAME, column_values(rows, names))
+    model = fraud.train(rows, names)
+    form = exported(model, fraud.NAME, column_values(rows, names))
     matrix = column_values(holdout, names)
     probabilities = export.predict(form.content, matrix)
     needed = fraud.rules_needed(fraud.target(rows), fraud.rules_fired(rows), fraud.amounts(rows))
     fired = fraud.rules_fired(holdout)
     return Trained(
+        model=model,
         form=form,
         names=names,
         split=split,
@@ -146,4 +153,6 @@ def train_fraud(
         ),
         rules_needed=needed,
         alone=single_feature_scores(labels, matrix, names, average_precision),
+        held_out=holdout,
+        probabilities=probabilities,
     )

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
 from cartograph.releases.contents import (
+    CARD_PAGE,
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMER_COLUMNS,
@@ -40,11 +41,12 @@ from cartograph.windows import at_midnight
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
+from ml_assets.core.models.cards import page
 from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
 from ml_assets.core.models.next_best_actions import CONTRACT as ADVISED
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.scoring import card_of
-from ml_assets.core.registry import ModelRegistry, Registered
+from ml_assets.core.registry import ModelRegistry, Registered, Version
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
 from ml_assets.defs.causal.email_campaign_effect import is_answerable
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
@@ -225,6 +227,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
             write_customers(draft.path / CUSTOMERS, customers)
+            for name, champion in champions.items():
+                write_card(draft.path, registry.version(name, champion.version), champion)
             for name in champions.keys() & MODEL_FILES.keys():
                 write_model(draft.path, champions[name])
             if recommended:
@@ -353,6 +357,15 @@ def write_model(folder: Path, model: Registered) -> None:
     (folder / content).parent.mkdir(exist_ok=True)
     (folder / content).write_bytes(model.content)
     (folder / card).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
+
+
+def write_card(folder: Path, version: Version, model: Registered) -> None:
+    """Write the card for people, with its pictures beside it."""
+    place = folder / CARD_PAGE.format(name=model.name)
+    place.parent.mkdir(parents=True)
+    place.write_text(page(version, model), encoding="utf-8")
+    for file, content in model.pictures.items():
+        (place.parent / file).write_bytes(content)
 
 
 def write_demand(folder: Path, model: Registered, products: Mapping[str, pa.Table]) -> None:

@@ -20,15 +20,16 @@ from ml_assets.core.models.classifier import CALIBRATION_ERROR, Question
 from ml_assets.core.models.classifier_training import Trained, train_classifier
 from ml_assets.core.models.contests import classifier_contest
 from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.findings import of_classifier
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.marts import FEATURES, open_lake, pin, plain_failures, published
-from ml_assets.defs.metadata import SNAPSHOTS, markdown_table, snapshot_metadata
 from ml_assets.defs.partitions import data_end
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.steps import (
     ENOUGH_DATA,
     Candidate,
     abstention,
+    described,
     enough_spec,
     leak_result,
     leak_spec,
@@ -36,6 +37,7 @@ from ml_assets.defs.training.steps import (
     parity_spec,
     register,
     track,
+    tracked,
 )
 
 LEAKING_AUC = 0.95
@@ -84,10 +86,13 @@ def train_and_register(
                 trained = train_classifier(con, question, features, orders, dates, data_start=start, data_end=end)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-            track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
+            fitted = parameters(trained)
+            track(mlflow_run, fitted, measures(trained), inputs.snapshots)
             checks = judge(trained)
             contest = partial(classifier_contest, con, features, orders, trained)
-            candidate = Candidate(question.name, trained.form.content, trained.card, "onnx", contest)
+            candidate = Candidate(
+                question.name, trained.form.content, trained.card, "onnx", contest, fitted, of_classifier(trained)
+            )
             version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 
@@ -111,8 +116,7 @@ def parameters(trained: Trained) -> dict[str, Any]:
 
 def measures(trained: Trained) -> dict[str, float]:
     """How good it is, its baselines, and how far its export is from it."""
-    baselines = {f"baseline_{name}_auc": value for name, value in trained.baselines.items()}
-    return trained.metrics | baselines | {"onnx_parity": trained.form.parity}
+    return tracked(trained.metrics, {f"{name}_auc": value for name, value in trained.baselines.items()}, trained.form)
 
 
 def judge(trained: Trained) -> list[dg.AssetCheckResult]:
@@ -159,19 +163,11 @@ def metadata(trained: Trained, version: str, snapshots: dict[str, int]) -> dict[
     """What the materialisation shows of the model."""
     split, scores = trained.split, trained.scores
     return {
-        "model_version": version,
-        "training_rows": trained.training_rows,
+        **described(version, trained.training_rows, scores, trained.baselines, snapshots),
         "training_dates": f"{split.training[0]} to {split.training[-1]}",
         "holdout_date": str(split.holdout),
-        "holdout_rows": scores.rows,
         "auc": scores.auc.value,
         "auc_interval": f"{scores.auc.low:.3f} to {scores.auc.high:.3f}",
         "brier": scores.brier,
         "lift_top_decile": scores.lift,
-        "baselines": markdown_table(("baseline", "AUC"), [(k, f"{v:.3f}") for k, v in trained.baselines.items()]),
-        "calibration": markdown_table(
-            ("rows", "predicted", "observed"),
-            [(b.rows, f"{b.predicted:.3f}", f"{b.observed:.3f}") for b in scores.bins],
-        ),
-        SNAPSHOTS: snapshot_metadata(snapshots),
     }

@@ -12,6 +12,7 @@ from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import clv
 from ml_assets.core.models.contests import clv_contest
 from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.findings import of_clv
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import FEATURES, delivered, depends_on, open_lake, pin, plain_failures, published
@@ -80,10 +81,13 @@ def customer_lifetime_value(context: dg.AssetExecutionContext, tracking: MlflowT
                 trained = clv.train(con, features, inputs.selects, dates, data_start=start, data_end=end)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-            track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
+            fitted = parameters(trained)
+            track(mlflow_run, fitted, measures(trained), inputs.snapshots)
             checks = judge(trained)
             contest = partial(clv_contest, con, features, inputs.selects, trained, start, end)
-            candidate = Candidate(clv.NAME, trained.model.to_bytes(), trained.card, "json", contest)
+            candidate = Candidate(
+                clv.NAME, trained.model.to_bytes(), trained.card, "json", contest, fitted, of_clv(trained)
+            )
             version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 

@@ -9,6 +9,7 @@ from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import segments
 from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.findings import of_segments
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import FEATURES, depends_on, open_lake, pin, plain_failures, published
@@ -80,9 +81,17 @@ def customer_segments(context: dg.AssetExecutionContext, tracking: MlflowTrackin
                 )
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        track(mlflow_run, parameters(trained), trained.metrics, inputs.snapshots)
+        fitted = parameters(trained)
+        track(mlflow_run, fitted, trained.metrics, inputs.snapshots)
         checks = judge(trained)
-        candidate = Candidate(segments.NAME, trained.model.to_bytes(), trained.card, "json")
+        candidate = Candidate(
+            segments.NAME,
+            trained.model.to_bytes(),
+            trained.card,
+            "json",
+            parameters=fitted,
+            findings=of_segments(trained),
+        )
         version = register(registry, mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 

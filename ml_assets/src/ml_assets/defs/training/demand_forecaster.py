@@ -11,6 +11,7 @@ from ml_assets.core.models.demand import daily, predictions
 from ml_assets.core.models.demand.forecaster import INTERVAL
 from ml_assets.core.models.demand.training import NAME, Trained, train
 from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.findings import of_demand
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
 from ml_assets.defs.marts import DEMAND, depends_on, open_lake, pin, plain_failures, published
@@ -79,9 +80,11 @@ def demand_forecaster(context: dg.AssetExecutionContext, tracking: MlflowTrackin
                 trained = train(daily.read(con, inputs.selects, as_of, days_ahead), days_ahead)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots, horizon_days=days_ahead)
+        fitted = parameters(trained)
+        track(mlflow_run, fitted, measures(trained), inputs.snapshots, horizon_days=days_ahead)
         checks = judge(trained)
-        candidate = Candidate(NAME, trained.model.to_text().encode(), trained.card, "json")
+        content = trained.model.to_text().encode()
+        candidate = Candidate(NAME, content, trained.card, "json", parameters=fitted, findings=of_demand(trained))
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 

@@ -13,17 +13,18 @@ from cartograph.trust.evidence import checked
 from ml_assets.core.features.order_leakage import latest_partition
 from ml_assets.core.models import fraud
 from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.findings import of_fraud
 from ml_assets.core.models.fraud_training import Trained, train_fraud
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.features.order_risk import KEY as RISK_KEY
 from ml_assets.defs.marts import ORDER_RISK, depends_on, open_lake, pin, plain_failures, published, tells_fraud
-from ml_assets.defs.metadata import SNAPSHOTS, markdown_table, snapshot_metadata
 from ml_assets.defs.partitions import partition_of
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.steps import (
     ENOUGH_DATA,
     Candidate,
     abstention,
+    described,
     enough_spec,
     leak_result,
     leak_spec,
@@ -31,6 +32,7 @@ from ml_assets.defs.training.steps import (
     parity_spec,
     register,
     track,
+    tracked,
 )
 
 KEY = dg.AssetKey(["models", fraud.NAME])
@@ -93,9 +95,12 @@ def order_fraud(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> 
                 trained = train_fraud(con, risk, orders, refunds, data_start=start, data_end=end)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots, data_end=end)
+        fitted = parameters(trained)
+        track(mlflow_run, fitted, measures(trained), inputs.snapshots, data_end=end)
         checks = judge(trained)
-        candidate = Candidate(fraud.NAME, trained.form.content, trained.card, "onnx")
+        candidate = Candidate(
+            fraud.NAME, trained.form.content, trained.card, "onnx", parameters=fitted, findings=of_fraud(trained)
+        )
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 
@@ -117,8 +122,7 @@ def parameters(trained: Trained) -> dict[str, Any]:
 
 def measures(trained: Trained) -> dict[str, float]:
     """How good it is, its baselines, and how far its export is from it."""
-    baselines = {f"baseline_{name.replace('.', '_')}": value for name, value in trained.baselines.items()}
-    return trained.metrics | baselines | {"onnx_parity": trained.form.parity}
+    return tracked(trained.metrics, trained.baselines, trained.form)
 
 
 def judge(trained: Trained) -> list[dg.AssetCheckResult]:
@@ -164,20 +168,12 @@ def metadata(trained: Trained, version: str, snapshots: dict[str, int]) -> dict[
     """What the materialisation shows of the model."""
     split, scores = trained.split, trained.scores
     return {
-        "model_version": version,
-        "training_rows": trained.training_rows,
+        **described(version, trained.training_rows, scores, trained.baselines, snapshots),
         "training_frauds": trained.training_frauds,
         "training_days": f"{split.training} to {split.trained_until}",
         "holdout_days": f"{split.holdout} to {split.until}",
-        "holdout_rows": scores.rows,
         "holdout_frauds": scores.positives,
         "auprc": trained.precision.value,
         "auprc_interval": f"{trained.precision.low:.3f} to {trained.precision.high:.3f}",
         "recall_at_1pct_fpr": trained.recall,
-        "baselines": markdown_table(("baseline", "value"), [(k, f"{v:.4f}") for k, v in trained.baselines.items()]),
-        "calibration": markdown_table(
-            ("rows", "predicted", "observed"),
-            [(b.rows, f"{b.predicted:.4f}", f"{b.observed:.4f}") for b in scores.bins],
-        ),
-        SNAPSHOTS: snapshot_metadata(snapshots),
     }

@@ -7,6 +7,7 @@ import dagster as dg
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.findings import of_recommender
 from ml_assets.core.models.recommendation.product_recommender import NAME
 from ml_assets.core.models.recommendation.purchases import catalogue, purchases
 from ml_assets.core.models.recommendation.training import (
@@ -82,9 +83,11 @@ def product_recommender(context: dg.AssetExecutionContext, tracking: MlflowTrack
             trained = train(data, as_of)
         except NotEnoughData as reason:
             return abstention(context, mlflow_run, reason)
-        track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
+        fitted = parameters(trained)
+        track(mlflow_run, fitted, measures(trained), inputs.snapshots)
         checks = judge(trained)
-        candidate = Candidate(NAME, trained.recommender.to_bytes(), trained.card, "arrow")
+        content = trained.recommender.to_bytes()
+        candidate = Candidate(NAME, content, trained.card, "arrow", parameters=fitted, findings=of_recommender(trained))
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 

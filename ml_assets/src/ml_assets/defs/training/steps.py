@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -14,11 +15,13 @@ import dagster as dg
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
+from ml_assets.core.evaluation.classification import Scores
 from ml_assets.core.evaluation.promotion import Contest, NotComparable, Verdict, judge
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
+from ml_assets.core.models.report import Caption, CheckLine, Findings, Report
 from ml_assets.core.models.training import Exported
 from ml_assets.core.registry import CHAMPION, ORIGIN, SNAPSHOT, Form, ModelRegistry, NoModel, Registered, withdrawn
-from ml_assets.defs.metadata import git_commit, markdown_table
+from ml_assets.defs.metadata import SNAPSHOTS, git_commit, markdown_pictures, markdown_table, snapshot_metadata
 
 ENOUGH_DATA = "has_enough_data"
 """The check of every training asset that fails, as a warning, where there is too little to train on."""
@@ -31,7 +34,8 @@ PARITY = 1e-5
 class Candidate(NamedTuple):
     """A trained model as it would be registered, and how it is held against the champion.
 
-    Without `contest` models of its kind cannot be compared: then its checks that block decide alone.
+    Without `contest` models of its kind cannot be compared: then its checks that block decide alone. `parameters` and
+    `findings` are for its card and the UI; without findings there are no pictures and no words in it.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Candidate(NamedTuple):
     card: Mapping[str, Any]
     form: Form
     contest: Callable[[Registered], Contest] | None = None
+    parameters: Mapping[str, Any] = MappingProxyType({})
+    findings: Findings | None = None
 
 
 def track(
@@ -72,7 +78,11 @@ def register(
     name, run_id = candidate.name, mlflow_run.active_run().info.run_id
     tags = mlflow_run.get_run(run_id).data.tags
     origin = {key: value for key, value in tags.items() if key.startswith(SNAPSHOT) or key in ORIGIN}
-    version = registry.register(run_id, name, candidate.content, candidate.card, candidate.form, origin)
+    pictures = candidate.findings.pictures if candidate.findings else ()
+    report = reported(candidate.findings, candidate.parameters, checks) if candidate.findings else None
+    version = registry.register(
+        run_id, name, candidate.content, candidate.card, candidate.form, origin, report, pictures
+    )
     failed = [one.check_name for one in checks if not one.passed and one.severity == dg.AssetCheckSeverity.ERROR]
     verdict = decide(registry, candidate, version, failed)
     registry.judged(name, version, failed, verdict)
@@ -89,8 +99,31 @@ def register(
     elif not failed and version != registry.aliases(name).get(CHAMPION):
         registry.challenge(name, version)
     mlflow_run.set_tags({"model_version": version, "promotion": verdict.outcome})
-    dg.AssetExecutionContext.get().add_asset_metadata({"promotion": f"{verdict.outcome}: {verdict.reason}"})
+    shown = {"pictures": markdown_pictures(pictures)} if pictures else {}
+    told = {"promotion": f"{verdict.outcome}: {verdict.reason}"}
+    dg.AssetExecutionContext.get().add_asset_metadata(told | shown)
     return version
+
+
+def reported(findings: Findings, parameters: Mapping[str, Any], checks: Sequence[dg.AssetCheckResult]) -> Report:
+    """The report that is kept with the version."""
+    return Report(
+        about=findings.about,
+        data=findings.data,
+        parameters={name: str(value) for name, value in parameters.items()},
+        checks=tuple(
+            CheckLine(
+                name=str(one.check_name),
+                passed=one.passed,
+                blocks=one.severity == dg.AssetCheckSeverity.ERROR,
+                expected=str(one.metadata["expected"].value),
+                found=str(one.metadata["found"].value),
+            )
+            for one in checks
+        ),
+        groups=findings.groups,
+        pictures=tuple(Caption(file=picture.file, text=picture.caption) for picture in findings.pictures),
+    )
 
 
 def decide(registry: ModelRegistry, candidate: Candidate, version: str, failed: Sequence[str]) -> Verdict:
@@ -176,6 +209,29 @@ def leak_result(alone: Mapping[str, float], measure: str, limit: float) -> dg.As
         samples=[name for name, reached in alone.items() if reached > limit],
         metadata={"alone": markdown_table(("feature", f"{measure} alone"), list(alone.items())[:10])},
     )
+
+
+def tracked(metrics: Mapping[str, float], baselines: Mapping[str, float], form: Exported) -> dict[str, float]:
+    """The figures of an exported classifier for its run: its own, its baselines', and how far its export is from it."""
+    usual = {f"baseline_{name.replace('.', '_')}": value for name, value in baselines.items()}
+    return {**metrics, **usual, "onnx_parity": form.parity}
+
+
+def described(
+    version: str, rows: int, scores: Scores, baselines: Mapping[str, float], snapshots: Mapping[str, int]
+) -> dict[str, Any]:
+    """What the materialisation of every classifier shows; `rows` are those that it was trained on."""
+    return {
+        "model_version": version,
+        "training_rows": rows,
+        "holdout_rows": scores.rows,
+        "baselines": markdown_table(("baseline", "value"), [(k, f"{v:.4f}") for k, v in baselines.items()]),
+        "calibration": markdown_table(
+            ("rows", "predicted", "observed"),
+            [(b.rows, f"{b.predicted:.4f}", f"{b.observed:.4f}") for b in scores.bins],
+        ),
+        SNAPSHOTS: snapshot_metadata(snapshots),
+    }
 
 
 def abstention(context: dg.AssetExecutionContext, mlflow_run: Any, reason: NotEnoughData) -> dg.MaterializeResult:

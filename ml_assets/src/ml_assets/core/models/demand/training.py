@@ -17,7 +17,7 @@ from ml_assets.core.evaluation.forecasting import PointScores, Window, coverage,
 from ml_assets.core.features import daily_demand
 from ml_assets.core.models.demand import baselines
 from ml_assets.core.models.demand.daily import HOLIDAY, INPUTS, Demand
-from ml_assets.core.models.demand.forecaster import Forecaster, Parameters, calibration_origins, fit
+from ml_assets.core.models.demand.forecaster import Forecast, Forecaster, Parameters, calibration_origins, fit
 from ml_assets.core.models.demand.panel import DAILY, Panel
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
 
@@ -33,7 +33,8 @@ class Trained(NamedTuple):
     """A forecaster of the latest data, and how one that learned nothing of the backtest did in it.
 
     `scores` are of `scored` products in the windows from `tested` on, `baselines` the weighted RMSSE of each baseline
-    there; `coverages` tell of each window which share of all products' days lay in the interval.
+    there; `coverages` tell of each window which share of all products' days lay in the interval. `windows` are what
+    came of all products, and `forecasts` what was forecast of it.
     """
 
     model: Forecaster
@@ -44,6 +45,8 @@ class Trained(NamedTuple):
     scores: PointScores
     baselines: dict[str, float]
     coverages: tuple[float, ...]
+    windows: tuple[Window, ...]
+    forecasts: tuple[Forecast, ...]
 
     @property
     def coverage(self) -> float:
@@ -115,6 +118,8 @@ def train(demand: Demand, horizon: int) -> Trained:
         coverages=tuple(
             coverage(past.actual, *forecast.interval()) for past, forecast in zip(windows, forecasts, strict=True)
         ),
+        windows=tuple(windows),
+        forecasts=tuple(forecasts),
     )
 
 

@@ -31,7 +31,13 @@ from ml_assets.core.evaluation.ranking import (
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
 from ml_assets.core.models.recommendation import tuning
 from ml_assets.core.models.recommendation.factors import Factors
-from ml_assets.core.models.recommendation.histories import REPEATS_MATTER_FROM, Histories, popularity, repeat_share
+from ml_assets.core.models.recommendation.histories import (
+    REPEATS_MATTER_FROM,
+    Histories,
+    Integers,
+    popularity,
+    repeat_share,
+)
 from ml_assets.core.models.recommendation.product_recommender import NAME, ProductRecommender
 from ml_assets.core.models.recommendation.purchases import Purchases
 from ml_assets.core.models.recommendation.recommender import Recommender
@@ -59,6 +65,8 @@ class Trained(NamedTuple):
 
     `scores` are by model: the chosen one and those that it is held against. `cold_start` is the NDCG@10 of the chosen
     one and of popularity for the `newcomers`, who had bought nothing before the window; empty where there are none.
+    `coverages` are the shares of the catalogue in anybody's list, by model, and `places` tells how many lists of the
+    chosen one each product stands in.
     """
 
     recommender: ProductRecommender
@@ -66,11 +74,17 @@ class Trained(NamedTuple):
     penalty: float | None
     validation: float
     scores: dict[str, dict[str, Interval]]
-    coverage: float
+    coverages: dict[str, float]
+    places: Integers
     novelty: float
     customers: int
     newcomers: int
     cold_start: dict[str, float]
+
+    @property
+    def coverage(self) -> float:
+        """The share of the catalogue that stands in anybody's list."""
+        return self.coverages[CHOSEN]
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -155,7 +169,8 @@ def train(data: Purchases, as_of: date) -> Trained:
         penalty=penalty,
         validation=best,
         scores={name: evaluate(ranking) for name, ranking in rankings.items()},
-        coverage=coverage(rankings[CHOSEN]),
+        coverages={name: coverage(ranking) for name, ranking in rankings.items()},
+        places=np.bincount(rankings[CHOSEN].lists.ravel(), minlength=test.known.size),
         novelty=novelty(rankings[CHOSEN]),
         customers=int(np.count_nonzero(np.diff(test.targets.starts))),
         newcomers=len(new),

@@ -1,0 +1,53 @@
+"""The models behind the release, as cards for people. What the models take and answer is in the other routes."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from api.dependencies import CurrentRelease
+from api.problems import ProblemError, documented
+from api.schemas.models import ReleasedModels, ReleasedVersion
+from api.services.release import LoadedRelease
+from cartograph.releases.contents import CARD_PAGE
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+Name = Annotated[str, Path(min_length=1, max_length=100, description="The model, as `GET /v1/models` lists it.")]
+Picture = Annotated[str, Path(pattern=r"^[a-z0-9_]+$", max_length=100)]
+
+
+@router.get("", responses=documented(503))
+async def list_models(release: CurrentRelease) -> ReleasedModels:
+    """The models that the release was made with, and their versions."""
+    inputs = release.manifest.inputs
+    return ReleasedModels(
+        release_id=release.manifest.release_id,
+        as_of=inputs.as_of,
+        models=[
+            ReleasedVersion(name=name, version=version, has_card=CARD_PAGE.format(name=name) in release.pages)
+            for name, version in sorted(inputs.models.items())
+        ],
+    )
+
+
+@router.get("/{name}/card", response_class=Response, responses=documented(404, 422, 503))
+async def get_card(name: Name, release: CurrentRelease) -> Response:
+    """The model's card as Markdown; its pictures are found beside it."""
+    return Response(_page(release, name, CARD_PAGE.format(name=name)), media_type="text/markdown")
+
+
+@router.get("/{name}/{picture}.svg", response_class=Response, responses=documented(404, 422, 503))
+async def get_picture(name: Name, picture: Picture, release: CurrentRelease) -> Response:
+    """A picture of the model's card."""
+    return Response(_page(release, name, f"models/{name}/{picture}.svg"), media_type="image/svg+xml")
+
+
+def _page(release: LoadedRelease, name: str, path: str) -> bytes:
+    content = release.pages.get(path)
+    if content is None:
+        raise ProblemError(
+            404,
+            "no-card",
+            f"Release {release.manifest.release_id} has no {path.rpartition('/')[2]} of a model {name!r}. "
+            "GET /v1/models lists the models and says which have a card.",
+        )
+    return content

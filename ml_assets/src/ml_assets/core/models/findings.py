@@ -1,0 +1,463 @@
+"""What the training of each kind of model found beside its figures: data in words, subgroups, and its pictures.
+
+Everything is from what the training hands over; nothing is trained here. What pictures look like is `plots`, and the
+points in them are of `curves`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_assets.core.evaluation import plots
+from ml_assets.core.evaluation.classification import Bin, Labels, Vector, auc, calibration_bins, calibration_error
+from ml_assets.core.evaluation.curves import (
+    Curve,
+    contributions,
+    coverage_by_period,
+    first,
+    gains,
+    lift_by_tenth,
+    precision_recall,
+    reliability,
+)
+from ml_assets.core.evaluation.forecasting import Matrix, Window, coverage
+from ml_assets.core.evaluation.plots import Panel, Picture
+from ml_assets.core.evaluation.promotion import Mask
+from ml_assets.core.evaluation.ranking import CUTOFFS
+from ml_assets.core.evaluation.values import mean_absolute_error
+from ml_assets.core.features.customers import column_values
+from ml_assets.core.models import classifier, classifier_training, clv, fraud, fraud_training, segments, subgroups
+from ml_assets.core.models.about import ABOUT
+from ml_assets.core.models.demand import training as demand
+from ml_assets.core.models.demand.forecaster import INTERVAL
+from ml_assets.core.models.recommendation import product_recommender
+from ml_assets.core.models.recommendation import training as recommendation
+from ml_assets.core.models.report import Findings, Group
+
+SHOWN = 15
+"""So many features are in the picture of contributions."""
+THRESHOLDS = np.geomspace(0.001, 0.999, 80)
+DIAGONAL = Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+TENTHS = tuple(f"{number}" for number in range(1, 11))
+PANELS = (0.05, 0.25, 0.75)
+"""The products of the forecasts that are shown, by their place among all, the most ordered first."""
+HEAT = 1.5
+"""Standard deviations from the mean at which the colour of a segment's behaviour is fullest."""
+
+
+def of_classifier(trained: classifier_training.Trained) -> Findings:
+    """What a classifier of customers found."""
+    question, split, rows = trained.question, trained.split, trained.held_out
+    labels, probabilities = classifier.target(question, rows), trained.probabilities
+    rankings = {"model": probabilities, **trained.rankings}
+    curves = {_words(name): gains(labels, ranking) for name, ranking in rankings.items()}
+
+    def figures(mask: Mask) -> dict[str, float]:
+        return _of_probabilities(labels[mask], probabilities[mask])
+
+    return Findings(
+        about=ABOUT[question.name],
+        data=(
+            f"{trained.training_rows:,} rows: the population of {len(split.training)} as-of dates from "
+            f"{split.training[0]} to {split.training[-1]}, each with the {question.horizon_days} days after it. Held "
+            f"against {trained.scores.rows:,} customers on {split.holdout}, after all of these days."
+        ),
+        groups=subgroups.told(subgroups.groups(rows), figures),
+        pictures=(
+            _reliability(trained.scores.bins, trained.scores.ece, question.label),
+            Picture(
+                "precision_recall",
+                "Of the customers above each threshold, the share that is right (precision), over the share of all "
+                "who are found (recall); the dotted line is the share of all customers.",
+                plots.lines(
+                    {_words(name): precision_recall(labels, ranking) for name, ranking in rankings.items()},
+                    x="recall",
+                    y="precision",
+                    reference=Curve(DIAGONAL.x, np.full(2, labels.mean())),
+                ),
+            ),
+            _gains(curves, f"share of those who {question.label}", "customers"),
+            _lift(curves, "customers"),
+            _contributions(trained.model, column_values(rows, trained.names), trained.names),
+        ),
+    )
+
+
+def of_fraud(trained: fraud_training.Trained) -> Findings:
+    """What the fraud model found."""
+    split, rows, probabilities = trained.split, trained.held_out, trained.probabilities
+    labels, amounts = fraud.target(rows), fraud.amounts(rows)
+    rankings = {"model": probabilities, "rules": fraud.rules_fired(rows)}
+    reviewed = fraud.is_reviewed(probabilities, amounts)
+    guest, first_order = (column_values(rows, [name])[:, 0] == 1 for name in ("is_guest", "is_first_order"))
+    masks = {
+        "a guest": guest,
+        "a customer's first order": first_order & ~guest,
+        "a customer's later order": ~first_order,
+        "an amount in the upper half": amounts > np.median(amounts),
+    }
+
+    def figures(mask: Mask) -> dict[str, float]:
+        honest = mask & (labels == 0)
+        return {
+            "fraud_rate": float(labels[mask].mean()),
+            "mean_probability": float(probabilities[mask].mean()),
+            "reviewed_though_honest": float(reviewed[honest].mean()) if honest.any() else 0.0,
+        }
+
+    by_threshold = np.array([fraud.loss(labels, amounts, probabilities >= threshold) for threshold in THRESHOLDS])
+    flat = {"each order's own": trained.loss.model, "rules": trained.loss.rules, "no review": trained.loss.nothing}
+    ends = np.array([THRESHOLDS[0], THRESHOLDS[-1]])
+    return Findings(
+        about=ABOUT[fraud.NAME],
+        data=(
+            f"{trained.training_rows:,} orders from {split.training} to {split.trained_until}, "
+            f"{trained.training_frauds} of them frauds by what was known on {split.holdout}. Held against "
+            f"{len(labels):,} orders from {split.holdout} to {split.until}, of which {int(labels.sum())} were frauds."
+        ),
+        groups=subgroups.told(masks, figures),
+        pictures=(
+            _reliability(trained.scores.bins, trained.scores.ece, "is charged back"),
+            Picture(
+                "precision_recall",
+                "Of the orders above each threshold, the share that are frauds (precision), over the share of all "
+                "frauds (recall); the dotted line is the share of frauds in all orders.",
+                plots.lines(
+                    {name: precision_recall(labels, ranking) for name, ranking in rankings.items()},
+                    x="recall",
+                    y="precision",
+                    reference=Curve(DIAGONAL.x, np.full(2, labels.mean())),
+                ),
+            ),
+            _gains(
+                {name: gains(labels * amounts, ranking) for name, ranking in rankings.items()},
+                "share of the defrauded amount",
+                "orders",
+            ),
+            Picture(
+                "loss",
+                "What the held-out orders cost, in the shop's currency, by one threshold for all orders. The flat "
+                "lines: the decision by each order's own amount, which the model makes; the rules; no review at all.",
+                plots.lines(
+                    {"one threshold": Curve(THRESHOLDS, by_threshold)}
+                    | {name: Curve(ends, np.full(2, loss)) for name, loss in flat.items()},
+                    x="probability from which an order is reviewed",
+                    y="loss",
+                    logarithmic=True,
+                ),
+            ),
+            _contributions(trained.model, column_values(rows, trained.names), trained.names),
+        ),
+    )
+
+
+def of_clv(trained: clv.Trained) -> Findings:
+    """What the lifetime-value model found."""
+    actual, predicted = trained.actual, trained.predicted
+    bins = trained.scores.bins
+    curves = {"model": gains(actual, predicted)} | {
+        _words(name): gains(actual, values) for name, values in trained.usual.items()
+    }
+
+    def figures(mask: Mask) -> dict[str, float]:
+        total = float(actual[mask].sum())
+        return {
+            "mae": mean_absolute_error(actual[mask], predicted[mask]),
+            "own_rate_mae": mean_absolute_error(actual[mask], trained.usual["own_rate"][mask]),
+            "total_ratio": float(predicted[mask].sum()) / total if total else float("nan"),
+        }
+
+    residuals = np.sort(actual - predicted)
+    shares = np.linspace(0.01, 0.99, 99)
+    return Findings(
+        about=ABOUT[clv.NAME],
+        data=(
+            f"All orders before {trained.model.as_of}. A model of the same kind, fitted on those before "
+            f"{trained.holdout}, was held against what {trained.customers:,} customers spent in the "
+            f"{clv.HOLDOUT_DAYS} days from then on."
+        ),
+        groups=subgroups.told(subgroups.groups(trained.rows), figures),
+        pictures=(
+            Picture(
+                "calibration",
+                "Customers in tenths by predicted revenue: the mean prediction and what came, in the shop's currency.",
+                plots.groups(
+                    {"predicted": [one.predicted for one in bins], "came": [one.actual for one in bins]},
+                    TENTHS[: len(bins)],
+                    x="tenth of the customers, by prediction",
+                    y=f"revenue in {clv.HOLDOUT_DAYS} days",
+                ),
+            ),
+            _gains(curves, "share of the revenue", "customers"),
+            Picture(
+                "residuals",
+                "What came less what was predicted, by the share of customers below: short on the left, long on the "
+                "right, since few spend much.",
+                plots.lines(
+                    {"residual": Curve(shares, np.quantile(residuals, shares))},
+                    x="share of the customers",
+                    y="came less predicted",
+                    reference=Curve(DIAGONAL.x, np.zeros(2)),
+                    bottom=None,
+                ),
+            ),
+        ),
+    )
+
+
+def of_segments(trained: segments.Trained) -> Findings:
+    """What the segments are."""
+    model = trained.model
+    names = [f"{segment.number}: {segment.name}" for segment in model.segments]
+    return Findings(
+        about=ABOUT[segments.NAME],
+        data=(
+            f"{trained.customers:,} customers with {segments.FEWEST_ORDERS} orders or more before {model.as_of}. "
+            f"Segments found in the same way on {trained.holdout} were held against the {segments.HORIZON_DAYS} days "
+            "from then on."
+        ),
+        groups=tuple(
+            Group(
+                name=f"segment {segment.number}: {segment.name}",
+                rows=segment.customers,
+                figures=dict(zip(model.behaviours, segment.centre, strict=True)),
+            )
+            for segment in model.segments
+        ),
+        pictures=(
+            Picture(
+                "profiles",
+                "How the centre of each segment differs from all customers, in standard deviations.",
+                plots.heat_map(
+                    np.array([segment.centre for segment in model.segments]),
+                    names,
+                    [_words(name) for name in model.behaviours],
+                    limit=HEAT,
+                ),
+            ),
+            Picture(
+                "sizes",
+                "Customers in each segment.",
+                plots.bars(
+                    {name: one.customers for name, one in zip(names, model.segments, strict=True)}, x="customers"
+                ),
+            ),
+            Picture(
+                "explained",
+                f"How much of the variance of what customers did in the {segments.HORIZON_DAYS} days after is "
+                "explained by RFM quintiles, and by these with the segments.",
+                plots.groups(
+                    {
+                        "RFM": list(trained.explained.values()),
+                        "with the segments": [trained.explained_more[name] for name in trained.explained],
+                    },
+                    list(trained.explained),
+                    x="outcome",
+                    y="share of the variance explained",
+                ),
+            ),
+        ),
+    )
+
+
+def of_demand(trained: demand.Trained) -> Findings:
+    """What the demand forecast found in its backtest."""
+    intervals = [forecast.interval() for forecast in trained.forecasts]
+    actual = np.concatenate([window.actual for window in trained.windows])
+    mean = np.concatenate([forecast.mean for forecast in trained.forecasts])
+    low, high = (np.concatenate([bounds[side] for bounds in intervals]) for side in (0, 1))
+    horizon = actual.shape[1]
+    errors = Curve(np.arange(1, horizon + 1), np.nanmean(actual - mean, axis=0))
+    weight = np.concatenate([window.weight for window in trained.windows])
+    lower, upper = np.quantile(weight[weight > 0], [1 / 3, 2 / 3]) if (weight > 0).any() else (0.0, 0.0)
+    masks = {
+        "the third that is ordered least": (weight > 0) & (weight <= lower),
+        "the third between": (weight > lower) & (weight <= upper),
+        "the third that is ordered most": weight > upper,
+    }
+
+    def figures(mask: Mask) -> dict[str, float]:
+        total = float(np.nansum(actual[mask]))
+        known = np.where(np.isnan(actual[mask]), np.nan, mean[mask])
+        return {
+            "wape": float(np.nansum(np.abs(actual[mask] - mean[mask]))) / total if total else float("nan"),
+            "bias": float(np.nansum(known)) / total - 1 if total else float("nan"),
+            "interval_coverage": coverage(actual[mask], low[mask], high[mask]),
+        }
+
+    return Findings(
+        about=ABOUT[demand.NAME],
+        data=(
+            f"{trained.products:,} products before {trained.as_of}. A model from before {trained.tested[0]} was held "
+            f"against {len(trained.tested)} windows of {horizon} days from then on: {trained.scored} products beside "
+            "the baselines, all of them for the interval."
+        ),
+        groups=tuple(
+            Group(name=name, rows=int(mask.sum()), figures=figures(mask))
+            for name, mask in masks.items()
+            if mask.any() and not np.isnan(actual[mask]).all()
+        ),
+        pictures=(
+            Picture(
+                "forecasts",
+                f"Three products in the last window, ordered often, middling and seldom: what came (dots), the mean "
+                f"and the interval that holds {INTERVAL:.0%} of the days.",
+                plots.forecasts(
+                    _panels(trained, trained.windows[-1], *intervals[-1]),
+                    x=f"day from {trained.tested[-1]} on",
+                    y="units",
+                ),
+            ),
+            Picture(
+                "coverage",
+                f"The share of days in the {INTERVAL:.0%} interval, by how far ahead they were forecast; the dotted "
+                "line is what is asked for.",
+                plots.lines(
+                    {"in the interval": Curve(errors.x, coverage_by_period(actual, low, high))},
+                    x="days ahead",
+                    y="share of the days",
+                    reference=Curve(errors.x[[0, -1]], np.full(2, INTERVAL)),
+                    marked=True,
+                ),
+            ),
+            Picture(
+                "residuals",
+                "What came less the mean forecast, on average over products and windows, by how far ahead.",
+                plots.lines(
+                    {"came less forecast": errors},
+                    x="days ahead",
+                    y="units",
+                    reference=Curve(errors.x[[0, -1]], np.zeros(2)),
+                    bottom=None,
+                    marked=True,
+                ),
+            ),
+        ),
+    )
+
+
+def of_recommender(trained: recommendation.Trained) -> Findings:
+    """What the recommender found on the test window."""
+    cutoffs = np.array(CUTOFFS, dtype=np.float64)
+
+    def by_cutoff(measure: str) -> dict[str, Curve]:
+        return {
+            _words(name): Curve(cutoffs, np.array([found[f"{measure}@{k}"].value for k in CUTOFFS]))
+            for name, found in trained.scores.items()
+        }
+
+    places = trained.places.astype(np.float64)
+    return Findings(
+        about=ABOUT[product_recommender.NAME],
+        data=(
+            f"All purchases before {trained.recommender.as_of}. A model that knew none of the last "
+            f"{recommendation.HORIZON_DAYS} days was held against what {trained.customers:,} customers bought in them, "
+            f"and tuned on the {recommendation.HORIZON_DAYS} days before."
+        ),
+        groups=tuple(
+            Group(name=f"new in the window, by {_words(name)}", rows=trained.newcomers, figures={"ndcg@10": value})
+            for name, value in trained.cold_start.items()
+        ),
+        pictures=(
+            *(
+                Picture(
+                    measure,
+                    f"{title} by how many products are listed, of the model and of what it is held against.",
+                    plots.lines(by_cutoff(measure), x="products listed", y=title, marked=True),
+                )
+                for measure, title in (("recall", "Recall"), ("ndcg", "NDCG"))
+            ),
+            Picture(
+                "coverage",
+                "The share of the catalogue that stands in anybody's first ten.",
+                plots.bars({_words(name): value for name, value in trained.coverages.items()}, x="share of products"),
+            ),
+            Picture(
+                "popularity",
+                "Which share of all places in the lists the most listed products hold; the dotted line is what they "
+                "would hold if all were listed as often.",
+                plots.lines(
+                    {"model": gains(places, places)},
+                    x="share of the products, the most listed first",
+                    y="share of the places",
+                    reference=DIAGONAL,
+                ),
+            ),
+        ),
+    )
+
+
+def _of_probabilities(labels: Labels, probabilities: Vector) -> dict[str, float]:
+    """How good probabilities are for some rows; no AUC where all have the same label."""
+    ranked = {"auc": auc(labels, probabilities)} if 0 < labels.sum() < len(labels) else {}
+    return ranked | {
+        "brier": float(np.mean((probabilities - labels) ** 2)),
+        "ece": calibration_error(calibration_bins(labels, probabilities)),
+        "predicted": float(probabilities.mean()),
+        "observed": float(labels.mean()),
+    }
+
+
+def _reliability(bins: tuple[Bin, ...], error: float, label: str) -> Picture:
+    return Picture(
+        "reliability",
+        f"Rows in tenths by predicted probability: which share {label}. On the dotted line both are the same; they "
+        f"differ by {error:.3f} on average (expected calibration error).",
+        plots.lines(
+            {"observed": reliability(bins)},
+            x="mean predicted probability",
+            y=f"share that {label}",
+            reference=Curve(DIAGONAL.x * bins[-1].predicted, DIAGONAL.y * bins[-1].predicted),
+            marked=True,
+        ),
+    )
+
+
+def _gains(curves: dict[str, Curve], y: str, rows: str) -> Picture:
+    return Picture(
+        "gains",
+        f"The {y} that is found in the best-ranked {rows}; the dotted line is what chance finds.",
+        plots.lines(curves, x=f"share of the {rows}", y=y, reference=DIAGONAL),
+    )
+
+
+def _lift(curves: dict[str, Curve], rows: str) -> Picture:
+    return Picture(
+        "lift",
+        f"How many times as many as on average are in each tenth of the {rows}, the best-ranked first.",
+        plots.groups(
+            {name: lift_by_tenth(curve).tolist() for name, curve in curves.items()},
+            TENTHS,
+            x=f"tenth of the {rows}",
+            y="lift",
+        ),
+    )
+
+
+def _contributions(model: Any, matrix: npt.NDArray[np.float32], names: tuple[str, ...]) -> Picture:
+    means = contributions(model.calibrated_classifiers_[0].estimator, matrix, names)
+    return Picture(
+        "contributions",
+        f"By how much each of the {min(SHOWN, len(means))} weightiest features moves a prediction on average, up or "
+        "down, in log-odds before calibration (mean absolute Shapley values, exact for trees).",
+        plots.bars(first(means, SHOWN), x="mean absolute Shapley value, log-odds"),
+    )
+
+
+def _panels(trained: demand.Trained, window: Window, low: Matrix, high: Matrix) -> list[Panel]:
+    """The products at the places PANELS in the last window."""
+    forecast = trained.forecasts[-1]
+    sold = np.flatnonzero(window.weight > 0)
+    ranked = sold[np.argsort(-window.weight[sold], kind="stable")]
+    chosen = dict.fromkeys(ranked[int(share * (len(ranked) - 1))] for share in PANELS)
+    return [
+        Panel(forecast.series[place], window.actual[place], forecast.mean[place], low[place], high[place])
+        for place in chosen
+    ]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
