@@ -1,11 +1,13 @@
 """The recommender as an asset: tuned, held against popularity and other methods, tracked in MLflow, registered."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
+from ml_assets.core.models.contests import recommender_contest
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.recommendation.product_recommender import NAME
 from ml_assets.core.models.recommendation.purchases import catalogue, purchases
@@ -70,7 +72,7 @@ NDCG, RECALL = "ndcg@10", "recall@20"
     ),
 )
 def product_recommender(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
-    """Tune, learn, track, register; the version becomes the champion if it passes the blocking check."""
+    """Tune, learn, track, register; the version becomes the champion if the gate says so."""
     lake = open_lake()
     with plain_failures(), tracking.run(context) as mlflow_run:
         inputs = pin(lake, [FEATURES, *published(MARTS)])
@@ -84,7 +86,8 @@ def product_recommender(context: dg.AssetExecutionContext, tracking: MlflowTrack
             return abstention(context, mlflow_run, reason)
         track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots)
         checks = judge(trained)
-        candidate = Candidate(NAME, trained.recommender.to_bytes(), trained.card, "arrow")
+        contest = partial(recommender_contest, data, trained)
+        candidate = Candidate(NAME, trained.recommender.to_bytes(), trained.card, "arrow", contest)
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 

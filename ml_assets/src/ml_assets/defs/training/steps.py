@@ -29,16 +29,13 @@ PARITY = 1e-5
 
 
 class Candidate(NamedTuple):
-    """A trained model as it would be registered, and how it is held against the champion.
-
-    Without `contest` models of its kind cannot be compared: then its checks that block decide alone.
-    """
+    """A trained model as it would be registered, and how it is held against the champion."""
 
     name: str
     content: bytes
     card: Mapping[str, Any]
     form: Form
-    contest: Callable[[Registered], Contest] | None = None
+    contest: Callable[[Registered], Contest]
 
 
 def track(
@@ -111,9 +108,6 @@ def decide(registry: ModelRegistry, candidate: Candidate, version: str, failed: 
 
 def compare(registry: ModelRegistry, candidate: Candidate, champion: str) -> Verdict:
     """What a comparison with the version `champion` says; a champion that cannot predict any more has to go."""
-    if candidate.contest is None:
-        reason = "it passed its checks; models of this kind are not compared with each other"
-        return Verdict(outcome="promoted", reason=reason)
     try:
         return judge(candidate.contest(registry.load(candidate.name, champion)))
     except (NotComparable, NotEnoughData) as nothing:
