@@ -28,7 +28,6 @@ from ml_assets.core.models.demand.daily import Demand
 from ml_assets.core.models.demand.forecaster import INTERVAL, Forecast, Forecaster, fit
 from ml_assets.core.models.demand.panel import DAILY
 from ml_assets.core.models.demand.training import PARAMETERS, WINDOWS
-from ml_assets.core.models.demand.training import Trained as DemandTrained
 from ml_assets.core.models.export import predictor
 from ml_assets.core.models.fraud_training import Trained as FraudTrained
 from ml_assets.core.models.recommendation.lists import opened
@@ -177,7 +176,7 @@ def fraud_contest(
     )
 
 
-def demand_contest(demand: Demand, trained: DemandTrained, champion: Registered) -> Contest:
+def demand_contest(demand: Demand, horizon: int, champion: Registered) -> Contest:
     """Both forecasts' errors in the last windows: of each product in each, its part in the weighted RMSSE.
 
     The champion forecasts as registered, and the challenger's method as it would have been trained before the first
@@ -187,11 +186,12 @@ def demand_contest(demand: Demand, trained: DemandTrained, champion: Registered)
         NotComparable: since the champion's date there are fewer than FEWEST_DAYS days.
         NoModel: the champion does not fit the panel, or reaches less far than is needed now.
     """
-    panel, horizon, seen = demand.panel, trained.model.horizon, card_of(champion).as_of
+    panel, seen = demand.panel, card_of(champion).as_of
+    as_of: date = panel.dates[demand.origin].item()
     days = [(panel.dates[start].item(), start) for start in origins(demand.origin, horizon, WINDOWS)]
     starts = [start for day, start in days if day >= seen]
     if len(starts) * horizon < FEWEST_DAYS:
-        since = counted(max((trained.as_of - seen).days, 0), "day")
+        since = counted(max((as_of - seen).days, 0), "day")
         raise NotComparable(
             f"the champion was fitted on all data before {seen}; since then there is {since} of orders, and whole "
             f"windows of {horizon} days, {FEWEST_DAYS} days or more in all, are needed to compare on"
@@ -210,7 +210,7 @@ def demand_contest(demand: Demand, trained: DemandTrained, champion: Registered)
         raise NotComparable("nothing was ordered in changing quantities")
     return Contest(
         loss="weighted RMSSE",
-        window=(panel.dates[starts[0]].item(), trained.as_of),
+        window=(panel.dates[starts[0]].item(), as_of),
         champion=errors,
         challenger=weighted_losses(windows, [forecast.mean for forecast in after])[0],
         margin=ERROR_MARGIN * float(errors.mean()),
@@ -220,7 +220,7 @@ def demand_contest(demand: Demand, trained: DemandTrained, champion: Registered)
             "the product sells less than the median": weights < np.median(weights),
             "the product sells as much as the median or more": weights >= np.median(weights),
         },
-        newer_days=(trained.as_of - seen).days,
+        newer_days=(as_of - seen).days,
         latency_ms=None,
     )
 

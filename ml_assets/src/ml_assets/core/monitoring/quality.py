@@ -15,12 +15,23 @@ import pyarrow.compute as pc
 from cartograph.contracts import Column, Contract
 from ml_assets.core.evaluation.classification import Interval, auc, evaluate
 from ml_assets.core.evaluation.values import mean_absolute_error, normalised_gini
-from ml_assets.core.models import classifier, clv
+from ml_assets.core.models import churn, classifier, clv, fraud, propensity
 from ml_assets.core.models.classifier import Question, Vector
+from ml_assets.core.models.demand import training as demand_training
+from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.registry import CHALLENGER, CHAMPION
 
 RECIPE = "recipe"
 """The role of a model that was trained at a past date, and never predicted for anybody."""
+TABLES = {
+    churn.NAME: "churn_quality",
+    propensity.NAME: "propensity_quality",
+    clv.NAME: "lifetime_value_quality",
+    demand_training.NAME: "demand_quality",
+    fraud.NAME: "fraud_quality",
+    product_recommender.NAME: "recommendation_quality",
+}
+"""The table of `monitoring` that says what became of each model's predictions; segments have no outcome."""
 CALIBRATION_ERROR = 0.10
 """Of predictions made: those of a holdout are held to half of it, and the world moves on."""
 
@@ -98,6 +109,21 @@ def latest(table: pa.Table, role: str, dates: int = 1) -> pa.Table:
     own = of_role(table, role)
     days = sorted(set(own["as_of_date"].to_pylist()))[-dates:]
     return own.filter(pc.is_in(own["as_of_date"], pa.array(days, pa.date32())))
+
+
+def side_by_side(
+    table: pa.Table, first: str, second: str
+) -> tuple[date, dict[str, tuple[float | None, float | None]]] | None:
+    """The figures of two versions on the latest as-of date that both predicted for; None where there is none."""
+    found: dict[date, dict[str, dict[str, float]]] = {}
+    for row in table.to_pylist():
+        if row["model_version"] in (first, second):
+            found.setdefault(row["as_of_date"], {}).setdefault(row["model_version"], {})[row["metric"]] = row["value"]
+    both = [day for day, versions in found.items() if {first, second} <= versions.keys()]
+    if not both:
+        return None
+    before, after = (found[max(both)][version] for version in (first, second))
+    return max(both), {name: (before.get(name), after.get(name)) for name in before | after}
 
 
 def is_held(figure: Figure) -> bool:

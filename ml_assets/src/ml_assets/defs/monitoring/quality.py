@@ -16,9 +16,11 @@ from cartograph.settings import get_settings
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import churn, clv, fraud, propensity
+from ml_assets.core.models.demand import training as demand_training
+from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.recommendation.training import HORIZON_DAYS as LIST_DAYS
 from ml_assets.core.monitoring import realised
-from ml_assets.core.monitoring.quality import contract, figure_of, is_held, latest, rows_of
+from ml_assets.core.monitoring.quality import TABLES, contract, figure_of, is_held, latest, rows_of
 from ml_assets.core.registry import CHALLENGER, CHAMPION
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
@@ -66,7 +68,7 @@ class Watched(NamedTuple):
 PROBABILITIES = "ranked better than a rule does, and the probabilities were off by at most 0.10 on average over tenths"
 WATCHED = (
     Watched(
-        "churn_quality",
+        TABLES[churn.NAME],
         SCORES,
         f"predictions that are {churn.HORIZON_DAYS} days old",
         PROBABILITIES,
@@ -76,7 +78,7 @@ WATCHED = (
         realised.of_classifier(churn.QUESTION, "churn_probability", "churn_model_version"),
     ),
     Watched(
-        "propensity_quality",
+        TABLES[propensity.NAME],
         PROPENSITIES,
         f"predictions that are {propensity.HORIZON_DAYS} days old",
         PROBABILITIES,
@@ -86,7 +88,7 @@ WATCHED = (
         realised.of_classifier(propensity.QUESTION, "purchase_probability", "propensity_model_version"),
     ),
     Watched(
-        "lifetime_value_quality",
+        TABLES[clv.NAME],
         VALUES,
         f"values that are {realised.ORDER_DAYS} days old; of revenue, {clv.HORIZON_DAYS}",
         "came true in total within 20 %, and were nearer to each customer's than their own rate or last year were",
@@ -96,7 +98,7 @@ WATCHED = (
         realised.of_values,
     ),
     Watched(
-        "demand_quality",
+        TABLES[demand_training.NAME],
         FORECASTS,
         "forecasts whose last day is over",
         "had a weighted RMSSE below that of the week before repeated, a total within 25 %, and intervals that held "
@@ -107,7 +109,7 @@ WATCHED = (
         realised.of_forecasts,
     ),
     Watched(
-        "fraud_quality",
+        TABLES[fraud.NAME],
         FRAUD_SCORES,
         f"{fraud.FEWEST_HELD_OUT} frauds among scored orders that are {fraud.MATURITY_DAYS} days old",
         "ranked better than rules did, cost less than no review would have, and expected as many frauds as came, "
@@ -118,7 +120,7 @@ WATCHED = (
         realised.of_fraud,
     ),
     Watched(
-        "recommendation_quality",
+        TABLES[product_recommender.NAME],
         RECOMMENDATIONS,
         f"lists that are {LIST_DAYS} days old",
         "had an NDCG@10 above that of listing what all bought most",

@@ -84,7 +84,7 @@ def demand_forecaster(context: dg.AssetExecutionContext, tracking: MlflowTrackin
                 return abstention(context, mlflow_run, reason)
         track(mlflow_run, parameters(trained), measures(trained), inputs.snapshots, horizon_days=days_ahead)
         checks = judge(trained)
-        contest = partial(demand_contest, demand, trained)
+        contest = partial(demand_contest, demand, days_ahead)
         candidate = Candidate(NAME, trained.model.to_text().encode(), trained.card, "json", contest)
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
