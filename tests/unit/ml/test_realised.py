@@ -12,7 +12,7 @@ import pytest
 
 from ml_assets.core.models import churn, clv, fraud, propensity
 from ml_assets.core.monitoring import realised
-from ml_assets.core.monitoring.quality import Figure, Point, contract, latest, rows_of
+from ml_assets.core.monitoring.quality import Figure, Point, contract, latest, rows_of, side_by_side
 from ml_assets.core.registry import CHALLENGER, CHAMPION
 from ml_assets.defs.monitoring.quality import HELD, judge
 
@@ -310,3 +310,14 @@ def test_lists_are_judged_by_what_was_bought_in_the_month_after(con):
     (bad,) = points(1, known)
     assert figures(bad)["hit_rate@10"].value == 0
     assert not passes([bad])
+
+
+def test_two_versions_are_compared_on_the_latest_date_of_both():
+    early, late = date(2025, 1, 1), date(2025, 2, 1)
+    rows = [
+        *rows_of(CHAMPION, [Point(early, "1", 9, (Figure("auc", 0.8), Figure("lift", 2.0)))]),
+        *rows_of(CHALLENGER, [Point(early, "2", 9, (Figure("auc", 0.7),)), Point(late, "2", 9, (Figure("auc", 0.6),))]),
+    ]
+    table = contract("quality", "A figure.").arrow_table(rows)
+    assert side_by_side(table, "1", "2") == (early, {"auc": (0.8, 0.7), "lift": (2.0, None)})
+    assert side_by_side(table, "1", "3") is None
