@@ -134,6 +134,7 @@ def shop_of_spenders() -> tuple[duckdb.DuckDBPyConnection, dict[str, str]]:
             date_diff('day', min(CAST(ordered_at AS DATE)), as_of_date) AS tenure_days,
             date_diff('day', max(CAST(ordered_at AS DATE)), as_of_date) AS recency_days,
             sum(total_amount)::DOUBLE AS spend_amount
-        FROM orders JOIN dates ON CAST(ordered_at AS DATE) < as_of_date GROUP BY ALL""")
+        FROM orders JOIN dates ON CAST(ordered_at AS DATE) < as_of_date
+        GROUP BY customer_id, as_of_date""")
     items = "SELECT NULL::DOUBLE AS margin_amount, 1.0 AS net_amount, ordered_at, is_cancelled FROM orders"
     return con, {"customer_features": "FROM features", "fct_orders": "FROM orders", "fct_order_items": items}
