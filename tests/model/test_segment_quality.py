@@ -56,6 +56,9 @@ def features_of(seed: int, as_of: date, kinds: np.ndarray) -> pa.Table:
             "mean_order_lines": lines.astype(float),
             "mean_order_quantity": quantity,
             "top_category_share": draw.uniform(0.3, 1, len(kinds)),
+            "tenure_days": np.full(len(kinds), 400),
+            "loyalty_rank": np.zeros(len(kinds)),
+            "email_opt_in": np.ones(len(kinds)),
         }
     )
 

@@ -45,6 +45,8 @@ FEWEST_DAYS = 28
 TENURES = (90, 365)
 """Where the first order's age in days splits new customers, those of the first year, and old ones."""
 TIMED = 50
+FRAUD_MARGIN = 0.05
+"""As a share of the champion's mean squared error: of few frauds, sound models differ by some per cent by chance."""
 FRAUDS_OFF = log(1.5)
 """As the holdout of a training is held to."""
 UNCOVERED = 0.05
@@ -164,7 +166,7 @@ def fraud_contest(
         window=(split.holdout, split.until),
         champion=errors,
         challenger=(after - labels) ** 2,
-        margin=ERROR_MARGIN * float(errors.mean()),
+        margin=FRAUD_MARGIN * float(errors.mean()),
         miscalibration=(_times_off(labels, before), _times_off(labels, after)),
         tolerated=FRAUDS_OFF,
         groups={

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -133,9 +133,9 @@ def is_held(figure: Figure) -> bool:
     )
 
 
-def figure_of(row: dict[str, object]) -> Figure:
+def figure_of(row: dict[str, Any]) -> Figure:
     """The figure in a row of a `contract` table."""
-    return Figure(*(row[name] for name in Figure._fields))  # type: ignore[arg-type]
+    return Figure(*(row[name] for name in Figure._fields))
 
 
 def within(name: str, value: float, share: float) -> Figure:

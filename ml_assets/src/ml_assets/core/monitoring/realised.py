@@ -65,7 +65,7 @@ def of_classifier(question: Question, probability: str, version: str) -> Realise
 def of_values(con: duckdb.DuckDBPyConnection, predictions: str, tables: Marts, data_end: date) -> Iterator[Point]:
     """Of lifetime values: orders after 90 days, and net revenue after a year, both held to simpler guesses."""
     for day in _known(con, predictions, ORDER_DAYS, data_end):
-        own = f"SEMI JOIN ({predictions}) USING (customer_id, as_of_date)"
+        own = f"SEMI JOIN ({predictions}) USING (customer_id, as_of_date) WHERE order_days_count > 0"
         features = f"FROM ({tables['customer_features']}) {own}"
         rows = clv.ordered_rows(con, features, day)
         expected = con.execute(
