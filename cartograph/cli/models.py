@@ -9,7 +9,7 @@ import getpass
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,8 +73,9 @@ def compare(
     other: Annotated[str | None, typer.Argument(help="What to compare it with; by default the champion.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the figures of two versions side by side, and what the gate said when it held them against each other."""
-    registry = registry_of(load_settings())
+    """Show the figures of two versions side by side, what became of their predictions, and what the gate said."""
+    settings = load_settings()
+    registry = registry_of(settings)
     known, aliases = versions_of(registry, name), registry.aliases(name)
     first = other or aliases.get(CHAMPION)
     if first is None:
@@ -85,15 +86,30 @@ def compare(
     figures = {
         key: (figures_of(before).get(key), figures_of(after).get(key)) for key in figures_of(before) | figures_of(after)
     }
+    came = realised(settings, name, first, second)
     if as_json:
-        gate = verdict.model_dump() if verdict else None
-        typer.echo(json.dumps({"name": name, "versions": [first, second], "figures": figures, "gate": gate}, indent=2))
+        told_so = {
+            "name": name,
+            "versions": [first, second],
+            "figures": figures,
+            "realised": {"as_of": came[0].isoformat(), "figures": came[1]} if came else None,
+            "gate": verdict.model_dump() if verdict else None,
+        }
+        typer.echo(json.dumps(told_so, indent=2))
         return
     table = names_and_numbers(name, numbers=(f"version {first}", f"version {second}"))
     for key, values in {"as of": (before.card["as_of"], after.card["as_of"]), **figures}.items():
         table.add_row(key, *(shown(value) for value in values))
     output.print(table)
     say("Each on its own holdout, by its training; the gate holds both against the same rows.")
+    if came:
+        outcome = names_and_numbers("what came", numbers=(f"version {first}", f"version {second}"))
+        for key, values in came[1].items():
+            outcome.add_row(key, *(shown(value) for value in values))
+        output.print(outcome)
+        say(f"Of the predictions of both for {came[0]}, by what came afterwards.")
+    else:
+        say("What became of their predictions cannot be compared yet: of no as-of date that of both is known.")
     if verdict:
         say(f"gate: version {second} was {verdict.outcome}: {verdict.reason}")
         for key, value in verdict.evidence.items():
@@ -282,6 +298,16 @@ def figures_of(model: Registered) -> dict[str, float]:
     """A version's figures on its holdout, and its baselines'."""
     baselines = {f"{name} (baseline)": value for name, value in model.card["baseline_metrics"].items()}
     return {**model.card["metrics"], **baselines}
+
+
+def realised(
+    settings: Settings, name: str, first: str, second: str
+) -> tuple[date, dict[str, tuple[float | None, float | None]]] | None:
+    """What became of the predictions of two versions, as `side_by_side` says."""
+    from ml_assets.core.monitoring.quality import TABLES, side_by_side
+
+    lake, table = Lake.from_settings(settings), f"monitoring.{TABLES.get(name)}"
+    return side_by_side(lake.batches(table).read_all(), first, second) if lake.exists(table) else None
 
 
 def described(version: Version) -> dict[str, Any]:

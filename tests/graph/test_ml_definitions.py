@@ -16,7 +16,7 @@ from dagster._core.test_utils import freeze_time
 
 from cartograph.windows import at_midnight
 from ml_assets.definitions import LIBRARIES
-from tests.graph.ml_location import forget_location, key, load_location
+from tests.graph.ml_location import EVERYTHING, forget_location, key, load_location
 
 FEATURES, MODEL, SCORES = (
     key("features/customer_features"),
@@ -224,17 +224,22 @@ class Ticks:
                 )
             )
 
-    def ask_for_training(self) -> bool:
-        """Whether a tick asks for the churn model."""
+    def asked_for(self) -> set[str]:
+        """The models that a tick asks for."""
         found = dg.evaluate_automation_conditions(self.definitions, self.instance, cursor=self.cursor)
         self.cursor = found.cursor
-        return found.get_num_requested(MODEL) == 1
+        models = [asset for asset in self.graph.get_all_asset_keys() if asset.path[0] == "models"]
+        return {asset.path[-1] for asset in models if found.get_num_requested(asset)}
+
+    def ask_for_training(self) -> bool:
+        """Whether a tick asks for the churn model."""
+        return MODEL.path[-1] in self.asked_for()
 
 
 @pytest.fixture
 def ticks(load) -> Iterator[Ticks]:
     with dg.DagsterInstance.ephemeral() as instance, freeze_time(datetime(2025, 2, 10, tzinfo=UTC)):
-        yield Ticks(load(), instance)
+        yield Ticks(load(datasets=(*EVERYTHING, "payments", "refunds")), instance)
 
 
 def test_a_model_is_trained_on_the_first_data_of_a_month_and_not_on_each_load(ticks):
@@ -255,7 +260,7 @@ def test_a_model_is_trained_on_the_first_data_of_a_month_and_not_on_each_load(ti
 
 
 def test_a_model_is_trained_when_what_watches_it_begins_to_warn_but_not_on_refused_data(ticks):
-    drift = key("monitoring/churn_input_drift")
+    drift = key("monitoring/customer_feature_drift")
     assert not ticks.ask_for_training()
     ticks.made(drift, fails="inputs_are_usual")
     assert ticks.ask_for_training()
@@ -267,3 +272,26 @@ def test_a_model_is_trained_when_what_watches_it_begins_to_warn_but_not_on_refus
     assert not ticks.ask_for_training()
     ticks.made(FEATURES)
     assert ticks.ask_for_training(), "the warning still stands"
+
+
+def test_a_warning_asks_for_the_models_that_it_is_about_and_no_other(ticks):
+    checks = {"drift": "inputs_are_usual", "backtest": "has_beaten_the_baseline", "quality": "predictions_held"}
+    of_customers = {"churn_classifier", "purchase_propensity", "customer_lifetime_value"}
+    assert ticks.asked_for() == set()
+    for watcher, wanted in {
+        "customer_feature_drift": of_customers,
+        "churn_backtest": {"churn_classifier"},
+        "propensity_backtest": {"purchase_propensity"},
+        "propensity_quality": {"purchase_propensity"},
+        "lifetime_value_backtest": {"customer_lifetime_value"},
+        "lifetime_value_quality": {"customer_lifetime_value"},
+        "demand_quality": {"demand_forecaster"},
+        "recommendation_quality": {"product_recommender"},
+        "fraud_quality": {"order_fraud"},
+    }.items():
+        ticks.made(key(f"monitoring/{watcher}"), fails=checks[watcher.split("_")[-1]])
+        assert ticks.asked_for() == wanted, watcher
+        ticks.made(key(f"monitoring/{watcher}"))
+        for model in wanted:
+            ticks.made(key(f"models/{model}"))
+        assert ticks.asked_for() == set(), f"{watcher} warns no more"

@@ -59,6 +59,7 @@ def test_a_challenger_is_shown_beside_the_champion_with_what_the_gate_said(bench
     assert compared["versions"] == ["1", "2"]
     assert compared["figures"]["auc"][1] == 0.5 < compared["figures"]["auc"][0]
     assert compared["gate"]["outcome"] == "kept"
+    assert compared["realised"] is None, "no prediction's outcome is known yet"
     assert "version 3 was refused: for a test" in bench.cartograph("models", "compare", CHURN, "3")
 
 

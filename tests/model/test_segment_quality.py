@@ -9,7 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from ml_assets.core.evaluation.promotion import STALE_DAYS, NotComparable
+from ml_assets.core.evaluation.promotion import judge as gate
 from ml_assets.core.models import segments
+from ml_assets.core.models.contests import segments_contest
 from ml_assets.core.models.customer_segments import CONTRACT, customer_segments
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
 from ml_assets.core.models.segments import SegmentModel, Trained
@@ -53,6 +56,9 @@ def features_of(seed: int, as_of: date, kinds: np.ndarray) -> pa.Table:
             "mean_order_lines": lines.astype(float),
             "mean_order_quantity": quantity,
             "top_category_share": draw.uniform(0.3, 1, len(kinds)),
+            "tenure_days": np.full(len(kinds), 400),
+            "loyalty_rank": np.zeros(len(kinds)),
+            "email_opt_in": np.ones(len(kinds)),
         }
     )
 
@@ -208,3 +214,33 @@ def test_everyone_who_has_ordered_has_a_segment(con, tables, trained):
     assert pc.all(pc.equal(found["segments_model_version"], "4")).as_py()
     with pytest.raises(NoModel, match="takes mobile_order_share"):
         customer_segments(con, f"SELECT * EXCLUDE (mobile_order_share) FROM ({features})", model, TODAY)
+
+
+def registered(model: SegmentModel) -> Registered:
+    return Registered(segments.NAME, "1", model.to_bytes(), {})
+
+
+def test_segments_meet_on_how_customers_ordered_after_both_were_made(con, tables, trained):
+    contest = segments_contest(con, *tables, trained, registered(trained.tested))
+    assert contest.window == (HOLDOUT, date(2025, 6, 30))
+    assert np.array_equal(contest.champion, contest.challenger)
+    assert contest.further["agreement"] > 0.8, "hardly a customer moves"
+    assert gate(contest).outcome == "promoted", "it is as good, and its champion is 91 days old"
+    assert gate(contest._replace(newer_days=STALE_DAYS - 1)).outcome == "kept"
+    with pytest.raises(NotComparable, match="was made of what was known on 2025-07-01"):
+        segments_contest(con, *tables, trained, registered(trained.model))
+
+
+def test_worse_segments_are_refused_and_others_that_are_as_good_do_not_move_customers(con, tables, trained):
+    """Worse ones have the centres of the planted four drawn together, so that they tell nobody apart."""
+    champion = registered(trained.tested)
+    together = [
+        one.model_copy(update={"centre": (9.0 + n,) * len(one.centre)}) for n, one in enumerate(trained.tested.segments)
+    ]
+    worse = trained.tested.model_copy(update={"segments": tuple(together)})
+    found = gate(segments_contest(con, *tables, trained._replace(tested=worse, model=worse), champion))
+    assert found.outcome == "refused"
+    assert found.evidence["agreement"] < 0.2
+    moved = segments_contest(con, *tables, trained._replace(model=worse), champion)
+    assert moved.margin == 0
+    assert gate(moved).outcome == "kept", "without a margin, as good is not enough"

@@ -12,6 +12,9 @@ import pyarrow as pa
 import pytest
 
 from cartograph.contracts import Contract
+from ml_assets.core.evaluation.promotion import NotComparable
+from ml_assets.core.evaluation.promotion import judge as gate
+from ml_assets.core.models.contests import recommender_contest
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
 from ml_assets.core.models.recommendation.histories import Histories
 from ml_assets.core.models.recommendation.lists import (
@@ -303,3 +306,25 @@ def test_a_young_shop_is_told_how_many_days_it_needs(shop):
 
 def is_unique(table: pa.Table, contract: Contract) -> bool:
     return len(table.group_by(list(contract.key)).aggregate([])) == len(table)
+
+
+def test_recommenders_meet_on_purchases_that_neither_has_seen_and_a_worse_one_is_refused(shop):
+    """The champion is the one of the days before the test window; a worse challenger has its products mixed up."""
+    trained = shop.trained
+    champion = Registered(NAME, "1", trained.tested.to_bytes(), trained.card)
+    contest = recommender_contest(shop.data, trained, champion)
+    assert contest.window == (AS_OF - timedelta(days=30), AS_OF)
+    assert contest.challenger.mean() == pytest.approx(1 - trained.metrics["ndcg@10"])
+    assert np.array_equal(contest.champion, contest.challenger)
+    assert gate(contest).outcome == "kept", "as good is not better"
+    with pytest.raises(NotComparable, match="since then there is 0 days of them, and 28 are needed"):
+        recommender_contest(shop.data, trained, shop.version)
+
+    mixed = np.random.default_rng(1).permutation(40)
+    model = trained.tested.recommender
+    worse = model._replace(weights=model.weights[mixed][:, mixed[::-1]], popular=model.popular[mixed])
+    found = gate(
+        recommender_contest(shop.data, trained._replace(tested=trained.tested._replace(recommender=worse)), champion)
+    )
+    assert found.outcome == "refused"
+    assert found.evidence["challenger_loss"] > found.evidence["champion_loss"]

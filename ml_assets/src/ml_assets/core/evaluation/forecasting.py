@@ -86,6 +86,17 @@ def point_scores(windows: Sequence[Window], forecasts: Sequence[Matrix]) -> Poin
     )
 
 
+def weighted_losses(windows: Sequence[Window], forecasts: Sequence[Matrix]) -> tuple[Vector, Vector]:
+    """Of each series with a weight in each window, its part in `weighted_rmsse`, their mean; and its weight."""
+    losses, weights = [], []
+    for past, forecast in zip(windows, forecasts, strict=True):
+        rmsse = np.sqrt(_ratio(_row_means((past.actual - forecast) ** 2), past.squared_scale))
+        counts = ~np.isnan(rmsse) & (past.weight > 0)
+        weights.append(past.weight[counts])
+        losses.append(rmsse[counts] * past.weight[counts] / past.weight[counts].mean())
+    return np.concatenate(losses), np.concatenate(weights)
+
+
 def pinball(actual: Matrix, quantiles: Mapping[float, Matrix]) -> float:
     """The mean quantile loss over levels and observed periods, in units of quantity (Koenker and Bassett 1978)."""
     losses = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -42,8 +43,9 @@ class Contest(NamedTuple):
 
     `window` is the half-open span of days in which the outcomes lie, after all that either learned from. `margin` is
     the difference of the mean loss, in the unit of `loss`, that is no inferiority. `miscalibration` is that of the
-    champion and of the challenger; up to `tolerated` it is none. `groups` marks rows. `newer_days` is by how much the
-    data of the challenger go on after the champion's, `latency_ms` what one prediction of the challenger takes.
+    champion and of the challenger, None for models that give no probabilities or amounts; up to `tolerated` it is none.
+    `groups` marks rows. `newer_days` is by how much the data of the challenger go on after the champion's, `latency_ms`
+    what one prediction of the challenger takes, None where nobody waits for it. `further` is what else is to be told.
     """
 
     loss: str
@@ -51,11 +53,12 @@ class Contest(NamedTuple):
     champion: Vector
     challenger: Vector
     margin: float
-    miscalibration: tuple[float, float]
+    miscalibration: tuple[float, float] | None
     tolerated: float
     groups: Mapping[str, Mask]
     newer_days: int
-    latency_ms: float
+    latency_ms: float | None
+    further: Mapping[str, float] = MappingProxyType({})
 
 
 class Verdict(BaseModel):
@@ -117,10 +120,10 @@ def gain(champion: Vector, challenger: Vector) -> Interval:
 
 def _faults(contest: Contest) -> Iterator[str]:
     """What keeps a challenger back however small its loss is."""
-    before, after = contest.miscalibration
+    before, after = contest.miscalibration or (0.0, 0.0)
     if not after <= max(contest.tolerated, MUCH_WORSE * before):
         yield f"miscalibrated by {after:.3f}: {contest.tolerated:g} is tolerated, and the champion is by {before:.3f}"
-    if not contest.latency_ms <= LATENCY_MS:
+    if contest.latency_ms is not None and not contest.latency_ms <= LATENCY_MS:
         yield f"one prediction takes {contest.latency_ms:.1f} ms, and {LATENCY_MS:g} are allowed"
     for name, rows in contest.groups.items():
         if rows.sum() < FEWEST_ROWS:
@@ -133,6 +136,12 @@ def _faults(contest: Contest) -> Iterator[str]:
 
 def _evidence(contest: Contest, found: Interval) -> dict[str, float | int | str]:
     first, end = contest.window
+    optional: dict[str, float | int | str] = dict(contest.further)
+    if contest.miscalibration is not None:
+        before, after = contest.miscalibration
+        optional |= {"champion_miscalibration": before, "challenger_miscalibration": after}
+    if contest.latency_ms is not None:
+        optional["latency_ms"] = round(contest.latency_ms, 3)
     return {
         "loss": contest.loss,
         "from": first.isoformat(),
@@ -144,8 +153,6 @@ def _evidence(contest: Contest, found: Interval) -> dict[str, float | int | str]
         "gain_low": found.low,
         "gain_high": found.high,
         "margin": contest.margin,
-        "champion_miscalibration": contest.miscalibration[0],
-        "challenger_miscalibration": contest.miscalibration[1],
         "newer_days": contest.newer_days,
-        "latency_ms": round(contest.latency_ms, 3),
+        **optional,
     }

@@ -92,12 +92,23 @@ def evaluate(ranking: Ranking) -> dict[str, Interval]:
     Raises:
         ValueError: nobody has a target.
     """
+    values = by_customer(ranking)
+    if not len(values["mrr"]):
+        raise ValueError("There is nothing to score: no customer has a target.")
+    generator = np.random.default_rng(SEED)
+    matrix = np.column_stack(list(values.values()))
+    draws = [matrix[generator.integers(0, len(matrix), len(matrix))].mean(axis=0) for _ in range(DRAWS)]
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    means = matrix.mean(axis=0)
+    return {name: Interval(float(means[at]), float(low[at]), float(high[at])) for at, name in enumerate(values)}
+
+
+def by_customer(ranking: Ranking) -> dict[str, npt.NDArray[np.float64]]:
+    """The scores of `evaluate` of each customer who has a target, in the order of the split."""
     owners, ranks = ranking.split.targets.owners, ranking.ranks
     count = ranking.split.targets.rows
     targets = np.bincount(owners, minlength=count)
     some = targets > 0
-    if not some.any():
-        raise ValueError("There is nothing to score: no customer has a target.")
 
     def summed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.bincount(owners, values, minlength=count)[some]
@@ -112,12 +123,7 @@ def evaluate(ranking: Ranking) -> dict[str, Interval]:
     first = np.full(count, np.inf)
     np.minimum.at(first, owners, ranks)
     values["mrr"] = 1 / (first[some] + 1)
-    generator = np.random.default_rng(SEED)
-    matrix = np.column_stack(list(values.values()))
-    draws = [matrix[generator.integers(0, len(matrix), len(matrix))].mean(axis=0) for _ in range(DRAWS)]
-    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-    means = matrix.mean(axis=0)
-    return {name: Interval(float(means[at]), float(low[at]), float(high[at])) for at, name in enumerate(values)}
+    return values
 
 
 def coverage(ranking: Ranking) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import duckdb
@@ -28,6 +29,7 @@ HISTORY_DAYS = 90
 """Training dates with less history are left out where later ones remain: their features are cut short."""
 
 SEED = 7
+AS_USUAL: Mapping[str, Any] = MappingProxyType({})
 
 Vector = npt.NDArray[np.float64]
 
@@ -136,8 +138,10 @@ def informative(question: Question, rows: pa.Table) -> tuple[str, ...]:
     return informative_columns(rows, {*CUSTOMER_FEATURES.key, question.label})
 
 
-def train(question: Question, rows: pa.Table, names: Sequence[str]) -> Any:
+def train(question: Question, rows: pa.Table, names: Sequence[str], changed: Mapping[str, Any] = AS_USUAL) -> Any:
     """Fit gradient-boosted trees on the float32 columns `names`, with sigmoid calibration; an sklearn classifier.
+
+    `changed` are parameters of the trees that differ from `boosting`.
 
     Raises:
         NotEnoughData: all rows have the same label, or there are too few of one.
@@ -150,7 +154,7 @@ def train(question: Question, rows: pa.Table, names: Sequence[str]) -> Any:
             f"{question.title} needs at least {FEWEST} rows of each label: of {len(labels)} training rows "
             f"{int(labels.sum())} {question.label}. Load more customers or more time."
         )
-    return fit_calibrated(column_values(rows, names), labels, customers, boosting(len(rows)))
+    return fit_calibrated(column_values(rows, names), labels, customers, {**boosting(len(rows)), **changed})
 
 
 def target(question: Question, rows: pa.Table) -> npt.NDArray[np.int64]:

@@ -115,11 +115,13 @@ class Trained(NamedTuple):
     """Fitted segments and what is known of them.
 
     `silhouettes` are those of each number of segments that was tried; `stability` the mean adjusted Rand index with
-    segments of bootstrap samples. `explained` is how much of the variance of behaviour in the HORIZON_DAYS days after
-    `holdout` is explained by RFM quintiles, and `explained_more` by these together with segments made on that date.
+    segments of bootstrap samples. `tested` are those made on `holdout`. `explained` is how much of the variance of
+    behaviour in the HORIZON_DAYS days after it is explained by RFM quintiles, and `explained_more` by these together
+    with the tested segments.
     """
 
     model: SegmentModel
+    tested: SegmentModel
     customers: int
     silhouettes: dict[int, float]
     stability: float
@@ -190,8 +192,9 @@ def train(
                 f"are {len(found)}. Load more customers or more time."
             )
     model, silhouettes = fit(rows, today, earlier)
-    explained, more = _explained(con, orders, before, fit(before, holdout, None)[0], holdout)
-    return Trained(model, len(rows), silhouettes, stability(rows, model), holdout, explained, more)
+    tested, _ = fit(before, holdout, None)
+    explained, more = _explained(con, orders, before, tested, holdout)
+    return Trained(model, tested, len(rows), silhouettes, stability(rows, model), holdout, explained, more)
 
 
 def experienced(con: duckdb.DuckDBPyConnection, features: str, as_of: date) -> pa.Table:
@@ -260,6 +263,13 @@ def stability(rows: pa.Table, model: SegmentModel) -> float:
         centres = _cluster(scaled[chosen], len(model.segments), SEED + 1 + draw)
         found.append(adjusted_rand_score(own, _nearest(scaled, centres)))
     return float(np.mean(found))
+
+
+def agreement(rows: pa.Table, one: SegmentModel, other: SegmentModel) -> float:
+    """The adjusted Rand index of two models' segments of the same customers: 1 where none moved, 0 as by chance."""
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score(one.nearest(rows), other.nearest(rows)))
 
 
 def _cluster(scaled: Matrix, number: int, seed: int) -> Matrix:
@@ -356,6 +366,37 @@ def _explained(
     con: duckdb.DuckDBPyConnection, orders: str, before: pa.Table, model: SegmentModel, as_of: date
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Of each outcome after `as_of`, the share of variance that RFM quintiles explain, alone and with the segments."""
+    came = _outcomes(con, orders, before, as_of)
+    return (
+        {name: _share_explained(outcome, _quintiles_of(before)) for name, outcome in came.items()},
+        {name: _share_explained(outcome, _with_quintiles(before, model)) for name, outcome in came.items()},
+    )
+
+
+def unexplained(
+    con: duckdb.DuckDBPyConnection, orders: str, before: pa.Table, model: SegmentModel, as_of: date
+) -> npt.NDArray[np.float64]:
+    """What RFM quintiles and the model's segments together leave unexplained of how each customer ordered afterwards.
+
+    For each row of `before`, the squared error over the outcome's variance, on average over the outcomes that are
+    known of the customer; NaN where none is.
+    """
+    columns, came = _with_quintiles(before, model), _outcomes(con, orders, before, as_of)
+    found = np.full((len(came) + 1, len(before)), np.nan)
+    for row, outcome in enumerate(came.values()):
+        known = ~np.isnan(outcome)
+        found[row, known] = _squared_errors(columns[known], outcome[known]) / outcome[known].var()
+    counts = (~np.isnan(found)).sum(axis=0)
+    return np.where(counts > 0, np.nansum(found, axis=0) / np.maximum(counts, 1), np.nan)
+
+
+def _outcomes(
+    con: duckdb.DuckDBPyConnection, orders: str, before: pa.Table, as_of: date
+) -> dict[str, npt.NDArray[np.float64]]:
+    """How the customers of `before` ordered in the HORIZON_DAYS days from `as_of`; what too few differ in is not told.
+
+    NaN where it is not known of a customer, who ordered nothing.
+    """
     con.register("segmented", before.select(["customer_id"]))
     try:
         found = con.execute(
@@ -372,16 +413,20 @@ def _explained(
         ).to_arrow_table()
     finally:
         con.unregister("segmented")
-    quintiles = np.hstack([_quintiles(before, name) for name in ("recency_days", "orders_count", "spend_amount")])
-    own = np.eye(len(model.segments))[model.nearest(before)]
-    rfm, both = {}, {}
-    for name in found.schema.names:
-        outcome = column_values(found, [name]).astype(np.float64)[:, 0]
-        known = ~np.isnan(outcome)
-        if known.sum() >= FEWEST_CUSTOMERS // 2 and outcome[known].std() > 0:
-            rfm[name] = _share_explained(quintiles[known], outcome[known])
-            both[name] = _share_explained(np.hstack([quintiles, own])[known], outcome[known])
-    return rfm, both
+    columns = {name: column_values(found, [name]).astype(np.float64)[:, 0] for name in found.schema.names}
+    return {
+        name: outcome
+        for name, outcome in columns.items()
+        if (~np.isnan(outcome)).sum() >= FEWEST_CUSTOMERS // 2 and np.nanstd(outcome) > 0
+    }
+
+
+def _quintiles_of(rows: pa.Table) -> Matrix:
+    return np.hstack([_quintiles(rows, name) for name in ("recency_days", "orders_count", "spend_amount")])
+
+
+def _with_quintiles(rows: pa.Table, model: SegmentModel) -> Matrix:
+    return np.hstack([_quintiles_of(rows), np.eye(len(model.segments))[model.nearest(rows)]])
 
 
 def _quintiles(rows: pa.Table, name: str) -> Matrix:
@@ -390,11 +435,18 @@ def _quintiles(rows: pa.Table, name: str) -> Matrix:
     return np.eye(5)[rank * 5 // len(values)]
 
 
-def _share_explained(columns: Matrix, outcome: npt.NDArray[np.float64]) -> float:
-    """R² of predictions for customers that the ridge regression has not seen, in five folds."""
+def _share_explained(outcome: npt.NDArray[np.float64], columns: Matrix) -> float:
+    """R² where the outcome is known."""
+    known = ~np.isnan(outcome)
+    return float(1 - _squared_errors(columns[known], outcome[known]).mean() / outcome[known].var())
+
+
+def _squared_errors(columns: Matrix, outcome: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Of predictions for customers that the ridge regression has not seen, in five folds."""
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import KFold, cross_val_predict
 
     folds = KFold(5, shuffle=True, random_state=SEED)
     predicted = cross_val_predict(Ridge(alpha=1.0), columns, outcome, cv=folds)
-    return float(1 - ((outcome - predicted) ** 2).sum() / ((outcome - outcome.mean()) ** 2).sum())
+    errors: npt.NDArray[np.float64] = (outcome - predicted) ** 2
+    return errors

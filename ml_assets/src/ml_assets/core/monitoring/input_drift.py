@@ -1,4 +1,4 @@
-"""How far the customers whom the churn model scores have changed, at each of the latest as-of dates.
+"""How far the customers whom models are asked about have changed, at each of the latest as-of dates.
 
 A shop has seasons: so a date is held against the dates before it, and what is unusual against how much dates have
 differed so far. What gets older by itself is left out.
@@ -36,7 +36,7 @@ LEAST = 0.03
 """A rise of the AUC above the median that matters to nobody, however steady the dates before were."""
 
 CONTRACT = Contract(
-    dataset="churn_input_drift",
+    dataset="customer_feature_drift",
     grain="A feature, or all of them together, on an as-of date.",
     key=("as_of_date", "feature"),
     event_time="as_of_date",
@@ -84,7 +84,7 @@ class Judgement(NamedTuple):
 def drift(con: duckdb.DuckDBPyConnection, features: str, dates: Sequence[date]) -> pa.Table:
     """The table of `CONTRACT` for the latest DATES of the as-of `dates` which have earlier ones to be compared with.
 
-    `features` is a DuckDB SELECT of the feature table; dates are taken 28 days apart, as the model's training does.
+    `features` is a DuckDB SELECT of the feature table; dates are taken 28 days apart.
     """
     rows: list[tuple[date, str, int, int, float | None, float | None, float | None]] = []
     for as_of, current, reference in _comparisons(con, features, spaced(dates, QUESTION.spacing_days)):

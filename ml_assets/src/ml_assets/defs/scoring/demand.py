@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 
 import dagster as dg
 import duckdb
@@ -20,6 +21,7 @@ from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.marts import DEMAND, open_lake, pin, plain_failures, published
 from ml_assets.defs.metadata import table_metadata
 from ml_assets.defs.partitions import as_of_after, as_of_window
+from ml_assets.defs.scoring.steps import Shadow, predict_aside
 from ml_assets.defs.tracking import MlflowTracking
 
 
@@ -39,19 +41,23 @@ def predict_demand(
     tracking: MlflowTracking, identifier: str, contract: Contract, rows_of: Callable[[Predicted, date], pa.Table]
 ) -> dg.MaterializeResult:
     """Predict from the latest as-of date on and replace its rows in the lake's table; none without a champion."""
-    lake, rows, as_of = open_lake(), 0, None
+    lake, rows, as_of, waiting = open_lake(), 0, None, "none waits"
     with plain_failures():
-        inputs = pin(lake, [DEMAND, *published(["dim_dates"])])
-        model = ModelRegistry(tracking.uri).champion(NAME)
+        inputs, registry = pin(lake, [DEMAND, *published(["dim_dates"])]), ModelRegistry(tracking.uri)
+        model = registry.champion(NAME)
         lake.ensure(identifier, contract, get_settings().partition_grain)
         if model:
             with lake.connect() as con:
                 as_of = latest_as_of(con, inputs.selects)
-                table = rows_of(predict(con, inputs.selects, model, as_of), as_of)
-            with lake.overwriting(identifier, as_of_window(as_of, as_of)) as writer:
-                writer.write(table)
+                predicted = partial(predict, con, inputs.selects, as_of=as_of)
+                table, window = rows_of(predicted(model), as_of), as_of_window(as_of, as_of)
+                with lake.overwriting(identifier, window) as writer:
+                    writer.write(table)
+                aside = Shadow(lake, identifier, contract, window, inputs.selects["daily_demand"])
+                waiting = predict_aside(con, aside, registry, NAME, lambda one: rows_of(predicted(one), as_of))
             rows = len(table)
     return dg.MaterializeResult(
         metadata=table_metadata(contract, rows, inputs.snapshots)
         | {"as_of_date": str(as_of), "model_version": model.version if model else "no model yet"}
+        | {"challenger_version": waiting}
     )

@@ -20,7 +20,7 @@ from ml_assets.defs.marts import (
 )
 from ml_assets.defs.metadata import table_metadata
 from ml_assets.defs.partitions import partition_of
-from ml_assets.defs.scoring.steps import look_for
+from ml_assets.defs.scoring.steps import Shadow, look_for, predict_aside
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.order_fraud import KEY as MODEL_KEY
 
@@ -52,7 +52,8 @@ def scores(tracking: MlflowTracking) -> dg.MaterializeResult:
     lake, settings = open_lake(), get_settings()
     with plain_failures():
         inputs = pin(lake, [ORDER_RISK, *published(["fct_orders"])])
-        model = ModelRegistry(tracking.uri).champion(fraud.NAME)
+        registry = ModelRegistry(tracking.uri)
+        model = registry.champion(fraud.NAME)
         lake.ensure(FRAUD_SCORES, CONTRACT, settings.partition_grain)
         with lake.connect() as con:
             risk, orders = inputs.selects["order_risk"], inputs.selects["fct_orders"]
@@ -60,13 +61,19 @@ def scores(tracking: MlflowTracking) -> dg.MaterializeResult:
             if latest is None:
                 return dg.MaterializeResult(metadata=table_metadata(CONTRACT, 0, inputs.snapshots))
             window = partition_of(latest)
-            table = fraud_scores(con, risk, orders, model, (window.start.date(), window.end.date()))
-        with lake.overwriting(FRAUD_SCORES, window) as writer:
-            writer.write(table)
+            days = (window.start.date(), window.end.date())
+            table = fraud_scores(con, risk, orders, model, days)
+            with lake.overwriting(FRAUD_SCORES, window) as writer:
+                writer.write(table)
+            aside = Shadow(lake, FRAUD_SCORES, CONTRACT, window, risk)
+            waiting = predict_aside(
+                con, aside, registry, fraud.NAME, lambda one: fraud_scores(con, risk, orders, one, days)
+            )
     metadata = {
         "orders_from": str(latest),
         "reviews": sum(table["is_review"].to_pylist()),
         "model_version": model.version if model else "no model yet",
+        "challenger_version": waiting,
     }
     return dg.MaterializeResult(metadata=table_metadata(CONTRACT, len(table), inputs.snapshots) | metadata)
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from cartograph.contracts import Contract
 from cartograph.settings import get_settings
 from cartograph.trust.evidence import SAMPLES, checked
+from cartograph.windows import Window
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.registry import ModelRegistry, NoModel, Registered
 from ml_assets.defs.marts import FEATURES, open_lake, pin, plain_failures, published
@@ -62,10 +63,13 @@ def predict_latest_from(
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
             table = predict(con, inputs.selects, model, as_of)
             lake.ensure(identifier, contract, get_settings().partition_grain)
-            with lake.overwriting(identifier, as_of_window(as_of, as_of)) as writer:
+            window = as_of_window(as_of, as_of)
+            with lake.overwriting(identifier, window) as writer:
                 writer.write(table)
-            aside = Shadow(lake, f"{identifier}_shadow", contract, inputs.selects, as_of)
-            waiting = predict_aside(con, aside, predict, lambda: registry.challenger(model_name))
+            aside = Shadow(lake, identifier, contract, window, inputs.selects["customer_features"])
+            waiting = predict_aside(
+                con, aside, registry, model_name, lambda model: predict(con, inputs.selects, model, as_of)
+            )
     return dg.MaterializeResult(
         metadata=table_metadata(contract, len(table), inputs.snapshots)
         | {"as_of_date": str(as_of), "model_version": model.version if model else "no model yet"}
@@ -74,46 +78,62 @@ def predict_latest_from(
 
 
 class Shadow(NamedTuple):
-    """Where the challenger's predictions are kept, and what from: DuckDB SELECTs by the tables' own names."""
+    """Beside which of the lake's tables the challenger's predictions are kept, and the window that they are of.
+
+    `customers` is a DuckDB SELECT of a table with all known customers.
+    """
 
     lake: Lake
-    identifier: str
+    beside: str
     contract: Contract
-    selects: Mapping[str, str]
-    as_of: date
+    window: Window
+    customers: str
 
 
 def predict_aside(
-    con: duckdb.DuckDBPyConnection, shadow: Shadow, predict: PredictFrom, challenger: Callable[[], Registered | None]
+    con: duckdb.DuckDBPyConnection,
+    shadow: Shadow,
+    registry: ModelRegistry,
+    model_name: str,
+    predict: Callable[[Registered], pa.Table],
 ) -> str:
     """Predict with the challenger as well, where one waits, and keep that aside; its version, or why there is none.
 
     Nobody acts on these rows: held against what happened they tell what the challenger would have been worth. Those of
-    earlier as-of dates stay, but for customers that the features do not know any more, as they were erased.
+    earlier windows stay, but for customers that are not known any more, as they were erased.
     """
-    lake, identifier, contract, selects, as_of = shadow
+    lake, beside, contract, window, customers = shadow
+    identifier = shadow_of(beside)
     rows, told = contract.arrow_schema().empty_table(), "none waits"
     try:
-        waiting = challenger()
+        waiting = registry.challenger(model_name)
         if waiting is not None:
-            rows, told = predict(con, selects, waiting, as_of), waiting.version
+            rows, told = predict(waiting), waiting.version
     except NoModel as unusable:  # it keeps nobody from the champion's predictions
         told = str(unusable)
     if not len(rows) and not lake.exists(identifier):
         return told
     lake.ensure(identifier, contract, get_settings().partition_grain)
     still_known = (
-        f"SEMI JOIN ({selects['customer_features']}) USING (customer_id, as_of_date)"
-        if "customer_id" in contract.key
+        f"AND (customer_id IS NULL OR customer_id IN (SELECT customer_id FROM ({customers})))"
+        if "customer_id" in {column.name for column in contract.columns}
         else ""
     )
     earlier = con.execute(
-        f"FROM ({lake.relation_sql(identifier)}) {still_known} WHERE as_of_date <> $as_of", {"as_of": as_of}
+        f"""
+        FROM ({lake.relation_sql(identifier)})
+        WHERE ({contract.event_time} < $start OR {contract.event_time} >= $end) {still_known}""",
+        {"start": window.start.date(), "end": window.end.date()},
     ).to_arrow_table()
     with lake.overwriting(identifier, None) as writer:
         writer.write(earlier)
         writer.write(rows)
     return told
+
+
+def shadow_of(identifier: str) -> str:
+    """The lake table of the challenger's predictions beside the champion's."""
+    return f"{identifier}_shadow"
 
 
 def look_for(

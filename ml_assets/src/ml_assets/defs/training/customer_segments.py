@@ -1,5 +1,6 @@
 """Behavioural segments as an asset: found, held against RFM quintiles and bootstrap samples, tracked, registered."""
 
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -8,6 +9,7 @@ import dagster as dg
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import segments
+from ml_assets.core.models.contests import segments_contest
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.findings import of_segments
 from ml_assets.core.registry import ModelRegistry
@@ -61,7 +63,7 @@ GAIN = 0.02
     ),
 )
 def customer_segments(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
-    """Find, judge, track, register; the version becomes the champion if it passes the blocking check."""
+    """Find, judge, track, register; the version becomes the champion if the gate says so."""
     lake = open_lake()
     with plain_failures(), tracking.run(context) as mlflow_run:
         inputs = pin(lake, [FEATURES, *published(["fct_orders"])])
@@ -81,18 +83,19 @@ def customer_segments(context: dg.AssetExecutionContext, tracking: MlflowTrackin
                 )
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        fitted = parameters(trained)
-        track(mlflow_run, fitted, trained.metrics, inputs.snapshots)
-        checks = judge(trained)
-        candidate = Candidate(
-            segments.NAME,
-            trained.model.to_bytes(),
-            trained.card,
-            "json",
-            parameters=fitted,
-            findings=of_segments(trained),
-        )
-        version = register(registry, mlflow_run, candidate, checks)
+            fitted = parameters(trained)
+            track(mlflow_run, fitted, trained.metrics, inputs.snapshots)
+            checks = judge(trained)
+            candidate = Candidate(
+                segments.NAME,
+                trained.model.to_bytes(),
+                trained.card,
+                "json",
+                partial(segments_contest, con, features, inputs.selects["fct_orders"], trained),
+                parameters=fitted,
+                findings=of_segments(trained),
+            )
+            version = register(registry, mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 
 

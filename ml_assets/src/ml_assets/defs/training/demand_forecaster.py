@@ -1,5 +1,6 @@
 """The demand forecast as an asset: trained, held against statistical baselines, tracked, registered."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -7,6 +8,7 @@ import dagster as dg
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
+from ml_assets.core.models.contests import demand_contest
 from ml_assets.core.models.demand import daily, predictions
 from ml_assets.core.models.demand.forecaster import INTERVAL
 from ml_assets.core.models.demand.training import NAME, Trained, train
@@ -69,7 +71,7 @@ coverages of single windows have a standard deviation of 0.04, so that of four w
     ),
 )
 def demand_forecaster(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
-    """Train, track, register; the version becomes the champion if it passes the blocking checks."""
+    """Train, track, register; the version becomes the champion if the gate says so."""
     lake, replenishment = open_lake(), load_shop(get_settings()).replenishment
     with plain_failures(), tracking.run(context) as mlflow_run:
         inputs = pin(lake, [DEMAND, *published(["dim_dates"])])
@@ -77,14 +79,22 @@ def demand_forecaster(context: dg.AssetExecutionContext, tracking: MlflowTrackin
             try:
                 as_of = latest_as_of(con, inputs.selects)
                 days_ahead = predictions.horizon(replenishment)
-                trained = train(daily.read(con, inputs.selects, as_of, days_ahead), days_ahead)
+                demand = daily.read(con, inputs.selects, as_of, days_ahead)
+                trained = train(demand, days_ahead)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
         fitted = parameters(trained)
         track(mlflow_run, fitted, measures(trained), inputs.snapshots, horizon_days=days_ahead)
         checks = judge(trained)
-        content = trained.model.to_text().encode()
-        candidate = Candidate(NAME, content, trained.card, "json", parameters=fitted, findings=of_demand(trained))
+        candidate = Candidate(
+            NAME,
+            trained.model.to_text().encode(),
+            trained.card,
+            "json",
+            partial(demand_contest, demand, days_ahead),
+            parameters=fitted,
+            findings=of_demand(trained),
+        )
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 

@@ -3,6 +3,7 @@
 A shop that delivers no payments or no refunds has no such asset.
 """
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.order_leakage import latest_partition
 from ml_assets.core.models import fraud
+from ml_assets.core.models.contests import fraud_contest
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.findings import of_fraud
 from ml_assets.core.models.fraud_training import Trained, train_fraud
@@ -82,7 +84,7 @@ def order_fraud_definitions() -> dg.Definitions:
     ),
 )
 def order_fraud(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
-    """Train, track, register; the version becomes the champion if it passes the blocking checks."""
+    """Train, track, register; the version becomes the champion if the gate says so."""
     lake = open_lake()
     with plain_failures(), tracking.run(context) as mlflow_run:
         inputs = pin(lake, [ORDER_RISK, *published(MARTS)])
@@ -95,13 +97,19 @@ def order_fraud(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> 
                 trained = train_fraud(con, risk, orders, refunds, data_start=start, data_end=end)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        fitted = parameters(trained)
-        track(mlflow_run, fitted, measures(trained), inputs.snapshots, data_end=end)
-        checks = judge(trained)
-        candidate = Candidate(
-            fraud.NAME, trained.form.content, trained.card, "onnx", parameters=fitted, findings=of_fraud(trained)
-        )
-        version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
+            fitted = parameters(trained)
+            track(mlflow_run, fitted, measures(trained), inputs.snapshots, data_end=end)
+            checks = judge(trained)
+            candidate = Candidate(
+                fraud.NAME,
+                trained.form.content,
+                trained.card,
+                "onnx",
+                partial(fraud_contest, con, risk, orders, refunds, trained),
+                parameters=fitted,
+                findings=of_fraud(trained),
+            )
+            version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 
 

@@ -1,11 +1,13 @@
 """The recommender as an asset: tuned, held against popularity and other methods, tracked in MLflow, registered."""
 
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import as_of_dates
+from ml_assets.core.models.contests import recommender_contest
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.findings import of_recommender
 from ml_assets.core.models.recommendation.product_recommender import NAME
@@ -71,7 +73,7 @@ NDCG, RECALL = "ndcg@10", "recall@20"
     ),
 )
 def product_recommender(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
-    """Tune, learn, track, register; the version becomes the champion if it passes the blocking check."""
+    """Tune, learn, track, register; the version becomes the champion if the gate says so."""
     lake = open_lake()
     with plain_failures(), tracking.run(context) as mlflow_run:
         inputs = pin(lake, [FEATURES, *published(MARTS)])
@@ -86,8 +88,15 @@ def product_recommender(context: dg.AssetExecutionContext, tracking: MlflowTrack
         fitted = parameters(trained)
         track(mlflow_run, fitted, measures(trained), inputs.snapshots)
         checks = judge(trained)
-        content = trained.recommender.to_bytes()
-        candidate = Candidate(NAME, content, trained.card, "arrow", parameters=fitted, findings=of_recommender(trained))
+        candidate = Candidate(
+            NAME,
+            trained.recommender.to_bytes(),
+            trained.card,
+            "arrow",
+            partial(recommender_contest, data, trained),
+            parameters=fitted,
+            findings=of_recommender(trained),
+        )
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 

@@ -34,8 +34,7 @@ PARITY = 1e-5
 class Candidate(NamedTuple):
     """A trained model as it would be registered, and how it is held against the champion.
 
-    Without `contest` models of its kind cannot be compared: then its checks that block decide alone. `parameters` and
-    `findings` are for its card and the UI; without findings there are no pictures and no words in it.
+    `parameters` and `findings` are for its card and the UI; without findings there are no pictures and no words in it.
     """
 
     name: str

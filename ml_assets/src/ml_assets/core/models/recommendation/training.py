@@ -61,7 +61,7 @@ CHOSEN, POPULARITY = "chosen", "popularity"
 
 
 class Trained(NamedTuple):
-    """The recommender of all purchases before the as-of date, and the scores of one that knew none of the test window.
+    """The recommender of all purchases before the as-of date, and the `tested` one that knew none of the test window.
 
     `scores` are by model: the chosen one and those that it is held against. `cold_start` is the NDCG@10 of the chosen
     one and of popularity for the `newcomers`, who had bought nothing before the window; empty where there are none.
@@ -70,6 +70,7 @@ class Trained(NamedTuple):
     """
 
     recommender: ProductRecommender
+    tested: ProductRecommender
     parameters: tuning.Parameters
     penalty: float | None
     validation: float
@@ -165,6 +166,7 @@ def train(data: Purchases, as_of: date) -> Trained:
     learned_last = _model(data, everything, parameters, data.moments, at_midnight(as_of))
     return Trained(
         recommender=ProductRecommender(as_of, exclude_seen, data.catalogue, learned_last),
+        tested=ProductRecommender(test_from.date(), exclude_seen, data.catalogue, model),
         parameters=parameters,
         penalty=penalty,
         validation=best,

@@ -1,4 +1,4 @@
-"""Whether the customers whom the churn model scores still look as they did, as an asset with a check that warns."""
+"""Whether the customers whom models are asked about still look as they did, as an asset with a check that warns."""
 
 import dagster as dg
 
@@ -11,8 +11,8 @@ from ml_assets.defs.marts import FEATURES, open_lake, pin, plain_failures
 from ml_assets.defs.metadata import markdown_table, table_metadata
 from ml_assets.defs.partitions import as_of_window
 
-KEY = dg.AssetKey(["monitoring", "churn_input_drift"])
-TABLE = "monitoring.churn_input_drift"
+KEY = dg.AssetKey(["monitoring", "customer_feature_drift"])
+TABLE = "monitoring.customer_feature_drift"
 CHECK = "inputs_are_usual"
 
 
@@ -37,7 +37,7 @@ CHECK = "inputs_are_usual"
         "Smirnov's distance, all together by a classifier that tells them apart."
     ),
 )
-def churn_input_drift() -> dg.MaterializeResult:
+def customer_feature_drift() -> dg.MaterializeResult:
     """Compare the dates, and replace the table."""
     lake = open_lake()
     with plain_failures():

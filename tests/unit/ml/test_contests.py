@@ -1,0 +1,140 @@
+"""Champion and challenger of fraud and demand: where they meet, and that a worse challenger is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ml_assets.core.evaluation.promotion import STALE_DAYS, NotComparable, judge
+from ml_assets.core.models import contests, fraud
+from ml_assets.core.models.contests import demand_contest, fraud_contest
+from ml_assets.core.models.demand.daily import Demand
+from ml_assets.core.models.demand.forecaster import Parameters, fit
+from ml_assets.core.models.demand.training import NAME as DEMAND
+from ml_assets.core.models.demand.training import WINDOWS
+from ml_assets.core.models.fraud_training import Trained, train_fraud
+from ml_assets.core.registry import NoModel, Registered
+from tests.unit.ml.demand import planted
+
+START = date(2024, 1, 1)
+DAYS, MIDDLE = 700, 560
+
+
+@pytest.fixture(scope="module")
+def orders() -> tuple[duckdb.DuckDBPyConnection, tuple[str, str, str]]:
+    """7,000 orders, of which velocity and amount tell the frauds; chargebacks come within two months."""
+    draw = np.random.default_rng(6)
+    size = 7000
+    day = np.sort(draw.integers(0, DAYS, size))
+    amount, velocity = draw.lognormal(4, 0.6, size), draw.poisson(0.4, size)
+    chance = 1 / (1 + np.exp(5.5 - 1.6 * velocity - 0.012 * amount))
+    charged = draw.random(size) < chance
+    ids = np.char.add("o", np.arange(size).astype(str))
+    dates = [START + timedelta(days=int(one)) for one in day]
+    con = duckdb.connect()
+    con.execute("SET TimeZone = 'UTC'")
+    unknown = ("card_orders_24h", "is_sent_elsewhere", "card_others", "device_others")
+    con.register("risk", pa.table({
+        "order_id": ids, "order_date": pa.array(dates), "customer_id": ids, "total_amount": amount,
+        "orders_24h": velocity.astype(float), "amount_to_shop_mean": amount / amount.mean(),
+        **{name: draw.integers(0, 3, size).astype(float) for name in unknown},
+    }))  # fmt: skip
+    con.register("orders", pa.table({"order_id": ids, "is_cancelled": np.zeros(size, bool)}))
+    back = np.flatnonzero(charged)
+    moments = [
+        datetime.combine(dates[n], datetime.min.time(), UTC) + timedelta(days=int(draw.integers(1, 60))) for n in back
+    ]
+    reasons = ["chargeback"] * len(back)
+    con.register("refunds", pa.table({"order_id": ids[back], "refunded_at": moments, "reason": reasons}))
+    return con, ("FROM risk", "FROM orders", "FROM refunds")
+
+
+def trained_until(orders, days: int) -> Trained:
+    con, tables = orders
+    return train_fraud(con, *tables, data_start=START, data_end=START + timedelta(days=days))
+
+
+def champion_of(trained: Trained) -> Registered:
+    return Registered(fraud.NAME, "1", trained.form.content, trained.card)
+
+
+def test_fraud_models_meet_on_the_holdout_of_the_later_one_and_a_worse_one_is_refused(orders, monkeypatch):
+    con, tables = orders
+    early, late = trained_until(orders, MIDDLE), trained_until(orders, DAYS)
+    contest = fraud_contest(con, *tables, late, champion_of(early))
+    assert contest.window == (late.split.holdout, late.split.until)
+    assert contest.challenger.mean() == pytest.approx(late.scores.brier)
+    assert contest.newer_days == DAYS - MIDDLE
+    assert judge(contest).outcome != "refused"
+    with pytest.raises(NotComparable, match=r"holdout of .* is earlier"):
+        fraud_contest(con, *tables, early, champion_of(late))
+
+    sound = fraud.train
+    mixed = lambda rows: rows.set_column(  # noqa: E731 - the labels of other orders
+        rows.schema.get_field_index(fraud.LABEL),
+        fraud.LABEL,
+        pa.array(np.random.default_rng(1).permutation(fraud.target(rows))),
+    )
+    monkeypatch.setattr(fraud, "train", lambda rows, names: sound(mixed(rows), names))
+    found = judge(fraud_contest(con, *tables, trained_until(orders, DAYS), champion_of(early)))
+    assert found.outcome == "refused"
+    assert found.evidence["challenger_loss"] > found.evidence["champion_loss"]
+
+
+HORIZON, SERIES, PERIODS = 14, 60, 330
+SMALL = Parameters(trees=20, rows=8_000)
+
+
+@pytest.fixture(scope="module")
+def demand() -> Demand:
+    """Sixty products; the days after the origin are known to be days, and nothing else of them is."""
+    panel = planted(series=SERIES, periods=PERIODS, uplift=1.0).panel
+    return Demand(panel.until(PERIODS - HORIZON), PERIODS - HORIZON, np.full(SERIES, np.nan))
+
+
+def forecaster_of(demand: Demand, days_before: int, horizon: int = HORIZON) -> Registered:
+    origin = demand.origin - days_before
+    content = fit(demand.panel, origin, horizon, SMALL).to_text().encode()
+    as_of = demand.panel.dates[origin].item().isoformat()
+    card = {"name": DEMAND, "as_of": as_of, "features": [], "metrics": {}, "baseline_metrics": {}}
+    return Registered(DEMAND, "1", content, card)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contests, "PARAMETERS", SMALL)
+
+
+@pytest.mark.usefixtures("small")
+def test_forecasts_meet_in_the_windows_after_the_champion(demand):
+    contest = demand_contest(demand, HORIZON, forecaster_of(demand, 2 * HORIZON))
+    first = demand.panel.dates[demand.origin - 2 * HORIZON].item()
+    assert contest.window == (first, first + timedelta(days=2 * HORIZON))
+    assert len(contest.champion) == 2 * SERIES
+    assert np.array_equal(contest.champion, contest.challenger), "the same method, with what the champion knew"
+    assert judge(contest).outcome == "kept"
+    assert judge(contest._replace(newer_days=STALE_DAYS)).outcome == "promoted"
+    with pytest.raises(NotComparable, match="since then there is 27 days of orders"):
+        demand_contest(demand, HORIZON, forecaster_of(demand, 2 * HORIZON - 1))
+    with pytest.raises(NoModel, match="forecasts 7 days, and 14 are needed now"):
+        demand_contest(demand, HORIZON, forecaster_of(demand, WINDOWS * HORIZON, horizon=7))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_forecaster_that_learned_of_other_products_is_refused(demand, monkeypatch):
+    champion, sound = forecaster_of(demand, WINDOWS * HORIZON), contests.fit
+    mixed = demand.panel.quantity[:, np.random.default_rng(1).permutation(PERIODS)]
+
+    def worse(panel, origin, horizon, parameters):
+        from dataclasses import replace
+
+        return sound(replace(panel, quantity=np.nan_to_num(mixed) * 1.5), origin, horizon, parameters)
+
+    monkeypatch.setattr(contests, "fit", worse)
+    found = judge(demand_contest(demand, HORIZON, champion))
+    assert found.outcome == "refused"
+    assert found.evidence["challenger_loss"] > found.evidence["champion_loss"]
