@@ -16,16 +16,13 @@ from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.evaluation.promotion import Contest, NotComparable, Verdict, judge
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
+from ml_assets.core.models.export import PARITY
 from ml_assets.core.models.training import Exported
 from ml_assets.core.registry import CHAMPION, ORIGIN, SNAPSHOT, Form, ModelRegistry, NoModel, Registered, withdrawn
 from ml_assets.defs.metadata import git_commit, markdown_table
 
 ENOUGH_DATA = "has_enough_data"
 """The check of every training asset that fails, as a warning, where there is too little to train on."""
-
-
-PARITY = 1e-5
-"""Largest difference of a probability between a model and its ONNX form."""
 
 
 class Candidate(NamedTuple):
