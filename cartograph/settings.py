@@ -79,6 +79,16 @@ class Settings(BaseSettings):
     late_limit_hours: float = Field(
         48.0, gt=0, description="Rows that reach the shop later than this after they happened go to the quarantine."
     )
+    models_dir: Path | None = Field(
+        None, description="Folder of the shop's own models, a YAML file for each (docs/own-models.md). Unset: none."
+    )
+    estimators: str = Field(
+        "sklearn.discriminant_analysis.LinearDiscriminantAnalysis, sklearn.ensemble.GradientBoostingClassifier, "
+        "sklearn.ensemble.HistGradientBoostingClassifier, sklearn.ensemble.RandomForestClassifier, "
+        "sklearn.linear_model.LogisticRegression, sklearn.linear_model.SGDClassifier, "
+        "sklearn.naive_bayes.GaussianNB, sklearn.neural_network.MLPClassifier, sklearn.tree.DecisionTreeClassifier",
+        description="Import paths of the estimators that the shop's own models may name, separated by commas.",
+    )
     release_keep: int = Field(
         5, ge=1, description="Releases to keep when a new one is published; older ones are pruned."
     )
@@ -100,7 +110,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the logs.")
 
-    @field_validator("home", "shops_dir", "alerts_file")
+    @field_validator("home", "shops_dir", "models_dir", "alerts_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
@@ -116,6 +126,11 @@ class Settings(BaseSettings):
     def resolved_shops_dir(self) -> Path:
         """The folder of the shop files: `shops_dir`, or the repository's."""
         return self.shops_dir or Path(__file__).parents[1] / "shops"
+
+    @property
+    def allowed_estimators(self) -> frozenset[str]:
+        """The import paths that `estimators` lists."""
+        return frozenset(path.strip() for path in self.estimators.split(",") if path.strip())
 
     @property
     def shop_home(self) -> Path:

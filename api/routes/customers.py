@@ -20,4 +20,4 @@ async def get_customer(customer_id: CustomerId, release: CurrentRelease) -> Cust
     row = release.customers.find(customer_id)
     if row is None:
         raise ProblemError(404, "unknown-customer", f"Release {release_id} has no customer {customer_id}.")
-    return answer(row, release_id)
+    return answer(row, release.own.of(customer_id), release_id)

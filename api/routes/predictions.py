@@ -1,14 +1,20 @@
 """Predictions from given features."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented, invalid_request, pointer
-from api.schemas.predictions import ChurnPrediction, ChurnRequest, OrderRisk, OrderRiskRequest
+from api.schemas.predictions import (
+    ChurnPrediction,
+    OrderRisk,
+    OrderRiskRequest,
+    OwnPrediction,
+    PredictionRequest,
+)
 from api.schemas.problem import InvalidPart
 from api.services.model import FeaturesError, ReleasedModel
 
@@ -16,7 +22,7 @@ router = APIRouter(prefix="/v1", tags=["predictions"])
 
 
 @router.post("/predict/churn", responses=documented(404, 413, 422, 503))
-async def predict_churn(request: ChurnRequest, release: CurrentRelease) -> ChurnPrediction:
+async def predict_churn(request: PredictionRequest, release: CurrentRelease) -> ChurnPrediction:
     """The probability that a customer with these features is lost. Every feature of the model must be given."""
     model = release.churn
     if model is None:
@@ -30,6 +36,32 @@ async def predict_churn(request: ChurnRequest, release: CurrentRelease) -> Churn
     return ChurnPrediction(
         probability=probability,
         model_version=model.card.version,
+        release_id=release.manifest.release_id,
+        as_of=release.manifest.inputs.as_of,
+    )
+
+
+@router.post("/predict/{model}", responses=documented(404, 413, 422, 503))
+async def predict_own(
+    model: Annotated[str, Path(max_length=128, description="The name of one of the shop's own models.")],
+    request: PredictionRequest,
+    release: CurrentRelease,
+) -> OwnPrediction:
+    """What one of the shop's own models predicts of a customer with these features. Every feature must be given."""
+    found = release.own.models.get(model)
+    if found is None:
+        known = ", ".join(sorted(release.own.models)) or "none"
+        raise ProblemError(
+            404,
+            "no-model",
+            f"Release {release.manifest.release_id} has no model {model} of the shop's own; it has {known}. The "
+            f"checks of models/{model} say why one that the shop brings is missing.",
+        )
+    _, probability = _predicted(found, request.features)
+    return OwnPrediction(
+        model=model,
+        probability=probability,
+        model_version=found.card.version,
         release_id=release.manifest.release_id,
         as_of=release.manifest.inputs.as_of,
     )

@@ -28,6 +28,12 @@ class PurchasePropensity(Prediction):
     probability: float = Field(ge=0, le=1)
 
 
+class OwnModelScore(Prediction):
+    """What one of the shop's own models predicts of the customer."""
+
+    probability: float = Field(ge=0, le=1)
+
+
 class BehaviourSegment(Prediction):
     """The customers who buy in the same way as this one."""
 
@@ -76,4 +82,7 @@ class Customer(BaseModel):
     purchase: PurchasePropensity | None
     lifetime_value: LifetimeValue | None = Field(description="Null without an order.")
     next_best_action: NextBestAction | None = Field(description="Null for a shop without e-mail campaigns, too.")
+    predictions: dict[str, OwnModelScore] = Field(
+        description="By the name of each of the shop's own models that was asked of the customer."
+    )
     features: dict[str, FeatureValue] = Field(examples=[{"recency_days": 12, "orders_count": 7}])

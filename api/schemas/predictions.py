@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 GivenValue = Annotated[Any, WithJsonSchema({"type": ["number", "boolean", "null"]})]
 
 
-class ChurnRequest(BaseModel):
+class PredictionRequest(BaseModel):
     """One customer's features: exactly those of the model, which `GET /v1/release` lists with types and ranges."""
 
     model_config = ConfigDict(extra="forbid")
@@ -22,6 +22,16 @@ class ChurnRequest(BaseModel):
 class ChurnPrediction(BaseModel):
     """The probability that a customer with these features is lost, and what said so."""
 
+    probability: float = Field(ge=0, le=1, examples=[0.37])
+    model_version: str = Field(examples=["3"])
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+
+
+class OwnPrediction(BaseModel):
+    """The probability of what one of the shop's own models predicts, and what said so."""
+
+    model: str = Field(examples=["second_order"])
     probability: float = Field(ge=0, le=1, examples=[0.37])
     model_version: str = Field(examples=["3"])
     release_id: str = Field(examples=["2026-01-01-0123456789ab"])

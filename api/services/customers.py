@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,9 +17,11 @@ from api.schemas.customers import (
     Customer,
     LifetimeValue,
     NextBestAction,
+    OwnModelScore,
     PurchasePropensity,
 )
 from api.services.lookup import find_row
+from api.services.own_models import OwnPrediction
 from cartograph.releases.contents import CUSTOMER_COLUMNS
 
 Value = bool | int | float | str | None
@@ -70,8 +73,11 @@ class Customers:
         return CustomerRow(**known, features={name: _for_json(value) for name, value in row.items()})
 
 
-def answer(row: CustomerRow, release_id: str) -> Customer:
-    """What the API says of a customer; a prediction is null where the release has none of this customer."""
+def answer(row: CustomerRow, own: Sequence[OwnPrediction], release_id: str) -> Customer:
+    """What the API says of a customer; a prediction is null where the release has none of this customer.
+
+    `own` are those of the shop's own models.
+    """
 
     def made_by(version: str) -> dict[str, Any]:
         return {"model_version": version, "release_id": release_id, "as_of": row.as_of}
@@ -112,6 +118,7 @@ def answer(row: CustomerRow, release_id: str) -> Customer:
         purchase=purchase,
         lifetime_value=value,
         next_best_action=advice,
+        predictions={one.model: OwnModelScore(probability=one.probability, **made_by(one.version)) for one in own},
         features=row.features,
     )
 

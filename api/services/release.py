@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from api.services.customers import Customers
 from api.services.model import ReleasedModel
+from api.services.own_models import OwnModels
 from api.services.products import Products
 from api.services.recommendations import Recommendations
 from cartograph.releases import Manifest, ReleaseError, ReleaseStore
@@ -24,6 +25,7 @@ from cartograph.releases.contents import (
     EFFECTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    OWN_PREDICTIONS,
     RECOMMENDATIONS,
     RECOMMENDER,
     RECOMMENDER_CARD,
@@ -36,6 +38,7 @@ from cartograph.releases.contents import (
     ShopCard,
     open_customers,
     open_products,
+    own_model_files,
 )
 
 CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
@@ -68,7 +71,8 @@ class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
     `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
-    or delivers too little. `pages` are the models' cards for people with their pictures, by their paths in the release.
+    or delivers too little. `own` are the shop's own models. `pages` are the models' cards for people with their
+    pictures, by their paths in the release.
     """
 
     manifest: Manifest
@@ -78,13 +82,15 @@ class LoadedRelease:
     fraud: ReleasedModel | None
     recommendations: Recommendations | None
     demand: ReleasedDemand | None
+    own: OwnModels
     effects: tuple[Effect, ...]
     pages: Mapping[str, bytes]
 
     @property
     def cards(self) -> list[ModelCard]:
         """The cards of the models in it."""
-        return [model.card for model in (self.churn, self.fraud, self.recommendations, self.demand) if model]
+        own = self.own.models.values()
+        return [model.card for model in (self.churn, self.fraud, self.recommendations, self.demand, *own) if model]
 
 
 def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
@@ -99,6 +105,9 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     if manifest.file(REORDER) and DEMAND_FILES not in models:
         models.append(DEMAND_FILES)
     needed = (SHOP, CUSTOMERS, EFFECTS_FILE, *(name for files in models for name in files))
+    own = own_names(entry.path for entry in manifest.files)
+    if own:
+        needed += (OWN_PREDICTIONS, *(name for model in own for name in own_model_files(model)))
     missing = [name for name in needed if not manifest.file(name)]
     if missing:
         raise UnusableRelease(f"Release {release_id} has no {', '.join(missing)}. {_CURE}")
@@ -113,6 +122,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             demand=_load_demand(folder, has_advice=manifest.file(REORDER) is not None)
             if DEMAND_FILES in models
             else None,
+            own=OwnModels.load(folder, own),
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
             pages={
                 entry.path: (folder / entry.path).read_bytes()
@@ -122,6 +132,13 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
         )
     except (ContentError, ValidationError) as error:
         raise UnusableRelease(f"Release {release_id} cannot be served: {error}. {_CURE}") from None
+
+
+def own_names(paths: Iterable[str]) -> list[str]:
+    """The shop's own models among the files `paths` of a release: all that are exported and no part of it otherwise."""
+    known = {name for files in ALL_FILES for name in files}
+    exported = [Path(path) for path in paths if path not in known]
+    return sorted(path.stem for path in exported if path.suffix == ".onnx" and path.parent.name == "models")
 
 
 def _deciding(model: ReleasedModel) -> ReleasedModel:

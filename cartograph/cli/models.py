@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from rich.markup import escape
 
 from cartograph.cli.console import names_and_numbers, output, say, say_error
 from cartograph.cli.instance import only_run
@@ -62,6 +63,31 @@ def list_models(as_json: AsJson = False) -> None:
             version.verdict.outcome if version.verdict else "–",
         )
     output.print(table)
+
+
+@app.command()
+def check() -> None:
+    """Look at the files of the shop's own models: what is wrong with each, without training it."""
+    from ml_assets.core.models.errors import OwnModelError
+    from ml_assets.core.own_models.estimators import try_out
+    from ml_assets.core.own_models.folder import model_files
+
+    settings = load_settings()
+    files = model_files(settings)
+    if not files:
+        output.print(f"No model of your own: CARTOGRAPH_MODELS_DIR is {settings.models_dir or 'not set'}.")
+    problems = []
+    for file in files:
+        problem = file.problem
+        if file.model:
+            try:
+                try_out(file.model.estimator)
+            except OwnModelError as error:
+                problem = f"{file.path}: {error}"
+        problems += [problem] if problem else []
+        output.print(f"[red]✗[/] {escape(problem)}" if problem else f"[green]✓[/] {file.path.stem}")
+    if problems:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()

@@ -30,6 +30,7 @@ from cartograph.lake.replacing import INCOMING, Rewriter, changed_file, keep_oth
 from cartograph.lake.schema import EVENT_TIME_ID, GRAIN, Change, arrow_schema, changes, iceberg_schema, partition_spec
 from cartograph.lake.tables import Swap
 from cartograph.lake.writing import TableWriter
+from cartograph.selects import shut_in
 from cartograph.settings import Settings
 from cartograph.windows import Grain, Window
 
@@ -293,6 +294,12 @@ class Lake:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection in memory with the settings' limits, UTC, and access to the lake's files."""
         return reading.connect(self.settings)
+
+    def connect_shut_in(self) -> duckdb.DuckDBPyConnection:
+        """As `connect`, for SQL that somebody wrote into a file: it reaches the lake's files and nothing else."""
+        connection = self.connect()
+        shut_in(connection, [reading.plain_path(self.settings.resolved_lake_uri)])
+        return connection
 
     def configure(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Prepare someone else's DuckDB connection for `relation_sql`: limits, UTC, access to the lake's files."""

@@ -49,10 +49,14 @@ def scan_sql(schema: Schema, paths: Sequence[str]) -> str:
     return f"SELECT * FROM read_parquet([{files}], schema=MAP {{{fields}}}, hive_partitioning=false)"
 
 
+def plain_path(path: str) -> str:
+    """`path` as DuckDB takes it: no file scheme."""
+    return path.removeprefix("file://").replace("s3a://", "s3://", 1)
+
+
 def _literal_path(path: str) -> str:
-    """`path` as DuckDB takes it: no file scheme, and no character read as a glob."""
-    path = path.removeprefix("file://").replace("s3a://", "s3://", 1)
-    return "".join(f"[{c}]" if c in "*?[" else c for c in path)
+    """`plain_path` without a character that is read as a glob."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in plain_path(path))
 
 
 def stream(settings: Settings, scan: str, schema: pa.Schema, cut: Cut | None) -> pa.RecordBatchReader:

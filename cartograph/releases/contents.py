@@ -19,6 +19,8 @@ how features, models and effects are computed is `ml_assets`.
 | `reorder.arrow` | Arrow IPC file: one row for each product whose stock is known, `REORDER_COLUMNS` |
 | | all of a model are absent where the shop's history, or what it delivers, is too little for it |
 | `models/<name>/card.md` | the card of each model for people; its pictures are the SVG files in the same folder |
+| `models/<name>.onnx`, `models/<name>.json` | a shop's own model likewise: of `POST /v1/predict/<name>` |
+| `predictions.arrow` | Arrow IPC file: one row for each customer of whom one was asked, see `PREDICTION_COLUMNS` |
 | `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
 """
 
@@ -41,6 +43,7 @@ CHURN_MODEL = "models/churn_classifier.onnx"
 CHURN_CARD = "models/churn_classifier.json"
 FRAUD_MODEL = "models/order_fraud.onnx"
 FRAUD_CARD = "models/order_fraud.json"
+OWN_PREDICTIONS = "predictions.arrow"
 RECOMMENDER = "models/product_recommender.arrow"
 RECOMMENDER_CARD = "models/product_recommender.json"
 RECOMMENDATIONS = "recommendations.arrow"
@@ -95,6 +98,14 @@ RECOMMENDATION_COLUMNS = {
 }
 """Columns of `recommendations.arrow`: the lists have an entry for each product that is recommended, the best first."""
 
+PREDICTION_COLUMNS = {
+    "customer_id": pa.string(),
+    "models": pa.list_(pa.string()),
+    "model_versions": pa.list_(pa.string()),
+    "probabilities": pa.list_(pa.float64()),
+}
+"""Columns of `predictions.arrow`: the lists have an entry for each of the shop's own models that has a prediction."""
+
 SIMILAR_COLUMNS = {
     "product_id": pa.string(),
     "model_version": pa.string(),
@@ -137,6 +148,11 @@ REORDER_COLUMNS = {
 
 PRODUCT_FILES = {DEMAND: (DEMAND_COLUMNS, ("product_id", "date")), REORDER: (REORDER_COLUMNS, ("product_id",))}
 """The files about products: their columns, and by which of these they are sorted, each combination once."""
+
+
+def own_model_files(name: str) -> tuple[str, str]:
+    """The files of a shop's own model: the model and its card."""
+    return f"models/{name}.onnx", f"models/{name}.json"
 
 
 class ContentError(ValueError):
@@ -261,7 +277,7 @@ def open_customers(path: Path) -> pa.Table:
 
 
 def write_lists(path: Path, lists: pa.Table, columns: Mapping[str, pa.DataType]) -> None:
-    """Write `recommendations.arrow` or `similar_products.arrow`, sorted by the first of its `columns`.
+    """Write the file of lists `path`, e.g. `recommendations.arrow`, sorted by the first of its `columns`.
 
     Raises:
         ContentError: it has other columns, or an id is there twice or missing.
@@ -314,10 +330,10 @@ def rename_customers(folder: Path, names: Mapping[str, str]) -> bool:
         ContentError: a file is damaged, or has a customer of the new id already.
     """
     renamed = _rename(folder / CUSTOMERS, open_customers(folder / CUSTOMERS), names, write_customers)
-    listed = folder / RECOMMENDATIONS
-    if listed.is_file():
-        write = partial(write_lists, columns=RECOMMENDATION_COLUMNS)
-        renamed |= _rename(listed, open_lists(listed, RECOMMENDATION_COLUMNS), names, write)
+    for name, columns in ((RECOMMENDATIONS, RECOMMENDATION_COLUMNS), (OWN_PREDICTIONS, PREDICTION_COLUMNS)):
+        listed = folder / name
+        if listed.is_file():
+            renamed |= _rename(listed, open_lists(listed, columns), names, partial(write_lists, columns=columns))
     return renamed
 
 

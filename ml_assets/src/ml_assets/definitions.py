@@ -24,6 +24,7 @@ LIBRARIES = (
     "sklearn.calibration",
     "sklearn.cluster",
     "sklearn.ensemble",
+    "sklearn.impute",
     "sklearn.linear_model",
     "econml.dr",
     "econml.dml",
@@ -56,7 +57,7 @@ def defs() -> dg.Definitions:
     """All assets, checks, jobs and resources of the location."""
     definitions = load_folder().map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(
-            owners=[OWNER], group_name=spec.key.path[0], automation_condition=condition(spec.key)
+            owners=spec.owners or [OWNER], group_name=spec.key.path[0], automation_condition=condition(spec.key)
         )
     )
     return with_graph(with_freshness(definitions, load_shop(get_settings())), told=RELEASE_KEY)

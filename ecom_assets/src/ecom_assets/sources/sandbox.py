@@ -6,14 +6,13 @@ Which tables there are is decided in `files`.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 import duckdb
 
+from cartograph.selects import parsed, shut_in, tables_in
 from cartograph.settings import Settings
 from ecom_assets.sources import SourceError
 
@@ -26,13 +25,9 @@ def sandbox(settings: Settings, spill_folder: Path) -> duckdb.DuckDBPyConnection
         "memory_limit": settings.duckdb_memory_limit,
         "threads": settings.duckdb_threads,
         "temp_directory": str(spill_folder),
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "python_enable_replacements": False,
-        "enable_external_access": False,
-        "lock_configuration": True,
     }.items():
         connection.execute(f"SET {option} = $value", {"value": value})
+    shut_in(connection)
     return connection
 
 
@@ -42,22 +37,17 @@ def single_select(connection: duckdb.DuckDBPyConnection, owner: str, select: str
     Raises:
         SourceError: it is not one SELECT statement; the message names `owner`.
     """
-    parsed = _parsed(connection, select)
-    if parsed["error"]:
-        raise SourceError(f"{owner}: its select cannot be read: {parsed['error_message']}. Mend it in the shop's file.")
-    if len(parsed["statements"]) != 1:
-        raise SourceError(f"{owner}: its select has {len(parsed['statements'])} statements. Leave one SELECT.")
+    tree = parsed(connection, select)
+    if tree["error"]:
+        raise SourceError(f"{owner}: its select cannot be read: {tree['error_message']}. Mend it in the shop's file.")
+    if len(tree["statements"]) != 1:
+        raise SourceError(f"{owner}: its select has {len(tree['statements'])} statements. Leave one SELECT.")
     return f"{select.strip().removesuffix(';')}\n"
 
 
 def tables_of(connection: duckdb.DuckDBPyConnection, select: str) -> frozenset[str]:
     """The names, in lower case, of the tables that a SELECT reads, with those of its own CTEs."""
-    return frozenset(_base_tables(_parsed(connection, select)))
-
-
-def _parsed(connection: duckdb.DuckDBPyConnection, select: str) -> dict[str, Any]:
-    row = connection.execute("SELECT json_serialize_sql($select)", {"select": select}).fetchone()
-    return cast(dict[str, Any], json.loads(row[0])) if row else {}
+    return tables_in(parsed(connection, select))
 
 
 def explain(owner: str, error: duckdb.Error, tables: Sequence[str]) -> SourceError:
@@ -75,14 +65,3 @@ def explain(owner: str, error: duckdb.Error, tables: Sequence[str]) -> SourceErr
     else:
         cure = f"Mend it in the shop's file; it reads nothing but {'; '.join(tables)}."
     return SourceError(f"{owner}: its select cannot be run: {cause}. {cure}")
-
-
-def _base_tables(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if node.get("type") == "BASE_TABLE":
-            yield str(node["table_name"]).lower()
-        for child in node.values():
-            yield from _base_tables(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _base_tables(child)

@@ -16,6 +16,7 @@ from cartograph.shops import load_shop
 from cartograph.trust.causes import failure_by_checks
 from ml_assets.core.features import daily_demand, order_risk
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
+from ml_assets.core.models.errors import OwnModelError
 from ml_assets.core.registry import NoModel, RegistryDown
 from ml_assets.defs.partitions import WINDOW_BEFORE
 
@@ -139,5 +140,5 @@ def plain_failures() -> Iterator[None]:
             for check in refusal.forbidden_by
         ]
         raise failure_by_checks(str(refusal), checks if have_failed else []) from None
-    except (LakeError, NoModel, RegistryDown, ReleaseError) as error:
+    except (LakeError, NoModel, OwnModelError, RegistryDown, ReleaseError) as error:
         raise dg.Failure(str(error), allow_retries=False) from None

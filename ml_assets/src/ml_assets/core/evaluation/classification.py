@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +64,39 @@ def average_precision(labels: Labels, scores: npt.NDArray[Any]) -> float:
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(labels, scores))
+
+
+def _neg_log_loss(labels: Labels, scores: npt.NDArray[Any]) -> float:
+    from sklearn.metrics import log_loss
+
+    return -float(log_loss(labels, scores))
+
+
+def _neg_brier_score(labels: Labels, scores: npt.NDArray[Any]) -> float:
+    return -float(np.mean((scores - labels) ** 2))
+
+
+class Measure(NamedTuple):
+    """A score by which a classifier is held against baselines, and its name in messages.
+
+    `of_probabilities` where a ranking alone has no such score.
+    """
+
+    words: str
+    score: Score
+    of_probabilities: bool = False
+
+    def __str__(self) -> str:
+        return f"{'an' if self.words[0] in 'aA' else 'a'} {self.words}"
+
+
+MEASURES: Mapping[str, Measure] = {
+    "auc": Measure("AUC", auc),
+    "average_precision": Measure("average precision", average_precision),
+    "neg_log_loss": Measure("negative log loss", _neg_log_loss, of_probabilities=True),
+    "neg_brier_score": Measure("negative Brier score", _neg_brier_score, of_probabilities=True),
+}
+"""By scikit-learn's names; of all of them more is better."""
 
 
 def recall_at(labels: Labels, scores: npt.NDArray[Any], false_positive_rate: float) -> float:

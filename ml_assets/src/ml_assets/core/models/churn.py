@@ -17,7 +17,7 @@ QUESTION = Question(
     name=NAME,
     title="The churn model",
     label="churned",
-    is_order=False,
+    is_event=False,
     horizon_days=HORIZON_DAYS,
     population=f"recency_days <= {ACTIVE_DAYS}",
     spacing_days=28,

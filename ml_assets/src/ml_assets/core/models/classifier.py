@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import duckdb
@@ -20,7 +19,7 @@ import pyarrow as pa
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
-from ml_assets.core.models.training import FEWEST, fit_calibrated
+from ml_assets.core.models.training import FEWEST, boosted_trees, fit_calibrated
 from ml_assets.core.models.training import informative as informative_columns
 
 CALIBRATION_ERROR = 0.05
@@ -29,29 +28,11 @@ HISTORY_DAYS = 90
 """Training dates with less history are left out where later ones remain: their features are cut short."""
 
 SEED = 7
-AS_USUAL: Mapping[str, Any] = MappingProxyType({})
 
 Vector = npt.NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of each customer on an as-of date D: whether an order that stands is placed in the days from D on.
-
-    `title` begins sentences; `label` names the column of 0 and 1, where 1 means an order if `is_order`, and else none.
-    `population` is a SQL condition on a feature row, and `spacing_days` the least distance of two training dates:
-    nearer ones repeat the same windows and cost time only. `rules` are baselines that need no training: the higher
-    the value for a feature row, the likelier the label.
-    """
-
-    name: str
-    title: str
-    label: str
-    is_order: bool
-    horizon_days: int
-    population: str
-    spacing_days: int
-    rules: Mapping[str, Callable[[pa.Table], Vector]]
+ORDERS_THAT_STAND = "SELECT customer_id, CAST(ordered_at AS DATE) AS day FROM ({events}) WHERE NOT is_cancelled"
+"""The events of a question about orders; `{events}` is a SELECT over `published.fct_orders`."""
 
 
 def boosting(rows: int) -> dict[str, Any]:
@@ -68,6 +49,41 @@ def boosting(rows: int) -> dict[str, Any]:
         "early_stopping": False,
         "random_state": SEED,
     }
+
+
+def trees(rows: int) -> list[Any]:
+    """The steps of a classifier for so many training rows, which most questions are answered by."""
+    return boosted_trees(boosting(rows))
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of each customer on an as-of date D: whether an event, such as an order, comes in the days from D.
+
+    `title` begins sentences; `label` names the column of 0 and 1, where 1 means an event if `is_event`, and else none.
+    `population` is a SQL condition on a feature row, and `spacing_days` the least distance of two training dates:
+    nearer ones repeat the same windows and cost time only. `rules` are baselines that need no training: the higher
+    the value for a feature row, the likelier the label. By `measure`, of `MEASURES`, a model must be more than `margin`
+    above each of them.
+
+    `events` is a SELECT of `customer_id` and `day`. `features` are those that may be taken, None for all; `steps` are
+    what `fit_calibrated` takes for so many training rows. P(alive) is a baseline where `is_about_orders`.
+    """
+
+    name: str
+    title: str
+    label: str
+    is_event: bool
+    horizon_days: int
+    population: str
+    spacing_days: int
+    rules: Mapping[str, Callable[[pa.Table], Vector]]
+    events: str = ORDERS_THAT_STAND
+    is_about_orders: bool = True
+    features: tuple[str, ...] | None = None
+    steps: Callable[[int], Sequence[Any]] = trees
+    measure: str = "auc"
+    margin: float = 0.0
 
 
 class Split(NamedTuple):
@@ -109,37 +125,46 @@ def spaced(dates: Sequence[date], days: int) -> tuple[date, ...]:
 
 
 def labelled_rows(
-    con: duckdb.DuckDBPyConnection, question: Question, features: str, orders: str, as_of_dates: Sequence[date]
+    con: duckdb.DuckDBPyConnection, question: Question, features: str, events: str, as_of_dates: Sequence[date]
 ) -> pa.Table:
     """The population of `as_of_dates` with its features and its label, by as-of date and customer.
 
-    `features` and `orders` are DuckDB SELECTs over `features.customer_features` and `published.fct_orders`.
+    `features` is a DuckDB SELECT over `features.customer_features`, and `events` the one that the question's events are
+    in: for a question about orders over `published.fct_orders`.
     """
     return con.execute(
         f"""
         WITH population AS (
             SELECT * FROM ({features})
             WHERE list_contains(CAST($dates AS DATE[]), as_of_date) AND ({question.population})
-        ), ordered AS (
+        ), happened AS (
             SELECT DISTINCT p.customer_id, p.as_of_date
-            FROM population p JOIN ({orders}) o ON o.customer_id = p.customer_id AND NOT o.is_cancelled
-                AND CAST(o.ordered_at AS DATE) >= p.as_of_date
-                AND CAST(o.ordered_at AS DATE) < p.as_of_date + $horizon
+            FROM population p JOIN ({question.events.format(events=events)}) e ON e.customer_id = p.customer_id
+                AND e.day >= p.as_of_date AND e.day < p.as_of_date + $horizon
         )
-        SELECT p.*, CAST((o.customer_id IS NOT NULL) = $is_order AS BIGINT) AS {question.label}
-        FROM population p LEFT JOIN ordered o USING (customer_id, as_of_date)
+        SELECT p.*, CAST((h.customer_id IS NOT NULL) = $is_event AS BIGINT) AS {question.label}
+        FROM population p LEFT JOIN happened h USING (customer_id, as_of_date)
         ORDER BY as_of_date, customer_id""",
-        {"dates": list(as_of_dates), "horizon": question.horizon_days, "is_order": question.is_order},
+        {"dates": list(as_of_dates), "horizon": question.horizon_days, "is_event": question.is_event},
     ).to_arrow_table()
 
 
 def informative(question: Question, rows: pa.Table) -> tuple[str, ...]:
-    """The feature columns of `rows` with at least two different values; the others tell nothing apart."""
-    return informative_columns(rows, {*CUSTOMER_FEATURES.key, question.label})
+    """The feature columns of `rows` with at least two different values; the others tell nothing apart.
+
+    Raises:
+        NotEnoughData: there is none.
+    """
+    taken = rows.schema.names if question.features is None else question.features
+    excluded = {*CUSTOMER_FEATURES.key, question.label, *set(rows.schema.names).difference(taken)}
+    names = informative_columns(rows, excluded)
+    if not names:
+        raise NotEnoughData(f"{question.title} has no feature in which customers differ. Load more customers or time.")
+    return names
 
 
-def train(question: Question, rows: pa.Table, names: Sequence[str], changed: Mapping[str, Any] = AS_USUAL) -> Any:
-    """Fit gradient-boosted trees on the float32 columns `names`, with sigmoid calibration; an sklearn classifier.
+def train(question: Question, rows: pa.Table, names: Sequence[str]) -> Any:
+    """Fit the question's steps on the float32 columns `names`, with sigmoid calibration; an sklearn classifier.
 
     `changed` are parameters of the trees that differ from `boosting`.
 
@@ -154,7 +179,7 @@ def train(question: Question, rows: pa.Table, names: Sequence[str], changed: Map
             f"{question.title} needs at least {FEWEST} rows of each label: of {len(labels)} training rows "
             f"{int(labels.sum())} {question.label}. Load more customers or more time."
         )
-    return fit_calibrated(column_values(rows, names), labels, customers, {**boosting(len(rows)), **changed})
+    return fit_calibrated(column_values(rows, names), labels, customers, question.steps(len(rows)))
 
 
 def target(question: Question, rows: pa.Table) -> npt.NDArray[np.int64]:

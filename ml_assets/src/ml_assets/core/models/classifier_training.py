@@ -15,7 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_assets.core.evaluation.classification import Scores, auc, evaluate, single_feature_scores
+from ml_assets.core.evaluation.classification import (
+    MEASURES,
+    Interval,
+    Scores,
+    auc,
+    evaluate,
+    interval,
+    single_feature_scores,
+)
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models import bg_nbd, classifier, export
@@ -27,10 +35,10 @@ from ml_assets.core.models.training import Exported, exported
 class Trained(NamedTuple):
     """An exported classifier and what is known of it.
 
-    `scores` are on the holdout date; `baselines` are AUCs there of the question's rules and of P(alive); `feature_aucs`
-    are those of each feature alone. `held_out` are the holdout's rows with their labels, `probabilities` what the
-    exported form predicts for them, and `rankings` the order in which each baseline has them; `model` is the sklearn
-    classifier that was exported.
+    `scores` and `measured`, by the question's measure, are on the holdout date; `baselines` are that measure there of
+    the question's rules, and of P(alive) where it is about orders; `feature_aucs` are the AUCs of each feature alone.
+    `held_out` are the holdout's rows with their labels, `probabilities` what the exported form predicts for them, and
+    `rankings` the order in which each baseline has them; `model` is the sklearn classifier that was exported.
     """
 
     question: Question
@@ -40,6 +48,7 @@ class Trained(NamedTuple):
     split: Split
     training_rows: int
     scores: Scores
+    measured: Interval
     baselines: dict[str, float]
     feature_aucs: dict[str, float]
     held_out: pa.Table
@@ -57,6 +66,7 @@ class Trained(NamedTuple):
             "brier": scores.brier,
             "ece": scores.ece,
             "lift_top_decile": scores.lift,
+            self.question.measure: self.measured.value,
             f"{self.question.label}_rate": scores.positives / scores.rows,
         }
 
@@ -68,7 +78,7 @@ class Trained(NamedTuple):
             "as_of": self.split.holdout.isoformat(),
             "features": [spec.model_dump() for spec in CUSTOMER_FEATURES.specs(self.names)],
             "metrics": self.metrics,
-            "baseline_metrics": {f"{name}.auc": value for name, value in self.baselines.items()},
+            "baseline_metrics": {f"{name}.{self.question.measure}": value for name, value in self.baselines.items()},
         }
 
 
@@ -76,7 +86,7 @@ def train_classifier(
     con: duckdb.DuckDBPyConnection,
     question: Question,
     features: str,
-    orders: str,
+    events: str,
     as_of_dates: Collection[date],
     *,
     data_start: date,
@@ -84,15 +94,15 @@ def train_classifier(
 ) -> Trained:
     """Train on the early as-of dates and evaluate on the latest one whose outcome is known.
 
-    `features` and `orders` are DuckDB SELECTs; the orders lie in `[data_start, data_end)`.
+    `features` and `events` are DuckDB SELECTs, as `labelled_rows` takes them; events lie in `[data_start, data_end)`.
 
     Raises:
         NotEnoughData: the history is too short, nearly all customers have the same label, or the model is not better
             than a rule, as far as so few customers can tell. One that is worse beyond chance is for a check to refuse.
     """
     split = classifier.split(question, as_of_dates, data_start=data_start, data_end=data_end)
-    rows = classifier.labelled_rows(con, question, features, orders, split.training)
-    holdout = classifier.labelled_rows(con, question, features, orders, [split.holdout])
+    rows = classifier.labelled_rows(con, question, features, events, split.training)
+    holdout = classifier.labelled_rows(con, question, features, events, [split.holdout])
     labels = classifier.target(question, holdout)
     if not 0 < labels.sum() < len(labels):
         raise NotEnoughData(
@@ -103,18 +113,20 @@ def train_classifier(
     model = classifier.train(question, rows, names)
     form = exported(model, question.name, column_values(rows, names))
     matrix = column_values(holdout, names)
-    probabilities = export.predict(form.content, matrix)
+    measure, probabilities = MEASURES[question.measure], export.predict(form.content, matrix)
     rankings = {name: rule(holdout) for name, rule in question.rules.items()}
-    rules = {name: auc(labels, ranking) for name, ranking in rankings.items()}
+    rules = {name: measure.score(labels, ranking) for name, ranking in rankings.items()}
     scores = evaluate(labels, probabilities)
+    measured = scores.auc if measure.score is auc else interval(labels, probabilities, measure.score)
     best = max(rules, key=lambda name: rules[name])
-    if scores.auc.value <= rules[best] <= scores.auc.high:
+    if measured.value <= rules[best] + question.margin <= measured.high:
         raise NotEnoughData(
-            f"{question.title} is not shown to be better than the {best.replace('_', ' ')}: an AUC of "
-            f"{scores.auc.value:.3f} against {rules[best]:.3f}, which may be chance among {len(labels)} customers. "
+            f"{question.title} is not shown to be better than the {best.replace('_', ' ')}: {measure} of "
+            f"{measured.value:.3f} against {rules[best]:.3f}, which may be chance among {len(labels)} customers. "
             "Load more customers or more time."
         )
-    rankings["p_alive"] = _by_bg_nbd(question, rows, holdout)
+    if question.is_about_orders:
+        rankings["p_alive"] = _by_bg_nbd(question, rows, holdout)
     return Trained(
         question=question,
         model=model,
@@ -123,7 +135,8 @@ def train_classifier(
         split=split,
         training_rows=len(rows),
         scores=scores,
-        baselines=rules | {"p_alive": auc(labels, rankings["p_alive"])},
+        measured=measured,
+        baselines={name: measure.score(labels, ranking) for name, ranking in rankings.items()},
         feature_aucs=single_feature_scores(labels, matrix, names),
         held_out=holdout,
         probabilities=probabilities,
@@ -139,4 +152,4 @@ def _by_bg_nbd(question: Question, rows: pa.Table, holdout: pa.Table) -> Vector:
     silent[ordered] = bg_nbd.no_order_probability(
         rates, bg_nbd.histories(holdout.filter(ordered)), question.horizon_days / bg_nbd.DAYS_IN_UNIT
     )
-    return -silent if question.is_order else silent
+    return -silent if question.is_event else silent

@@ -57,7 +57,7 @@ TINY = 1e-9
 
 
 def classifier_contest(
-    con: duckdb.DuckDBPyConnection, features: str, orders: str, trained: Trained, champion: Registered
+    con: duckdb.DuckDBPyConnection, features: str, events: str, trained: Trained, champion: Registered
 ) -> Contest:
     """Both models' squared errors on the holdout of the challenger, whose outcomes neither was trained on.
 
@@ -72,7 +72,7 @@ def classifier_contest(
         raise NotComparable(
             f"the champion has learned from outcomes up to {seen}, and the challenger's holdout of {holdout} is earlier"
         )
-    rows = classifier.labelled_rows(con, question, features, orders, [holdout])
+    rows = classifier.labelled_rows(con, question, features, events, [holdout])
     matrix, challenger = column_values(rows, trained.names), predictor(trained.form.content)
     labels, before, after = classifier.target(question, rows), probabilities(champion, rows), challenger(matrix)
     return Contest(

@@ -7,3 +7,7 @@ class NotEnoughData(ValueError):  # noqa: N818 - names what is the case, as the 
 
 class TooYoung(NotEnoughData):
     """The history is too short: nothing is wrong, and time mends it."""
+
+
+class OwnModelError(ValueError):
+    """The file of a shop's own model cannot be used. The message names the key, the cause and the cure."""

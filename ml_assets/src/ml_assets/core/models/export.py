@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from cartograph.releases.contents import ONNX_INPUT, ONNX_OUTPUT
 
+PARITY = 1e-5
+"""Largest difference of a probability between a model and its ONNX form."""
 PARITY_ROWS = 20_000
 SEED = 11
 

@@ -35,7 +35,7 @@ from ml_assets.core.models.demand import training as demand
 from ml_assets.core.models.demand.forecaster import INTERVAL
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.recommendation import training as recommendation
-from ml_assets.core.models.report import Findings, Group
+from ml_assets.core.models.report import About, Findings, Group
 
 SHOWN = 15
 """So many features are in the picture of contributions."""
@@ -48,8 +48,8 @@ HEAT = 1.5
 """Standard deviations from the mean at which the colour of a segment's behaviour is fullest."""
 
 
-def of_classifier(trained: classifier_training.Trained) -> Findings:
-    """What a classifier of customers found."""
+def of_classifier(trained: classifier_training.Trained, about: About) -> Findings:
+    """What a classifier of customers found; `about` says what it is for."""
     question, split, rows = trained.question, trained.split, trained.held_out
     labels, probabilities = classifier.target(question, rows), trained.probabilities
     rankings = {"model": probabilities, **trained.rankings}
@@ -59,7 +59,7 @@ def of_classifier(trained: classifier_training.Trained) -> Findings:
         return _of_probabilities(labels[mask], probabilities[mask])
 
     return Findings(
-        about=ABOUT[question.name],
+        about=about,
         data=(
             f"{trained.training_rows:,} rows: the population of {len(split.training)} as-of dates from "
             f"{split.training[0]} to {split.training[-1]}, each with the {question.horizon_days} days after it. Held "
@@ -81,7 +81,7 @@ def of_classifier(trained: classifier_training.Trained) -> Findings:
             ),
             _gains(curves, f"share of those who {question.label}", "customers"),
             _lift(curves, "customers"),
-            _contributions(trained.model, column_values(rows, trained.names), trained.names),
+            *_contributions(trained.model, column_values(rows, trained.names), trained.names),
         ),
     )
 
@@ -149,7 +149,7 @@ def of_fraud(trained: fraud_training.Trained) -> Findings:
                     logarithmic=True,
                 ),
             ),
-            _contributions(trained.model, column_values(rows, trained.names), trained.names),
+            *_contributions(trained.model, column_values(rows, trained.names), trained.names),
         ),
     )
 
@@ -437,14 +437,21 @@ def _lift(curves: dict[str, Curve], rows: str) -> Picture:
     )
 
 
-def _contributions(model: Any, matrix: npt.NDArray[np.float32], names: tuple[str, ...]) -> Picture:
-    means = contributions(model.calibrated_classifiers_[0].estimator, matrix, names)
-    return Picture(
-        "contributions",
+def _contributions(model: Any, matrix: npt.NDArray[np.float32], names: tuple[str, ...]) -> list[Picture]:
+    """The features' contributions to boosted trees; none of a shop's own model that is of another kind."""
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    trees = model.calibrated_classifiers_[0].estimator if isinstance(model, CalibratedClassifierCV) else None
+    if not isinstance(trees, HistGradientBoostingClassifier):
+        return []
+    means = contributions(trees, matrix, names)
+    caption = (
         f"By how much each of the {min(SHOWN, len(means))} weightiest features moves a prediction on average, up or "
-        "down, in log-odds before calibration (mean absolute Shapley values, exact for trees).",
-        plots.bars(first(means, SHOWN), x="mean absolute Shapley value, log-odds"),
+        "down, in log-odds before calibration (mean absolute Shapley values, exact for trees)."
     )
+    bars = plots.bars(first(means, SHOWN), x="mean absolute Shapley value, log-odds")
+    return [Picture("contributions", caption, bars)]
 
 
 def _panels(trained: demand.Trained, window: Window, low: Matrix, high: Matrix) -> list[Panel]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.features.order_risk import CHARGEBACK
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
-from ml_assets.core.models.training import FEWEST, fit_calibrated
+from ml_assets.core.models.training import FEWEST, boosted_trees, fit_calibrated
 
 NAME = "order_fraud"
 LABEL = "is_fraud"
@@ -124,7 +124,7 @@ def train(rows: pa.Table, names: Sequence[str]) -> Any:
         )
     customers = rows["customer_id"].to_pylist()
     payers = [customer or order for customer, order in zip(customers, rows["order_id"].to_pylist(), strict=True)]
-    return fit_calibrated(column_values(rows, names), labels, np.array(payers), PARAMETERS)
+    return fit_calibrated(column_values(rows, names), labels, np.array(payers), boosted_trees(PARAMETERS))
 
 
 def target(rows: pa.Table) -> Labels:

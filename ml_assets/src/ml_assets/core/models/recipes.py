@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import duckdb
@@ -21,6 +22,8 @@ from ml_assets.core.models.demand import training as demand_training
 from ml_assets.core.models.fraud_training import train_fraud
 from ml_assets.core.models.recommendation import product_recommender, purchases
 from ml_assets.core.models.recommendation import training as recommender_training
+from ml_assets.core.own_models.form import OwnModel, require_allowed
+from ml_assets.core.own_models.question import question, register_events
 from ml_assets.core.registry import NoModel, Version
 
 T = TypeVar("T")
@@ -47,12 +50,16 @@ Recipe = Callable[[duckdb.DuckDBPyConnection, Marts, Origin], bytes]
 """The exported model, of DuckDB SELECTs by the tables' own names, and of the origin."""
 
 
-def _classifier(question: Question) -> Recipe:
+def _orders(_: duckdb.DuckDBPyConnection, tables: Marts) -> str:
+    return tables["fct_orders"]
+
+
+def _classifier(question: Question, events: Callable[[duckdb.DuckDBPyConnection, Marts], str] = _orders) -> Recipe:
     def recipe(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> bytes:
-        features, orders = tables["customer_features"], tables["fct_orders"]
+        features = tables["customer_features"]
         dates = as_of_dates(con, features)
         span = {"data_start": origin.shop_start, "data_end": data_end(dates, origin.shop_end)}
-        return train_classifier(con, question, features, orders, dates, **span).form.content
+        return train_classifier(con, question, features, events(con, tables), dates, **span).form.content
 
     return recipe
 
@@ -106,7 +113,8 @@ def rebuild(version: Version, lake: Lake) -> bytes:
         NoModel: there is no recipe, or the registry does not say what the version was trained from.
         SnapshotMissing: the lake has let go of a snapshot.
     """
-    recipe, told = RECIPES.get(version.name), version.origin
+    told = version.origin
+    recipe = _own(lake, told["definition"]) if "definition" in told else RECIPES.get(version.name)
     if recipe is None:
         raise NoModel(f"There is no recipe for {version.name}: {', '.join(RECIPES)} can be made again.")
     if not version.snapshots or "shop_start" not in told or version.as_of is None:
@@ -127,6 +135,13 @@ def rebuild(version: Version, lake: Lake) -> bytes:
     )
     with lake.connect() as con:
         return recipe(con, tables, origin)
+
+
+def _own(lake: Lake, definition: str) -> Recipe:
+    """The recipe of a shop's own model, by what its file said then; its estimator must be allowed now."""
+    model = OwnModel.model_validate_json(definition)
+    require_allowed(model, lake.settings.allowed_estimators)
+    return _classifier(question(model), partial(register_events, connect=lake.connect_shut_in, model=model))
 
 
 def _date(text: str | None) -> date | None:

@@ -5,7 +5,7 @@ What is predicted, and by what it is judged, stands in the model's own modules.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,21 +35,30 @@ def informative(rows: pa.Table, excluded: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in names if len(rows[name].drop_null().unique()) > 1)
 
 
-def fit_calibrated(
-    matrix: Matrix, labels: npt.NDArray[np.int64], groups: npt.NDArray[Any], parameters: Mapping[str, Any]
-) -> Any:
-    """Fit gradient-boosted trees with sigmoid calibration; an sklearn classifier.
+def boosted_trees(parameters: Mapping[str, Any]) -> list[Any]:
+    """The steps of a classifier of gradient-boosted trees, which take nulls as they are."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
-    The calibration learns from predictions for groups that the trees had not seen. Sigmoid and not isotonic, and no
-    categorical columns: their ONNX forms are wrong by 0.012 and 0.99.
+    return [HistGradientBoostingClassifier(**parameters)]
+
+
+def fit_calibrated(
+    matrix: Matrix, labels: npt.NDArray[np.int64], groups: npt.NDArray[Any], steps: Sequence[Any]
+) -> Any:
+    """Fit `steps`, transformers of the columns and a classifier last, with sigmoid calibration; an sklearn classifier.
+
+    The calibration learns from predictions for groups that the classifier had not seen. Sigmoid and not isotonic, and
+    no categorical columns: their ONNX forms are wrong by 0.012 and 0.99. The transformers stand outside of it: with a
+    pipeline inside, the ONNX form is wrong by 0.5.
     """
     from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import GroupKFold
+    from sklearn.pipeline import make_pipeline
 
+    *transformers, last = steps
     folds = list(GroupKFold(FOLDS).split(matrix, labels, groups=groups))
-    trees = HistGradientBoostingClassifier(**parameters)
-    model = CalibratedClassifierCV(trees, method="sigmoid", cv=folds, ensemble=False)
+    calibrated = CalibratedClassifierCV(last, method="sigmoid", cv=folds, ensemble=False)
+    model = make_pipeline(*transformers, calibrated) if transformers else calibrated
     return model.fit(matrix, labels)
 
 

@@ -6,6 +6,7 @@ So quality is a curve and not the point of one holdout. Today's date is not amon
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 
 import duckdb
@@ -14,6 +15,7 @@ from ml_assets.core.features.customers import Marts, column_values
 from ml_assets.core.models import classifier, clv
 from ml_assets.core.models.classifier import Question, Split
 from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.training import boosted_trees
 from ml_assets.core.monitoring.quality import Figure, Point, of_amounts, of_probabilities, spread
 
 LEAN, TRAINING_DATES = {"max_iter": 20, "learning_rate": 0.15}, 6
@@ -36,12 +38,13 @@ def of_classifier(
     Dates at which there was too little to train on are left out. `tables` holds DuckDB SELECTs.
     """
     features, orders = tables["customer_features"], tables["fct_orders"]
+    lean = replace(question, steps=lambda rows: boosted_trees(classifier.boosting(rows) | LEAN))
     for split in past_splits(question, as_of_dates, data_start=data_start, data_end=data_end):
         known = classifier.labelled_rows(con, question, features, orders, split.training[-TRAINING_DATES:])
         later = classifier.labelled_rows(con, question, features, orders, [split.holdout])
         names = classifier.informative(question, known)
         try:
-            model = classifier.train(question, known, names, LEAN)
+            model = classifier.train(lean, known, names)
         except NotEnoughData:
             continue
         figures = of_probabilities(question, later, model.predict_proba(column_values(later, names))[:, 1])

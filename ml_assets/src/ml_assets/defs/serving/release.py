@@ -26,11 +26,15 @@ from cartograph.releases.contents import (
     EFFECTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    OWN_PREDICTIONS,
+    PREDICTION_COLUMNS,
     REORDER,
     SHOP,
     Effect,
     ShopCard,
+    own_model_files,
     write_customers,
+    write_lists,
     write_products,
 )
 from cartograph.settings import Settings, get_settings
@@ -38,6 +42,7 @@ from cartograph.shops import Shop, load_shop
 from cartograph.trust.evidence import checked
 from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
+from ml_assets.components.customer_model import predictions_table
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
@@ -75,6 +80,7 @@ from ml_assets.defs.marts import (
     tells_fraud,
 )
 from ml_assets.defs.metadata import git_commit
+from ml_assets.defs.own_models import own_keys, own_models
 from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
 from ml_assets.defs.scoring.customer_segments import KEY as SEGMENTS_KEY
@@ -87,6 +93,7 @@ from ml_assets.defs.scoring.reorder_advice import KEY as ADVICE_KEY
 from ml_assets.defs.scoring.reorder_advice import counts_stock
 from ml_assets.defs.scoring.similar_products import KEY as SIMILAR_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
+from ml_assets.defs.serving.own_models import released_predictions
 from ml_assets.defs.serving.recommendations import released_recommendations, write_recommendations
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.campaign_uplift import KEY as UPLIFT_KEY
@@ -146,14 +153,14 @@ class ReleaseConfig(dg.Config):
 def models() -> list[str]:
     """The models that a release of this shop has, once they are trained."""
     absent = {fraud.NAME: not tells_fraud(), campaign_uplift.NAME: not is_answerable()}
-    return [name for name in MODELS if not absent.get(name)]
+    return [*(name for name in MODELS if not absent.get(name)), *(model.name for model in own_models())]
 
 
 def sources() -> list[dg.AssetKey]:
     """The assets of this location that a release of this shop is made of."""
-    made_by_models = [key for name in models() for key in MODELS[name]]
+    made_by_models = [key for name in models() for key in MODELS.get(name, ())]
     return [
-        *(FEATURES_KEY, *made_by_models),
+        *(FEATURES_KEY, *made_by_models, *own_keys()),
         *([ADVICE_KEY] if counts_stock() else []),
         *([EFFECT_KEY] if is_answerable() else []),
     ]
@@ -163,7 +170,8 @@ def upstream() -> list[dg.AssetKey]:
     """`sources`, and the published marts that they and the release are made of."""
     of_fraud = order_risk.MARTS if tells_fraud() else ()
     further = ("rfm_segments", "dim_products", "dim_dates", "market_basket_rules", *delivered(["dim_campaigns"]))
-    marts = dict.fromkeys((*feature_marts(), *demand_marts(), *of_fraud, *further))
+    of_own = [mart for model in own_models() for mart in model.marts]
+    marts = dict.fromkeys((*feature_marts(), *demand_marts(), *of_fraud, *of_own, *further))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
@@ -201,6 +209,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             *(FEATURES, *PREDICTIONS, *published(["rfm_segments", "dim_products"])),
             *([ADVICE] if counts_stock() else []),
             *([EFFECT, ACTIONS] if is_answerable() else []),
+            *(predictions_table(model.name) for model in own_models()),
         ]
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
@@ -209,7 +218,12 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
         recommender, forecaster = champions.get(product_recommender.NAME), champions.get(DEMAND_NAME)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
-            require_scored_by(con, inputs, as_of, champions.get(churn.NAME))
+            require_scored_by(con, inputs, as_of, SCORES, "churn_model_version", churn.NAME, champions)
+            own = {model.name: champions[model.name] for model in own_models() if model.name in champions}
+            for model in own_models():
+                table = predictions_table(model.name)
+                require_scored_by(con, inputs, as_of, table, "model_version", model.name, champions)
+            predicted = released_predictions(con, inputs, own, as_of) if own else None
             customers = released_customers(con, inputs, as_of)
             effects = released_effects(con, inputs)
             recommended = released_recommendations(con, inputs, recommender, as_of) if recommender else None
@@ -229,8 +243,10 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             write_customers(draft.path / CUSTOMERS, customers)
             for name, champion in champions.items():
                 write_card(draft.path, registry.version(name, champion.version), champion)
-            for name in champions.keys() & MODEL_FILES.keys():
+            for name in champions.keys() & (MODEL_FILES.keys() | own.keys()):
                 write_model(draft.path, champions[name])
+            if predicted:
+                write_lists(draft.path / OWN_PREDICTIONS, predicted, PREDICTION_COLUMNS)
             if recommended:
                 write_recommendations(draft.path, recommended)
             if forecaster and products:
@@ -278,17 +294,28 @@ def guards_result(made_from: ReleaseInputs, manifest: Manifest) -> dg.AssetCheck
 _RELEASED = {"customer_id": "f.customer_id", "as_of": "f.as_of_date", "segment": "r.segment"}
 
 
-def require_scored_by(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date, champion: Registered | None) -> None:
-    """Raise UnfitRelease where the scores are by another version than the champion, by which the API predicts."""
+def require_scored_by(
+    con: duckdb.DuckDBPyConnection,
+    inputs: Pinned,
+    as_of: date,
+    table: str,
+    column: str,
+    model: str,
+    champions: Mapping[str, Registered],
+) -> None:
+    """Raise UnfitRelease where scores are by another version of `model` than the champion, by which the API predicts.
+
+    The scores are in `table`, and their version in its `column`.
+    """
+    champion, name = champions.get(model), table.split(".")[1]
     rows = con.execute(
-        f"SELECT DISTINCT churn_model_version FROM ({inputs.selects['churn_scores']}) WHERE as_of_date = $as_of",
-        {"as_of": as_of},
+        f"SELECT DISTINCT {column} FROM ({inputs.selects[name]}) WHERE as_of_date = $as_of", {"as_of": as_of}
     ).fetchall()
     others = sorted(row[0] for row in rows if champion is None or row[0] != champion.version)
     if others:
         raise UnfitRelease(
-            f"The churn scores of {as_of} are by version {', '.join(others)} of {churn.NAME}, and the champion is "
-            f"version {champion.version if champion else 'none'}. Materialize predictions/churn_scores, then release."
+            f"The {name.replace('_', ' ')} of {as_of} are by version {', '.join(others)} of {model}, and the champion "
+            f"is version {champion.version if champion else 'none'}. Materialize predictions/{name}, then release."
         )
 
 
@@ -353,7 +380,7 @@ def released_products(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[st
 
 def write_model(folder: Path, model: Registered) -> None:
     """Write the model and its card."""
-    content, card = MODEL_FILES[model.name]
+    content, card = MODEL_FILES.get(model.name) or own_model_files(model.name)
     (folder / content).parent.mkdir(exist_ok=True)
     (folder / content).write_bytes(model.content)
     (folder / card).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from ml_assets.core.models import churn
+from ml_assets.core.models.about import ABOUT
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import depends_on
 from ml_assets.defs.tracking import MlflowTracking
@@ -25,4 +26,4 @@ KEY = dg.AssetKey(["models", churn.NAME])
 )
 def churn_classifier(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
     """Train, judge and register the churn model."""
-    return train_and_register(context, tracking, churn.QUESTION, judge)
+    return train_and_register(context, tracking, churn.QUESTION, judge, ABOUT[churn.NAME])

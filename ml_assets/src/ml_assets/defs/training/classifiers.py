@@ -10,17 +10,19 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
-from ml_assets.core.features.customers import as_of_dates
-from ml_assets.core.models import classifier
+from ml_assets.core.evaluation.classification import MEASURES
+from ml_assets.core.features.customers import Marts, as_of_dates
 from ml_assets.core.models.classifier import CALIBRATION_ERROR, Question
 from ml_assets.core.models.classifier_training import Trained, train_classifier
 from ml_assets.core.models.contests import classifier_contest
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.findings import of_classifier
+from ml_assets.core.models.report import About
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.marts import FEATURES, open_lake, pin, plain_failures, published
 from ml_assets.defs.partitions import data_end
@@ -44,16 +46,30 @@ LEAKING_AUC = 0.95
 """A single feature that ranks so well knows the answer."""
 
 
+Events = Callable[[duckdb.DuckDBPyConnection, Marts], str]
+"""Of SELECTs of marts, each by its own name, the SELECT of a question's events."""
+
+
+def orders(_: duckdb.DuckDBPyConnection, selects: Marts) -> str:
+    """The events of a question about orders."""
+    return selects["fct_orders"]
+
+
 def check_specs(key: dg.AssetKey, rules: str) -> list[dg.AssetCheckSpec]:
-    """The checks of a classifier; `rules` says in words what its AUC must be above."""
+    """The checks of a classifier of orders; `rules` says in words what its AUC must be above."""
+    p_alive = dg.AssetCheckSpec(
+        "beats_p_alive",
+        asset=key,
+        description="Its AUC is above that of the BG/NBD model, which knows only when and how often one ordered.",
+    )
+    return [*specs_of_any(key, f"Its AUC is above that of {rules}."), p_alive]
+
+
+def specs_of_any(key: dg.AssetKey, bar: str) -> list[dg.AssetCheckSpec]:
+    """The checks of any classifier; `bar` says by what it beats its baselines."""
     return [
         enough_spec(key),
-        dg.AssetCheckSpec("beats_baseline", asset=key, blocking=True, description=f"Its AUC is above that of {rules}."),
-        dg.AssetCheckSpec(
-            "beats_p_alive",
-            asset=key,
-            description="Its AUC is above that of the BG/NBD model, which knows only when and how often one ordered.",
-        ),
+        dg.AssetCheckSpec("beats_baseline", asset=key, blocking=True, description=bar),
         parity_spec(key),
         leak_spec(key, "AUC", LEAKING_AUC),
         dg.AssetCheckSpec(
@@ -69,30 +85,37 @@ def train_and_register(
     tracking: MlflowTracking,
     question: Question,
     judge: Callable[[Trained], Sequence[dg.AssetCheckResult]],
+    about: About,
+    marts: Sequence[str] = ("fct_orders",),
+    events: Events = orders,
+    **origin: object,
 ) -> dg.MaterializeResult:
     """Train, track, register; the version becomes the champion if the gate says so, by the checks of `judge`.
+
+    `about` begins its card. `events` tells of the `marts` what is asked about; `origin` is what else the recipe needs,
+    as `track` takes it.
 
     A young shop has too little to learn from: then the champion, if there is one, stays, and what is downstream does
     without a model where there is none.
     """
     lake = open_lake()
     with plain_failures(), tracking.run(context) as mlflow_run:
-        inputs = pin(lake, [FEATURES, *published(["fct_orders"])])
-        features, orders = inputs.selects["customer_features"], inputs.selects["fct_orders"]
+        inputs = pin(lake, [FEATURES, *published(marts)])
+        features = inputs.selects["customer_features"]
         with lake.connect() as con:
+            happened = events(con, inputs.selects)
             dates = as_of_dates(con, features)
             start, end = load_shop(get_settings()).start, data_end(dates)
             try:
-                trained = train_classifier(con, question, features, orders, dates, data_start=start, data_end=end)
+                trained = train_classifier(con, question, features, happened, dates, data_start=start, data_end=end)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
             fitted = parameters(trained)
-            track(mlflow_run, fitted, measures(trained), inputs.snapshots)
+            track(mlflow_run, fitted, measures(trained), inputs.snapshots, **origin)
             checks = judge(trained)
-            contest = partial(classifier_contest, con, features, orders, trained)
-            candidate = Candidate(
-                question.name, trained.form.content, trained.card, "onnx", contest, fitted, of_classifier(trained)
-            )
+            contest = partial(classifier_contest, con, features, happened, trained)
+            findings = of_classifier(trained, about)
+            candidate = Candidate(question.name, trained.form.content, trained.card, "onnx", contest, fitted, findings)
             version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
 
@@ -100,8 +123,10 @@ def train_and_register(
 def parameters(trained: Trained) -> dict[str, Any]:
     """What the model was trained with."""
     split, question = trained.split, trained.question
+    estimator = question.steps(trained.training_rows)[-1]
     return {
-        **classifier.boosting(trained.training_rows),
+        "estimator": type(estimator).__name__,
+        **estimator.get_params(),
         "calibration": "sigmoid",
         "horizon_days": question.horizon_days,
         "population": question.population,
@@ -116,14 +141,28 @@ def parameters(trained: Trained) -> dict[str, Any]:
 
 def measures(trained: Trained) -> dict[str, float]:
     """How good it is, its baselines, and how far its export is from it."""
-    return tracked(trained.metrics, {f"{name}_auc": value for name, value in trained.baselines.items()}, trained.form)
+    baselines = {f"{name}_{trained.question.measure}": value for name, value in trained.baselines.items()}
+    return tracked(trained.metrics, baselines, trained.form)
 
 
 def judge(trained: Trained) -> list[dg.AssetCheckResult]:
-    """The checks that all classifiers have."""
-    scores = trained.scores
-    rule = max(trained.question.rules, key=lambda name: trained.baselines[name])
-    best, p_alive, auc = trained.baselines[rule], trained.baselines["p_alive"], scores.auc.value
+    """The checks that all classifiers have; with P(alive) where it is one of the baselines."""
+    question, scores, baselines = trained.question, trained.scores, trained.baselines
+    measure, reached = MEASURES[question.measure], trained.measured.value
+    rule = max(question.rules, key=lambda name: baselines[name])
+    bar = baselines[rule] + question.margin
+    more = f" and {question.margin:g} more" if question.margin else ""
+    p_alive = [
+        checked(
+            "beats_p_alive",
+            reached > baselines[name],
+            expected=f"{measure} above {baselines[name]:.3f}, that of P(alive)",
+            found=f"{measure} of {reached:.3f}",
+            severity="warning",
+            metadata={question.measure: reached, f"p_alive_{question.measure}": baselines[name]},
+        )
+        for name in baselines.keys() & {"p_alive"}
+    ]
     return [
         checked(
             ENOUGH_DATA,
@@ -133,19 +172,12 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
         ),
         checked(
             "beats_baseline",
-            auc > best,
-            expected=f"an AUC above {best:.3f}, that of the {rule.replace('_', ' ')}",
-            found=f"an AUC of {auc:.3f}",
-            metadata={"auc": auc, f"{rule}_auc": best},
+            reached > bar,
+            expected=f"{measure} above {bar:.3f}, that of the {rule.replace('_', ' ')}{more}",
+            found=f"{measure} of {reached:.3f}",
+            metadata={question.measure: reached, f"{rule}_{question.measure}": baselines[rule]},
         ),
-        checked(
-            "beats_p_alive",
-            auc > p_alive,
-            expected=f"an AUC above {p_alive:.3f}, that of P(alive)",
-            found=f"an AUC of {auc:.3f}",
-            severity="warning",
-            metadata={"auc": auc, "p_alive_auc": p_alive},
-        ),
+        *p_alive,
         parity_result(trained.form),
         leak_result(trained.feature_aucs, "AUC", LEAKING_AUC),
         checked(
@@ -168,6 +200,7 @@ def metadata(trained: Trained, version: str, snapshots: dict[str, int]) -> dict[
         "holdout_date": str(split.holdout),
         "auc": scores.auc.value,
         "auc_interval": f"{scores.auc.low:.3f} to {scores.auc.high:.3f}",
+        trained.question.measure: trained.measured.value,
         "brier": scores.brier,
         "lift_top_decile": scores.lift,
     }

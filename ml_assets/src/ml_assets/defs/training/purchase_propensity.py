@@ -4,6 +4,7 @@ import dagster as dg
 
 from cartograph.trust.evidence import checked
 from ml_assets.core.models import propensity
+from ml_assets.core.models.about import ABOUT
 from ml_assets.core.models.classifier_training import Trained
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import depends_on
@@ -42,7 +43,7 @@ REACHABLE = 0.7
 )
 def purchase_propensity(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
     """Train, judge and register the purchase propensity."""
-    return classifiers.train_and_register(context, tracking, propensity.QUESTION, judge)
+    return classifiers.train_and_register(context, tracking, propensity.QUESTION, judge, ABOUT[propensity.NAME])
 
 
 def judge(trained: Trained) -> list[dg.AssetCheckResult]:

@@ -18,6 +18,7 @@ from cartograph.trust.evidence import checked
 from ml_assets.core.evaluation.classification import Scores
 from ml_assets.core.evaluation.promotion import Contest, NotComparable, Verdict, judge
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
+from ml_assets.core.models.export import PARITY
 from ml_assets.core.models.report import Caption, CheckLine, Findings, Report
 from ml_assets.core.models.training import Exported
 from ml_assets.core.registry import CHAMPION, ORIGIN, SNAPSHOT, Form, ModelRegistry, NoModel, Registered, withdrawn
@@ -25,10 +26,6 @@ from ml_assets.defs.metadata import SNAPSHOTS, git_commit, markdown_pictures, ma
 
 ENOUGH_DATA = "has_enough_data"
 """The check of every training asset that fails, as a warning, where there is too little to train on."""
-
-
-PARITY = 1e-5
-"""Largest difference of a probability between a model and its ONNX form."""
 
 
 class Candidate(NamedTuple):

@@ -1,0 +1,48 @@
+"""The shop's own models of a release: each by its name, and what they predict of its customers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from api.services.lookup import find_row
+from api.services.model import ReleasedModel
+from cartograph.releases.contents import OWN_PREDICTIONS, PREDICTION_COLUMNS, open_lists, own_model_files
+
+
+@dataclass(frozen=True)
+class OwnPrediction:
+    """What one of the models predicts of a customer."""
+
+    model: str
+    version: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class OwnModels:
+    """All own models of a release. Its methods may be called from several threads."""
+
+    models: Mapping[str, ReleasedModel]
+    predictions: pa.Table | None
+
+    @classmethod
+    def load(cls, folder: Path, names: Collection[str]) -> OwnModels:
+        """Load the models `names` of the release in `folder`, and open their predictions where there are some.
+
+        Raises:
+            ContentError: a file cannot be read, or has another form.
+        """
+        models = {name: ReleasedModel.load(folder, *own_model_files(name)) for name in names}
+        return cls(models, open_lists(folder / OWN_PREDICTIONS, PREDICTION_COLUMNS) if names else None)
+
+    def of(self, customer_id: str) -> list[OwnPrediction]:
+        """The predictions of the customer of that id, by the models' names."""
+        row = find_row(self.predictions, "customer_id", customer_id) if self.predictions is not None else None
+        if row is None:
+            return []
+        entries = zip(row["models"], row["model_versions"], row["probabilities"], strict=True)
+        return [OwnPrediction(*entry) for entry in entries]

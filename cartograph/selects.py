@@ -1,0 +1,48 @@
+"""SELECTs that people write into files: looked at before they run, and run where they reach nothing but their tables.
+
+Who may write such a file is trusted with the shop's data, not with the machine. Which tables there are, and what the
+message says, is decided where the file is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import duckdb
+
+
+def shut_in(connection: duckdb.DuckDBPyConnection, folders: Sequence[str] = ()) -> None:
+    """Shut files but those in `folders`, network, extensions, Python's variables and settings off, for good."""
+    for option, value in {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "python_enable_replacements": False,
+        "allowed_directories": list(folders),
+        "enable_external_access": False,
+        "lock_configuration": True,
+    }.items():
+        connection.execute(f"SET {option} = $value", {"value": value})
+
+
+def parsed(connection: duckdb.DuckDBPyConnection, select: str) -> dict[str, Any]:
+    """What DuckDB reads in `select`: with `error` true where it is no SELECT, else its `statements`."""
+    row = connection.execute("SELECT json_serialize_sql($select)", {"select": select}).fetchone()
+    return cast(dict[str, Any], json.loads(row[0])) if row else {}
+
+
+def nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """All parts of what `parsed` gives, a part before its own parts."""
+    if isinstance(tree, dict):
+        yield tree
+        for child in tree.values():
+            yield from nodes(child)
+    elif isinstance(tree, list):
+        for child in tree:
+            yield from nodes(child)
+
+
+def tables_in(tree: Any) -> frozenset[str]:
+    """The names, in lower case, of the tables that a parsed SELECT reads, with those of its own CTEs."""
+    return frozenset(str(node["table_name"]).lower() for node in nodes(tree) if node.get("type") == "BASE_TABLE")

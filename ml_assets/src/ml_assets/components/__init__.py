@@ -1,0 +1,8 @@
+"""Dagster Components of this code location: what a shop brings as a YAML file and gets as assets and checks.
+
+A component declares assets from attributes; what these mean belongs in `ml_assets.core`.
+"""
+
+from ml_assets.components.customer_model import CustomerModel
+
+__all__ = ["CustomerModel"]

@@ -1,0 +1,133 @@
+"""A shop's own model as a component: its model asset with checks, and the asset of its predictions.
+
+The form of its attributes is `ml_assets.core.own_models.form`; training, tracking and the gate are those of the other
+classifiers. Which files there are is `ml_assets.defs.own_models`'s business.
+"""
+
+from datetime import date
+from functools import partial
+
+import dagster as dg
+import duckdb
+import pyarrow as pa
+
+from cartograph.settings import get_settings
+from ml_assets.core.evaluation.classification import MEASURES
+from ml_assets.core.models.scoring import score
+from ml_assets.core.own_models.estimators import try_out
+from ml_assets.core.own_models.form import OwnModel, require_allowed
+from ml_assets.core.own_models.question import about, contract, question, register_events
+from ml_assets.core.registry import Registered
+from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
+from ml_assets.defs.marts import depends_on, open_lake, plain_failures
+from ml_assets.defs.scoring.steps import look_for, predict_latest
+from ml_assets.defs.tracking import MlflowTracking
+from ml_assets.defs.training.classifiers import judge, specs_of_any, train_and_register
+from ml_assets.defs.training.promotion import challenger_is_fit
+
+_WRONG = "coalesce(probability NOT BETWEEN 0 AND 1, true)"
+
+
+class CustomerModel(OwnModel, dg.Component, dg.Resolvable):
+    """A yes or no about customers, as `models/<name>` with its checks, and `predictions/<name>_predictions`."""
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+        """The model with its checks, and its predictions with theirs."""
+        return dg.Definitions(
+            assets=[model_asset(self), predictions_asset(self)],
+            asset_checks=[challenger_is_fit(self.name), probabilities_check(self)],
+        )
+
+
+def model_key(name: str) -> dg.AssetKey:
+    """The asset that trains the model."""
+    return dg.AssetKey(["models", name])
+
+
+def predictions_key(name: str) -> dg.AssetKey:
+    """The asset of its predictions."""
+    return dg.AssetKey(["predictions", f"{name}_predictions"])
+
+
+def predictions_table(name: str) -> str:
+    """The lake's table of its predictions."""
+    return ".".join(predictions_key(name).path)
+
+
+def model_asset(model: OwnModel) -> dg.AssetsDefinition:
+    """The asset that trains, judges and registers the model."""
+    key, baseline = model_key(model.name), model.baseline
+    rule = f"sorting by {baseline.feature}, {baseline.order}" if baseline else "predicting the same share for all"
+    more = f" by more than {model.margin:g}" if model.margin else ""
+
+    @dg.asset(
+        key=key,
+        deps=[FEATURES_KEY, *depends_on(model.marts)],
+        kinds={"scikitlearn", "onnx", "mlflow"},
+        owners=[model.owner],
+        tags={"domain": "customer"},
+        metadata={"definition": dg.MetadataValue.json(model.model_dump(mode="json"))},
+        check_specs=specs_of_any(key, f"Its {MEASURES[model.metric].words} is above that of {rule}{more}."),
+        description=(
+            f"{model.description} One of the shop's own models: a {model.estimator.path.rpartition('.')[2]} with "
+            "sigmoid calibration, trained on early as-of dates, evaluated on the latest whose outcome is known, kept "
+            "as ONNX in the MLflow registry."
+        ),
+    )
+    def _model(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
+        with plain_failures():
+            require_allowed(model, get_settings().allowed_estimators)
+            try_out(model.estimator)
+        return train_and_register(
+            context,
+            tracking,
+            question(model),
+            judge,
+            about(model),
+            marts=model.marts,
+            events=partial(register_events, connect=open_lake().connect_shut_in, model=model),
+            definition=model.model_dump_json(),
+        )
+
+    return _model
+
+
+def predictions_asset(model: OwnModel) -> dg.AssetsDefinition:
+    """The asset of the champion's probabilities for the latest as-of date."""
+    asked, columns = question(model), contract(model)
+
+    def predict(con: duckdb.DuckDBPyConnection, features: str, champion: Registered | None, as_of: date) -> pa.Table:
+        return score(con, asked, columns, features, champion, as_of)
+
+    @dg.asset(
+        key=predictions_key(model.name),
+        deps=[FEATURES_KEY, model_key(model.name)],
+        kinds={"onnx", "iceberg"},
+        owners=[model.owner],
+        tags={"domain": "customer"},
+        description=(
+            f"{model.description} The probability for each customer whom it is asked of, on the latest as-of date, by "
+            "the champion of the MLflow registry. Nobody has one while there is no champion."
+        ),
+    )
+    def _predictions(tracking: MlflowTracking) -> dg.MaterializeResult:
+        return predict_latest(tracking, model.name, predictions_table(model.name), columns, predict)
+
+    return _predictions
+
+
+def probabilities_check(model: OwnModel) -> dg.AssetChecksDefinition:
+    """The check that predictions are probabilities."""
+    name = "scores_are_probabilities"
+
+    @dg.asset_check(
+        asset=predictions_key(model.name),
+        name=name,
+        blocking=True,
+        description="Each prediction is a probability, and nobody has two.",
+    )
+    def _check() -> dg.AssetCheckResult:
+        table = predictions_table(model.name)
+        return look_for(_WRONG, table, contract(model), name, expected="a probability", found="not in [0, 1]")
+
+    return _check

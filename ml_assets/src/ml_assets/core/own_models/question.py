@@ -1,0 +1,98 @@
+"""What follows from a model's file: the question that is trained and judged as any other, and the scores' table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from cartograph.contracts import Column, Contract
+from ml_assets.core.features.customers import Marts
+from ml_assets.core.models.about import ERASED, NO_CAUSE, OF_BEHAVIOUR
+from ml_assets.core.models.classifier import Question, Vector
+from ml_assets.core.models.report import About
+from ml_assets.core.own_models.estimators import steps
+from ml_assets.core.own_models.form import FeatureRule, OwnModel
+from ml_assets.core.own_models.target import Connect, read_events
+
+LABEL = "is_positive"
+SPACING_DAYS = 28
+
+
+def question(model: OwnModel) -> Question:
+    """The model's question."""
+    return Question(
+        name=model.name,
+        title=f"The model {model.name}",
+        label=LABEL,
+        is_event=model.target.happens,
+        horizon_days=model.target.within_days,
+        population=f"{model.population}\n",
+        spacing_days=SPACING_DAYS,
+        rules=rules(model.baseline),
+        events="FROM ({events})",
+        is_about_orders=False,
+        features=model.features,
+        steps=lambda _: steps(model.estimator),
+        measure=model.metric,
+        margin=model.margin,
+    )
+
+
+def about(model: OwnModel) -> About:
+    """What begins the model's card, in the words of its file."""
+    window = f"in the {model.target.within_days} days from the as-of date on"
+    return About(
+        title=model.name.replace("_", " ").capitalize(),
+        purpose=model.description,
+        target=f"Whether {'an' if model.target.happens else 'no'} event comes {window}: {model.target.events.strip()}",
+        population=f"Registered customers with: {model.population.strip()}",
+        limits=(NO_CAUSE,),
+        ethics=(OF_BEHAVIOUR, ERASED),
+    )
+
+
+def rules(baseline: FeatureRule | None) -> Mapping[str, Callable[[pa.Table], Vector]]:
+    """The baseline: sorting by a feature, nulls last; or without one the share that is true of the very rows."""
+    if baseline is None:
+        return {"prior": lambda rows: np.full(len(rows), rows[LABEL].to_numpy().mean())}
+    sign = 1.0 if baseline.order == "descending" else -1.0
+
+    def sorts(rows: pa.Table) -> Vector:
+        values: Vector = rows[baseline.feature].cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return np.nan_to_num(sign * values, nan=float(np.finfo(np.float64).min))
+
+    return {f"{baseline.feature}_rule": sorts}
+
+
+def register_events(con: duckdb.DuckDBPyConnection, tables: Marts, *, connect: Connect, model: OwnModel) -> str:
+    """The SELECT of the target's events on `con`, read over a connection of `connect` that reaches the lake only.
+
+    Raises:
+        OwnModelError: the target's SELECT cannot be run.
+    """
+    con.register("own_events", read_events(connect, model.target.events, tables))
+    return "FROM own_events"
+
+
+def contract(model: OwnModel) -> Contract:
+    """The table of the model's probabilities."""
+    what = "an event" if model.target.happens else "no event"
+    return Contract(
+        dataset=f"{model.name}_predictions",
+        grain=f"A customer whom {model.name} is asked of, on an as-of date.",
+        key=("customer_id", "as_of_date"),
+        event_time="as_of_date",
+        columns=(
+            Column(name="customer_id", type="string", description="The customer."),
+            Column(name="as_of_date", type="date", description="The score rests on what was known before this day."),
+            Column(
+                name="probability",
+                type="double",
+                description=f"Probability of {what} in the next {model.target.within_days} days.",
+            ),
+            Column(name="model_version", type="string", description=f"The version of models/{model.name}."),
+        ),
+    )

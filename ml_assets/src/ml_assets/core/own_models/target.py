@@ -1,0 +1,154 @@
+"""The SQL of a model's file: which is allowed, and how a target's events are read.
+
+A target is a SELECT of who and when over published marts. It names no dates: which events count for an as-of date is
+decided by Cartograph, so that no target can look into what the features know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from cartograph.selects import nodes, parsed, shut_in, tables_in
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
+from ml_assets.core.features.customers import Marts
+from ml_assets.core.models.errors import OwnModelError
+
+MARTS = (
+    "dim_campaigns", "dim_customers", "dim_dates", "dim_products", "fct_events", "fct_order_items", "fct_orders",
+    "fct_payments", "fct_refunds",
+)  # fmt: skip
+"""What a target may read: facts of customers, and what these refer to."""
+COLUMNS = ("customer_id", "happened_at")
+_CLOCKS = frozenset({"current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Words that are no functions to DuckDB's parser."""
+
+Connect = Callable[[], duckdb.DuckDBPyConnection]
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The `known` names that are near to `name`, as a question; nothing where none is."""
+    near = get_close_matches(name, list(known), n=3)
+    return f" Is {' or '.join(near)} meant?" if near else ""
+
+
+def marts_of(select: str) -> tuple[str, ...]:
+    """The marts that a target's SELECT reads, by name.
+
+    Raises:
+        ValueError: it is not one SELECT over marts, or what it gives is not the same whenever it is run.
+    """
+    tree = _parsed(_without_end(select), "one SELECT of customer_id and happened_at")
+    own = {str(entry["key"]).lower() for node in nodes(tree) for entry in _entries(node)}
+    tables = tables_in(tree) - own
+    unknown = sorted(tables - set(MARTS))
+    if unknown:
+        raise ValueError(
+            f"it reads {', '.join(unknown)}, and a target may read {', '.join(MARTS)}.{meant(unknown[0], MARTS)}"
+        )
+    if qualified := sorted(
+        str(n["table_name"]) for n in nodes(tree) if n.get("type") == "BASE_TABLE" and n["schema_name"]
+    ):
+        raise ValueError(f"write {qualified[0]} without a schema before it: a mart is called by its name alone")
+    if not tables:
+        raise ValueError(f"it reads no mart; it may read {', '.join(MARTS)}")
+    return tuple(sorted(tables))
+
+
+def features_in(condition: str) -> frozenset[str]:
+    """The customer features that a population's condition is about.
+
+    Raises:
+        ValueError: it is no condition on features alone.
+    """
+    tree = _parsed(f"SELECT 1 WHERE ({condition}\n)", "a SQL condition on customer features")
+    if (
+        len(tree) != 1
+        or tree[0]["node"]["type"] != "SELECT_NODE"
+        or any(n.get("class") == "SUBQUERY" for n in nodes(tree))
+    ):
+        raise ValueError("it may only compare features: leave out SELECT")
+    names = {feature.name for feature in CUSTOMER_FEATURES.features}
+    columns = {str(node["column_names"][-1]) for node in nodes(tree) if node.get("class") == "COLUMN_REF"}
+    if unknown := sorted(columns - names):
+        raise ValueError(f"there is no customer feature {unknown[0]}.{meant(unknown[0], names)}")
+    try:
+        with duckdb.connect() as con:
+            con.register("features", CUSTOMER_FEATURES.contract().arrow_schema().empty_table())
+            con.execute(f"SELECT 1 FROM features WHERE ({condition}\n)")
+    except duckdb.Error as error:
+        raise ValueError(f"it cannot be run: {_first_line(error)}") from None
+    return frozenset(columns)
+
+
+def read_events(connect: Connect, select: str, tables: Marts) -> pa.Table:
+    """Who the target happened to on which days: `customer_id` and `day`, each pair once.
+
+    `tables` are SELECTs of marts by name, and `connect` gives a connection that reaches these and nothing else.
+
+    Raises:
+        OwnModelError: the SELECT cannot be run, or has other columns.
+    """
+    marts = ", ".join(f"{name} AS ({tables[name]})" for name in marts_of(select))
+    body = f"(\n{_without_end(select)}\n)"
+    try:
+        with connect() as con:
+            given = con.execute(f"WITH {marts} SELECT * FROM {body} LIMIT 0").to_arrow_table().schema.names
+            if lacking := [name for name in COLUMNS if name not in given]:
+                raise OwnModelError(
+                    f"target.events: its SELECT gives {', '.join(given)}, and needs {' and '.join(lacking)} too. Name "
+                    "the customer customer_id and the moment happened_at."
+                )
+            return con.execute(
+                f"""WITH {marts} SELECT DISTINCT CAST(customer_id AS VARCHAR) AS customer_id,
+                    CAST(happened_at AS DATE) AS day FROM {body}
+                WHERE customer_id IS NOT NULL AND happened_at IS NOT NULL ORDER BY ALL"""
+            ).to_arrow_table()
+    except duckdb.Error as error:
+        raise OwnModelError(f"target.events: its SELECT cannot be run: {_first_line(error)}") from None
+
+
+@lru_cache(maxsize=1)
+def _parser() -> tuple[duckdb.DuckDBPyConnection, frozenset[str]]:
+    """A connection to parse with, and the names of functions that do not always give the same."""
+    con = duckdb.connect()
+    shut_in(con)
+    rows = con.execute("SELECT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'").fetchall()
+    return con, frozenset(str(row[0]) for row in rows) | _CLOCKS
+
+
+def _parsed(sql: str, form: str) -> list[Any]:
+    """The statements of `sql`, which reads tables alone and gives the same whenever it is run; it should be `form`."""
+    con, changing = _parser()
+    with con.cursor() as cursor:
+        tree = parsed(cursor, sql)
+    if tree["error"]:
+        raise ValueError(f"it must be {form}, and DuckDB says: {tree['error_message']}")
+    statements: list[Any] = tree["statements"]
+    if len(statements) != 1:
+        raise ValueError(f"it has {len(statements)} statements, and must be {form}")
+    for node in nodes(statements):
+        if node.get("type") == "TABLE_FUNCTION":
+            raise ValueError(f"it calls {node['function']['function_name']}(…), and may read marts alone")
+        called = str(node.get("function_name") or (node.get("column_names") or [""])[-1]).lower()
+        if called in changing:
+            raise ValueError(f"{called} does not always give the same: a model could not be trained again from it")
+    return statements
+
+
+def _entries(node: dict[str, Any]) -> list[dict[str, Any]]:
+    found = node.get("cte_map")
+    return list(found["map"]) if isinstance(found, dict) else []
+
+
+def _without_end(select: str) -> str:
+    return select.strip().removesuffix(";")
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).split("\n\nLINE", maxsplit=1)[0].replace("\n", " ")
