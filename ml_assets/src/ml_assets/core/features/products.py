@@ -21,8 +21,8 @@ REQUIRED_MARTS = ("dim_products", "fct_order_items")
 OPTIONAL_MARTS = ("fct_refunds", "fct_reviews", "fct_events", "fct_inventory_daily")
 
 PRIOR_REVIEWS = 5
-"""`shrunk_rating` is the mean as if a product had so many more reviews of the shop's mean rating: one with as many of its
-own is half what they say and half what all products are."""
+"""`shrunk_rating` is the mean as if a product had so many more reviews of the shop's mean rating: one with as many of
+its own is half what they say and half what all products are."""
 
 _NEVER_SOLD = "it has never been sold"
 _NOT_SOLD = "it was not sold in the last 90 days"
