@@ -240,6 +240,14 @@ def test_categories_are_weighed_by_their_worth(con):
     assert row["category_diversity"] == pytest.approx(1 / (9 / 16 + 1 / 16))
 
 
+def test_one_category_is_one_to_the_last_digit(con):
+    """The square of a sum over the sum of squares is not, as doubles; the API refused such a customer's features."""
+    assert 1.13**2 / float(Decimal("1.13") ** 2) < 1
+    add_customer(con)
+    add_order(con, 10, total="1.13", product="P1")
+    assert features_of(con)["category_diversity"] == 1
+
+
 def test_a_visit_is_as_deep_as_the_shop_knew_on_the_as_of_date(con):
     add_customer(con)
     add_event(con, "product_view", AS_OF_DAY - 40, session="old", device="desktop", channel="email")

@@ -142,14 +142,16 @@ _PRODUCTS = """
     SELECT a.as_of, p.customer_id, count(*) AS products
     FROM dates a JOIN first_purchases p ON p.day < a.as_of GROUP BY a.as_of, p.customer_id"""
 
-# The parts of a customer's orders by channel and of their worth by category: how many, the greatest, how even.
+# The parts of a customer's orders by channel and of their worth by category: how many, the greatest, how even. The
+# effective number of one part may be a rounding error below 1, which the API would refuse.
 _PARTS = """
     SELECT as_of, customer_id, count(*) AS parts, max(part)::DOUBLE / nullif(sum(part), 0)::DOUBLE AS greatest,
-        sum(part)::DOUBLE ** 2 / nullif(sum(CAST(part AS DECIMAL(18, 2)) * CAST(part AS DECIMAL(18, 2))), 0)::DOUBLE
-            AS effective
+        CASE WHEN sum(square) > 0 THEN greatest(sum(part)::DOUBLE ** 2 / sum(square)::DOUBLE, 1) END AS effective
     FROM (
-        SELECT a.as_of, d.customer_id, d.{of}, sum(d.{measure}) AS part
-        FROM dates a JOIN {table} d ON d.day < a.as_of GROUP BY ALL
+        SELECT *, CAST(part AS DECIMAL(18, 2)) * CAST(part AS DECIMAL(18, 2)) AS square FROM (
+            SELECT a.as_of, d.customer_id, d.{of}, sum(d.{measure}) AS part
+            FROM dates a JOIN {table} d ON d.day < a.as_of GROUP BY ALL
+        )
     ) GROUP BY as_of, customer_id"""
 
 _REFUNDS = """

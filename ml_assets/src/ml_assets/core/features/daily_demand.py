@@ -131,22 +131,31 @@ def differing(
 ) -> tuple[int, int, list[str]]:
     """Units in the stored table, units in the order lines of its partitions, and products and days that differ.
 
+    These differ in units, in worth or in discounts, to the cent.
     `order_items` and `stored` are DuckDB SELECTs; at most `limit` of those that differ are named.
     """
     part = _DATE_PART[grain]
     row = con.execute(
         f"""
-        WITH kept AS (SELECT product_id, demand_date AS day, ordered_units AS units FROM ({stored})),
-        sold AS (
-            SELECT product_id, order_date AS day, sum(quantity) AS units FROM ({order_items})
+        WITH kept AS (
+            SELECT product_id, demand_date AS day, ordered_units AS units,
+                round(coalesce(mean_price_amount, 0) * ordered_units, 2) AS gross,
+                round(coalesce(discount_share, 0) * coalesce(mean_price_amount, 0) * ordered_units, 2) AS discount
+            FROM ({stored})
+        ), sold AS (
+            SELECT product_id, order_date AS day, sum(quantity) AS units, sum(gross_amount)::DOUBLE AS gross,
+                sum(discount_amount)::DOUBLE AS discount
+            FROM ({order_items})
             WHERE date_trunc('{part}', order_date) IN (SELECT DISTINCT date_trunc('{part}', day) FROM kept)
             GROUP BY ALL
         ), compared AS (
-            SELECT product_id, day, coalesce(kept.units, 0) AS kept, coalesce(sold.units, 0) AS sold
+            SELECT product_id, day, coalesce(kept.units, 0) AS kept, coalesce(sold.units, 0) AS sold, kept <> sold
+                OR coalesce(kept.gross, 0) <> coalesce(sold.gross, 0)
+                OR coalesce(kept.discount, 0) <> coalesce(sold.discount, 0) AS differs
             FROM kept FULL JOIN sold USING (product_id, day)
         )
         SELECT coalesce(sum(kept), 0), coalesce(sum(sold), 0),
-            (array_agg(product_id || ' on ' || day ORDER BY day, product_id) FILTER (kept <> sold))[:$limit]
+            (array_agg(product_id || ' on ' || day ORDER BY day, product_id) FILTER (differs))[:$limit]
         FROM compared""",
         {"limit": limit},
     ).fetchall()[0]

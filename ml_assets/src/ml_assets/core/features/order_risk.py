@@ -31,6 +31,8 @@ CHARGEBACK = "chargeback"
 """The reason of a refund that the cardholder's bank has forced."""
 ROWS_AT_A_TIME = 100_000
 
+_CUSTOMER = "customer:"
+"""How an actor begins who is a customer; no token does."""
 _HOUR = 3_600_000_000
 _DAY = 24 * _HOUR
 
@@ -42,7 +44,8 @@ def _last(microseconds: int) -> str:
     return f"RANGE BETWEEN {microseconds} PRECEDING AND 1 PRECEDING"
 
 
-# `actor` is the customer, or for a guest the order: guests cannot be told from each other.
+# `actor` is the customer, or for a guest the order: guests cannot be told from each other. Windows, which
+# sort, run over what is recent on `$first`; what was before is counted.
 _STEPS = {
     "placed": """
         WITH attempts AS (
@@ -50,7 +53,7 @@ _STEPS = {
             QUALIFY row_number() OVER (PARTITION BY order_id ORDER BY paid_at, payment_id) = 1
         )
         SELECT o.order_id, o.order_date, o.ordered_at, epoch_us(o.ordered_at) AS us, o.customer_id,
-            coalesce('customer:' || o.customer_id, 'order:' || o.order_id) AS actor, a.card, a.device, a.network,
+            coalesce('{customer}' || o.customer_id, 'order:' || o.order_id) AS actor, a.card, a.device, a.network,
             c.registered_at,
             CASE WHEN c.street <> '' THEN concat_ws('|', c.street, c.postal_code, c.city, c.country) END AS address,
             CAST(g.city IS DISTINCT FROM c.city OR g.country IS DISTINCT FROM c.country AS BIGINT) AS is_elsewhere,
@@ -62,25 +65,30 @@ _STEPS = {
         LEFT JOIN ({dim_geographies}) g ON g.geography_key = o.geography_key
         WHERE o.order_date < $until""",
     "shown": """
-        SELECT * FROM (SELECT order_id, us, actor, customer_id, card, device, network, address FROM placed)
+        SELECT * FROM (SELECT order_id, order_date, us, actor, card, device, network, address FROM placed)
         UNPIVOT (token FOR kind IN (card, device, network, address))""",
     "shared": f"""
-        SELECT order_id, kind, others - CAST(earlier AS BIGINT) AS others, orders_24h, NOT earlier AS is_new
-        FROM (
-            SELECT order_id, kind, first_at < us AS earlier,
-                coalesce(sum(CAST(is_first AND customer_id IS NOT NULL AS BIGINT)) OVER (token {_BEFORE}), 0) AS others,
-                count(*) OVER (token {_last(_DAY)}) AS orders_24h
+        WITH now AS (
+            SELECT * FROM shown WHERE order_date >= $first
+        ), firsts AS (
+            SELECT kind, token, actor, min(us) AS us FROM shown SEMI JOIN now USING (kind, token) GROUP BY ALL
+        ), counted AS (
+            SELECT order_id, kind, coalesce(sum(is_customer) OVER (token {_BEFORE}), 0) AS customers,
+                sum(is_order) OVER (token {_last(_DAY)}) AS orders_24h
             FROM (
-                SELECT *, min(us) OVER (PARTITION BY kind, token, actor) AS first_at,
-                    row_number() OVER (PARTITION BY kind, token, actor ORDER BY us, order_id) = 1 AS is_first
-                FROM shown
+                SELECT NULL AS order_id, kind, token, us, CAST(actor LIKE '{_CUSTOMER}%' AS BIGINT) AS is_customer,
+                    0 AS is_order FROM firsts
+                UNION ALL SELECT order_id, kind, token, us, 0, 1 FROM shown WHERE order_date >= $first - 1
             )
             WINDOW token AS (PARTITION BY kind, token ORDER BY us)
-        )""",
+        )
+        SELECT n.order_id, n.kind, c.customers - CAST(f.us < n.us AS BIGINT) AS others,
+            coalesce(c.orders_24h, 0) AS orders_24h, f.us = n.us AS is_new
+        FROM now n JOIN firsts f USING (kind, token, actor) JOIN counted c USING (order_id, kind)""",
     "declined": """
         SELECT p.actor, q.card_fingerprint AS card, epoch_us(q.paid_at) AS us
         FROM ({fct_payments}) q JOIN placed p USING (order_id)
-        WHERE q.payment_status = 'declined'""",
+        WHERE q.payment_status = 'declined' AND q.paid_at >= CAST($first AS TIMESTAMPTZ) - INTERVAL 7 DAY""",
     "charged_back": """
         SELECT p.order_id, p.actor, min(epoch_us(r.refunded_at)) AS us
         FROM ({fct_refunds}) r JOIN placed p USING (order_id)
@@ -94,18 +102,29 @@ _STEPS = {
                 sum(is_charged) OVER (PARTITION BY actor ORDER BY us {_BEFORE}) AS charged_back
             FROM (
                 SELECT order_id, actor, card, us, 0 AS is_declined, 0 AS is_charged FROM placed
+                WHERE order_date >= $first
                 UNION ALL SELECT NULL, actor, card, us, 1, 0 FROM declined
                 UNION ALL SELECT NULL, actor, NULL, us, 0, 1 FROM charged_back
             )
         )
         WHERE order_id IS NOT NULL GROUP BY order_id""",
     "customary": f"""
-        SELECT order_id, min(us) OVER (customer {_BEFORE}) AS first_at, max(us) OVER (customer {_BEFORE}) AS last_at,
-            count(*) OVER (customer {_BEFORE}) AS orders_before, count(*) OVER (customer {_last(_HOUR)}) AS orders_1h,
-            count(*) OVER (customer {_last(_DAY)}) AS orders_24h,
-            count(*) OVER (customer {_last(7 * _DAY)}) AS orders_7d,
-            sum(total_amount) OVER (customer {_BEFORE}) AS spent
-        FROM placed WINDOW customer AS (PARTITION BY actor ORDER BY us)""",
+        WITH earlier AS (
+            SELECT actor, min(us) AS first_at, max(us) AS last_at, count(*) AS orders, sum(total_amount) AS spent
+            FROM placed WHERE order_date < $first - 7 GROUP BY actor
+        ), lately AS (
+            SELECT order_id, order_date, actor, min(us) OVER (customer {_BEFORE}) AS first_at,
+                max(us) OVER (customer {_BEFORE}) AS last_at, count(*) OVER (customer {_BEFORE}) AS orders,
+                count(*) OVER (customer {_last(_HOUR)}) AS orders_1h,
+                count(*) OVER (customer {_last(_DAY)}) AS orders_24h,
+                count(*) OVER (customer {_last(7 * _DAY)}) AS orders_7d,
+                sum(total_amount) OVER (customer {_BEFORE}) AS spent
+            FROM placed WHERE order_date >= $first - 7 WINDOW customer AS (PARTITION BY actor ORDER BY us)
+        )
+        SELECT l.order_id, coalesce(e.first_at, l.first_at) AS first_at, coalesce(l.last_at, e.last_at) AS last_at,
+            l.orders + coalesce(e.orders, 0) AS orders_before, l.orders_1h, l.orders_24h, l.orders_7d,
+            coalesce(l.spent, 0) + coalesce(e.spent, 0) AS spent
+        FROM lately l LEFT JOIN earlier e USING (actor) WHERE l.order_date >= $first""",
     "shop_days": """
         SELECT order_date, sum(amount) OVER month AS amount, sum(orders) OVER month AS orders
         FROM (SELECT order_date, sum(total_amount) AS amount, count(*) AS orders FROM placed GROUP BY order_date)
@@ -115,7 +134,9 @@ _STEPS = {
     "basket": """
         WITH lines AS (
             SELECT p.order_id, p.actor, p.us, d.category, i.quantity, i.unit_price, i.gross_amount
-            FROM placed p JOIN ({fct_order_items}) i USING (order_id) JOIN ({dim_products}) d USING (product_key)
+            FROM (SELECT * FROM placed SEMI JOIN (FROM placed WHERE order_date >= $first) USING (actor)) p
+            JOIN ({fct_order_items}) i USING (order_id)
+            JOIN ({dim_products}) d USING (product_key)
         )
         SELECT order_id, max(quantity) AS largest_line_units, max(unit_price) AS dearest_unit_price,
             count(DISTINCT category) AS categories, sum(gross_amount) AS gross,
@@ -177,10 +198,10 @@ def order_risk(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until:
     The tables have the schema of `ORDER_RISK`. `con` must work in UTC; temporary tables are made in it.
     """
     for name, query in _STEPS.items():
-        values: dict[str, Any] = {"until": until} if "$until" in query else {}
-        values |= {"chargeback": CHARGEBACK} if "$chargeback" in query else {}
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query.format(**marts)}", values)
-    con.register("linked_rows", linked(con))
+        given: dict[str, Any] = {"first": first, "until": until, "chargeback": CHARGEBACK}
+        values = {value: given[value] for value in given if f"${value}" in query}
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query.format(**marts, customer=_CUSTOMER)}", values)
+    con.register("linked_rows", linked(con, first))
     con.execute("CREATE OR REPLACE TEMP TABLE linked AS FROM linked_rows")
     con.unregister("linked_rows")
     schema = ORDER_RISK.contract().arrow_schema()
@@ -195,42 +216,44 @@ def risk_table(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until:
     return pa.concat_tables([empty, *order_risk(con, marts, first, until)])
 
 
-def linked(con: duckdb.DuckDBPyConnection) -> pa.Table:
-    """For orders with a card, device or address that others showed too: the size and chargebacks of what they link.
+def linked(con: duckdb.DuckDBPyConnection, first: date) -> pa.Table:
+    """For orders from `first` on with a card, device or address that others showed too: what they link, in numbers.
 
-    A union-find over the orders in the order of time. What only one actor ever showed links nothing, and is left out:
-    so the loop runs over the few that are shared, and the rest of the orders is told by SQL.
+    A union-find over the orders in the order of time. What only one actor ever showed links nothing, and what an actor
+    has shown before links nothing new: so the loop runs over few orders, and the rest is told by SQL.
     """
     facts = con.execute(
         """
-        WITH links AS (
-            SELECT order_id, us, actor, customer_id, kind || ':' || token AS token
-            FROM shown WHERE kind <> 'network'
-        ), shared_links AS (
-            SELECT * FROM links
-            WHERE token IN (SELECT token FROM links GROUP BY token HAVING count(DISTINCT actor) > 1)
+        WITH shared_tokens AS (
+            SELECT kind, token FROM shown WHERE kind <> 'network' GROUP BY ALL HAVING min(actor) <> max(actor)
+        ), links AS (
+            SELECT *, row_number() OVER (PARTITION BY kind, token, actor ORDER BY us, order_id) = 1 AS is_new
+            FROM shown SEMI JOIN shared_tokens USING (kind, token)
         ), concerned AS (
-            SELECT DISTINCT actor FROM shared_links
+            SELECT DISTINCT actor FROM links
+        ), new_links AS (
+            SELECT order_id, list(kind || ':' || token ORDER BY kind, token) AS tokens FROM links
+            WHERE is_new GROUP BY order_id
         )
-        SELECT p.us, $order AS kind, p.order_id, p.actor, p.customer_id IS NOT NULL AS is_customer,
-            coalesce(list(s.token ORDER BY s.token) FILTER (s.token IS NOT NULL), []) AS tokens
-        FROM placed p JOIN concerned USING (actor) LEFT JOIN shared_links s ON s.order_id = p.order_id GROUP BY ALL
+        SELECT p.us, $order AS kind, p.order_id, p.actor, coalesce(s.tokens, []) AS tokens
+        FROM placed p JOIN concerned USING (actor) LEFT JOIN new_links s USING (order_id)
+        WHERE s.tokens IS NOT NULL OR p.order_date >= $first
         UNION ALL
-        SELECT c.us, $chargeback, c.order_id, c.actor, false, []
+        SELECT c.us, $chargeback, c.order_id, c.actor, []
         FROM charged_back c JOIN concerned USING (actor)
         ORDER BY 1, 2, 3""",
-        {"order": _ORDER, "chargeback": _CHARGEBACK},
+        {"order": _ORDER, "chargeback": _CHARGEBACK, "first": first},
     )
     groups = _Groups()
     orders: list[str] = []
     customers: list[int] = []
     chargebacks: list[int] = []
     while rows := _next_rows(facts):
-        for _, kind, order_id, actor, is_customer, tokens in rows:
+        for _, kind, order_id, actor, tokens in rows:
             if kind == _CHARGEBACK:
                 groups.charge(actor)
                 continue
-            root = groups.join(actor, is_customer, tokens)
+            root = groups.join(actor, tokens)
             orders.append(order_id)
             customers.append(groups.customers[root])
             chargebacks.append(groups.chargebacks[root])
@@ -251,10 +274,8 @@ class _Groups:
         self.customers: dict[str, int] = defaultdict(int)
         self.chargebacks: dict[str, int] = defaultdict(int)
 
-    def join(self, actor: str, is_customer: bool, tokens: list[str]) -> str:
+    def join(self, actor: str, tokens: list[str]) -> str:
         """Put an actor and what they show into one group; its root."""
-        if is_customer and actor not in self._parent:
-            self.customers[actor] = 1
         root = self._root(actor)
         for token in tokens:
             other = self._root(token)
@@ -269,14 +290,16 @@ class _Groups:
         self.chargebacks[self._root(actor)] += 1
 
     def _root(self, node: str) -> str:
-        self._parent.setdefault(node, node)
+        if node not in self._parent:
+            self._parent[node] = node
+            self.customers[node] = int(node.startswith(_CUSTOMER))
         while self._parent[node] != node:
             self._parent[node] = self._parent[self._parent[node]]
             node = self._parent[node]
         return node
 
 
-def _next_rows(facts: duckdb.DuckDBPyConnection) -> list[tuple[int, int, str, str, bool, list[str]]]:
+def _next_rows(facts: duckdb.DuckDBPyConnection) -> list[tuple[int, int, str, str, list[str]]]:
     """The next rows of a query, none at its end."""
     return facts.fetchmany(ROWS_AT_A_TIME)
 

@@ -49,10 +49,10 @@ def daily_demand_panel(context: dg.AssetExecutionContext) -> dg.MaterializeResul
 @dg.asset_check(
     asset=KEY,
     blocking=True,
-    description="Each product has on each day as many units as the published order lines of that day.",
+    description="Each product has on each day the units, worth and discounts of that day's published order lines.",
 )
 def demand_reconciles() -> dg.AssetCheckResult:
-    """Hold the units of each product and day against the published mart."""
+    """Hold the units and amounts of each product and day against the published mart."""
     lake = open_lake()
     with plain_failures(), lake.connect() as con:
         items = pin(lake, published(["fct_order_items"])).selects["fct_order_items"]
@@ -61,7 +61,7 @@ def demand_reconciles() -> dg.AssetCheckResult:
     return checked(
         "demand_reconciles",
         not samples,
-        expected=f"{sold:,} units, as in the order lines, and as many of each product on each day",
+        expected=f"{sold:,} units, as in the order lines, with as many of each product on each day at the same price",
         found=f"{kept:,} units",
         samples=samples,
     )
