@@ -110,6 +110,20 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the logs.")
 
+    @field_validator("home", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if value == "":  # it would be the folder that the command happens to be called in
+            raise ValueError("it is empty, and takes a folder")
+        return value
+
+    @field_validator("lake_uri")
+    @classmethod
+    def _folder_or_bucket(cls, value: str | None) -> str | None:
+        if value and re.match(r"[a-z0-9+]+:", value) and not re.match(r"s3://[^/]", value):
+            raise ValueError("it takes a folder or s3://bucket/prefix")
+        return value
+
     @field_validator("home", "shops_dir", "models_dir", "alerts_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:

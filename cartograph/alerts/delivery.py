@@ -43,6 +43,6 @@ def send(sink: Sink, message: Message) -> None:
         sink.send(message)
     except SinkError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a library raises what it likes
         reason = type(error).__name__  # its words may hold the address, which is a secret
         raise SinkError(f"it cannot be sent to ({reason}): look at its address in the file of alerts") from None

@@ -54,8 +54,12 @@ def up() -> None:
         started = [(s, stack.enter_context(running(s, settings))) for s in services(settings)]
         try:
             for service, process in started:
-                _await_answer(service, process)
-                output.print(f"[green]✓[/] {service.name:<12} {service.url}")
+                if answers(service, process):
+                    output.print(f"[green]✓[/] {service.name:<12} {service.url}")
+                elif process.poll() is None:
+                    output.print(
+                        f"[yellow]![/] {service.name} does not answer yet. Its log: {log_path(settings, service)}"
+                    )
             output.print("Ctrl-C stops everything.")
             while all(process.poll() is None for _, process in started):
                 time.sleep(POLL_SECONDS)
@@ -118,14 +122,16 @@ def running(service: Service, settings: Settings) -> Iterator[subprocess.Popen[b
             _stop(process)
 
 
-def _await_answer(service: Service, process: subprocess.Popen[bytes]) -> None:
+def answers(service: Service, process: subprocess.Popen[bytes]) -> bool:
+    """Wait for a service: whether it answers before it ends, or has not for too long."""
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(service.probe, timeout=POLL_SECONDS):  # noqa: S310
-                return
+                return True
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             time.sleep(POLL_SECONDS)
+    return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

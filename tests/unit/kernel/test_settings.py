@@ -23,6 +23,9 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("CARTOGRAPH_SHOP", "../etc", "lower-case letters"),
         ("CARTOGRAPH_DUCKDB_MEMORY_LIMIT", "lots", "pattern"),
         ("CARTOGRAPH_QUARANTINE_LIMIT_PCT", "101", "less than or equal to 100"),
+        ("CARTOGRAPH_HOME", "", "takes a folder"),
+        ("CARTOGRAPH_LAKE_URI", "ftp://files.example.com/lake", "a folder or s3://bucket/prefix"),
+        ("CARTOGRAPH_LAKE_URI", "s3:/lakes/prefix", "a folder or s3://bucket/prefix"),
     ],
 )
 def test_a_wrong_value_names_variable_value_and_choices(
