@@ -24,7 +24,7 @@ from rich.markup import escape
 from cartograph.cli import EXIT_INTERRUPTED
 from cartograph.cli.console import count, errors, names_and_numbers, output, say, say_error
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
-from cartograph.cli.progress import LOADED, POLL_SECONDS, Outcome, RunLog, follow
+from cartograph.cli.progress import LOADED, POLL_SECONDS, AssetDone, Outcome, RunLog, follow
 from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
 from cartograph.releases import NoRelease, Override, open_store
 from cartograph.settings import Settings, load_settings
@@ -307,13 +307,14 @@ def summarise(settings: Settings, logs: list[RunLog], seconds: float) -> None:
     """Print what was made, by layer, and where to look next."""
     title = f"{settings.shop}: {seconds:.0f} s"
     table = names_and_numbers("layer", numbers=("assets", "rows", "seconds"), title=title)
-    layers: dict[str, list[tuple[int, float]]] = {}
+    layers: dict[str, list[AssetDone]] = {}
     for log in logs:
         for done in log.assets.values():
-            layers.setdefault(done.key.split("/")[0], []).append((done.rows or 0, done.seconds))
-    for layer, figures in layers.items():
-        rows, spent = sum(r for r, _ in figures), sum(s for _, s in figures)
-        table.add_row(layer, count(len(figures)), count(rows), f"{spent:.1f}")
+            layers.setdefault(done.key.split("/")[0], []).append(done)
+    for layer, assets in layers.items():
+        told = [done.rows for done in assets if done.rows is not None]  # views and models say none
+        spent = sum(done.seconds for done in assets)
+        table.add_row(layer, count(len(assets)), count(sum(told) if told else None), f"{spent:.1f}")
     output.print()
     output.print(table)
     loaded = sum((log.loaded for log in logs), Counter())

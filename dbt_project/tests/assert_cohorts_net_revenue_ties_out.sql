@@ -1,6 +1,7 @@
 {{ config(enabled=delivers('refunds'), meta={'dagster': {'ref': {'name': 'customer_cohorts'}}}) }}
 
--- Over all cohorts, net revenue is the revenue of known customers less the refunds of those who ever ordered.
+-- Over all cohorts, net revenue is the revenue of known customers less the refunds of those who ever ordered; orders
+-- that were cancelled, and their refunds, are neither.
 with revenue as (
     select
         customer_id,
@@ -17,6 +18,11 @@ refunds as (
         customer_id,
         sum(amount) as amount
     from {{ ref('fct_refunds') }}
+    where
+        order_id is null or order_id not in (
+            select cancelled.order_id from {{ ref('fct_orders') }} as cancelled
+            where cancelled.is_cancelled
+        )
     group by customer_id
 ),
 

@@ -131,6 +131,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyShop]:
     append(lake, "orders", make_order("gold", ordered["gold"], status="placed", updated_at=at("2024-01-20 00:00:01")))
     append(lake, "order_items", *(make_line(name, moment) for name, moment in ordered.items()))
     append(lake, "refunds", make_refund("r1", "2024-02-15", order_id="bronze", product_id="p1"))
+    append(lake, "refunds", make_refund("r2", "2024-02-29", order_id="void", product_id="p1", customer_id="c2"))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("home", "shop", "shops_dir"):
             patch.setenv(f"CARTOGRAPH_{name.upper()}", str(getattr(settings, name)))
@@ -174,6 +175,20 @@ def test_an_order_has_the_version_of_its_customer_that_held_at_its_time(shop: Ti
         ("guest", None, 1, True, False, "completed"),
         ("void", "silver", 1, False, True, "cancelled"),
     ]
+
+
+@pytest.mark.usefixtures("first_run")
+def test_what_is_refunded_of_a_cancelled_order_is_taken_off_no_marts_revenue(shop: TinyShop) -> None:
+    ((granted, counted),) = shop.query(
+        "SELECT sum(amount), sum(amount) FILTER (order_id <> 'void') FROM marts.fct_refunds"
+    )
+    assert granted > counted > 0
+    for mart in ("agg_daily_sales", "agg_product_performance", "agg_customer_metrics", "customer_cohorts"):
+        assert shop.query(f"SELECT sum(refunded_amount) FROM marts.{mart}") == [(counted,)], mart
+    ((total,),) = shop.query("SELECT sum(net_revenue_amount) FROM marts.agg_daily_sales")
+    ((guests,),) = shop.query("SELECT sum(total_amount) FROM marts.fct_orders WHERE is_guest AND NOT is_cancelled")
+    for mart in ("agg_customer_metrics", "customer_cohorts"):
+        assert shop.query(f"SELECT sum(net_revenue_amount) FROM marts.{mart}") == [(total - guests,)], mart
 
 
 @pytest.mark.usefixtures("first_run")

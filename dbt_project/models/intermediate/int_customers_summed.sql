@@ -29,10 +29,13 @@ products as (
 refunds as (
     {% if delivers('refunds') %}
     select
-        customer_id,
-        amount
-    from {{ ref('fct_refunds') }}
-    where customer_id is not null
+        granted.customer_id,
+        granted.amount
+    from {{ ref('fct_refunds') }} as granted
+    left join {{ ref('fct_orders') }} as refunded_orders on granted.order_id = refunded_orders.order_id
+    where
+        granted.customer_id is not null
+        and refunded_orders.is_cancelled is not true
     {% else %}
     select
         cast(null as varchar) as customer_id,

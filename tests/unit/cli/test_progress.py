@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from cartograph.cli.progress import RunLog, follow
+from cartograph.cli.run import summarise
+from cartograph.settings import Settings
 
 PARTITIONS = dg.StaticPartitionsDefinition(["a", "b", "c"])
 
@@ -70,6 +73,14 @@ def test_an_asset_is_told_once_whatever_the_number_of_partitions() -> None:
 def test_what_became_of_delivered_rows_is_summed_over_all_loads() -> None:
     log = logged(customers, orders)
     assert log.loaded == {"delivered_rows": 12, "accepted_rows": 7, "merged_duplicates": 2, "quarantined_rows": 3}
+
+
+def test_rows_that_nobody_counted_are_not_told_as_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = logged(orders, report)
+    log.succeeded = False
+    summarise(Settings(home=tmp_path), [log], 1.0)
+    told = [line.split("│")[1:4] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert [[cell.strip() for cell in cells] for cells in told] == [["orders", "1", "42"], ["report", "1", "–"]]
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,14 @@ orders as (
 refunds as (
     {% if delivers('refunds') %}
     select
-        customer_id,
-        amount,
-        cast(date_trunc('month', refund_date) as date) as activity_month
-    from {{ ref('fct_refunds') }}
-    where customer_id is not null
+        granted.customer_id,
+        granted.amount,
+        cast(date_trunc('month', granted.refund_date) as date) as activity_month
+    from {{ ref('fct_refunds') }} as granted
+    left join {{ ref('fct_orders') }} as refunded_orders on granted.order_id = refunded_orders.order_id
+    where
+        granted.customer_id is not null
+        and refunded_orders.is_cancelled is not true
     {% else %}
     select
         cast(null as varchar) as customer_id,
