@@ -300,7 +300,7 @@ def test_the_manifest_says_what_the_release_was_made_from(shop):
     published |= {"market_basket_rules"}
     predictions = {
         "churn_scores", "purchase_propensities", "customer_segments", "lifetime_values", "product_recommendations",
-        "similar_products",
+        "similar_products", "next_best_actions",
     }  # fmt: skip
     own = {FEATURES, "causal.email_campaign_effect", *DEMAND_TABLES} | {f"predictions.{name}" for name in predictions}
     assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}
