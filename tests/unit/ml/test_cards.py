@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -263,3 +265,15 @@ def test_the_history_tells_what_became_of_a_version_and_the_index_leads_to_the_c
     assert "It never did." in history(version, [])
     row = f"| [churn_classifier](churn_classifier.md) | Who is about to leave | 4 | {DAY} | 0 of 1 |"
     assert row in index({churn.NAME: (version, model)}, "The shop")
+
+
+def test_the_cards_in_the_docs_are_of_all_models_and_their_pictures_are_there() -> None:
+    folder = Path(__file__).parents[3] / "docs" / "models"
+    listed = set(re.findall(r"\]\((\w+)\.md\)", (folder / "README.md").read_text(encoding="utf-8")))
+    assert listed == KINDS.keys()
+    for name in listed:
+        text = (folder / f"{name}.md").read_text(encoding="utf-8")
+        assert tuple(sections_of(text)) == SECTIONS
+        assert ABOUT[name].purpose in text
+        shown = set(re.findall(r"!\[\w+\]\((\S+)\)", text))
+        assert shown == {f"{name}/{path.name}" for path in (folder / name).iterdir()}

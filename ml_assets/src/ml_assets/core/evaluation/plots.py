@@ -143,7 +143,8 @@ def heat_map(values: npt.NDArray[np.float64], rows: Sequence[str], columns: Sequ
         axes.spines[:].set_visible(False)
         for (row, column), value in np.ndenumerate(values):
             ink = "white" if abs(value) > 0.6 * limit else INK
-            axes.text(column + 0.5, row + 0.5, f"{value:+.1f}", ha="center", va="center", color=ink)
+            told = f"{round(value, 1) + 0.0:+.1f}"  # never -0.0
+            axes.text(column + 0.5, row + 0.5, told, ha="center", va="center", color=ink)
 
     return _svg(draw, (1.4 * SIZE[0], 1.4 + 0.4 * len(rows)))
 

@@ -81,7 +81,7 @@ ABOUT: Mapping[str, About] = {
         limits=(
             "It knows when and how much a customer ordered, and nothing else: not visits, complaints or campaigns.",
             "What is kept of an order, and its margin, are the shop's averages, not the customer's own.",
-            "Totals and the ranking are reliable, the value of a single customer is not: most of it is chance.",
+            "Totals and the ranking can be trusted further than a single value, most of which is chance.",
             (
                 f"It was held against {clv.HOLDOUT_DAYS} days and predicts {clv.HORIZON_DAYS}: what comes "
                 f"after the first "
@@ -175,13 +175,12 @@ ABOUT: Mapping[str, About] = {
         ),
         ethics=(
             (
-                "Most of what is flagged is honest. It advises a look by a person and declines nobody; keep it so, and "
+                "Much of what is flagged is honest. It advises a look by a person and declines nobody; keep it so, and "
                 "tell the customer how to object."
             ),
             (
-                "Guests, new customers and people who share an address or a device are flagged more often; "
-                "the subgroups "
-                "above say how often without being a fraud."
+                "Guests, new customers and people who share an address or a device may be flagged more often; "
+                "the subgroups above say how often without being a fraud."
             ),
             "It takes no name, age, sex or origin. Addresses, cards and devices are compared, never read.",
         ),

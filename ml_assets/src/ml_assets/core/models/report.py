@@ -41,7 +41,7 @@ class Group(_Frozen):
 
 
 class CheckLine(_Frozen):
-    """What an asset check found of the version; `blocks` says whether a failure keeps it from predicting."""
+    """What an asset check found of the version; `blocks` says whether an error keeps it from predicting."""
 
     name: str
     passed: bool

@@ -102,7 +102,8 @@ def register(
 
 
 def reported(findings: Findings, parameters: Mapping[str, Any], checks: Sequence[dg.AssetCheckResult]) -> Report:
-    """The report that is kept with the version."""
+    """The report that is kept with the version that the running asset has trained."""
+    blocking = {spec.name for spec in dg.AssetExecutionContext.get().assets_def.check_specs if spec.blocking}
     return Report(
         about=findings.about,
         data=findings.data,
@@ -111,7 +112,7 @@ def reported(findings: Findings, parameters: Mapping[str, Any], checks: Sequence
             CheckLine(
                 name=str(one.check_name),
                 passed=one.passed,
-                blocks=one.severity == dg.AssetCheckSeverity.ERROR,
+                blocks=one.check_name in blocking,
                 expected=str(one.metadata["expected"].value),
                 found=str(one.metadata["found"].value),
             )
