@@ -19,7 +19,8 @@ from ml_assets.core.models.errors import OwnModelError
 from ml_assets.core.own_models.target import features_in, marts_of, meant
 
 FEATURES = {feature.name: feature for feature in CUSTOMER_FEATURES.features}
-NAME = r"[a-z][a-z0-9_]{1,40}"
+LONGEST = 4000
+NAME = r"[a-z][a-z0-9_]{0,40}"
 
 
 class _Part(BaseModel):
@@ -27,20 +28,28 @@ class _Part(BaseModel):
 
 
 class Target(_Part):
-    """What is predicted of a customer on an as-of date D."""
+    """What is predicted of a customer on an as-of date D; bounds stand in validators, as Dagster takes plain types."""
 
     events: str = Field(
-        max_length=4000,
         description="A SELECT of customer_id and happened_at over published marts: each event that counts. "
         "No dates: Cartograph takes those of each window.",
     )
-    within_days: int = Field(ge=1, le=365, description="The window: from D on, so many days, 1 to 365.")
+    within_days: int = Field(description="The window: from D on, so many days, 1 to 365.")
     happens: bool = Field(True, description="Whether it is predicted that an event happens, or with `false` that none.")
 
     @field_validator("events")
     @classmethod
     def _allowed(cls, value: str) -> str:
+        if len(value) > LONGEST:  # it is kept with each version, as a tag
+            raise ValueError(f"it has {len(value):,} characters, and may have {LONGEST:,}")
         marts_of(value)
+        return value
+
+    @field_validator("within_days")
+    @classmethod
+    def _in_range(cls, value: int) -> int:
+        if not 1 <= value <= 365:
+            raise ValueError(f"it must be from 1 to 365, got {value}")
         return value
 
 

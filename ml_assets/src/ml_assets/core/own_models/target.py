@@ -33,7 +33,8 @@ Connect = Callable[[], duckdb.DuckDBPyConnection]
 
 def meant(name: str, known: Iterable[str]) -> str:
     """The `known` names that are near to `name`, as a question; nothing where none is."""
-    near = get_close_matches(name, list(known), n=3)
+    written = {one.lower(): one for one in known}
+    near = [written[one] for one in get_close_matches(name.lower(), list(written), n=3)]
     return f" Is {' or '.join(near)} meant?" if near else ""
 
 
@@ -78,9 +79,9 @@ def features_in(condition: str) -> frozenset[str]:
     if unknown := sorted(columns - names):
         raise ValueError(f"there is no customer feature {unknown[0]}.{meant(unknown[0], names)}")
     try:
-        with duckdb.connect() as con:
-            con.register("features", CUSTOMER_FEATURES.contract().arrow_schema().empty_table())
-            con.execute(f"SELECT 1 FROM features WHERE ({condition}\n)")
+        with duckdb.connect() as con:  # on a row, as without one DuckDB converts no constant
+            row = ", ".join(f"CAST(0 AS {feature.type}) AS {feature.name}" for feature in CUSTOMER_FEATURES.features)
+            con.execute(f"SELECT 1 FROM (SELECT {row}) WHERE ({condition}\n)")
     except duckdb.Error as error:
         raise ValueError(f"it cannot be run: {_first_line(error)}") from None
     return frozenset(columns)

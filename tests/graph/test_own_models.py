@@ -1,0 +1,227 @@
+"""A shop's own model through code location 2: trained, released, served; a worse one, a leak, a bad file stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from cartograph.lake import Lake
+from cartograph.releases import open_store
+from cartograph.releases.contents import OWN_PREDICTIONS, PREDICTION_COLUMNS, open_lists
+from cartograph.settings import get_settings
+from tests.api.making import problem, service
+from tests.graph.ml_location import failure, forget_location, guard, key, load_location, materialized, run
+from tests.model.planted import planted_shop, publish
+
+EXAMPLE = Path(__file__).parents[2] / "models" / "second_order.yaml"
+LARGE = {
+    "description": "Who orders for more than 60 within 30 days.",
+    "owner": "team:marketing",
+    "target": {
+        "events": "select customer_id, ordered_at as happened_at from fct_orders -- that stand\n"
+        "where total_amount > 60 and not is_cancelled;",
+        "within_days": 30,
+    },
+    "features": ["recency_days", "orders_180d", "orders_count", "spend_365d_amount", "mean_gap_days"],
+    "estimator": {"path": "sklearn.linear_model.LogisticRegression", "params": {"C": 0.5}},
+    "baseline": {"feature": "spend_amount"},
+}
+REFUND = LARGE | {
+    "target": {"events": "select customer_id, refunded_at as happened_at from fct_refunds", "within_days": 30}
+}
+FEATURES, MODEL, PREDICTIONS = "features/customer_features", "models/large_order", "predictions/large_order_predictions"
+
+
+def write(folder: Path, **files: dict) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return folder
+
+
+class Shop:
+    """The location with one own model, and what a run of that gave."""
+
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        from ml_assets.core.registry import ModelRegistry
+
+        self.definitions, self.instance, self.settings = definitions, instance, get_settings()
+        self.registry = ModelRegistry(self.settings.resolved_mlflow_uri)
+        self.lake = Lake.from_settings(self.settings)
+        planted = planted_shop(1500)
+        publish(planted, self.lake)
+        guard(instance, self.lake, *planted.marts)
+        self.first = run(definitions, instance, FEATURES, MODEL, PREDICTIONS)
+
+    def train(self, name: str, **changed: object) -> dg.ExecuteInProcessResult:
+        """Train and score another own model, on the features that are there."""
+        from ml_assets.components import CustomerModel
+        from ml_assets.defs.resources import defs as resources
+
+        made = CustomerModel.resolve_from_dict({"name": name, **LARGE, **changed}).build_defs(None)
+        job = dg.Definitions.merge(made, resources()).resolve_implicit_global_asset_job_def()
+        return job.execute_in_process(instance=self.instance, raise_on_error=False)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("own")
+    patch.setenv("CARTOGRAPH_MODELS_DIR", str(write(folder / "models", large_order=LARGE, refunded=REFUND)))
+    definitions = load_location(patch, folder)
+    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
+        yield Shop(definitions, instance)
+    patch.undo()
+    forget_location()
+
+
+def rows(shop: Shop) -> list[dict]:
+    return shop.lake.batches("predictions.large_order_predictions").read_all().to_pylist()
+
+
+def failed(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {found.check_name: found for found in result.get_asset_check_evaluations() if not found.passed}
+
+
+def test_a_file_becomes_a_model_with_checks_a_champion_and_predictions(shop):
+    assert shop.first.success
+    assert materialized(shop.first) == {FEATURES, MODEL, PREDICTIONS}
+    found = {one.check_name for one in shop.first.get_asset_check_evaluations() if one.asset_key == key(MODEL)}
+    assert found == {
+        "has_enough_data", "beats_baseline", "onnx_parity", "no_leaking_feature", "is_calibrated", "challenger_is_fit",
+    }  # fmt: skip
+    version = shop.registry.version("large_order", "1")
+    assert (version.aliases, version.failed) == (("champion",), ())
+    card = shop.registry.load("large_order", "1").card
+    assert {feature["name"] for feature in card["features"]} == set(LARGE["features"])
+    assert card["metrics"]["auc"] > card["baseline_metrics"]["spend_amount_rule.auc"]
+
+
+def test_its_label_is_what_its_target_says(shop):
+    """The share of the holdout that it is true of, counted from the orders themselves."""
+    card = shop.registry.load("large_order", "1").card
+    with shop.lake.connect() as con:
+        features = shop.lake.relation_sql("features.customer_features")
+        orders = shop.lake.relation_sql("published.fct_orders")
+        (share,) = con.execute(
+            f"""
+            SELECT avg(CAST(EXISTS (
+                FROM ({orders}) o WHERE o.customer_id = f.customer_id AND o.total_amount > 60 AND NOT o.is_cancelled
+                    AND o.order_date >= f.as_of_date AND o.order_date < f.as_of_date + 30
+            ) AS INT)) FROM ({features}) f WHERE as_of_date = CAST($as_of AS DATE)""",
+            {"as_of": card["as_of"]},
+        ).fetchone()
+    assert card["metrics"]["is_positive_rate"] == pytest.approx(share)
+    assert 0 < share < 1
+
+
+def test_the_model_is_made_again_from_its_registry_entry_alone(shop):
+    from ml_assets.core.models.export import sha256
+    from ml_assets.core.models.recipes import rebuild
+
+    version = shop.registry.version("large_order", "1")
+    assert sha256(rebuild(version, shop.lake)) == version.sha256
+
+
+def test_a_model_that_needs_what_the_shop_does_not_deliver_is_left_out(shop):
+    assert key("models/refunded") not in shop.definitions.resolve_asset_graph().get_all_asset_keys()
+
+
+def test_one_that_is_worse_than_its_baseline_is_blocked(shop):
+    """Its feature tells nothing of orders; the baseline's does."""
+    result = shop.train("worse", features=["email_opt_in"], baseline={"feature": "recency_days", "order": "ascending"})
+    assert not result.success
+    found = failed(result)["beats_baseline"]
+    assert found.blocking
+    assert "that of the recency days rule" in found.description
+    assert shop.registry.aliases("worse") == {}
+    assert shop.registry.latest("worse").failed == ("beats_baseline",)
+    assert not shop.lake.exists("predictions.worse_predictions")
+
+
+def test_a_feature_that_knows_the_answer_is_caught(shop):
+    """The target is drawn from what a feature has said since before the as-of date."""
+    events = "select customer_id, date_day as happened_at from dim_customers cross join dim_dates where is_email_opt_in"
+    result = shop.train(
+        "leaking", features=["email_opt_in", "recency_days"], target={"events": events, "within_days": 30}
+    )
+    assert not result.success
+    found = failed(result)["no_leaking_feature"]
+    assert "email_opt_in alone has an AUC of 1.000" in found.description
+    assert shop.registry.aliases("leaking") == {}
+
+
+def test_what_a_target_cannot_read_is_one_message(shop):
+    target = {"events": "select customer_id, paid_at as happened_at from fct_orders", "within_days": 30}
+    result = shop.train("wrong_column", target=target)
+    said = failure(result, "models__wrong_column")
+    assert "target.events: its SELECT cannot be run" in said
+    assert "paid_at" in said
+
+
+def test_a_target_reaches_no_file_but_the_lakes(shop):
+    """The parser lets no function of files through; were there a way, the connection has none."""
+    import duckdb
+
+    with shop.lake.connect_shut_in() as con:
+        for sql in ("FROM read_text('/etc/hostname')", "COPY (SELECT 1) TO '/tmp/x.csv'", "SET threads = 1"):
+            with pytest.raises(duckdb.Error, match=r"disabled|locked|Permission"):
+                con.execute(sql)
+
+
+def test_training_again_changes_nothing(shop):
+    before = rows(shop)
+    assert run(shop.definitions, shop.instance, MODEL, PREDICTIONS).success
+    assert len(shop.registry.versions("large_order")) == 1
+    assert rows(shop) == before
+
+
+def test_the_release_has_it_and_the_api_predicts_as_the_batch_did(shop):
+    """After a run of all the rest of the location."""
+    assert run(shop.definitions, shop.instance).success
+    store = open_store(shop.settings)
+    manifest = store.current()
+    released = open_lists(store.fetch(manifest.release_id) / OWN_PREDICTIONS, PREDICTION_COLUMNS).to_pylist()
+    scored = {row["customer_id"]: row for row in rows(shop)}
+    assert manifest.inputs.models["large_order"] == "1"
+    assert {row["customer_id"] for row in released} == set(scored)
+    assert any(check.asset_key == MODEL and check.name == "beats_baseline" for check in manifest.inputs.checks)
+    with service(shop.settings) as client:
+        card = next(one for one in client.get("/v1/release").json()["models"] if one["name"] == "large_order")
+        for row in released[:25]:
+            customer = client.get(f"/v1/customers/{row['customer_id']}").json()
+            given = {feature["name"]: customer["features"][feature["name"]] for feature in card["features"]}
+            answer = client.post("/v1/predict/large_order", json={"features": given})
+            assert answer.status_code == 200, answer.text
+            expected = scored[row["customer_id"]]["probability"]
+            assert answer.json()["probability"] == pytest.approx(expected, abs=1e-6)
+            assert customer["predictions"]["large_order"]["probability"] == expected
+        unknown = client.post("/v1/predict/small_order", json={"features": {}})
+        assert "it has large_order" in problem(unknown, 404, "no-model")["detail"]
+        problem(client.post("/v1/predict/large_order", json={"features": {"recency_days": 3}}), 422, "invalid-request")
+
+
+def test_a_file_that_cannot_be_used_is_an_asset_that_says_so_and_all_else_is_there(monkeypatch, tmp_path):
+    worse = LARGE | {"features": ["recency_day"]}
+    folder = write(
+        tmp_path / "models", bad_one=worse, churn_classifier=LARGE, second_order=yaml.safe_load(EXAMPLE.read_text())
+    )
+    monkeypatch.setenv("CARTOGRAPH_MODELS_DIR", str(folder))
+    definitions = load_location(monkeypatch, tmp_path)
+    graph = definitions.resolve_asset_graph()
+    released = graph.get(key("serving/release")).parent_keys
+    assert {key("models/bad_one"), key("models/unusable_churn_classifier_yaml")} <= released
+    assert key("models/churn_classifier") in released
+    assert key("models/second_order") not in released, (
+        "the planted shop delivers no refunds, of which it takes a feature"
+    )
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        result = run(definitions, instance, "models/bad_one")
+    said = failure(result, "models__bad_one")
+    assert said.startswith(
+        f"{folder / 'bad_one.yaml'}: features: there is no customer feature recency_day. Is recency_days"
+    )
+    monkeypatch.undo()
+    forget_location()
