@@ -41,6 +41,7 @@ def test_a_customer_has_features_segments_and_predictions(client: httpx.Client, 
             "high": 5.5,
         }
         | made_by,
+        "predictions": {},
         "features": {"recency_days": 41, "mean_gap_days": None, "is_opted_in": False},
     }
 

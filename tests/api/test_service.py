@@ -35,6 +35,7 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /v1/products/{product_id}/reorder": {"200", "404", "422", "503"},
         "GET /v1/reorder-advice": {"200", "404", "422", "503"},
         "POST /v1/predict/churn": {"200", "404", "413", "422", "503"},
+        "POST /v1/predict/{model}": {"200", "404", "413", "422", "503"},
         "POST /v1/orders/risk": {"200", "404", "413", "422", "503"},
         "GET /v1/causal/effects": {"200", "503"},
     }

@@ -245,7 +245,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
                 write_card(draft.path, registry.version(name, champion.version), champion)
             for name in champions.keys() & (MODEL_FILES.keys() | own.keys()):
                 write_model(draft.path, champions[name])
-            if predicted:
+            if predicted is not None:
                 write_lists(draft.path / OWN_PREDICTIONS, predicted, PREDICTION_COLUMNS)
             if recommended:
                 write_recommendations(draft.path, recommended)
