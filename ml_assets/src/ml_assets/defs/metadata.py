@@ -43,14 +43,10 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> d
     return dg.MetadataValue.md("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
 
 
-def markdown_pictures(pictures: Iterable[Picture]) -> dg.MarkdownMetadataValue:
-    """Pictures that the UI shows, in the text itself: it serves no files, and lets `data:` through in Markdown."""
-    return dg.MetadataValue.md(
-        "\n\n".join(
-            f"{one.caption}\n\n![{one.name}](data:image/svg+xml;base64,{b64encode(one.content).decode()})"
-            for one in pictures
-        )
-    )
+def markdown_picture(picture: Picture) -> dg.MarkdownMetadataValue:
+    """A picture that the UI shows, in the text itself: it serves no files, and lets `data:` through in Markdown."""
+    data = b64encode(picture.content).decode()
+    return dg.MetadataValue.md(f"{picture.caption}\n\n![{picture.name}](data:image/svg+xml;base64,{data})")
 
 
 def git_commit() -> str | None:

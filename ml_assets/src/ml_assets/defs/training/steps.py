@@ -22,7 +22,7 @@ from ml_assets.core.models.export import PARITY
 from ml_assets.core.models.report import Caption, CheckLine, Findings, Report
 from ml_assets.core.models.training import Exported
 from ml_assets.core.registry import CHAMPION, ORIGIN, SNAPSHOT, Form, ModelRegistry, NoModel, Registered, withdrawn
-from ml_assets.defs.metadata import SNAPSHOTS, git_commit, markdown_pictures, markdown_table, snapshot_metadata
+from ml_assets.defs.metadata import SNAPSHOTS, git_commit, markdown_picture, markdown_table, snapshot_metadata
 
 ENOUGH_DATA = "has_enough_data"
 """The check of every training asset that fails, as a warning, where there is too little to train on."""
@@ -95,7 +95,7 @@ def register(
     elif not failed and version != registry.aliases(name).get(CHAMPION):
         registry.challenge(name, version)
     mlflow_run.set_tags({"model_version": version, "promotion": verdict.outcome})
-    shown = {"pictures": markdown_pictures(pictures)} if pictures else {}
+    shown = {f"picture_{picture.name}": markdown_picture(picture) for picture in pictures}
     told = {"promotion": f"{verdict.outcome}: {verdict.reason}"}
     dg.AssetExecutionContext.get().add_asset_metadata(told | shown)
     return version
