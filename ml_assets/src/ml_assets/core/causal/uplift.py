@@ -110,7 +110,13 @@ class _Data(NamedTuple):
 
     def of(self, chosen: Rows) -> _Data:
         """Some of the customers."""
-        return _Data(*(values[chosen] for values in self[:-1]), self.rows.take(chosen))
+        return _Data(
+            covariates=self.covariates[chosen],
+            treated=self.treated[chosen],
+            orders=self.orders[chosen],
+            margin=self.margin[chosen],
+            rows=self.rows.take(chosen),
+        )
 
 
 class _Fitted(NamedTuple):
