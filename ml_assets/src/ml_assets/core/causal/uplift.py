@@ -111,11 +111,11 @@ class _Data(NamedTuple):
     def of(self, chosen: Rows) -> _Data:
         """Some of the customers."""
         return _Data(
-            self.covariates[chosen],
-            self.treated[chosen],
-            self.orders[chosen],
-            self.margin[chosen],
-            self.rows.take(chosen),
+            covariates=self.covariates[chosen],
+            treated=self.treated[chosen],
+            orders=self.orders[chosen],
+            margin=self.margin[chosen],
+            rows=self.rows.take(chosen),
         )
 
 

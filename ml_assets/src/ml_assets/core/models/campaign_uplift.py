@@ -158,7 +158,8 @@ def train(con: duckdb.DuckDBPyConnection, marts: Marts, designs: Mapping[str, De
     except NoCampaign as none:
         raise TooYoung(str(none)) from None
     costs = _costs(con, marts["dim_campaigns"])
-    actions, examined = [], []
+    actions: list[Action] = []
+    examined: list[Examined] = []
     for campaign in sorted(campaigns, key=lambda one: (one.first_sent, one.campaign_id)):
         rows = panel(con, marts, campaign)
         found = gates(rows, designs.get(campaign.campaign_id, Design()))
