@@ -139,8 +139,8 @@ def differing(
         f"""
         WITH kept AS (
             SELECT product_id, demand_date AS day, ordered_units AS units,
-                round(coalesce(mean_price_amount, 0) * ordered_units, 2) AS gross,
-                round(coalesce(discount_share, 0) * coalesce(mean_price_amount, 0) * ordered_units, 2) AS discount
+                coalesce(mean_price_amount, 0) * ordered_units AS gross,
+                coalesce(discount_share, 0) * coalesce(mean_price_amount, 0) * ordered_units AS discount
             FROM ({stored})
         ), sold AS (
             SELECT product_id, order_date AS day, sum(quantity) AS units, sum(gross_amount)::DOUBLE AS gross,
@@ -149,14 +149,15 @@ def differing(
             WHERE date_trunc('{part}', order_date) IN (SELECT DISTINCT date_trunc('{part}', day) FROM kept)
             GROUP BY ALL
         ), compared AS (
-            SELECT product_id, day, coalesce(kept.units, 0) AS kept, coalesce(sold.units, 0) AS sold, kept <> sold
-                OR coalesce(kept.gross, 0) <> coalesce(sold.gross, 0)
-                OR coalesce(kept.discount, 0) <> coalesce(sold.discount, 0) AS differs
+            SELECT product_id, day, coalesce(kept.units, 0) AS kept_units, coalesce(sold.units, 0) AS sold_units,
+                kept_units <> sold_units
+                OR abs(coalesce(kept.gross, 0) - coalesce(sold.gross, 0)) >= $half_a_cent
+                OR abs(coalesce(kept.discount, 0) - coalesce(sold.discount, 0)) >= $half_a_cent AS differs
             FROM kept FULL JOIN sold USING (product_id, day)
         )
-        SELECT coalesce(sum(kept), 0), coalesce(sum(sold), 0),
+        SELECT coalesce(sum(kept_units), 0), coalesce(sum(sold_units), 0),
             (array_agg(product_id || ' on ' || day ORDER BY day, product_id) FILTER (differs))[:$limit]
         FROM compared""",
-        {"limit": limit},
+        {"limit": limit, "half_a_cent": 0.005},
     ).fetchall()[0]
     return int(row[0]), int(row[1]), row[2] or []
