@@ -1,0 +1,159 @@
+"""How good are the models on the simulated shop, over some seeds, against their baselines and bars?
+
+The main job of each seed's shop in a home of its own, through the command line; the figures are those of the champions'
+cards, each of a holdout that the model did not learn from. `--write` puts the table into `docs/model-quality.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cartograph.settings import Settings
+from ml_assets.core.registry import ModelRegistry
+
+PAGE = Path(__file__).parents[1] / "docs" / "model-quality.md"
+HEAD = """# How good the models are on the simulated shop
+
+Made by `python benchmarks/models.py --write --seeds {seeds}`: the main job on {customers:,} customers and two years,
+once for each seed; a figure for each. Each is of a holdout that the model did not learn from. The baseline is the best
+of those that the model's checks name. How near the models come to one who knows the planted truth is held by
+`tests/model`.
+
+| model | measure | scores | best baseline | bar | reached |
+| --- | --- | --- | --- | --- | --- |
+"""
+CUSTOMERS = 5_000
+
+Card = Mapping[str, Any]
+
+
+class Measure(NamedTuple):
+    """A figure of a model's card and its bar; `baseline` names the figure of baselines that `best` picks from."""
+
+    model: str
+    name: str
+    bar: str
+    is_reached: Callable[[float, Card], bool]
+    baseline: str = ""
+    best: Callable[..., float] = max
+
+
+def baselines(card: Card, name: str) -> list[float]:
+    """The baselines' figures of that name."""
+    return [value for key, value in card["baseline_metrics"].items() if key.endswith(f".{name}")]
+
+
+def beats(name: str, times: float = 1.0) -> Callable[[float, Card], bool]:
+    """Above so many times the baseline whose figure is called `name`, or all whose figure it is."""
+    return lambda value, card: value > times * max(named(card, name))
+
+
+def is_below(name: str, times: float = 1.0) -> Callable[[float, Card], bool]:
+    """Below so many times the baseline, likewise."""
+    return lambda value, card: value < times * min(named(card, name))
+
+
+def named(card: Card, name: str) -> list[float]:
+    """The one baseline figure called `name`, or all that end so."""
+    return [card["baseline_metrics"][name]] if "." in name else baselines(card, name)
+
+
+MEASURES = (
+    Measure("churn_classifier", "auc", "above all baselines", beats("auc"), "auc"),
+    Measure("churn_classifier", "ece", "at most 0.02", lambda value, _: value <= 0.02),
+    Measure("purchase_propensity", "auc", "above all baselines", beats("auc"), "auc"),
+    Measure("purchase_propensity", "lift_top_decile", "at least 3", lambda value, _: value >= 3),
+    Measure("purchase_propensity", "ece", "at most 0.02", lambda value, _: value <= 0.02),
+    Measure(
+        "customer_lifetime_value", "mae", "0.65 of a customer's own rate", is_below("own_rate.mae", 0.65), "mae", min
+    ),
+    Measure("customer_lifetime_value", "total_ratio", "1, within 3 %", lambda value, _: abs(value - 1) <= 0.03),
+    Measure("product_recommender", "ndcg@10", "twice popularity", beats("popularity.ndcg@10", 2), "ndcg@10"),
+    Measure("product_recommender", "ndcg@10", "above kNN and ALS", beats("ndcg@10"), "ndcg@10"),
+    Measure("product_recommender", "recall@20", "above kNN and ALS", beats("recall@20"), "recall@20"),
+    Measure(
+        "demand_forecaster",
+        "weighted_rmsse",
+        "below all baselines",
+        is_below("weighted_rmsse"),
+        "weighted_rmsse",
+        min,
+    ),
+    Measure("order_fraud", "auprc", "above the rules", beats("rules.auprc"), "auprc"),
+    Measure(
+        "order_fraud",
+        "loss_per_order",
+        "below rules and no review",
+        is_below("loss_per_order"),
+        "loss_per_order",
+        min,
+    ),
+    Measure("customer_segments", "bootstrap_ari", "at least 0.9", lambda value, _: value >= 0.9),
+    Measure(
+        "campaign_uplift",
+        "email_spring.qini",
+        "its interval above 0",
+        lambda _, card: card["metrics"]["email_spring.qini_low"] > 0,
+        "qini",
+    ),
+)
+
+
+def main() -> None:
+    """Run each seed, print a line for it, and write the page if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[7])
+    parser.add_argument("--write", action="store_true", help=f"Write {PAGE.name}.")
+    chosen = parser.parse_args()
+    cards = []
+    for seed in chosen.seeds:
+        with tempfile.TemporaryDirectory() as home:
+            cards.append(run(Path(home), seed))
+        scores = {name: card["metrics"] for name, card in cards[-1].items()}
+        print(json.dumps({"benchmark": "models", "seed": seed, **scores}), flush=True)
+    if chosen.write:
+        head = HEAD.format(seeds=" ".join(map(str, chosen.seeds)), customers=CUSTOMERS)
+        PAGE.write_text(head + "".join(f"{row(one, cards)}\n" for one in MEASURES), encoding="utf-8")
+
+
+def run(home: Path, seed: int) -> dict[str, Card]:
+    """Run the main job of a seed's shop in `home`; the champions' cards by model."""
+    chosen = {
+        "CARTOGRAPH_HOME": str(home),
+        "CARTOGRAPH_SHOP": "simulated",
+        "CARTOGRAPH_SIMULATOR_SEED": str(seed),
+        "CARTOGRAPH_SIMULATOR_CUSTOMERS": str(CUSTOMERS),
+    }
+    command = [sys.executable, "-c", "from cartograph.cli import main; main()", "run"]
+    subprocess.run(command, env={**os.environ, **chosen}, check=True, stdout=sys.stderr)
+    registry = ModelRegistry(Settings(home=home, shop="simulated").resolved_mlflow_uri)
+    names = dict.fromkeys(measure.model for measure in MEASURES)
+    return {name: found.card for name in names if (found := registry.champion(name))}
+
+
+def row(measure: Measure, cards: list[dict[str, Card]]) -> str:
+    """A line of the table: a figure of each seed, its best baseline, and how many of the seeds reach the bar."""
+    own = [card[measure.model] for card in cards if measure.model in card]
+    scores = [card["metrics"][measure.name] for card in own]
+    others = [measure.best(baselines(card, measure.baseline)) for card in own] if measure.baseline else []
+    reached = sum(measure.is_reached(score, card) for score, card in zip(scores, own, strict=True))
+    return (
+        f"| `{measure.model}` | {measure.name} | {_told(scores)} | {_told(others)} | {measure.bar} | "
+        f"{reached} of {len(cards)} |"
+    )
+
+
+def _told(values: list[float]) -> str:
+    return ", ".join(f"{value:.3g}" for value in values) or "–"
+
+
+if __name__ == "__main__":
+    main()
