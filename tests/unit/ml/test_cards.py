@@ -13,13 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ml_assets.core.causal.uplift import HeldOut
 from ml_assets.core.evaluation import values
 from ml_assets.core.evaluation.classification import Interval, evaluate, interval
 from ml_assets.core.evaluation.forecasting import Window
 from ml_assets.core.evaluation.promotion import Verdict
 from ml_assets.core.evaluation.ranking import CUTOFFS
+from ml_assets.core.evaluation.uplift import Policy
 from ml_assets.core.features.customers import column_values
-from ml_assets.core.models import churn, classifier, clv, findings, fraud, propensity, segments
+from ml_assets.core.models import campaign_uplift, churn, classifier, clv, findings, fraud, propensity, segments
 from ml_assets.core.models.about import ABOUT
 from ml_assets.core.models.cards import history, index, page
 from ml_assets.core.models.classifier_training import Trained as ClassifierTrained
@@ -29,7 +31,7 @@ from ml_assets.core.models.fraud_training import Trained as FraudTrained
 from ml_assets.core.models.recipes import RECIPES
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.report import Caption, CheckLine, Findings, Report
-from ml_assets.core.models.training import Exported, fit_calibrated
+from ml_assets.core.models.training import Exported, boosted_trees, fit_calibrated
 from ml_assets.core.registry import Decision, Registered, Version
 from tests.graph.cards import SECTIONS, sections_of
 
@@ -62,7 +64,7 @@ def drawn(label: str) -> tuple[pa.Table, Any, np.ndarray, tuple[str, ...]]:
     names = ("recency_days", "orders_180d", "total_amount")
     matrix = column_values(rows, names)
     parameters = {"max_iter": 10, "random_state": 1}
-    model = fit_calibrated(matrix, rows[label].to_numpy(), np.arange(ROWS), parameters)
+    model = fit_calibrated(matrix, rows[label].to_numpy(), np.arange(ROWS), boosted_trees(parameters))
     return rows, model, model.predict_proba(matrix)[:, 1], names
 
 
@@ -77,13 +79,14 @@ def of_classifier(question: classifier.Question) -> Findings:
         split=classifier.Split((DAY,), DAY),
         training_rows=ROWS,
         scores=evaluate(labels, probabilities),
+        measured=interval(labels, probabilities),
         baselines={},
         feature_aucs={},
         held_out=rows,
         probabilities=probabilities,
         rankings={name: rule(rows) for name, rule in question.rules.items()},
     )
-    return findings.of_classifier(trained)
+    return findings.of_classifier(trained, ABOUT[question.name])
 
 
 def of_fraud() -> Findings:
@@ -136,7 +139,7 @@ def of_segments() -> Findings:
         as_of=DAY, behaviours=("mobile_orders", "coupons"), typical=(0, 0), mean=(0, 0), spread=(1, 1), segments=found,
         largest_number=2,
     )  # fmt: skip
-    return findings.of_segments(segments.Trained(model, 300, {2: 0.4}, 0.9, DAY, {"spend": 0.1}, {"spend": 0.2}))
+    return findings.of_segments(segments.Trained(model, model, 300, {2: 0.4}, 0.9, DAY, {"spend": 0.1}, {"spend": 0.2}))
 
 
 def of_demand() -> Findings:
@@ -169,6 +172,20 @@ def of_recommender() -> Findings:
     return findings.of_recommender(trained)
 
 
+def of_uplift() -> Findings:
+    area, worth = Interval(0.8, 0.1, 1.5), Interval(4.0, 1.5, 6.5)
+    held = HeldOut(600, area, Interval(0.5, -0.1, 1.1), 3.9, worth, Policy(0.8, worth, worth, area))
+    trained: Any = SimpleNamespace(
+        model=SimpleNamespace(as_of=DAY),
+        learned={"email_spring": held},
+        examined=(
+            SimpleNamespace(campaign=SimpleNamespace(campaign_id="email_spring"), refusal=None),
+            SimpleNamespace(campaign=SimpleNamespace(campaign_id="email_vip"), refusal="it failed back_door"),
+        ),
+    )
+    return findings.of_uplift(trained)
+
+
 KINDS: dict[str, Callable[[], Findings]] = {
     churn.NAME: lambda: of_classifier(churn.QUESTION),
     propensity.NAME: lambda: of_classifier(propensity.QUESTION),
@@ -177,6 +194,7 @@ KINDS: dict[str, Callable[[], Findings]] = {
     segments.NAME: of_segments,
     demand.NAME: of_demand,
     product_recommender.NAME: of_recommender,
+    campaign_uplift.NAME: of_uplift,
 }
 
 

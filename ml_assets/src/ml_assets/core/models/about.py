@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ml_assets.core.models import churn, clv, fraud, propensity, segments
+from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
 from ml_assets.core.models.demand import training as demand
 from ml_assets.core.models.demand.forecaster import INTERVAL
 from ml_assets.core.models.recommendation import product_recommender
@@ -183,6 +183,26 @@ ABOUT: Mapping[str, About] = {
                 "the subgroups above say how often without being a fraud."
             ),
             "It takes no name, age, sex or origin. Addresses, cards and devices are compared, never read.",
+        ),
+    ),
+    campaign_uplift.NAME: About(
+        title="Whom a campaign makes order",
+        purpose="To send an e-mail to whom it adds more margin than it costs, and not to who would order anyway.",
+        target="The margin that a campaign adds to what a customer orders in the days after it, before its cost.",
+        population="Registered customers who want e-mail, as those were whom the campaign chose from.",
+        limits=(
+            "It holds for a campaign like the one it was learned from, at a like time of the year.",
+            "Only campaigns whose effect is identified are in it; what chose their recipients has to be told truly.",
+            (
+                "Effects are small beside what customers spend by chance: where held-out customers do not show that "
+                "its ranking is better than chance, everybody gets the average effect."
+            ),
+            "What an e-mail does after the days that were counted, such as making people unsubscribe, is not in it.",
+        ),
+        ethics=(
+            "Who does not want e-mail gets none, whatever it would add.",
+            OF_BEHAVIOUR,
+            ERASED,
         ),
     ),
 }

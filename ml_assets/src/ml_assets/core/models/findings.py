@@ -29,7 +29,16 @@ from ml_assets.core.evaluation.promotion import Mask
 from ml_assets.core.evaluation.ranking import CUTOFFS
 from ml_assets.core.evaluation.values import mean_absolute_error
 from ml_assets.core.features.customers import column_values
-from ml_assets.core.models import classifier, classifier_training, clv, fraud, fraud_training, segments, subgroups
+from ml_assets.core.models import (
+    campaign_uplift,
+    classifier,
+    classifier_training,
+    clv,
+    fraud,
+    fraud_training,
+    segments,
+    subgroups,
+)
 from ml_assets.core.models.about import ABOUT
 from ml_assets.core.models.demand import training as demand
 from ml_assets.core.models.demand.forecaster import INTERVAL
@@ -151,6 +160,51 @@ def of_fraud(trained: fraud_training.Trained) -> Findings:
             ),
             *_contributions(trained.model, column_values(rows, trained.names), trained.names),
         ),
+    )
+
+
+def of_uplift(trained: campaign_uplift.Trained) -> Findings:
+    """What the uplift model found; its subgroups are the campaigns that can be an action."""
+    learned = trained.learned
+    refused = [one.campaign.campaign_id for one in trained.examined if one.refusal]
+    values = {
+        "its ranking's policy": [held.policy.value.value for held in learned.values()],
+        "writing to all": [held.policy.all.value for held in learned.values()],
+    }
+    areas = {
+        "by uplift": [held.qini.value for held in learned.values()],
+        "by propensity": [held.by_propensity.value for held in learned.values()],
+    }
+    return Findings(
+        about=ABOUT[campaign_uplift.NAME],
+        data=(
+            f"{len(trained.examined)} campaigns whose outcomes were all known on {trained.model.as_of}. Not "
+            f"identified, and so no action: {', '.join(refused) or 'none'}. Of each action one half of its customers "
+            "was held out."
+        ),
+        groups=tuple(
+            Group(
+                name=name,
+                rows=held.customers,
+                figures={"qini": held.qini.value, "average": held.average.value, "predicted": held.predicted},
+            )
+            for name, held in learned.items()
+        ),
+        pictures=(
+            Picture(
+                "policy",
+                "What each action is worth for a customer of all that were held out, net of its cost, in the shop's "
+                "currency: where the ranking says whom to write to, and where everybody is written to.",
+                plots.groups(values, tuple(learned), x="action", y="margin per customer"),
+            ),
+            Picture(
+                "qini",
+                "By how much more than writing to as many at random each ranking adds, over all shares of customers.",
+                plots.groups(areas, tuple(learned), x="action", y="Qini area"),
+            ),
+        )
+        if learned
+        else (),
     )
 
 

@@ -19,6 +19,7 @@ from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import campaign_uplift
 from ml_assets.core.models.campaign_uplift import Trained, text_of
 from ml_assets.core.models.errors import NotEnoughData
+from ml_assets.core.models.findings import of_uplift
 from ml_assets.core.registry import ModelRegistry
 from ml_assets.defs.causal.email_campaign_effect import NEEDED, is_answerable
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
@@ -120,13 +121,20 @@ def uplift(
                 trained = campaign_uplift.train(con, marts, designs, end)
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
-        shown = {"campaigns": len(trained.examined), "actions": len(trained.model.actions)}
+        fitted = {"campaigns": len(trained.examined), "actions": len(trained.model.actions)}
         track(
-            mlflow_run, shown, trained.metrics | trained.baselines, inputs.snapshots,
+            mlflow_run, fitted, trained.metrics | trained.baselines, inputs.snapshots,
             data_end=end, designs=text_of(designs),
         )  # fmt: skip
         checks = judge(trained)
-        candidate = Candidate(campaign_uplift.NAME, trained.model.to_bytes(), trained.card, "json")
+        candidate = Candidate(
+            campaign_uplift.NAME,
+            trained.model.to_bytes(),
+            trained.card,
+            "json",
+            parameters=fitted,
+            findings=of_uplift(trained),
+        )
         version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(
         metadata=metadata(trained, version, load_shop(get_settings()).currency)

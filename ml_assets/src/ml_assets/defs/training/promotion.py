@@ -3,10 +3,11 @@
 import dagster as dg
 
 from cartograph.trust.evidence import checked
-from ml_assets.core.models import churn, clv, fraud, propensity, segments
+from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
 from ml_assets.core.models.demand import training as demand_training
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.registry import ModelRegistry
+from ml_assets.defs.causal.email_campaign_effect import is_answerable
 from ml_assets.defs.marts import tells_fraud
 from ml_assets.defs.tracking import MlflowTracking
 
@@ -51,7 +52,9 @@ def challenger_is_fit(name: str) -> dg.AssetChecksDefinition:
 @dg.definitions
 def defs() -> dg.Definitions:
     """The check of each model that the shop has."""
-    names = [churn.NAME, propensity.NAME, clv.NAME, segments.NAME, product_recommender.NAME, demand_training.NAME]
-    return dg.Definitions(
-        asset_checks=[challenger_is_fit(name) for name in (*names, *([fraud.NAME] if tells_fraud() else []))]
-    )
+    names = [
+        *(churn.NAME, propensity.NAME, clv.NAME, segments.NAME, product_recommender.NAME, demand_training.NAME),
+        *([fraud.NAME] if tells_fraud() else []),
+        *([campaign_uplift.NAME] if is_answerable() else []),
+    ]
+    return dg.Definitions(asset_checks=[challenger_is_fit(name) for name in names])
