@@ -20,6 +20,8 @@ from cartograph.windows import Grain
 
 PREFIX = "CARTOGRAPH_"
 DOTENV = ".env"
+HOST = r"^[\w.:-]+$"
+"""A name or an address of a network interface."""
 
 
 class SettingsError(ValueError):
@@ -59,9 +61,12 @@ class Settings(BaseSettings):
     mlflow_uri: str | None = Field(
         None,
         description="MLflow tracking and registry: a database URL or a server. Unset: SQLite in the shop's folder.",
+        pattern=r"^[a-z][a-z0-9+]*://\S+$",
     )
     s3_endpoint_url: str | None = Field(
-        None, description="S3 address, for an S3-compatible store. Unset: AWS. Credentials come from AWS's own chain."
+        None,
+        description="S3 address, for an S3-compatible store. Unset: AWS. Credentials come from AWS's own chain.",
+        pattern=r"^https?://\S+$",
     )
     s3_region: str = Field("eu-central-1", description="S3 region.")
     duckdb_memory_limit: str = Field(
@@ -92,9 +97,9 @@ class Settings(BaseSettings):
     release_keep: int = Field(
         5, ge=1, description="Releases to keep when a new one is published; older ones are pruned."
     )
-    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    api_host: str = Field("127.0.0.1", description="Address that the API listens on.", pattern=HOST)
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
-    dagster_host: str = Field("127.0.0.1", description="Address that the Dagster UI listens on.")
+    dagster_host: str = Field("127.0.0.1", description="Address that the Dagster UI listens on.", pattern=HOST)
     dagster_port: int = Field(3000, ge=1, le=65535, description="Port that the Dagster UI listens on.")
     alerts_file: Path | None = Field(
         None,
