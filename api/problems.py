@@ -46,12 +46,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def with_problem_media_type(openapi: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI document with errors under their own media type, where FastAPI can only say `application/json`."""
+    """The OpenAPI document with errors under their own media type, where FastAPI has that of the answer."""
     for path in openapi["paths"].values():
         for operation in path.values():
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
-                    response["content"] = {MEDIA_TYPE: response["content"].pop("application/json")}
+                    (schema,) = response["content"].values()
+                    response["content"] = {MEDIA_TYPE: schema}
     return openapi
 
 

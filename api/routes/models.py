@@ -15,6 +15,18 @@ Name = Annotated[str, Path(min_length=1, max_length=100, description="The model,
 Picture = Annotated[str, Path(pattern=r"^[a-z0-9_]+$", max_length=100)]
 
 
+class Markdown(Response):
+    """A page of Markdown."""
+
+    media_type = "text/markdown"
+
+
+class Svg(Response):
+    """A picture."""
+
+    media_type = "image/svg+xml"
+
+
 @router.get("", responses=documented(503))
 async def list_models(release: CurrentRelease) -> ReleasedModels:
     """The models that the release was made with, and their versions."""
@@ -29,16 +41,16 @@ async def list_models(release: CurrentRelease) -> ReleasedModels:
     )
 
 
-@router.get("/{name}/card", response_class=Response, responses=documented(404, 422, 503))
-async def get_card(name: Name, release: CurrentRelease) -> Response:
+@router.get("/{name}/card", response_class=Markdown, responses=documented(404, 422, 503))
+async def get_card(name: Name, release: CurrentRelease) -> Markdown:
     """The model's card as Markdown; its pictures are found beside it."""
-    return Response(_page(release, name, CARD_PAGE.format(name=name)), media_type="text/markdown")
+    return Markdown(_page(release, name, CARD_PAGE.format(name=name)))
 
 
-@router.get("/{name}/{picture}.svg", response_class=Response, responses=documented(404, 422, 503))
-async def get_picture(name: Name, picture: Picture, release: CurrentRelease) -> Response:
+@router.get("/{name}/{picture}.svg", response_class=Svg, responses=documented(404, 422, 503))
+async def get_picture(name: Name, picture: Picture, release: CurrentRelease) -> Svg:
     """A picture of the model's card."""
-    return Response(_page(release, name, f"models/{name}/{picture}.svg"), media_type="image/svg+xml")
+    return Svg(_page(release, name, f"models/{name}/{picture}.svg"))
 
 
 def _page(release: LoadedRelease, name: str, path: str) -> bytes:
