@@ -331,6 +331,7 @@ PICTURES = {
     "customer_lifetime_value": {"calibration", "gains", "residuals"},
     "product_recommender": {"recall", "ndcg", "coverage", "popularity"},
     "demand_forecaster": {"forecasts", "coverage", "residuals"},
+    "campaign_uplift": {"policy", "qini"},
 }
 
 

