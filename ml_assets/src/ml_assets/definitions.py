@@ -19,6 +19,7 @@ OWNER = "team:data-science"
 LIBRARIES = (
     "cartograph.lake",
     "mlflow",
+    "sqlalchemy.exc",
     "dagster_mlflow",
     "scipy.optimize",
     "sklearn.calibration",

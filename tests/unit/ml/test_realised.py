@@ -79,7 +79,7 @@ def test_a_classifiers_predictions_are_judged_once_their_days_have_passed(con, q
         return list(realised.of_classifier(question, column, version)(con, "FROM predictions", tables, data_end))
 
     known = AS_OF + timedelta(days=question.horizon_days)
-    truth = rate if question.is_order else 1 - rate
+    truth = rate if question.is_event else 1 - rate
     assert points(truth, known - timedelta(days=1)) == []
     (good,) = points(truth, known)
     assert (good.as_of, good.version, good.rows) == (AS_OF, "7", size)

@@ -13,7 +13,10 @@ def test_a_model_that_was_never_registered_has_no_champion(tmp_path: Path) -> No
     assert ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}").champion("churn_classifier") is None
 
 
-def test_a_database_that_cannot_be_used_is_not_taken_for_one_without_models(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_used_is_not_taken_for_one_without_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)  # of 10, the last wait is of 51 seconds
     (tmp_path / "mlflow.db").mkdir()
     registry = ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}")
     for question in (registry.champion, registry.challenger, registry.aliases):

@@ -321,16 +321,18 @@ class ModelRegistry:
 
     def _model(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             return self._client().get_registered_model(name)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        except (MlflowException, SQLAlchemyError) as error:
+            code = error.error_code if isinstance(error, MlflowException) else type(error).__name__
+            if code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             # To take this for "no model yet" would empty the predictions and release without the model.
             raise RegistryDown(
-                f"The registry of models cannot be asked for {name} ({error.error_code}). Look whether the database or "
-                "server of CARTOGRAPH_MLFLOW_URI is up and may be read, and run again."
+                f"The registry of models cannot be asked for {name} ({code}). Look whether the database or server of "
+                "CARTOGRAPH_MLFLOW_URI is up and may be read, and run again."
             ) from error
 
     def _keep(self, run_id: str, name: str, files: Mapping[str, bytes]) -> None:
