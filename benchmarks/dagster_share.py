@@ -50,8 +50,9 @@ from ecom_assets.warehouse.lake_views import pinned_views, write_views
 from ecom_assets.warehouse.marts import marts
 from ecom_assets.warehouse.publishing import open_warehouse, publish
 from ml_assets.core.causal.answers import effect_of
-from ml_assets.core.causal.effect import Design, answer
+from ml_assets.core.causal.assess import assess
 from ml_assets.core.causal.panel import choose, email_campaigns, panel
+from ml_assets.core.causal.study import Design
 from ml_assets.core.features import customers, interactions, products
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.leakage import guard
@@ -185,7 +186,7 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
             guard(connection, marts_of, lake.relation_sql(f"features.{name}"), whole)
 
         campaign = choose(email_campaigns(connection, everything), "email_winback", dates[-1])
-        effect = effect_of(campaign, answer(panel(connection, everything, campaign), Design()), shop.currency)
+        effect = effect_of(campaign, assess(panel(connection, everything, campaign).study, Design()), shop.currency)
 
         stored = lake.relation_sql("features.customer_features")
         known = {"data_start": shop.start, "data_end": dates[-1]}

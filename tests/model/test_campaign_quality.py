@@ -6,8 +6,10 @@ from functools import cache
 
 import pytest
 
-from ml_assets.core.causal.effect import Answer, Design, answer
+from ml_assets.core.causal.assess import assess
+from ml_assets.core.causal.finding import Finding
 from ml_assets.core.causal.panel import email_campaigns, panel
+from ml_assets.core.causal.study import Design
 from tests.model.planted import EFFECT, NO_OVERLAP, OBSERVED, RANDOM, SELECTED
 
 DESIGNS = {RANDOM: Design(is_randomised=True)}
@@ -18,8 +20,8 @@ def asked(con, marts):
     campaigns = {campaign.campaign_id: campaign for campaign in email_campaigns(con, marts)}
 
     @cache
-    def ask(name: str) -> Answer:
-        return answer(panel(con, marts, campaigns[name]), DESIGNS.get(name, Design()))
+    def ask(name: str) -> Finding:
+        return assess(panel(con, marts, campaigns[name]).study, DESIGNS.get(name, Design()))
 
     return ask
 

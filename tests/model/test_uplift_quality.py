@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from ml_assets.core.causal.effect import Design
+from ml_assets.core.causal.study import Design
 from ml_assets.core.causal.uplift import Action
 from ml_assets.core.features.customers import feature_table
 from ml_assets.core.models import campaign_uplift

@@ -5,25 +5,22 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from ml_assets.core.causal.answers import CONTRACT, effect_of, row_of
+from ml_assets.core.causal.assess import assess
 from ml_assets.core.causal.effect import (
     STACKED,
-    Answer,
-    Design,
-    Estimate,
-    Gate,
     agreement,
-    answer,
     back_door,
     balance,
-    earlier_outcome,
     overlap,
+    placebo_outcome,
     prepared,
 )
-from ml_assets.core.causal.panel import Campaign, NoCampaign, Panel, choose
+from ml_assets.core.causal.finding import Estimate, Finding, Gate, NamedEstimate
+from ml_assets.core.causal.panel import Campaign, NoCampaign, choose
+from ml_assets.core.causal.study import Covariates, Design, Study
 
 
 def campaign(name: str = "email_winback", sent: date = date(2024, 6, 1), recipients: int = 100) -> Campaign:
@@ -31,10 +28,10 @@ def campaign(name: str = "email_winback", sent: date = date(2024, 6, 1), recipie
     return Campaign(name, recipients, moment, moment)
 
 
-def panel_of(treated: np.ndarray, confounders: np.ndarray) -> Panel:
+def study_of(treated: np.ndarray, confounders: np.ndarray) -> Study:
     spend = np.random.default_rng(9).gamma(2, 10, len(treated))
     names = tuple(f"x{number}" for number in range(confounders.shape[1]))
-    return Panel(campaign(), names, confounders.astype(np.float32), treated, spend, spend, pa.table({}))
+    return Study(treated.astype(float), spend, Covariates(names, confounders), placebo_outcomes={"earlier": spend})
 
 
 def test_the_wanted_campaign_is_chosen_and_else_the_largest_with_complete_outcomes():
@@ -58,7 +55,7 @@ def test_a_day_of_orders_that_is_not_over_is_not_complete():
 
 def test_an_arm_that_is_too_small_gives_no_estimate():
     treated = np.array([1] * 49 + [0] * 500)
-    found = answer(panel_of(treated, np.random.default_rng(1).normal(size=(549, 2))), Design())
+    found = assess(study_of(treated, np.random.default_rng(1).normal(size=(549, 2))), Design())
     assert (found.effect, found.identified) == (None, False)
     assert "49 treated and 500 control" in found.gates[0].detail
 
@@ -67,7 +64,7 @@ def test_arms_without_overlap_give_no_estimate():
     draw = np.random.default_rng(2)
     confounders = draw.normal(size=(1200, 2))
     treated = (confounders[:, 0] > 0).astype(np.int64)
-    found = answer(panel_of(treated, confounders), Design())
+    found = assess(study_of(treated, confounders), Design())
     assert not found.identified
     assert not {gate.name: gate.passed for gate in found.gates}["overlap"]
     assert found.trimmed_share > 0.5
@@ -115,8 +112,8 @@ def test_a_treatment_that_goes_by_earlier_spend_is_refused():
     previous = draw.gamma(2, 10, 1500)
     chosen = (draw.random(1500) < np.where(previous > 20, 0.7, 0.3)).astype(np.int64)
     by_chance = (draw.random(1500) < 0.5).astype(np.int64)
-    assert not earlier_outcome(covariates, chosen, previous, STACKED).passed
-    assert earlier_outcome(covariates, by_chance, previous, STACKED).passed
+    assert not placebo_outcome("earlier_outcome", covariates, chosen, previous, STACKED).passed
+    assert placebo_outcome("earlier_outcome", covariates, by_chance, previous, STACKED).passed
 
 
 def test_covariates_have_no_nulls_and_mark_where_there_were_some():
@@ -128,7 +125,8 @@ def test_covariates_have_no_nulls_and_mark_where_there_were_some():
 
 @pytest.mark.parametrize("estimate", [None, Estimate(3.0, 1.0, 5.0)])
 def test_an_answer_is_stored_whole(estimate):
-    found = Answer(estimate, estimate, 300, 700, 0.1, (Gate("overlap", estimate is not None, 0.9, "…"),))
+    estimates = (NamedEstimate("doubly robust", "1 against 0", estimate),) if estimate else ()
+    found = Finding(None, estimates, (Gate("overlap", estimate is not None, 0.9, "…"),), 300, 700)
     effect = effect_of(campaign(), found, "EUR")
     row = row_of(campaign(), effect)
     assert row.schema.equals(CONTRACT.arrow_schema())

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml_assets.core.causal.effect import Design
 from ml_assets.core.causal.panel import Campaign
+from ml_assets.core.causal.study import Design
 from ml_assets.core.causal.uplift import Action, HeldOut
 from ml_assets.core.evaluation.classification import Interval
 from ml_assets.core.evaluation.uplift import mean, policy, qini

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from cartograph.contracts import Column, Contract
 from cartograph.releases.contents import Effect, EffectCheck
-from ml_assets.core.causal.effect import CONFIDENCE, Answer
+from ml_assets.core.causal.finding import CONFIDENCE, Finding
 from ml_assets.core.causal.panel import OUTCOME, OUTCOME_DAYS, Campaign
 
 CONTRACT = Contract(
@@ -25,7 +25,7 @@ CONTRACT = Contract(
 )
 
 
-def effect_of(campaign: Campaign, found: Answer, currency: str) -> Effect:
+def effect_of(campaign: Campaign, found: Finding, currency: str) -> Effect:
     """The answer to: what did `campaign` do to the net spend of a customer who could have got it?"""
     estimate = found.effect
     return Effect(

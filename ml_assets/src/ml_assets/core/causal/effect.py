@@ -1,7 +1,7 @@
-"""The average effect of a binary treatment with its 95 % interval, and the tests that say whether to believe it.
+"""The average effect of a treatment of few levels with its 95 % interval, and the tests that say whether to believe it.
 
 Two estimators of different families share stacked nuisances: doubly robust (the answer) and double machine learning
-(must agree). Which customers and columns go in is `panel`'s business.
+(must agree). Which rows and columns go in is the business of who makes the `Study`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ml_assets.core.causal.panel import Panel
+from ml_assets.core.causal.finding import CONFIDENCE, Estimate, Finding, Gate, NamedEstimate
+from ml_assets.core.causal.study import Design, Labels, Matrix, Rows, Study, Vector
 
 SEED = 17
 FOLDS = 3
@@ -25,60 +26,8 @@ SMALLEST_ARM = 50
 PLACEBO_DRAWS = 20
 ASSIGNMENT_ERRORS = 3.0
 """Standard errors from 0.5 beyond which an AUC is no chance."""
-CONFIDENCE = 0.95
-
-Matrix = npt.NDArray[np.float64]
-Vector = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.int64]
-
-
-class Estimate(NamedTuple):
-    """An average treatment effect in the outcome's unit, with its 95 % interval."""
-
-    ate: float
-    low: float
-    high: float
-
-    def holds(self, value: float) -> bool:
-        """Whether `value` lies in the interval."""
-        return self.low <= value <= self.high
-
-
-class Gate(NamedTuple):
-    """One test of an estimate: `value` against `bound`, and in words."""
-
-    name: str
-    passed: bool
-    value: float
-    detail: str
-
-
-class Design(NamedTuple):
-    """What is known of how the treatment was chosen.
-
-    `unrecorded` names what it was chosen by and the panel does not hold. Where recorded facts had a part in the choice
-    too, no test on the data can find such a thing: it has to be declared.
-    """
-
-    is_randomised: bool = False
-    unrecorded: tuple[str, ...] = ()
-
-
-class Answer(NamedTuple):
-    """The effect of a treatment, or why there is none: `effect` is None where an arm is too small to estimate."""
-
-    effect: Estimate | None
-    agreeing: Estimate | None
-    treated: int
-    control: int
-    trimmed_share: float
-    gates: tuple[Gate, ...]
-
-    @property
-    def identified(self) -> bool:
-        """Whether every gate was passed."""
-        return self.effect is not None and all(gate.passed for gate in self.gates)
+TWO_SIDED = 1.96
+"""Standard errors on each side of an estimate in its 95 % interval."""
 
 
 class Nuisances(NamedTuple):
@@ -88,30 +37,44 @@ class Nuisances(NamedTuple):
     propensity: Callable[[], Any]
 
 
-def answer(panel: Panel, design: Design, nuisances: Nuisances | None = None) -> Answer:
-    """Estimate the effect of `panel`'s treatment on its outcome, and try to refute it; by default with `STACKED`."""
+def assess_levels(study: Study, design: Design, nuisances: Nuisances | None = None) -> Finding:
+    """Estimate the effect of a treatment of few levels, and try to refute it; by default with `STACKED`."""
     nuisances = nuisances or STACKED
-    treated, control = int(panel.treated.sum()), int((1 - panel.treated).sum())
+    arms = study.treatment.astype(np.int64)
+    treated, control = int((arms > 0).sum()), int((arms == 0).sum())
     if min(treated, control) < SMALLEST_ARM:
-        detail = f"{treated} treated and {control} control customers; each arm needs {SMALLEST_ARM}"
-        return Answer(None, None, treated, control, 0.0, (Gate("overlap", False, 0.0, detail),))
-    covariates = prepared(panel.confounders)
-    kept, first_gates = common_support(covariates, panel.treated, design, nuisances)
+        detail = f"{treated} treated and {control} control rows; each arm needs {SMALLEST_ARM}"
+        return Finding(None, (), (Gate("overlap", False, 0.0, detail),), treated, control)
+    plain = naive(study)
+    covariates = prepared(study.confounders.values)
+    kept, first_gates = common_support(covariates, arms, design, nuisances)
     trimmed = float(1 - kept.mean())
-    arms = panel.treated[kept]
+    inside, rows, arms = covariates[kept], study.of(kept), arms[kept]
     if min(arms.sum(), (1 - arms).sum()) < SMALLEST_ARM:
-        return Answer(None, None, treated, control, trimmed, first_gates)
-    inside = covariates[kept]
-    effect = doubly_robust(inside, arms, panel.outcome[kept], nuisances)
-    second = double_machine_learning(inside, arms, panel.outcome[kept], nuisances)
+        return Finding(plain, (), first_gates, treated, control, trimmed)
+    effect = doubly_robust(inside, arms, rows.outcome, nuisances)
+    second = double_machine_learning(inside, arms, rows.outcome, nuisances)
     gates = (
         *first_gates,
-        balance(panel.confounders[kept], panel.names, arms, balancing_propensities(inside, arms)),
+        balance(rows.confounders.values, rows.confounders.names, arms, balancing_propensities(inside, arms)),
         agreement(effect, second),
-        random_treatment(inside, arms, panel.outcome[kept]),
-        earlier_outcome(inside, arms, panel.previous[kept], nuisances),
+        random_treatment(inside, arms, rows.outcome),
+        *(placebo_outcome(name, inside, arms, values, nuisances) for name, values in rows.placebo_outcomes.items()),
     )
-    return Answer(effect, second, treated, control, trimmed, gates)
+    contrast = f"{study.level(1)} against {study.level(0)}"
+    estimates = (
+        NamedEstimate("doubly robust", contrast, effect),
+        NamedEstimate("double machine learning", contrast, second),
+    )
+    return Finding(plain, estimates, gates, treated, control, trimmed)
+
+
+def naive(study: Study) -> Estimate:
+    """The difference of the first level's mean outcome and the control's, whoever is in them (Welch's interval)."""
+    arms = [study.outcome[study.treatment == code] for code in (0, 1)]
+    error = float(np.sqrt(sum(arm.var(ddof=1) / len(arm) for arm in arms)))
+    difference = float(arms[1].mean() - arms[0].mean())
+    return Estimate(difference, difference - TWO_SIDED * error, difference + TWO_SIDED * error)
 
 
 def common_support(
@@ -123,7 +86,7 @@ def common_support(
     return kept, (back_door(design, treated, propensity), overlap(kept))
 
 
-def prepared(confounders: npt.NDArray[np.float32]) -> Matrix:
+def prepared(confounders: npt.NDArray[np.floating[Any]]) -> Matrix:
     """Covariates for the nuisances: signed logs, nulls at the median with a column that marks them, standardised."""
     values = confounders.astype(np.float64)
     logs = np.sign(values) * np.log1p(np.abs(values))
@@ -329,7 +292,9 @@ def overlap(kept: npt.NDArray[np.bool_]) -> Gate:
     return Gate("overlap", share >= OVERLAP_SHARE, share, detail)
 
 
-def balance(confounders: npt.NDArray[np.float32], names: tuple[str, ...], treated: Labels, propensity: Vector) -> Gate:
+def balance(
+    confounders: npt.NDArray[np.floating[Any]], names: tuple[str, ...], treated: Labels, propensity: Vector
+) -> Gate:
     """Whether weighting by the inverse propensity makes the arms alike: the worst standardised mean difference."""
     weights = np.where(treated == 1, 1 / propensity, 1 / (1 - propensity))
     worst, where = 0.0, "none"
@@ -367,11 +332,11 @@ def random_treatment(covariates: Matrix, treated: Labels, outcome: Vector) -> Ga
     return Gate("placebo_random_treatment", abs(mean) <= 3 * error, mean, detail)
 
 
-def earlier_outcome(covariates: Matrix, treated: Labels, previous: Vector, nuisances: Nuisances) -> Gate:
-    """Placebo: the treatment cannot have changed what was spent before it; an effect betrays a wrong date or a leak."""
-    effect = doubly_robust(covariates, treated, previous, nuisances)
-    detail = f"effect on the spend before the treatment {_interval(effect)}; it must hold 0"
-    return Gate("placebo_earlier_outcome", effect.holds(0.0), effect.ate, detail)
+def placebo_outcome(name: str, covariates: Matrix, treated: Labels, outcome: Vector, nuisances: Nuisances) -> Gate:
+    """Placebo: the treatment cannot have changed this outcome; an effect betrays a wrong date or a hidden cause."""
+    effect = doubly_robust(covariates, treated, outcome, nuisances)
+    detail = f"effect on {name}, which the treatment cannot have changed, {_interval(effect)}; it must hold 0"
+    return Gate(f"placebo_{name}", effect.holds(0.0), effect.ate, detail)
 
 
 def _interval(estimate: Estimate) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ml_assets.core.causal.study import Covariates, Study, Vector
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import Marts, column_values, feature_table
 
@@ -52,8 +53,6 @@ CONFOUNDERS = (
 """The features by which e-mail is sent and that tell what will be spent: when, how often and for how much, visits and
 earlier e-mail. The others have no part in the choice: among 1,500 customers they unbalance the arms by chance."""
 
-Vector = npt.NDArray[np.float64]
-
 
 class NoCampaign(ValueError):  # noqa: N818 - names what is the case, as the errors of the kernel do
     """No e-mail campaign can be asked about. The message says what is there and the cure."""
@@ -89,6 +88,16 @@ class Panel(NamedTuple):
     outcome: Vector
     previous: Vector
     rows: pa.Table
+
+    @property
+    def study(self) -> Study:
+        """The question's rows; what was spent before is a negative control."""
+        return Study(
+            treatment=self.treated.astype(np.float64),
+            outcome=self.outcome,
+            confounders=Covariates(self.names, self.confounders.astype(np.float64)),
+            placebo_outcomes={"earlier_outcome": self.previous},
+        )
 
 
 def email_campaigns(con: duckdb.DuckDBPyConnection, marts: Marts) -> list[Campaign]:

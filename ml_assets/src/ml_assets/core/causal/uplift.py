@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from ml_assets.core.causal.effect import SEED, SMOOTH, Labels, Matrix, Rows, Vector, crossed_scores, prepared, scored
+from ml_assets.core.causal.effect import SEED, SMOOTH, crossed_scores, prepared, scored
 from ml_assets.core.causal.panel import Panel
+from ml_assets.core.causal.study import Labels, Matrix, Rows, Vector
 from ml_assets.core.evaluation.classification import Interval
 from ml_assets.core.evaluation.uplift import TWO_SIDED, Policy, mean, policy, qini
 from ml_assets.core.models import bg_nbd, gamma_gamma

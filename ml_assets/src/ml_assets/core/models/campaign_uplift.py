@@ -16,8 +16,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from ml_assets.core.causal.effect import SMALLEST_ARM, SMOOTH, Design, Gate, answer, common_support, prepared
+from ml_assets.core.causal.assess import assess
+from ml_assets.core.causal.effect import SMALLEST_ARM, SMOOTH, common_support, prepared
+from ml_assets.core.causal.finding import Gate
 from ml_assets.core.causal.panel import Campaign, NoCampaign, Panel, complete, email_campaigns, panel
+from ml_assets.core.causal.study import Design
 from ml_assets.core.causal.uplift import INPUTS, Action, Effects, HeldOut, learn
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import Marts
@@ -135,14 +138,19 @@ class Choices(NamedTuple):
 def designs_of(text: str) -> dict[str, Design]:
     """How campaigns chose their recipients, from the JSON of `text_of`."""
     return {
-        name: Design(bool(known["is_randomised"]), tuple(known["unrecorded"]))
+        name: Design(is_randomised=bool(known["is_randomised"]), unrecorded=tuple(known["unrecorded"]))
         for name, known in json.loads(text).items()
     }
 
 
 def text_of(designs: Mapping[str, Design]) -> str:
     """How campaigns chose their recipients as JSON, for the registry."""
-    return json.dumps({name: design._asdict() for name, design in sorted(designs.items())})
+    return json.dumps(
+        {
+            name: {"is_randomised": design.is_randomised, "unrecorded": design.unrecorded}
+            for name, design in sorted(designs.items())
+        }
+    )
 
 
 def train(con: duckdb.DuckDBPyConnection, marts: Marts, designs: Mapping[str, Design], data_end: date) -> Trained:
@@ -184,7 +192,7 @@ def gates(rows: Panel, design: Design) -> tuple[Gate, ...]:
         _, first = common_support(prepared(rows.confounders), rows.treated, design, SMOOTH)
         if not all(gate.passed for gate in first):
             return first
-    return answer(rows, design, SMOOTH).gates
+    return assess(rows.study, design, SMOOTH).gates
 
 
 def choose(model: UpliftModel, rows: pa.Table) -> Choices:

@@ -12,8 +12,10 @@ from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.causal.answers import CONTRACT, effect_of, row_of
-from ml_assets.core.causal.effect import Answer, Design, answer
+from ml_assets.core.causal.assess import assess
+from ml_assets.core.causal.finding import Finding
 from ml_assets.core.causal.panel import NoCampaign, choose, email_campaigns, panel
+from ml_assets.core.causal.study import Design
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
@@ -118,7 +120,7 @@ def email_campaign_effect(config: CampaignQuestion) -> dg.MaterializeResult:
                 with lake.overwriting(EFFECT, None):  # by nothing
                     return abstention(str(reason))
             rows = panel(con, inputs.selects, campaign)
-        found = answer(rows, Design(config.is_randomised, tuple(config.unrecorded)))
+        found = assess(rows.study, Design(is_randomised=config.is_randomised, unrecorded=tuple(config.unrecorded)))
         effect = effect_of(campaign, found, load_shop(settings).currency)
         with lake.overwriting(EFFECT, None) as writer:
             writer.write(row_of(campaign, effect))
@@ -157,7 +159,7 @@ def abstention(reason: str) -> dg.MaterializeResult:
     return dg.MaterializeResult(metadata={"abstained": reason}, check_results=[*unexamined, finite])
 
 
-def judge(found: Answer) -> list[dg.AssetCheckResult]:
+def judge(found: Finding) -> list[dg.AssetCheckResult]:
     """The checks of an answer. A gate that fails warns and blocks nothing: the released verdict says so."""
     gates = {gate.name: gate for gate in found.gates}
     results = [

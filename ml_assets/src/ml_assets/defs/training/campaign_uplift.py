@@ -11,7 +11,7 @@ from pydantic import Field
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
-from ml_assets.core.causal.effect import Design
+from ml_assets.core.causal.study import Design
 from ml_assets.core.causal.uplift import HeldOut
 from ml_assets.core.evaluation.classification import Interval
 from ml_assets.core.evaluation.uplift import TWO_SIDED
@@ -52,7 +52,10 @@ class CampaignDesigns(dg.Config):
     def designs(self) -> dict[str, Design]:
         """The design of each campaign that is named."""
         named = {*self.randomised, *self.unrecorded}
-        return {name: Design(name in self.randomised, tuple(self.unrecorded.get(name, ()))) for name in sorted(named)}
+        return {
+            name: Design(is_randomised=name in self.randomised, unrecorded=tuple(self.unrecorded.get(name, ())))
+            for name in sorted(named)
+        }
 
 
 @dg.definitions

@@ -1,0 +1,16 @@
+"""The one way to ask for an effect: what is asked goes to the estimators of its kind of treatment."""
+
+from __future__ import annotations
+
+from ml_assets.core.causal.effect import Nuisances, assess_levels
+from ml_assets.core.causal.finding import Finding
+from ml_assets.core.causal.study import Design, Study
+
+
+def assess(study: Study, design: Design, nuisances: Nuisances | None = None) -> Finding:
+    """Estimate the effect that `design` asks for, and try to refute it.
+
+    Raises:
+        GraphError: the graph of `design` cannot be used.
+    """
+    return assess_levels(study, design, nuisances)
