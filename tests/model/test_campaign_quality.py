@@ -50,4 +50,4 @@ def test_a_campaign_that_left_nobody_to_compare_with_is_refused(asked):
 def test_a_choice_by_what_the_features_do_not_hold_is_refused(asked):
     found = asked(SELECTED)
     assert not found.identified
-    assert not {gate.name: gate.passed for gate in found.gates}["placebo_earlier_outcome"]
+    assert not {gate.name: gate.passed for gate in found.gates}["negative_controls"]

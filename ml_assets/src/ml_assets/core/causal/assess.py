@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ml_assets.core.causal.effect import Nuisances, assess_levels
+from ml_assets.core.causal.effect import Nuisances
 from ml_assets.core.causal.finding import Finding
+from ml_assets.core.causal.levels import assess_levels
 from ml_assets.core.causal.study import Design, Study
 
 

@@ -95,9 +95,10 @@ class Heterogeneity(NamedTuple):
 class Finding:
     """The effect of a treatment, or why there is none.
 
-    `naive` is the difference of the arms as they are. The first of `estimates` is the answer, another is of a different
-    family; of several levels there is a pair for each. They are empty where nothing could be estimated. `treated` and
-    `control` count rows before trimming, `trimmed_share` is the share that was left out.
+    `naive` is the difference of the arms as they are, of several levels the first's; `naives` then has each. The first
+    of `estimates` is the answer, another is of a different family; of several levels there is a pair for each. They are
+    empty where nothing could be estimated. `treated` and `control` count rows before trimming, `trimmed_share` is the
+    share that was left out.
     """
 
     naive: Estimate | None
@@ -111,6 +112,7 @@ class Finding:
     sensitivity: Sensitivity | None = None
     heterogeneity: Heterogeneity | None = None
     warnings: tuple[str, ...] = ()
+    naives: tuple[NamedEstimate, ...] = ()
 
     @property
     def effect(self) -> Estimate | None:

@@ -90,7 +90,8 @@ class Design:
 
     `unrecorded` names what it was chosen by and the study does not hold. Where recorded facts had a part in the choice
     too, no test on the data can find such a thing: it has to be declared, here or as a latent node of `graph`. Without
-    `trims`, rows that could have had one treatment only stay in, and must then be few.
+    `trims`, rows that could have had one treatment only stay in, and must then be few. `is_vouched`: the asker answers
+    for the confounders, so that a treatment of which they tell nothing is taken for one dealt out at random.
     """
 
     kind: Kind = "binary"
@@ -99,6 +100,7 @@ class Design:
     unrecorded: tuple[str, ...] = ()
     graph: Graph | None = None
     trims: bool = True
+    is_vouched: bool = False
 
 
 def column_of(name: str) -> str:

@@ -17,9 +17,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from ml_assets.core.causal.assess import assess
-from ml_assets.core.causal.effect import SMALLEST_ARM, SMOOTH, common_support, prepared
+from ml_assets.core.causal.effect import SMOOTH
 from ml_assets.core.causal.finding import Gate
-from ml_assets.core.causal.panel import Campaign, NoCampaign, Panel, complete, email_campaigns, panel
+from ml_assets.core.causal.panel import Campaign, NoCampaign, complete, email_campaigns, panel
 from ml_assets.core.causal.study import Design
 from ml_assets.core.causal.uplift import INPUTS, Action, Effects, HeldOut, learn
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
@@ -170,7 +170,7 @@ def train(con: duckdb.DuckDBPyConnection, marts: Marts, designs: Mapping[str, De
     examined: list[Examined] = []
     for campaign in sorted(campaigns, key=lambda one: (one.first_sent, one.campaign_id)):
         rows = panel(con, marts, campaign)
-        found = gates(rows, designs.get(campaign.campaign_id, Design()))
+        found = assess(rows.study, designs.get(campaign.campaign_id, Design()), SMOOTH).gates
         failed = [gate.name for gate in found if not gate.passed]
         if failed:
             refusal = f"its effect is not identified: {', '.join(failed)}"
@@ -184,15 +184,6 @@ def train(con: duckdb.DuckDBPyConnection, marts: Marts, designs: Mapping[str, De
         actions.append(action)
         examined.append(Examined(campaign, found, held_out, None))
     return Trained(UpliftModel(as_of=data_end, actions=tuple(actions)), tuple(examined))
-
-
-def gates(rows: Panel, design: Design) -> tuple[Gate, ...]:
-    """The gates of a campaign's effect on spend; where the first of them fail, the others are not worth their time."""
-    if min(rows.treated.sum(), (1 - rows.treated).sum()) >= SMALLEST_ARM:
-        _, first = common_support(prepared(rows.confounders), rows.treated, design, SMOOTH)
-        if not all(gate.passed for gate in first):
-            return first
-    return assess(rows.study, design, SMOOTH).gates
 
 
 def choose(model: UpliftModel, rows: pa.Table) -> Choices:

@@ -39,8 +39,8 @@ GATES = {
     "has_overlap": ("overlap", "At least 95 % of the customers could have been in either arm."),
     "is_balanced": ("balance", "Weighted by the inverse propensity, the arms are alike in all that is known."),
     "estimators_agree": ("agreement", "Two estimators of different families have overlapping intervals."),
-    "random_treatment_has_no_effect": ("placebo_random_treatment", "A treatment dealt out at random has no effect."),
-    "earlier_spend_has_no_effect": ("placebo_earlier_outcome", "The e-mail did not change what was spent before it."),
+    "random_treatment_has_no_effect": ("placebo_treatment", "A treatment dealt out at random has no effect."),
+    "earlier_spend_has_no_effect": ("negative_controls", "The e-mail did not change what was spent before it."),
 }
 """Asset checks by name: the gate of the estimate that each shows, and what it asserts."""
 

@@ -1,0 +1,46 @@
+"""Ten draws of each planted study: effects are found where they can be, and refused where they cannot.
+
+`benchmarks/causal.py` has the table over as many as one likes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.causal import HEAD, measured
+from benchmarks.support.planted_studies import STUDIES
+
+SEEDS = range(10)
+IDENTIFIED = ("email_randomised", "email_observed", "coupon_levels", "club_on_the_treated")
+REFUSED = {
+    "email_unobserved": "negative_controls",
+    "email_declared": "identification",
+    "email_without_overlap": "overlap",
+}
+
+
+@pytest.mark.parametrize("name", IDENTIFIED)
+def test_identified_effects_are_found_with_honest_intervals(name):
+    for line in measured(name, SEEDS):
+        assert line.accepted >= 0.9, line.refused_by
+        assert abs(line.bias) < 0.03 + 2.5 * line.bias_error
+        assert line.coverage >= 0.8
+        if name != "email_randomised":
+            assert line.naive_bias > 0.25
+            assert line.naive_coverage <= 0.5
+        assert line.markdown.count("|") == HEAD.splitlines()[0].count("|")
+
+
+@pytest.mark.parametrize(("name", "gate"), REFUSED.items())
+def test_what_is_not_identified_is_refused_by_the_gate_that_sees_it(name, gate):
+    (line,) = measured(name, SEEDS)
+    assert line.accepted == 0
+    assert line.refused_by[gate] == len(SEEDS)
+    assert line.bias is None
+
+
+def test_a_draw_is_the_same_again_and_another_seed_another():
+    one, again, other = (STUDIES["email_observed"](seed).study for seed in (1, 1, 2))
+    assert np.array_equal(one.outcome, again.outcome)
+    assert not np.array_equal(one.outcome, other.outcome)
