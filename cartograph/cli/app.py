@@ -10,6 +10,7 @@ from cartograph.alerts.config import AlertsError
 from cartograph.cli import (
     alerts,
     bench,
+    causal,
     dbt,
     docs,
     erase,
@@ -34,6 +35,8 @@ from ecom_assets.contracts.validation import ContractError
 from ecom_assets.sources import SourceError
 from ecom_assets.warehouse.dbt_project import DbtProjectError
 from ml_assets.core.bench.errors import BenchDataError
+from ml_assets.core.causal.errors import CausalFileError
+from ml_assets.core.causal.graph import GraphError
 from ml_assets.core.registry import NoModel, RegistryDown
 
 MISTAKES = (
@@ -47,6 +50,8 @@ MISTAKES = (
     ErasureError,
     DbtProjectError,
     BenchDataError,
+    CausalFileError,
+    GraphError,
     NoModel,
     RegistryDown,
 )
@@ -89,6 +94,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(bench.app, name="bench")
+app.add_typer(causal.app, name="causal")
 
 
 def main() -> None:
