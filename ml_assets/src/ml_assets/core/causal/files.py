@@ -34,8 +34,8 @@ MOST_CATEGORIES = 15
 """Of a covariate in words; the rarer ones together are one more."""
 IDENTIFIER_SHARE = 0.9
 """A column of words with a value of its own for so many rows tells them apart, and compares nothing."""
-MANY_ROWS = 30_000
-"""More rows than these are estimated by smooth nuisances: stacked ones took minutes, for the same estimates."""
+MANY_CELLS = 400_000
+"""More rows times covariates than these are estimated by smooth nuisances: stacked ones took minutes."""
 NULLS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 CONTROL = re.compile(r"^(0|no|non|none|not|control|controls|untreated|placebo|false|off|baseline|without)\b", re.I)
 """What the control is called, where nobody says so."""
@@ -105,7 +105,7 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
         trims=asked.trims,
         is_vouched=bool(asked.confounders),
     )
-    nuisances = SMOOTH if len(loaded.study) > MANY_ROWS else None
+    nuisances = SMOOTH if loaded.study.confounders.values.size > MANY_CELLS else None
     found = assess(loaded.study, design, nuisances)
     return report(asked, loaded, found)
 

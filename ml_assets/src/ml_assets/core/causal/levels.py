@@ -37,6 +37,8 @@ DOUBLY_ROBUST, PARTIALLED_OUT, NAIVE = "doubly robust", "double machine learning
 PLACEBO_DRAWS = 10
 PLACEBO_ROWS = 5_000
 """Of more rows a seeded sample is dealt treatments at random: what is tested is the procedure."""
+REFUTED_ROWS = 20_000
+"""Of more rows a seeded sample gets a common cause that is noise, and is halved."""
 RARE_SHARE = 0.25
 """A level that fewer rows have than this may be as much less likely for a row, and still be possible."""
 LOWEST_TREATED = 0.01
@@ -383,16 +385,27 @@ def _refutations(
 ) -> list[Gate]:
     """Attempts at refuting the estimate: each asks for an effect of which the truth is known."""
     generator = np.random.default_rng(seed)
-    effect = _cheap(problem, chances, rows.outcome)
-    noise = np.column_stack([problem.covariates, generator.normal(size=len(problem.arms))])
-    noisy = replace(problem, covariates=noise)
-    with_noise = _cheap(noisy, _clipped(noisy, _chances(noisy, SMOOTH)), rows.outcome)
+    some, outcome = _sample(problem, rows.outcome, REFUTED_ROWS, generator, seed)
+    noisy = replace(some, covariates=np.column_stack([some.covariates, generator.normal(size=len(outcome))]))
+    without_noise, with_noise = (_cheap(one, _clipped(one, _chances(one, SMOOTH)), outcome) for one in (some, noisy))
     return [
         gates.placebo_treatment(np.array(list(_placebo_effects(problem, rows.outcome, generator)))),
-        gates.random_common_cause(effect, with_noise),
-        *_halves(problem, rows.outcome, generator, seed),
+        gates.random_common_cause(without_noise, with_noise),
+        *_halves(some, outcome, generator, seed),
         *_negative_controls(problem, chances, rows, nuisances, contrasts),
     ]
+
+
+def _sample(
+    problem: _Problem, outcome: Vector, most: int, generator: np.random.Generator, seed: int
+) -> tuple[_Problem, Vector]:
+    """The rows, or as many of them as are enough; whole clusters where rows depend on each other."""
+    if len(outcome) <= most:
+        return problem, outcome
+    units = np.arange(len(outcome)) if problem.clusters is None else problem.clusters
+    names = generator.permutation(np.unique(units))
+    kept = np.isin(units, names[: max(2, len(names) * most // len(outcome))])
+    return problem.of(kept, seed), outcome[kept]
 
 
 def _cheap(problem: _Problem, chances: Matrix, outcome: Vector) -> Estimate:

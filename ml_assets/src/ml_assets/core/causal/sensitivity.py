@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ml_assets.core.causal.effect import prepared
 from ml_assets.core.causal.finding import CONFIDENCE, Sensitivity
-from ml_assets.core.causal.study import Covariates, Matrix, Vector, column_of
+from ml_assets.core.causal.study import Covariates, Labels, Matrix, Vector, column_of
 
-Mask = npt.NDArray[np.bool_]
 MOST = 0.99
 """A share above it leaves nothing that could be explained."""
 
@@ -71,21 +69,21 @@ def _strongest(got: Vector, outcome: Vector, confounders: Covariates) -> tuple[s
         return None
     design = np.hstack([np.ones((len(got), 1)), got[:, None], *blocks.values()])
     places = np.repeat(np.arange(-2, len(blocks)), [1, 1, *(block.shape[1] for block in blocks.values())])
-    products = design.T @ np.column_stack([design, outcome])
-    total = float(outcome @ outcome)
-    of_treatment, of_outcome = places != -1, np.ones(len(places), dtype=bool)
-    found = []
-    for place, column in enumerate(blocks):
-        treatment_share = _share(products[:, 1], products, of_treatment, places != place, float(got @ got))
-        outcome_share = _share(products[:, -1], products, of_outcome, places != place, total)
-        found.append((column, outcome_share, treatment_share))
-    return max(found, key=lambda one: one[1] * one[2])
+    without_treatment = np.delete(design, 1, axis=1)
+    treatment_shares = _shares(without_treatment, got, np.delete(places, 1), len(blocks))
+    outcome_shares = _shares(design, outcome, places, len(blocks))
+    strongest = int(np.argmax(treatment_shares * outcome_shares))
+    return list(blocks)[strongest], float(outcome_shares[strongest]), float(treatment_shares[strongest])
 
 
-def _share(explained: Vector, products: Matrix, usable: Mask, others: Mask, total: float) -> float:
-    """Partial R² by least squares on sums of squares and products: `usable` columns, and those less one block."""
-    whole, without = (
-        total - float(explained[chosen] @ np.linalg.pinv(products[np.ix_(chosen, chosen)]) @ explained[chosen])
-        for chosen in (np.flatnonzero(usable), np.flatnonzero(usable & others))
-    )
-    return float(np.clip(1 - whole / max(without, 1e-300), 0.0, MOST))
+def _shares(design: Matrix, explained: Vector, places: Labels, blocks: int) -> Vector:
+    """The partial R² of each block of columns in a least-squares fit, by what the fit would lose without it."""
+    inverse = np.linalg.pinv(design.T @ design, hermitian=True)
+    coefficients = inverse @ (design.T @ explained)
+    rest = float(np.sum((explained - design @ coefficients) ** 2))
+    found = np.zeros(blocks)
+    for block in range(blocks):
+        of = places == block
+        lost = float(coefficients[of] @ np.linalg.pinv(inverse[np.ix_(of, of)], hermitian=True) @ coefficients[of])
+        found[block] = lost / max(lost + rest, 1e-300)
+    return np.clip(found, 0.0, MOST)

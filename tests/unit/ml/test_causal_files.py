@@ -1,0 +1,225 @@
+"""`cartograph causal estimate`: what it makes of a file, what it prints, and what it says of a file that is wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import pytest
+
+from cartograph.cli import app
+from ml_assets.core.causal.errors import CausalFileError
+from ml_assets.core.causal.files import MOST_CATEGORIES, Asked, estimate, read
+
+ROWS = 600
+
+
+def table(seed: int = 1, rows: int = ROWS) -> pa.Table:
+    """Customers of whom those in the south, and with much spent before, got a coupon more often; it adds 5."""
+    draw = np.random.default_rng(seed)
+    south, before = draw.random(rows) < 0.5, draw.gamma(2, 20, rows)
+    treated = draw.random(rows) < 1 / (1 + np.exp(1 - south - before / 60))
+    spend = before / 4 + 6 * south + 5 * treated + draw.normal(0, 3, rows)
+    return pa.table(
+        {
+            "id": [f"c{number}" for number in range(rows)],
+            "coupon": np.where(treated, "yes", "no"),
+            "spend": spend,
+            "region": np.where(south, "south", "north"),
+            "before": pa.array(before, mask=draw.random(rows) < 0.05),
+            "since": [date(2024, 1, 1) + timedelta(days=int(day)) for day in draw.integers(0, 300, rows)],
+            "is_member": draw.random(rows) < 0.3,
+            "visits_before": draw.poisson(before / 20).astype(float),
+            "depth": 10 * treated + draw.uniform(0, 5, rows),
+            "shop": [f"shop {number % 120}" for number in range(rows)],
+            "arm": np.array(["control", "small", "large"])[draw.integers(0, 3, rows)],
+            "same": np.ones(rows),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    found = tmp_path_factory.mktemp("files") / "coupons.parquet"
+    pq.write_table(table(), found)
+    return found
+
+
+QUESTION = Asked("coupon", "spend", ("region", "before", "since", "is_member"))
+
+
+def asked(**changes: object) -> Asked:
+    return Asked(**{**vars(QUESTION), **changes})
+
+
+def test_the_command_prints_estimates_checks_and_a_verdict_as_json(path, monkeypatch, capsys):
+    arguments = ["--data", str(path), "--treatment", "coupon", "--outcome", "spend", "--confounders", "region,before"]
+    more = ["--confounders", "since", "--modifiers", "is_member", "--negative-control", "visits_before"]
+    monkeypatch.setattr(sys, "argv", ["cartograph", "causal", "estimate", *arguments, *more])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert not ended.value.code
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "identified"
+    assert found["question"] == "What does coupon (yes against no) do to spend, on average over all?"
+    assert found["treatment"]["levels"] == ["no", "yes"]
+    assert found["adjusted_for"] == ["region", "before", "since", "is_member"]
+    assert found["data"] == {"file": "coupons.parquet", "rows": ROWS, "rows_used": ROWS}
+    (answer,) = found["answer"]
+    assert answer["ci_low"] < 5 < answer["ci_high"]
+    assert [one["method"] for one in found["estimates"]] == ["doubly robust", "double machine learning"]
+    assert found["naive"][0]["ci_low"] > 5
+    assert {"overlap", "balance", "agreement", "negative_controls"} <= {check["name"] for check in found["checks"]}
+    assert found["heterogeneity"]["blp"] is not None
+    assert found["sensitivity"]["benchmark"] in ("region", "before")
+
+
+def test_csv_compressed_or_not_gives_what_parquet_gives(path, tmp_path):
+    plain, packed = tmp_path / "coupons.csv", tmp_path / "coupons.csv.gz"
+    pc.write_csv(pq.read_table(path), plain)
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    expected = read(path, QUESTION).study
+    for other in (plain, packed):
+        found = read(other, QUESTION).study
+        assert found.confounders.names == expected.confounders.names
+        np.testing.assert_allclose(found.confounders.values, expected.confounders.values)
+        np.testing.assert_allclose(found.treatment, expected.treatment)
+        np.testing.assert_allclose(found.outcome, expected.outcome)
+
+
+def test_columns_of_each_type_become_numbers(path):
+    study = read(path, asked(confounders=("region", "since", "is_member", "before"))).study
+    assert study.confounders.names[1:] == ("since", "is_member", "before")
+    assert study.confounders.names[0] in ("region=south", "region=north")
+    since = study.confounders.values[:, 1]
+    assert (since.min(), np.ptp(since)) == (19723, 299)  # days since 1970
+    assert set(study.confounders.values[:, 2]) == {0.0, 1.0}
+    assert np.isnan(study.confounders.values[:, 3]).sum() > 10
+
+
+def test_a_column_of_many_words_is_bounded(path):
+    study = read(path, asked(confounders=("shop",))).study
+    assert len(study.confounders.names) == MOST_CATEGORIES
+    assert study.confounders.names[-1] == "shop=other"
+    assert study.confounders.values.sum(axis=1).max() == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "levels"),
+    [
+        ({}, "binary", ("no", "yes")),
+        ({"control": "yes"}, "binary", ("yes", "no")),
+        ({"treatment": "is_member", "confounders": ()}, "binary", ("0", "1")),
+        ({"treatment": "arm"}, "discrete", ("control", "large", "small")),
+        ({"treatment": "arm", "control": "small"}, "discrete", ("small", "control", "large")),
+        ({"treatment": "depth"}, "continuous", ()),
+    ],
+)
+def test_the_values_of_a_treatment_tell_what_it_is(path, changes, kind, levels):
+    loaded = read(path, asked(**changes))
+    assert (loaded.kind, loaded.study.levels) == (kind, levels)
+
+
+def test_rows_without_a_treatment_or_an_outcome_are_left_out_and_told_of(tmp_path):
+    rows = table().to_pylist()
+    rows[0]["coupon"], rows[1]["spend"], rows[2]["spend"] = None, None, float("nan")
+    path = tmp_path / "holes.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    loaded = read(path, QUESTION)
+    assert loaded.facts == {"file": "holes.parquet", "rows": ROWS, "rows_used": ROWS - 3}
+    assert loaded.warnings == ("3 rows without a treatment or an outcome were left out.",)
+
+
+def test_a_file_of_very_many_rows_is_sampled_the_same_each_time(path, monkeypatch):
+    monkeypatch.setattr("ml_assets.core.causal.files.MOST_ROWS", 400)
+    one, other = read(path, QUESTION), read(path, QUESTION)
+    assert one.facts["rows_used"] == 400
+    assert one.warnings == ("A sample of 400 rows was taken.",)
+    assert np.array_equal(one.study.outcome, other.study.outcome)
+
+
+def test_what_nobody_can_show_is_said(path):
+    random = asked(treatment="arm", confounders=("before",))
+    vouched = estimate(path, random)
+    assert vouched["verdict"] == "identified"
+    assert vouched["assumed"] == "arm was dealt out at random: nothing that was named tells who got it."
+    assert any("if it was not by chance" in warning for warning in vouched["warnings"])
+    declared = estimate(path, asked(treatment="arm", confounders=(), is_randomised=True))
+    assert declared["verdict"] == "identified"
+    bare = estimate(path, asked(confounders=()))
+    assert (bare["verdict"], bare["answer"]) == ("not identified", None)
+    assert any(warning.startswith("Say --randomised if chance decided") for warning in bare["warnings"])
+    assert bare["estimates"][0]["estimate"] == pytest.approx(bare["naive"][0]["estimate"], rel=0.01)
+    hunch = estimate(path, asked(unrecorded=("a hunch",)))
+    assert hunch["verdict"] == "not identified"
+    assert hunch["warnings"][-1] == "Do not act on these estimates: back_door failed."
+
+
+def test_a_graph_in_a_file_decides(path, tmp_path):
+    graph = tmp_path / "graph.yaml"
+    graph.write_text("edges: [hunch -> coupon, hunch -> spend, before -> coupon, before -> spend, coupon -> spend]\n")
+    found = estimate(path, asked(confounders=("before",), graph=graph))
+    assert found["verdict"] == "not identified"
+    assert "coupon ← hunch → spend stays open" in found["checks"][1]["detail"]
+    assert found["estimates"] == []
+    graph.write_text("edges: [coupon to spend]\n")
+    with pytest.raises(CausalFileError, match="'coupon to spend' is no edge"):
+        estimate(path, asked(graph=graph))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"treatment": "cupon"}, "has no column cupon; there are id, coupon, spend"),
+        ({"treatment": "same"}, "column same: the treatment is 1 in each row. There is nothing to compare"),
+        ({"treatment": "spend"}, "spend is both treatment and outcome"),
+        ({"confounders": ("coupon",)}, "coupon is the treatment and among the confounders, too. Take it out"),
+        ({"modifiers": ("spend",)}, "spend is the outcome and among the modifiers, too"),
+        ({"negative_controls": ("before",)}, "before is a negative control and adjusted for, too"),
+        ({"confounders": ("id",)}, "column id: it has 600 values in 600 rows, so it tells rows apart"),
+        ({"treatment": "shop"}, "column shop: it has 120 levels, and 10 can be compared"),
+        ({"treatment": "arm", "kind": "binary"}, "column arm: it has 3 levels, not two"),
+        ({"kind": "continuous"}, "column coupon: it holds no. A continuous treatment is a number"),
+        (
+            {"outcome": "region", "confounders": ("before",)},
+            "column region: it holds '(south|north)', and the outcome is a number",
+        ),
+        ({"outcome": "since", "confounders": ("before",)}, "column since: it holds dates, and the outcome is a number"),
+        ({"outcome": "same"}, "column same: it is 1 in each row. An outcome varies"),
+        ({"control": "maybe"}, "no row has 'maybe'; the levels are no, yes"),
+        ({"kind": "continuous", "treatment": "depth", "estimand": "ATT"}, "An amount has no untreated rows"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_says_why(path, changes, message):
+    with pytest.raises(CausalFileError, match=message):
+        estimate(path, asked(**changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.csv", None, "is not there. Give a CSV or Parquet file with --data"),
+        ("table.xlsx", b"x", "is none of .csv, .csv.gz, .parquet"),
+        ("broken.parquet", b"PAR1 no", "cannot be read"),
+        ("few.csv", b"coupon,spend\nyes,1\nno,2\n", "has 2 rows with a treatment and an outcome, and 100 are needed"),
+        ("inf.csv", b"coupon,spend\n" + b"yes,1\nno,inf\n" * 60, "column spend: it holds an infinite value"),
+        (
+            "words.csv",
+            b"coupon,spend\n" + b"yes,1\nno,lots\n" * 60,
+            "column spend: it holds 'lots', and the outcome is",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CausalFileError, match=message):
+        estimate(path, Asked("coupon", "spend"))
