@@ -191,7 +191,7 @@ def test_a_graph_in_a_file_decides(path, tmp_path):
             {"outcome": "region", "confounders": ("before",)},
             "column region: it holds '(south|north)', and the outcome is a number",
         ),
-        ({"outcome": "since", "confounders": ("before",)}, "column since: it holds dates, and the outcome is a number"),
+        ({"outcome": "since", "confounders": ("before",)}, "column since: it holds dates, and the outcome is"),
         ({"outcome": "same"}, "column same: it is 1 in each row. An outcome varies"),
         ({"control": "maybe"}, "no row has 'maybe'; the levels are no, yes"),
         ({"kind": "continuous", "treatment": "depth", "estimand": "ATT"}, "An amount has no untreated rows"),

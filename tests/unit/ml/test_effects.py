@@ -131,7 +131,7 @@ def test_refutations_fail_by_what_they_see_and_not_by_chance():
 
 
 def test_more_negative_controls_are_allowed_to_be_further_from_nothing():
-    off, fine = Estimate(2.7, 0.74, 4.66), Estimate(0.1, -1.86, 2.06)
+    off, fine = Estimate(2.9, 0.94, 4.86), Estimate(0.1, -1.86, 2.06)
     assert not gates.negative_controls([("visits", off)]).passed
     assert gates.negative_controls([("visits", off), *((f"x{n}", fine) for n in range(9))]).passed
 
