@@ -7,6 +7,7 @@ the same for all homes, in the Python environment. What dbt builds is in `dbt_pr
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import hashlib
 import json
@@ -18,20 +19,24 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import duckdb
+import yaml
 
 from cartograph.settings import PREFIX, Settings
+from cartograph.shops import Shop, ShopError, load_shop
 from cartograph.windows import Window
 
 PROJECT_DIR = Path(__file__).parents[4] / "dbt_project"
 VIEWS_VARIABLE = "CARTOGRAPH_DBT_VIEWS"
 WAREHOUSE_VARIABLE = "CARTOGRAPH_DBT_WAREHOUSE"
 PARSED_VARIABLE = "CARTOGRAPH_DBT_PARSED"
+VARS_VARIABLE = "CARTOGRAPH_DBT_VARS"
 PARTIAL_PARSE = "partial_parse.msgpack"
 PARSED_DBT = ("-m", "ecom_assets.warehouse.parsed_dbt")
 """What Python is called with to run dbt on the parsed project in `CARTOGRAPH_DBT_PARSED`."""
@@ -74,10 +79,29 @@ def dbt_environment(
     chosen["CARTOGRAPH_DBT_DATASETS"] = ",".join(sorted(datasets))
     chosen["CARTOGRAPH_DBT_MIN_DATE"] = window.start.date().isoformat() if window else ""
     chosen["CARTOGRAPH_DBT_MAX_DATE"] = window.end.date().isoformat() if window else ""
+    chosen[VARS_VARIABLE] = json.dumps(load_shop(settings).dbt_vars)
     chosen["DBT_LOG_LEVEL_FILE"] = "info"  # debug lines in dbt's log file are a tenth of its time
     if views_file is not None:
         chosen[VIEWS_VARIABLE] = str(views_file)
     return chosen
+
+
+def require_known_vars(shop: Shop) -> None:
+    """Raise ShopError where the shop's file sets a var that the dbt project does not have: dbt would not say so."""
+    known = yaml.safe_load((PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+    for name in sorted(shop.dbt_vars.keys() - known):
+        meant = next((f" Do you mean {guess}?" for guess in get_close_matches(name, known, n=1)), "")
+        raise ShopError(f"{shop.file}: dbt_vars: there is no dbt var {name}.{meant} dbt_project.yml lists them.")
+
+
+def with_vars(arguments: Sequence[str], dbt_vars: Mapping[str, Any]) -> list[str]:
+    """The arguments of a dbt command with the shop's vars; those that are given in `arguments` go before them."""
+    if not dbt_vars or not arguments or arguments[0].startswith("-"):
+        return list(arguments)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--vars", default="{}")
+    given, others = parser.parse_known_args(arguments)
+    return [*others, "--vars", json.dumps({**dbt_vars, **(yaml.safe_load(given.vars) or {})})]
 
 
 @contextmanager
@@ -213,17 +237,29 @@ def _dbt(
         )
 
 
+@contextmanager
+def work_folder(settings: Settings, prefix: str) -> Iterator[Path]:
+    """A folder for as long as the block lasts; what a process that was killed left of its kind is deleted.
+
+    Nobody else is at work in one: who documents or rebuilds holds the shop's run lock or has its warehouse open.
+    """
+    for left in dbt_home(settings).glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=prefix) as aside:
+        yield Path(aside)
+
+
 def build_beside(settings: Settings, datasets: Collection[str], warehouse: Path, views_file: Path) -> None:
     """Build all models over all of history in the DuckDB file `warehouse`, beside the shop's own; no test is run.
 
     Raises:
         DbtProjectError: a model cannot be built.
     """
-    with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=".beside-") as target:
+    with work_folder(settings, ".beside-") as target:
         _parsed_dbt(
             settings,
             datasets,
-            Path(target),
+            target,
             *("build", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"),
             done=_RUN_RESULTS,
             variables={WAREHOUSE_VARIABLE: str(warehouse), VIEWS_VARIABLE: str(views_file)},
@@ -247,8 +283,7 @@ def write_docs(settings: Settings, datasets: Collection[str]) -> Path:
         DbtProjectError: there is no warehouse yet, another process has it open, or the project does not parse.
     """
     require_warehouse(settings)
-    with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=".docs-") as aside:
-        target = Path(aside)
+    with work_folder(settings, ".docs-") as target:
         _parsed_dbt(settings, datasets, target, "docs", "generate", "--static", done=_STATIC_SITE)
         (target / _STATIC_SITE).replace(settings.dbt_docs_path)
     return settings.dbt_docs_path
