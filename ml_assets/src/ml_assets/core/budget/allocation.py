@@ -1,7 +1,7 @@
 """The daily budget that earns most: how much to spend on each channel, within limits, and how sure its gain is.
 
-Profit of a day is the margin of the orders that the channels add in the long run, by their curves, less what is spent on
-them. What is proposed has the highest profit on average over curves that are as likely as each other (the draws of
+Profit of a day is the margin of the orders that the channels add in the long run, by their curves, less what is spent
+on them. What is proposed has the highest profit on average over curves that are as likely as each other (the draws of
 `response`): the best of many starts by SLSQP (Kraft 1988), one of them the exact solution on a grid by a price of
 budget (Everett 1963, Generalized Lagrange multiplier method), which the S-shape of the curves does not mislead.
 """
@@ -126,7 +126,7 @@ def allocate(responses: Sequence[Response], margin_of_order: float, limits: Limi
     if unknown:
         known = ", ".join(response.channel for response in responses)
         raise ValueError(f"bounds of {', '.join(unknown)}: there is no such channel, these are: {known}")
-    today = np.array([response.curve.mean_spend for response in responses])
+    today = np.array([response.today for response in responses])
     ranges = np.array([limits.bounds.get(one.channel, (limits.lowest, limits.highest)) for one in responses])
     wanted = today * ranges[:, 1]
     known_up_to = np.maximum([response.highest for response in responses], today)
@@ -172,7 +172,11 @@ def best(curves: Curves, least: Vector, most: Vector, total: float, today: Vecto
             start / scale,
             jac=lambda spend: 1 - curves.slopes(spend * scale),
             bounds=list(zip(least / scale, most / scale, strict=True)),
-            constraints={"type": "ineq", "fun": lambda spend: total / scale - spend.sum(), "jac": lambda s: -np.ones(len(s))},
+            constraints={
+                "type": "ineq",
+                "fun": lambda spend: total / scale - spend.sum(),
+                "jac": lambda s: -np.ones(len(s)),
+            },
             method="SLSQP",
             options={"maxiter": 100, "ftol": 1e-9},
         )
@@ -186,7 +190,8 @@ def on_grid(curves: Curves, least: Vector, most: Vector, total: float) -> Vector
     gains = curves.gains(grid[:, None, :]).mean(axis=1)
 
     def chosen(price: float) -> Vector:
-        return grid[np.argmax(gains - price * grid, axis=0), np.arange(len(least))]
+        found: Vector = grid[np.argmax(gains - price * grid, axis=0), np.arange(len(least))]
+        return found
 
     cheap, dear = 1.0, float(max(1.0, (np.ptp(gains, axis=0) / np.maximum(grid[1] - grid[0], NEAR)).max()))
     if chosen(cheap).sum() <= total:

@@ -11,6 +11,7 @@ credited is in the other orders alone. Responses with intervals are made of this
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,6 +66,14 @@ class Shape(NamedTuple):
     exponent: float
 
 
+class LiftTest(NamedTuple):
+    """What a holdout or geo experiment found: the revenue that one unit of spend on `channel` added, and its error."""
+
+    channel: str
+    return_on_spend: float
+    standard_error: float
+
+
 class MediaMix:
     """A panel with its parameters: where each stands in the vector `theta`, and what they say of each day."""
 
@@ -109,7 +118,9 @@ class MediaMix:
             mean, slopes = self.mean(theta, chosen), self._slopes(theta, chosen)
             scaled = slopes * (weight / mean)[:, :, None]
             precision = np.einsum("sti,stj->ij", scaled, slopes, optimize=True) + self.prior.T @ self.prior
-            push = np.einsum("sti,st->i", scaled, self.orders - mean) - self.prior.T @ (self.prior @ theta - self.target)
+            push = np.einsum("sti,st->i", scaled, self.orders - mean) - self.prior.T @ (
+                self.prior @ theta - self.target
+            )
             step = np.linalg.solve(precision + 1e-9 * np.eye(self.size), push)
             length, gained = 1.0, 0.0
             while length > 1e-3:
@@ -150,6 +161,26 @@ class MediaMix:
             exponent=float(np.exp(theta[self.at["exponent"]][0])),
         )
 
+    def calibrate(self, tests: Sequence[LiftTest], theta: Vector) -> None:
+        """Let experiments be part of the prior; `theta` is a solution without them, whose organic orders it takes.
+
+        Raises:
+            ValueError: a test is of no channel of the panel, or says nothing.
+        """
+        for test in tests:
+            if test.channel not in self.panel.channels:
+                raise ValueError(
+                    f"a lift test is of {test.channel}; nothing is spent on it, but on {', '.join(self.panel.channels)}"
+                )
+            if test.return_on_spend <= 0 or test.standard_error <= 0:
+                raise ValueError(f"the lift test of {test.channel} needs a return and a standard error above 0")
+            channel = self.panel.channels.index(test.channel)
+            orders = test.return_on_spend * self.panel.spend[channel].sum() / self.panel.revenue_of_order
+            level = np.log(orders / self.base(theta).sum() / self.weight[channel])
+            error = test.standard_error / test.return_on_spend
+            self.prior = np.vstack([self.prior, self._whole()[channel] / error])
+            self.target = np.append(self.target, level / error)
+
     def base(self, theta: Vector) -> Vector:
         """The orders of each day that neither came by a channel's credit nor were caused by one."""
         found: Vector = np.exp(self.controls @ theta[self.at["controls"]])
@@ -165,7 +196,7 @@ class MediaMix:
         found = np.empty_like(self.orders)
         found[:-1] = np.exp(theta[self.at["part"], None] + theta[self.at["drift"], None] * self.time)
         found[-1] = 1.0
-        for channel in np.flatnonzero(active):
+        for channel in np.flatnonzero(active).tolist():
             shape = self.shape(theta, channel)
             wave = self.response(shape, channel)
             wave = wave / wave.mean()
@@ -200,13 +231,13 @@ class MediaMix:
         mean, base, at = self.mean(theta, active), self.base(theta), self.at
         found = np.zeros((*mean.shape, self.size))
         found[:, :, at["controls"]] = mean[:, :, None] * self.controls
-        for row in range(len(self.credited)):
-            organic = base * np.exp(theta[at["part"]][row] + theta[at["drift"]][row] * self.time)
-            found[row, :, at["part"].start + row] = organic
-            found[row, :, at["drift"].start + row] = organic * self.time
-        for channel in np.flatnonzero(active):
+        for place in range(len(self.credited)):
+            organic = base * np.exp(theta[at["part"]][place] + theta[at["drift"]][place] * self.time)
+            found[place, :, at["part"].start + place] = organic
+            found[place, :, at["drift"].start + place] = organic * self.time
+        for channel in np.flatnonzero(active).tolist():
             shape = self.shape(theta, channel)
-            row = np.flatnonzero(self.credited == channel)
+            rows = np.flatnonzero(self.credited == channel)
             wave = self.response(shape, channel)
             wave = wave / wave.mean()
             turned = {
@@ -217,13 +248,13 @@ class MediaMix:
             waves = {name: self.response(other, channel) for name, other in turned.items()}
             columns = {name: (other / other.mean() - wave) / NUDGE for name, other in waves.items()}
             columns["level"] = wave
-            own = shape.own if len(row) else 0.0
+            own = shape.own if len(rows) else 0.0
             for name, column in columns.items():
                 place = at[name].start + (0 if name == "exponent" else channel)
                 found[-1, :, place] += base * (shape.all - own) * column
-                if len(row):
-                    found[row[0], :, place] += base * own * column
-            if len(row):
+                if len(rows):
+                    found[rows[0], :, place] += base * own * column
+            if len(rows):
                 for place in (at["credit"].start + channel, at["all_credit"].start):
                     found[-1, :, place] += base * shape.all * wave
         return found
@@ -248,17 +279,20 @@ class MediaMix:
         }.items():  # fmt: skip
             for row in one[self.at[name]]:
                 hold(row, middle, spread)
-        whole = np.array(
-            [
-                one[self.at["level"].start + channel]
-                + (channel in self.credited) * (one[self.at["credit"].start + channel] + one[self.at["all_credit"].start])
-                for channel in range(self.channels)
-            ]
-        )
+        whole = self._whole()
         hold(whole.mean(axis=0), *LEVEL)
         for row in whole:
             hold(row - whole.mean(axis=0), 0.0, ALIKE)
         return np.array(rows), np.array(targets)
+
+    def _whole(self) -> Matrix:
+        """For each channel the row that makes the log of all that it adds, over its part of the spend, of `theta`."""
+        found = np.zeros((self.channels, self.size))
+        for channel in range(self.channels):
+            found[channel, self.at["level"].start + channel] = 1
+            if channel in self.credited:
+                found[channel, [self.at["credit"].start + channel, self.at["all_credit"].start]] = 1
+        return found
 
 
 def adstock(spend: Vector, carry_over: float, before: float) -> Vector:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import pairwise
 
 import duckdb
 import numpy as np
@@ -50,6 +51,11 @@ class Panel:
     margin_rate: float | None
 
     @property
+    def end(self) -> date:
+        """The day after the last."""
+        return self.dates[-1] + timedelta(days=1)
+
+    @property
     def orders(self) -> Vector:
         """All orders of each day."""
         found: Vector = self.credited.sum(axis=0) + self.other
@@ -66,89 +72,95 @@ class Panel:
         return replace(self, credited=np.zeros_like(self.credited), other=self.orders)
 
 
-def channel_panel(con: duckdb.DuckDBPyConnection, marts: Marts, last: date | None = None) -> Panel:
-    """The panel of all days from the first to the last on which there were both spend and orders, `last` excluded.
+def channel_panel(con: duckdb.DuckDBPyConnection, marts: Marts) -> Panel:
+    """The panel of all days from the first to the last on which there were both spend and orders.
 
     Raises:
         NotEnoughData: nothing was spent, or nothing ordered.
     """
-    until = {"last": last or date.max}
-    days = con.execute(
-        f"""
-        SELECT greatest((SELECT min(spend_date) FROM spend), min(order_date)),
-            least((SELECT max(spend_date) FROM spend), max(order_date))
-        FROM ({marts["agg_daily_sales"]}), (SELECT 1)
-        WHERE orders_count > 0 AND order_date < $last""".replace(
-            "FROM spend)", f"FROM ({marts['fct_marketing_spend']}) WHERE spend_amount > 0 AND spend_date < $last)"
-        ),
-        until,
-    ).fetchone()
-    first, final = days or (None, None)
-    if first is None or final is None or first > final:
-        raise NotEnoughData("there is no day with both spend on a paid channel and orders")
-    dates = tuple(first + timedelta(days=at) for at in range((final - first).days + 1))
-    between = {"first": first, "final": final}
-    spent = con.execute(
-        f"""
-        SELECT channel, spend_date, sum(spend_amount)::DOUBLE FROM ({marts["fct_marketing_spend"]})
-        WHERE spend_date BETWEEN $first AND $final AND channel IS NOT NULL GROUP BY ALL""",
-        between,
-    ).fetchall()
-    totals: dict[str, float] = {}
-    for channel, _, amount in spent:
-        totals[channel] = totals.get(channel, 0.0) + amount
-    channels = tuple(sorted(name for name, amount in totals.items() if amount > 0))
-    place = {name: row for row, name in enumerate(channels)}
-    spend, credited, other = np.zeros((len(channels), len(dates))), np.zeros((len(channels), len(dates))), None
-    for channel, day, amount in spent:
-        if channel in place:
-            spend[place[channel], (day - first).days] = amount
-    other = np.zeros(len(dates))
-    for channel, day, count in con.execute(
-        f"""
-        SELECT channel, order_date, count(*) FROM ({marts["fct_orders"]})
-        WHERE NOT is_cancelled AND order_date BETWEEN $first AND $final AND (
-            campaign_id IS NULL
-            OR campaign_id IN (SELECT campaign_id FROM ({marts["fct_marketing_spend"]}))
-        ) GROUP BY ALL""",
-        between,
-    ).fetchall():
-        if channel in place:
-            credited[place[channel], (day - first).days] = count
-        else:
-            other[(day - first).days] += count
-    sales = con.execute(
-        f"""
-        SELECT date_day, coalesce(discount_amount / nullif(gross_amount, 0), 0)::DOUBLE AS discount,
-            coalesce(is_holiday, false)::DOUBLE AS holiday
-        FROM ({marts["dim_dates"]}) LEFT JOIN ({marts["agg_daily_sales"]}) ON order_date = date_day
-        WHERE date_day BETWEEN $first AND $final ORDER BY date_day""",
-        between,
-    ).fetchnumpy()
-    orders, revenue, margin, costed = con.execute(
-        f"""
-        SELECT sum(orders_count)::DOUBLE, sum(revenue_amount)::DOUBLE, sum(margin_amount)::DOUBLE,
-            sum(revenue_amount) FILTER (margin_amount IS NOT NULL)::DOUBLE
-        FROM ({marts["agg_daily_sales"]}) WHERE order_date BETWEEN $first AND $final""",
-        between,
-    ).fetchall()[0]
-    started = _unpaid_campaigns(con, marts, first, final)
+    dates = _days(con, marts)
+    spend = _counted(con, _SPEND.format(**marts), dates)
+    channels = tuple(sorted(name for name, daily in spend.items() if daily.sum() > 0))
+    orders = _counted(con, _ORDERS.format(**marts), dates)
+    nothing = np.zeros(len(dates))
+    sales = con.execute(_SALES.format(**marts), _between(dates)).fetchnumpy()
+    counted, revenue, margin, costed = con.execute(_MONEY.format(**marts), _between(dates)).fetchall()[0]
     return Panel(
         channels=channels,
         dates=dates,
-        spend=spend,
-        credited=credited,
-        other=other,
-        controls=controls(dates, np.asarray(sales["discount"]), np.asarray(sales["holiday"]), started),
-        revenue_of_order=revenue / orders,
+        spend=np.array([spend[name] for name in channels]),
+        credited=np.array([orders.get(name, nothing) for name in channels]),
+        other=sum((daily for name, daily in orders.items() if name not in channels), nothing),
+        controls=controls(
+            dates, np.asarray(sales["discount"]), np.asarray(sales["holiday"]), _unpaid_campaigns(con, marts, dates)
+        ),
+        revenue_of_order=revenue / counted,
         margin_rate=margin / costed if costed else None,
     )
+
+
+_DAYS = """
+    SELECT greatest(s.first, o.first), least(s.last, o.last)
+    FROM (
+        SELECT min(spend_date) AS first, max(spend_date) AS last FROM ({fct_marketing_spend})
+        WHERE spend_amount > 0 AND channel IS NOT NULL
+    ) s, (
+        SELECT min(order_date) AS first, max(order_date) AS last FROM ({agg_daily_sales}) WHERE orders_count > 0
+    ) o"""
+_SPEND = """
+    SELECT channel, spend_date, sum(spend_amount)::DOUBLE FROM ({fct_marketing_spend})
+    WHERE spend_date BETWEEN $first AND $last AND channel IS NOT NULL GROUP BY ALL"""
+_ORDERS = """
+    SELECT coalesce(channel, ''), order_date, count(*)::DOUBLE FROM ({fct_orders})
+    WHERE NOT is_cancelled AND order_date BETWEEN $first AND $last
+        AND (campaign_id IS NULL OR campaign_id IN (SELECT campaign_id FROM ({fct_marketing_spend})))
+    GROUP BY ALL"""
+_SALES = """
+    SELECT coalesce(discount_amount / nullif(gross_amount, 0), 0)::DOUBLE AS discount,
+        coalesce(is_holiday, false)::DOUBLE AS holiday
+    FROM ({dim_dates}) LEFT JOIN ({agg_daily_sales}) ON order_date = date_day
+    WHERE date_day BETWEEN $first AND $last ORDER BY date_day"""
+_MONEY = """
+    SELECT sum(orders_count)::DOUBLE, sum(revenue_amount)::DOUBLE, sum(margin_amount)::DOUBLE,
+        (sum(revenue_amount) FILTER (margin_amount IS NOT NULL))::DOUBLE
+    FROM ({agg_daily_sales}) WHERE order_date BETWEEN $first AND $last"""
+_CAMPAIGNS = """
+    SELECT DISTINCT started_at::DATE FROM ({dim_campaigns})
+    WHERE campaign_id NOT IN (SELECT campaign_id FROM ({fct_marketing_spend}) WHERE campaign_id IS NOT NULL)
+        AND started_at::DATE BETWEEN $first::DATE - 13 AND $last
+    ORDER BY 1 DESC"""
+
+
+def _days(con: duckdb.DuckDBPyConnection, marts: Marts) -> tuple[date, ...]:
+    first, last = con.execute(_DAYS.format(**marts)).fetchall()[0]
+    if first is None or last is None or first > last:
+        raise NotEnoughData("there is no day with both spend on a paid channel and orders")
+    return tuple(first + timedelta(days=at) for at in range((last - first).days + 1))
+
+
+def _between(dates: tuple[date, ...]) -> dict[str, date]:
+    return {"first": dates[0], "last": dates[-1]}
+
+
+def _counted(con: duckdb.DuckDBPyConnection, sql: str, dates: tuple[date, ...]) -> dict[str, Vector]:
+    """A number for each day by channel."""
+    found: dict[str, Vector] = {}
+    for channel, day, number in con.execute(sql, _between(dates)).fetchall():
+        found.setdefault(channel, np.zeros(len(dates)))[(day - dates[0]).days] += number
+    return found
+
+
+def _unpaid_campaigns(con: duckdb.DuckDBPyConnection, marts: Marts, dates: tuple[date, ...]) -> list[date]:
+    """When campaigns began that nothing is spent on day by day, e.g. e-mails; the latest first."""
+    if CAMPAIGNS_MART not in marts:
+        return []
+    return [row[0] for row in con.execute(_CAMPAIGNS.format(**marts), _between(dates)).fetchall()]
 
 
 def controls(dates: tuple[date, ...], discounts: Vector, holidays: Vector, campaigns: list[date]) -> Matrix:
     """What moves demand and is no paid channel, a column each, around 0: week, year, sales, holidays, campaigns.
 
-    `discounts` are each day's share of what was ordered. A sale is seen by it: its median of three days, above the usual.
+    `discounts` are each day's share of what was ordered. A sale is seen by it: its median of three days, when high.
     """
     weekday = np.array([day.weekday() for day in dates])
     year = 2 * np.pi * np.array([day.timetuple().tm_yday for day in dates]) / 365.25
@@ -160,7 +172,7 @@ def controls(dates: tuple[date, ...], discounts: Vector, holidays: Vector, campa
     stretches = [
         ((day - (start - dates[0]).days >= since) & (day - (start - dates[0]).days < until)).astype(np.float64)
         for start in campaigns[:MOST_CAMPAIGNS]
-        for since, until in zip(CAMPAIGN_DAYS[:-1], CAMPAIGN_DAYS[1:], strict=True)
+        for since, until in pairwise(CAMPAIGN_DAYS)
     ]
     columns = [
         *((weekday == number).astype(np.float64) - 1 / 7 for number in range(6)),
@@ -172,17 +184,3 @@ def controls(dates: tuple[date, ...], discounts: Vector, holidays: Vector, campa
     ]
     found: Matrix = np.column_stack([column for column in columns if column.std() > 0])
     return found
-
-
-def _unpaid_campaigns(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, final: date) -> list[date]:
-    if CAMPAIGNS_MART not in marts:
-        return []
-    rows = con.execute(
-        f"""
-        SELECT DISTINCT started_at::DATE FROM ({marts[CAMPAIGNS_MART]})
-        WHERE campaign_id NOT IN (SELECT campaign_id FROM ({marts["fct_marketing_spend"]}))
-            AND started_at::DATE BETWEEN $first::DATE - 13 AND $final
-        ORDER BY 1 DESC""",
-        {"first": first, "final": final},
-    ).fetchall()
-    return [row[0] for row in rows]

@@ -1,7 +1,7 @@
 """What spending on paid channels adds to a shop's daily orders: curves with carry-over and saturation, and intervals.
 
-Each channel is told by two witnesses. Orders that are credited to it (the last touch) are few, so what its spend does to
-them stands out from chance, but credit is not cause. All other orders tell how much more, or less, it adds in truth.
+Each channel is told by two witnesses. Orders that are credited to it (the last touch) are few, so what its spend does
+to them stands out from chance, but credit is not cause. All other orders tell how much more, or less, it adds in truth.
 Modelled at once (`media_mix`), the first give the shape of a response and the second its level. Where orders are not
 credited, or the credit does not follow the spend, the second stand alone, and the intervals are wider.
 
@@ -12,13 +12,14 @@ maximum (Laplace), widened by the overdispersion of whole weeks. Panels come fro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ml_assets.core.budget.media_mix import MediaMix, Shape, Solution, adstock
+from ml_assets.core.budget.media_mix import LiftTest, MediaMix, Shape, Solution, adstock
 from ml_assets.core.budget.panel import Panel
 from ml_assets.core.evaluation.classification import Interval
 from ml_assets.core.evaluation.uplift import mean as mean_interval
@@ -32,6 +33,8 @@ FEWEST_DAYS = 180
 FEWEST_ORDERS = 1_000
 LEAST_VARIATION = 0.1
 """Standard deviation of a channel's daily spend over its mean, below which nothing can be told from it."""
+QUARTER, YEAR = 91, 365
+"""Days: today's spend is the mean of the last quarter, a curve that of the demand of the last year."""
 KNOWN_UP_TO = 0.95
 """The quantile of adstocked spend beyond which a curve is not used."""
 LIKELIHOOD_RATIO = 3.84
@@ -62,13 +65,15 @@ class Curve(NamedTuple):
 class Response:
     """What a paid channel did over the panel's days, and would do.
 
-    `spend` is that of all days, `extra_orders` all that it caused, `share` its part of what all paid channels caused,
+    `spend` is that of all days, `today` the mean daily spend of the last quarter, `extra_orders` all that it caused,
+    `share` its part of what all paid channels caused,
     `return_on_spend` its extra revenue for one unit of currency. `highest` is the daily spend up to which its curve is
     known. `draws` are curves that are as likely as each other. `is_shown`: the orders cannot be explained without it.
     """
 
     channel: str
     spend: float
+    today: float
     highest: float
     extra_orders: Interval
     share: Interval
@@ -103,16 +108,18 @@ class Fitted:
         return self.held_out.low > 0
 
 
-def fit(panel: Panel) -> Fitted:
-    """Estimate the response of each channel of `panel`.
+def fit(panel: Panel, lift_tests: Sequence[LiftTest] = ()) -> Fitted:
+    """Estimate the response of each channel of `panel`, calibrated by experiments where there are any.
 
     Raises:
         NotEnoughData: there are too few days or orders, or the spend of a channel hardly varies.
+        ValueError: a lift test is of no channel of the panel, or says nothing.
     """
     _require(panel)
     model = MediaMix(panel)
     days = np.ones(len(panel.dates))
     start = max((model.solve(at, days) for at in model.starts()), key=lambda found: found.height)
+    model.calibrate(lift_tests, start.theta)
     dispersion = model.dispersion(start.theta)
     best = model.solve(start.theta, days, dispersion)
     draws = _draws(best)
@@ -122,7 +129,14 @@ def fit(panel: Panel) -> Fitted:
     organic = (model.mean(best.theta, model.everyone).sum(axis=0), model.mean(best.theta, ~model.everyone).sum(axis=0))
     return Fitted(
         responses=tuple(
-            _response(model, channel, shapes[channel], extra, base.mean(axis=1), _shown(model, best, dispersion, channel))
+            _response(
+                model,
+                channel,
+                shapes[channel],
+                extra,
+                base[:, -YEAR:].mean(axis=1),
+                _shown(model, best, dispersion, channel),
+            )
             for channel in range(model.channels)
         ),
         exponent=_interval(np.array([shape.exponent for shape in shapes[0]])),
@@ -177,6 +191,7 @@ def _response(
     return Response(
         channel=model.panel.channels[channel],
         spend=float(spend.sum()),
+        today=float(spend[-QUARTER:].mean()),
         highest=float(np.quantile(stock, KNOWN_UP_TO)) * mean_spend,
         extra_orders=_interval(extra[channel]),
         share=_interval(extra[channel] / extra.sum(axis=0)),
@@ -213,4 +228,5 @@ def _held_out(model: MediaMix, best: Solution, dispersion: Vector) -> Interval:
             for active in (~model.everyone, model.everyone)
         ]
         gains[out] = (orders * np.log(means[1] / means[0]) - (means[1] - means[0]))[out]
-    return mean_interval(np.bincount(week, gains))
+    each: Vector = np.bincount(week, gains).astype(np.float64)
+    return mean_interval(each)
