@@ -40,8 +40,9 @@ ALIKE = 0.7
 """Standard deviation of the log of a channel's return from that of the others."""
 CREDIT = (0.0, 0.5)
 """Of the log of all orders that the channels cause for one that they cause and are credited with."""
-CREDIT_ALIKE = 0.2
-"""Standard deviation of a channel from the others in that."""
+CREDIT_ALIKE, CREDIT_FREEDOM = 0.2, 2.0
+"""Scale and degrees of freedom (Student's t) of a channel's distance from the others in that: most are alike, but one
+that takes the credit for what came anyway is far off, and must not drag the others with it."""
 BEND, EFFECT, DRIFT = 0.15, 0.5, 0.3
 """Of the trend's bend at a knot, of each control's effect, and of the drift of a channel's organic part: in logs."""
 STARTS = ((0.0, 0.0, 0.0), (-1.0, -0.5, 0.3), (1.0, 0.5, -0.3))
@@ -100,6 +101,8 @@ class MediaMix:
         self.at = {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), ends, strict=True)}
         self.size = int(ends[-1])
         self.prior, self.target = self._prior()
+        alone = (self.prior != 0).sum(axis=1) == 1
+        self.tailed: Mask = alone & (self.prior[:, self.at["credit"]] != 0).any(axis=1)
         self.everyone: Mask = np.ones(self.channels, dtype=bool)
 
     def solve(
@@ -117,10 +120,10 @@ class MediaMix:
         for _ in range(MOST_STEPS):
             mean, slopes = self.mean(theta, chosen), self._slopes(theta, chosen)
             scaled = slopes * (weight / mean)[:, :, None]
-            precision = np.einsum("sti,stj->ij", scaled, slopes, optimize=True) + self.prior.T @ self.prior
-            push = np.einsum("sti,st->i", scaled, self.orders - mean) - self.prior.T @ (
-                self.prior @ theta - self.target
-            )
+            off = self.prior @ theta - self.target
+            held = self.prior.T * self._hold(off)
+            precision = np.einsum("sti,stj->ij", scaled, slopes, optimize=True) + held @ self.prior
+            push = np.einsum("sti,st->i", scaled, self.orders - mean) - held @ off
             step = np.linalg.solve(precision + 1e-9 * np.eye(self.size), push)
             length, gained = 1.0, 0.0
             while length > 1e-3:
@@ -224,7 +227,15 @@ class MediaMix:
         with np.errstate(over="ignore", invalid="ignore"):
             mean = self.mean(theta, active)
             fit = (weight * (self.orders * np.log(mean) - mean)).sum()
-        return float(fit - ((self.prior @ theta - self.target) ** 2).sum() / 2)
+        squares = (self.prior @ theta - self.target) ** 2
+        tails = (CREDIT_FREEDOM + 1) * np.log1p(squares[self.tailed] / CREDIT_FREEDOM)
+        return float(fit - squares.sum() / 2 + squares[self.tailed].sum() / 2 - tails.sum() / 2)
+
+    def _hold(self, off: Vector) -> Vector:
+        """How strongly each row of the prior holds at this distance: less far out in a heavy tail."""
+        found = np.ones(len(off))
+        found[self.tailed] = (CREDIT_FREEDOM + 1) / (CREDIT_FREEDOM + off[self.tailed] ** 2)
+        return found
 
     def _slopes(self, theta: Vector, active: Mask) -> npt.NDArray[np.float64]:
         """Derivatives of `mean`, (series, days, parameters); shapes' by a small step, each of one channel alone."""
@@ -260,7 +271,7 @@ class MediaMix:
         return found
 
     def _prior(self) -> tuple[Matrix, Vector]:
-        """Rows and targets: the log prior is minus half the squares of `rows @ theta - targets`."""
+        """Rows and targets: the log prior is minus half the squares of `rows @ theta - targets`, but in `tailed`."""
         rows: list[Vector] = []
         targets: list[float] = []
 
