@@ -102,7 +102,7 @@ class MediaMix:
         self.size = int(ends[-1])
         self.prior, self.target = self._prior()
         alone = (self.prior != 0).sum(axis=1) == 1
-        self.tailed: Mask = alone & (self.prior[:, self.at["credit"]] != 0).any(axis=1)
+        self.tailed = np.flatnonzero(alone & (self.prior[:, self.at["credit"]] != 0).any(axis=1))
         self.everyone: Mask = np.ones(self.channels, dtype=bool)
 
     def solve(
