@@ -1,12 +1,19 @@
-"""Causal estimates."""
+"""Causal estimates, and what to do by them."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
 
 from api.dependencies import CurrentRelease
-from api.problems import documented
-from api.schemas.causal import Effects
+from api.problems import ProblemError, documented, invalid_request, pointer
+from api.schemas.causal import ChannelBudget, Cost, Decision, DecisionRequest, Effects, Policies
+from api.schemas.problem import InvalidPart
+from api.services.decisions import decide, policy_features
+from api.services.release import LoadedRelease
+from cartograph.releases.contents import TreatmentPolicy
 
 router = APIRouter(prefix="/v1/causal", tags=["causal"])
+Question = Annotated[str, Path(max_length=128, description="The name of a question that has a policy.")]
 
 
 @router.get("/effects", responses=documented(503))
@@ -14,3 +21,67 @@ async def get_effects(release: CurrentRelease) -> Effects:
     """Each causal question with its estimate, interval and checks; empty for a shop without campaign data."""
     manifest = release.manifest
     return Effects(release_id=manifest.release_id, as_of=manifest.inputs.as_of, effects=list(release.effects))
+
+
+@router.get("/policies", responses=documented(503))
+async def get_policies(release: CurrentRelease) -> Policies:
+    """Whom to treat, by question: a tree of plain nodes, its cost, and what following it is worth."""
+    manifest = release.manifest
+    return Policies(release_id=manifest.release_id, as_of=manifest.inputs.as_of, policies=list(release.policies))
+
+
+@router.post("/policies/{question}/decision", responses=documented(404, 413, 422, 503))
+async def decide_for_features(question: Question, request: DecisionRequest, release: CurrentRelease) -> Decision:
+    """Whether to treat a customer with these features, and up to which cost. The policy's features must be given."""
+    policy = _policy(release, question)
+    missing = [feature.name for feature in policy.rule.features if feature.name not in request.features]
+    if missing:
+        parts = [InvalidPart(detail="is missing", pointer=pointer(["features", name])) for name in missing]
+        raise invalid_request(parts, " GET /v1/causal/policies lists the features of each policy.")
+    return decide(policy, request.features, request.cost, release.manifest.release_id)
+
+
+@router.get("/policies/{question}/customers/{customer_id}", responses=documented(404, 422, 503))
+async def decide_for_customer(
+    question: Question,
+    customer_id: Annotated[str, Path(max_length=128)],
+    release: CurrentRelease,
+    cost: Annotated[Cost | None, Query(description="What treating costs, if not as the policy has learned.")] = None,
+) -> Decision:
+    """Whether to treat a customer of the release, and up to which cost."""
+    policy = _policy(release, question)
+    row = release.customers.find(customer_id)
+    if row is None:
+        raise ProblemError(
+            404, "unknown-customer", f"Release {release.manifest.release_id} has no customer {customer_id}."
+        )
+    features = policy_features(policy, row.features)
+    missing = [feature.name for feature in policy.rule.features if feature.name not in features]
+    if missing:
+        raise ProblemError(
+            404,
+            "no-decision",
+            f"The release does not hold {', '.join(missing)} of its customers: give the features to "
+            f"POST /v1/causal/policies/{question}/decision.",
+        )
+    return decide(policy, features, cost, release.manifest.release_id)
+
+
+@router.get("/budget", responses=documented(503))
+async def get_budget(release: CurrentRelease) -> ChannelBudget:
+    """What each paid channel adds, and the daily budget that is expected to earn most within its limits."""
+    manifest = release.manifest
+    return ChannelBudget(release_id=manifest.release_id, as_of=manifest.inputs.as_of, budget=release.budget)
+
+
+def _policy(release: LoadedRelease, question: str) -> TreatmentPolicy:
+    for policy in release.policies:
+        if policy.name == question:
+            return policy
+    known = ", ".join(policy.name for policy in release.policies) or "none"
+    raise ProblemError(
+        404,
+        "no-policy",
+        f"Release {release.manifest.release_id} has no policy for {question}; it has {known}. One is released where "
+        "the question's effect is identified and its file says what a treatment costs.",
+    )

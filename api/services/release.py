@@ -16,6 +16,7 @@ from api.services.products import Products
 from api.services.recommendations import Recommendations
 from cartograph.releases import Manifest, ReleaseError, ReleaseStore
 from cartograph.releases.contents import (
+    BUDGET_FILE,
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMERS,
@@ -26,16 +27,20 @@ from cartograph.releases.contents import (
     FRAUD_CARD,
     FRAUD_MODEL,
     OWN_PREDICTIONS,
+    POLICIES,
+    POLICIES_FILE,
     RECOMMENDATIONS,
     RECOMMENDER,
     RECOMMENDER_CARD,
     REORDER,
     SHOP,
     SIMILAR,
+    Budget,
     ContentError,
     Effect,
     ModelCard,
     ShopCard,
+    TreatmentPolicy,
     open_customers,
     open_products,
     own_model_files,
@@ -71,8 +76,8 @@ class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
     `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
-    or delivers too little. `own` are the shop's own models. `pages` are the models' cards for people with their
-    pictures, by their paths in the release.
+    or delivers too little; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's
+    own models. `pages` are the models' cards for people with their pictures, by their paths in the release.
     """
 
     manifest: Manifest
@@ -84,6 +89,8 @@ class LoadedRelease:
     demand: ReleasedDemand | None
     own: OwnModels
     effects: tuple[Effect, ...]
+    policies: tuple[TreatmentPolicy, ...]
+    budget: Budget | None
     pages: Mapping[str, bytes]
 
     @property
@@ -124,6 +131,12 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             else None,
             own=OwnModels.load(folder, own),
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
+            policies=POLICIES.validate_json((folder / POLICIES_FILE).read_bytes())
+            if manifest.file(POLICIES_FILE)
+            else (),
+            budget=Budget.model_validate_json((folder / BUDGET_FILE).read_bytes())
+            if manifest.file(BUDGET_FILE)
+            else None,
             pages={
                 entry.path: (folder / entry.path).read_bytes()
                 for entry in manifest.files

@@ -22,6 +22,8 @@ how features, models and effects are computed is `ml_assets`.
 | `models/<name>.onnx`, `models/<name>.json` | a shop's own model likewise: of `POST /v1/predict/<name>` |
 | `predictions.arrow` | Arrow IPC file: one row for each customer of whom one was asked, see `PREDICTION_COLUMNS` |
 | `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
+| `policies.json` | `POLICIES`: a list of `TreatmentPolicy`; absent where no question has one |
+| `budget.json` | `Budget`: absent where the shop's spend on paid channels does not show what it does |
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ DEMAND = "demand.arrow"
 DEMAND_CARD = "models/demand_forecaster.json"
 REORDER = "reorder.arrow"
 EFFECTS_FILE = "effects.json"
+POLICIES_FILE = "policies.json"
+BUDGET_FILE = "budget.json"
 CARD_PAGE = "models/{name}/card.md"
 
 LISTED = 20
@@ -248,6 +252,152 @@ class Effect(_Content):
 
 
 EFFECTS = TypeAdapter(tuple[Effect, ...])
+
+
+class Estimated(_Content):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class PolicyFeature(_Content):
+    """A feature that a policy asks for; where it is null, `missing` stands for it."""
+
+    name: str
+    missing: float
+
+
+class PolicyNode(_Content):
+    """A question of a policy tree, or where `feature` is None, its answer for those who come to it.
+
+    At most `threshold` goes to the node at `left`, more to the one at `right`. `gain` is what treating adds net of its
+    cost for each who comes here, of rows that the tree has not learned from, and `share` their part of all.
+    """
+
+    feature: str | None = None
+    threshold: float | None = None
+    left: int | None = None
+    right: int | None = None
+    treats: bool
+    gain: Estimated
+    share: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len({self.feature is None, self.threshold is None, self.left is None, self.right is None}) != 1:
+            raise ValueError("a node has feature, threshold, left and right, or none of them")
+        return self
+
+
+class PolicyRule(_Content):
+    """Whom to treat: `nodes` is a binary tree from its first node on, each other node the child of one before it.
+
+    Amounts are in the unit of `cost` for each row of all, on rows that were held out: `value` of following the rule,
+    `treat_all` of treating everybody, `over_all` their difference; treating nobody is worth 0. `qini` is the area of
+    the tree's ranking over treating at random.
+    """
+
+    kind: Literal["tree", "treat all", "treat none"]
+    cost: float = Field(ge=0)
+    value_of_outcome: float = Field(gt=0)
+    features: tuple[PolicyFeature, ...]
+    nodes: tuple[PolicyNode, ...] = Field(min_length=1)
+    learned_from: int = Field(ge=0)
+    held_out: int = Field(ge=0)
+    value: Estimated
+    treat_all: Estimated
+    over_all: Estimated
+    qini: Estimated | None
+
+    @model_validator(mode="after")
+    def _is_a_tree(self) -> Self:
+        known = {feature.name for feature in self.features}
+        children = [child for node in self.nodes for child in (node.left, node.right) if child is not None]
+        if sorted(children) != list(range(1, len(self.nodes))):
+            raise ValueError("each node but the first must be the child of one other")
+        for at, node in enumerate(self.nodes):
+            if node.feature is not None and node.feature not in known:
+                raise ValueError(f"a node asks for {node.feature}, which is no feature of the policy")
+            if any(child is not None and child <= at for child in (node.left, node.right)):
+                raise ValueError("a node must come before its children")
+        return self
+
+
+class TreatmentPolicy(_Content):
+    """Whom of a question's population to treat, learned from an effect that is identified.
+
+    `name` is the question's; amounts are in `unit`, e.g. `EUR per customer`.
+    """
+
+    name: str
+    question: str
+    treatment: str
+    unit: str
+    as_of: date
+    rule: PolicyRule
+
+
+POLICIES = TypeAdapter(tuple[TreatmentPolicy, ...])
+
+
+class ChannelResponse(_Content):
+    """What a paid channel added, and what more or less spend a day would.
+
+    `most`, `half_saturation` (spend a day at half of it) and `exponent` are those of the Hill curve of extra orders a
+    day; up to `highest_spend` a day it is known. `carry_over` is the share of the effect that lasts to the next day.
+    """
+
+    channel: str
+    spend: float
+    extra_orders: Estimated
+    share: Estimated
+    return_on_spend: Estimated
+    carry_over: Estimated
+    half_saturation: Estimated
+    most: float
+    exponent: float
+    highest_spend: float
+    is_shown: bool
+
+
+class BudgetLine(_Content):
+    """Daily spend on a channel today and as proposed, from `least` to `most`; 95 % of best budgets lie in `likely`.
+
+    `margin_today` and `margin_proposed` are the margin that one more unit of currency would add there. `is_capped`:
+    more is not proposed because nobody has seen more being spent.
+    """
+
+    channel: str
+    today: float
+    proposed: float
+    likely: tuple[float, float]
+    least: float
+    most: float
+    margin_today: float
+    margin_proposed: float
+    is_capped: bool
+
+
+class Budget(_Content):
+    """The responses of the paid channels, and the daily budget that is expected to earn most within its limits.
+
+    Amounts are in `currency` a day. `profit` is margin that the channels add less what is spent on them, `gain` how
+    much more of it the proposal is expected to earn than today's budget. Where its interval holds 0 (`is_shown` is
+    false), the data do not tell the proposal from today's budget: keep that, or try the proposal in an experiment.
+    """
+
+    as_of: date
+    currency: str
+    margin_of_order: float
+    channels: tuple[ChannelResponse, ...]
+    lines: tuple[BudgetLine, ...]
+    total_most: float
+    profit_today: Estimated
+    profit: Estimated
+    gain: Estimated
+    is_shown: bool
 
 
 def write_customers(path: Path, customers: pa.Table) -> None:

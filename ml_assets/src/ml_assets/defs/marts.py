@@ -14,6 +14,7 @@ import dagster as dg
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.causes import failure_by_checks
+from ml_assets.core.budget import panel as budget_panel
 from ml_assets.core.features import daily_demand, order_risk
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
 from ml_assets.core.models.errors import OwnModelError
@@ -39,6 +40,8 @@ ADVICE = "predictions.reorder_advice"
 EFFECT = "causal.email_campaign_effect"
 ORDER_RISK = "features.order_risk"
 FRAUD_SCORES = "predictions.fraud_scores"
+RESPONSE = "causal.channel_response"
+BUDGET = "causal.budget_allocation"
 
 _DATASETS = {
     "fct_payments": "payments",
@@ -47,6 +50,7 @@ _DATASETS = {
     "fct_events": "events",
     "fct_inventory_daily": "inventory",
     "dim_campaigns": "campaigns",
+    "fct_marketing_spend": "marketing_spend",
 }
 _WINDOWED = frozenset(
     {
@@ -82,6 +86,16 @@ def feature_marts() -> tuple[str, ...]:
 def tells_fraud() -> bool:
     """Whether the shop delivers what fraud is seen by: payments, and the refunds among which chargebacks are."""
     return delivered(order_risk.MARTS) == order_risk.MARTS
+
+
+def channel_marts() -> tuple[str, ...]:
+    """The marts that the responses of the shop's paid channels are made of."""
+    return delivered((*budget_panel.MARTS, budget_panel.CAMPAIGNS_MART))
+
+
+def spends_on_channels() -> bool:
+    """Whether the shop tells what it spends on paid channels."""
+    return delivered(budget_panel.MARTS) == budget_panel.MARTS
 
 
 def demand_marts() -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
 from cartograph.releases.contents import (
+    BUDGET_FILE,
     CARD_PAGE,
     CHURN_CARD,
     CHURN_MODEL,
@@ -30,6 +31,7 @@ from cartograph.releases.contents import (
     PREDICTION_COLUMNS,
     REORDER,
     SHOP,
+    Budget,
     Effect,
     ShopCard,
     own_model_files,
@@ -52,6 +54,8 @@ from ml_assets.core.models.next_best_actions import CONTRACT as ADVISED
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.scoring import card_of
 from ml_assets.core.registry import ModelRegistry, Registered, Version
+from ml_assets.defs.causal.budget_allocation import KEY as BUDGET_KEY
+from ml_assets.defs.causal.channel_response import KEY as RESPONSE_KEY
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
 from ml_assets.defs.causal.email_campaign_effect import is_answerable
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
@@ -59,6 +63,7 @@ from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
 from ml_assets.defs.marts import (
     ACTIONS,
     ADVICE,
+    BUDGET,
     EFFECT,
     FEATURES,
     FORECASTS,
@@ -69,6 +74,7 @@ from ml_assets.defs.marts import (
     SIMILAR,
     VALUES,
     Pinned,
+    channel_marts,
     delivered,
     demand_marts,
     depends_on,
@@ -77,6 +83,7 @@ from ml_assets.defs.marts import (
     pin,
     plain_failures,
     published,
+    spends_on_channels,
     tells_fraud,
 )
 from ml_assets.defs.metadata import git_commit
@@ -163,6 +170,7 @@ def sources() -> list[dg.AssetKey]:
         *(FEATURES_KEY, *made_by_models, *own_keys()),
         *([ADVICE_KEY] if counts_stock() else []),
         *([EFFECT_KEY] if is_answerable() else []),
+        *([RESPONSE_KEY, BUDGET_KEY] if spends_on_channels() else []),
     ]
 
 
@@ -171,7 +179,8 @@ def upstream() -> list[dg.AssetKey]:
     of_fraud = order_risk.MARTS if tells_fraud() else ()
     further = ("rfm_segments", "dim_products", "dim_dates", "market_basket_rules", *delivered(["dim_campaigns"]))
     of_own = [mart for model in own_models() for mart in model.marts]
-    marts = dict.fromkeys((*feature_marts(), *demand_marts(), *of_fraud, *of_own, *further))
+    of_budget = channel_marts() if spends_on_channels() else ()
+    marts = dict.fromkeys((*feature_marts(), *demand_marts(), *of_fraud, *of_own, *of_budget, *further))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
@@ -209,6 +218,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             *(FEATURES, *PREDICTIONS, *published(["rfm_segments", "dim_products"])),
             *([ADVICE] if counts_stock() else []),
             *([EFFECT, ACTIONS] if is_answerable() else []),
+            *([BUDGET] if spends_on_channels() else []),
             *(predictions_table(model.name) for model in own_models()),
         ]
         require_made(context, lake, tables, KEY)
@@ -226,6 +236,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             predicted = released_predictions(con, inputs, own, as_of) if own else None
             customers = released_customers(con, inputs, as_of)
             effects = released_effects(con, inputs)
+            budget = released_budget(con, inputs)
             recommended = released_recommendations(con, inputs, recommender, as_of) if recommender else None
             products = released_products(con, inputs) if forecaster else {}
         store = release_store(settings)
@@ -252,6 +263,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             if forecaster and products:
                 write_demand(draft.path, forecaster, products)
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
+            if budget:
+                (draft.path / BUDGET_FILE).write_text(budget.model_dump_json(indent=2), encoding="utf-8")
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
     return dg.MaterializeResult(
@@ -261,6 +274,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "as_of_date": str(as_of),
             "models": ", ".join(f"{name} {one.version}" for name, one in champions.items()) or "none yet",
             "effects": len(effects),
+            "budget": "none" if budget is None else f"{budget.gain.value:+.2f} {budget.currency} a day",
             "products_forecast": len(pc.unique(products[DEMAND]["product_id"])) if products else 0,
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
@@ -350,6 +364,13 @@ def released_effects(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> tuple[Ef
         return ()
     rows = con.execute(f"SELECT effect FROM ({select}) ORDER BY campaign_id").fetchall()
     return tuple(Effect.model_validate_json(row[0]) for row in rows)
+
+
+def released_budget(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> Budget | None:
+    """The budget of the paid channels; None where the shop has none, or its data do not show what they do."""
+    select = inputs.selects.get("budget_allocation")
+    found = con.execute(f"SELECT budget FROM ({select}) LIMIT 1").fetchone() if select else None
+    return Budget.model_validate_json(found[0]) if found else None
 
 
 def released_products(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[str, pa.Table]:
