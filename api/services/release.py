@@ -23,6 +23,8 @@ from cartograph.releases.contents import (
     DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
+    EXPERIMENTS,
+    EXPERIMENTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
     OWN_PREDICTIONS,
@@ -34,6 +36,7 @@ from cartograph.releases.contents import (
     SIMILAR,
     ContentError,
     Effect,
+    ExperimentResult,
     ModelCard,
     ShopCard,
     open_customers,
@@ -84,6 +87,7 @@ class LoadedRelease:
     demand: ReleasedDemand | None
     own: OwnModels
     effects: tuple[Effect, ...]
+    experiments: tuple[ExperimentResult, ...]
     pages: Mapping[str, bytes]
 
     @property
@@ -124,6 +128,9 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             else None,
             own=OwnModels.load(folder, own),
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
+            experiments=EXPERIMENTS.validate_json((folder / EXPERIMENTS_FILE).read_bytes())
+            if manifest.file(EXPERIMENTS_FILE)
+            else (),
             pages={
                 entry.path: (folder / entry.path).read_bytes()
                 for entry in manifest.files

@@ -104,7 +104,7 @@ def fixed(drawn: Drawn) -> Fixed:
     control, treated = (Moments(*(part[:, 0] for part in arm)) for arm in by_arm(drawn, 1))
     found = [
         compare(Moments(*(part[run] for part in control)), Moments(*(part[run] for part in treated)), ALPHA)
-        for run in range(len(control.count))
+        for run in range(len(control.size))
     ]
     low = np.array([one.effect_size_ci_lower for one in found])
     high = np.array([one.effect_size_ci_upper for one in found])
@@ -123,13 +123,13 @@ class Peeked(NamedTuple):
 def peeked(drawn: Drawn, looks: int = DAYS) -> Peeked:
     """Judge each run on each day, when units come evenly and are complete."""
     control, treated = by_arm(drawn, looks)
-    information = np.broadcast_to(np.arange(1, looks + 1) / looks, control.count.shape)
+    information = np.broadcast_to(np.arange(1, looks + 1) / looks, control.size.shape)
     return _peeked(control, treated, information, drawn.effect)
 
 
 def _peeked(control: Moments, treated: Moments, information: Array, effect: float) -> Peeked:
     found = effects(control, treated)
-    seen = sequence(found, np.minimum(control.count, treated.count), information, ALPHA)
+    seen = sequence(found, np.minimum(control.size, treated.size), information, ALPHA)
     holds = np.isnan(seen.low) | ((seen.low <= effect) & (effect <= seen.high))
     naive = (np.abs(found.effect) > 1.96 * found.error) & ~np.isnan(seen.low)
     return Peeked(
@@ -155,7 +155,7 @@ def growing(draw: np.random.Generator, runs: int, units: int, days: int = 60) ->
         from_sums(*(np.stack([part[at] for part in arm], axis=1) for at in range(3))) for arm in parts
     )
     unit_days = np.array([np.maximum(day + 1 - enters, 0).sum() for day in range(days)], dtype=np.float64)
-    information = np.broadcast_to(unit_days / (days * units), control.count.shape)
+    information = np.broadcast_to(unit_days / (days * units), control.size.shape)
     return _peeked(control, treatment, information, 0.0)
 
 

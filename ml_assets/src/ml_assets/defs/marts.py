@@ -14,6 +14,7 @@ import dagster as dg
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.causes import failure_by_checks
+from ml_assets.core.experiments.errors import ExperimentError
 from ml_assets.core.features import daily_demand, order_risk
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
 from ml_assets.core.models.errors import OwnModelError
@@ -47,6 +48,8 @@ _DATASETS = {
     "fct_events": "events",
     "fct_inventory_daily": "inventory",
     "dim_campaigns": "campaigns",
+    "fct_sessions": "events",
+    "fct_experiment_assignments": "experiment_assignments",
 }
 _WINDOWED = frozenset(
     {
@@ -57,6 +60,8 @@ _WINDOWED = frozenset(
         "fct_reviews",
         "fct_events",
         "fct_inventory_daily",
+        "fct_sessions",
+        "fct_experiment_assignments",
     }
 )
 
@@ -140,5 +145,5 @@ def plain_failures() -> Iterator[None]:
             for check in refusal.forbidden_by
         ]
         raise failure_by_checks(str(refusal), checks if have_failed else []) from None
-    except (LakeError, NoModel, OwnModelError, RegistryDown, ReleaseError) as error:
+    except (ExperimentError, LakeError, NoModel, OwnModelError, RegistryDown, ReleaseError) as error:
         raise dg.Failure(str(error), allow_retries=False) from None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOST_VALUES = 12
 """A segment with more values is told of its largest only."""
 SKEW = 355
-"""A mean is near enough to normal where a variant has 355 times its squared skewness of units (Kohavi and others 2014)."""
+"""A mean is near enough to normal where a variant has 355 units times the squared skewness (Kohavi and others 2014)."""
 
 
 def estimates(units: Units, metrics: Sequence[Metric], rules: Rules) -> tuple[ExperimentEstimate, ...]:
@@ -63,7 +63,7 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
     effect, error = float(found.effect_size), float(found.effect_size) / float(found.statistic or math.nan)
     if not math.isfinite(error) or error == 0:  # an effect of exactly 0 has no statistic to divide by
         error = (float(found.effect_size_ci_upper) - effect) / float(norm.isf(rules.alpha / 2))
-    plain = float(np.sqrt(ratio_variance(control) / control.count + ratio_variance(treated) / treated.count))
+    plain = float(np.sqrt(ratio_variance(control) / control.size + ratio_variance(treated) / treated.size))
     base, reach = _mean(control), float(width(rules.information, rules.alpha)) * error
     is_relative = base > 0
     detectable = float(norm.isf(rules.alpha / 2) + norm.isf(1 - POWER)) * error
@@ -74,8 +74,8 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
         role=metric.role,
         unit=metric.unit,
         variant=units.variants[place],
-        n_control=int(control.count),
-        n_variant=int(treated.count),
+        n_control=int(control.size),
+        n_variant=int(treated.size),
         control_mean=base,
         variant_mean=_mean(treated),
         effect=effect,
@@ -117,7 +117,7 @@ def _aggregates(one: Moments) -> Aggregates:
 
     names = {"value": VALUE, "weight": WEIGHT, "index": INDEX}
     return Aggregates(
-        count_=int(one.count),
+        count_=int(one.size),
         mean_={name: float(one.mean[at]) for name, at in names.items()},
         var_={name: float(one.covariance[at, at]) for name, at in names.items()},
         cov_={
@@ -170,11 +170,11 @@ def segment_effects(units: Units, metric: Metric, rules: Rules) -> tuple[Experim
         for place in range(1, len(units.variants)):
             begin, found = len(rows), []
             for value, arms in inside.items():
-                if arms is None or min(arms.count[0], arms.count[place]) < SMALLEST_ARM:
+                if arms is None or min(arms.size[0], arms.size[place]) < SMALLEST_ARM:
                     continue
                 pair = [Moments(*(part[at] for part in arms)) for at in (0, place)]
                 one = compare(pair[0], pair[1], rules.alpha)
-                count = int(pair[0].count + pair[1].count)
+                count = int(pair[0].size + pair[1].size)
                 rows.append((name, value, units.variants[place], count, one))
                 found.append(
                     (float(one.effect_size), (float(one.effect_size_ci_upper) - float(one.effect_size)) / 1.96)
@@ -238,11 +238,12 @@ def skew_warnings(units: Units, metrics: Sequence[Metric]) -> list[str]:
         if measured.weight is not None:
             linear = linear - measured.value.sum() / measured.weight.sum() * measured.weight
         standard = (linear - linear.mean()) / linear.std()
-        needed = SKEW * float((standard**3).mean()) ** 2
+        skewness = float((standard**3).mean())
+        needed = SKEW * skewness**2
         if needed > smallest:
             found.append(
-                f"{metric.name} has a long tail (skewness {float((standard**3).mean()):.0f}): its intervals would be sure "
-                f"from {needed:,.0f} units a variant on, and the smallest has {smallest:,}. Cap it, or take more units."
+                f"{metric.name} has a long tail (skewness {skewness:.0f}): its intervals hold from "
+                f"{needed:,.0f} units a variant on, and the smallest has {smallest:,}. Cap it, or take more units."
             )
     return found
 
@@ -250,7 +251,7 @@ def skew_warnings(units: Units, metrics: Sequence[Metric]) -> list[str]:
 def needed_units(
     *, base: float, deviation: float, effect: float, shares: Mapping[str, float], alpha: float, rho: float = 0.0
 ) -> int:
-    """Units in all variants that find an absolute `effect` four times of five, between the first and the smallest other.
+    """Units in all variants that find an absolute `effect` four times of five, in the smallest variant but the first.
 
     `rho` is the correlation of the metric with its covariates, which take its square of the variance.
     """

@@ -154,8 +154,8 @@ def overlap_warning(found: Overlap) -> str | None:
     told = f"{found.other} ran at the same time on {found.shared:,} ({found.share:.0%}) of the units"
     if found.independence is not None and found.independence < SRM_LEVEL:
         return (
-            f"{told}, and its variants are not dealt out alike here (p = {found.independence:.2g}): its effect is mixed "
-            "with this one's. Analyse the units that are in one of them only."
+            f"{told}, and its variants are not dealt out alike here (p = {found.independence:.2g}): its effect is "
+            "mixed with this one's. Analyse the units that are in one of them only."
         )
     if found.interaction is not None and found.interaction < SRM_LEVEL:
         return (

@@ -16,9 +16,9 @@ VALUE, WEIGHT, INDEX = range(3)
 
 
 class Moments(NamedTuple):
-    """Of samples, over any leading axes: `count` (…), `mean` (…, columns), `covariance` (…, columns, columns)."""
+    """Of samples, over any leading axes: `size` (…), `mean` (…, columns), `covariance` (…, columns, columns)."""
 
-    count: Vector
+    size: Vector
     mean: Vector
     covariance: Vector
 
@@ -31,7 +31,7 @@ class Effects(NamedTuple):
 
 
 def columns_of(measured: Measured, variant: Codes) -> Matrix:
-    """The columns that moments are taken of: value, weight (1 where it is no ratio) and index (0 without covariates)."""
+    """The columns that moments are taken of: value, weight (1 but for a ratio), index (0 without covariates)."""
     weight = np.ones(len(measured.value)) if measured.weight is None else measured.weight
     return np.column_stack([measured.value, weight, index_of(measured, variant)])
 
@@ -62,34 +62,29 @@ def index_of(measured: Measured, variant: Codes) -> Vector:
 
 def moments(columns: Matrix, variant: Codes, variants: int) -> Moments:
     """The moments of each variant: axes (variant,)."""
-    return cumulative(columns, variant, np.zeros(len(variant), dtype=np.int64), variants, 1, at=0)
+    found = cumulative(columns, variant, np.zeros(len(variant), dtype=np.int64), variants, 1)
+    return Moments(*(part[0] for part in found))
 
 
-def cumulative(
-    columns: Matrix, variant: Codes, look: Codes, variants: int, looks: int, at: int | None = None
-) -> Moments:
-    """The moments of all units up to each look: axes (look, variant), or those of look `at` alone.
-
-    `look` says at which look each unit is first there.
-    """
-    place, size = look * variants + variant, looks * variants
+def cumulative(columns: Matrix, variant: Codes, look: Codes, variants: int, looks: int) -> Moments:
+    """The moments of all units up to each look: axes (look, variant). `look` says at which one each unit comes in."""
+    place, cells = look * variants + variant, looks * variants
     centre = columns.mean(axis=0)  # or squares of large numbers would lose the digits
     moved = columns - centre
     wide = moved.shape[1]
-    count = np.bincount(place, minlength=size).astype(np.float64)
-    sums = np.column_stack([np.bincount(place, weights=moved[:, at_], minlength=size) for at_ in range(wide)])
-    squares = np.empty((size, wide, wide))
+    sums, squares = np.empty((cells, wide)), np.empty((cells, wide, wide))
     for row in range(wide):
+        sums[:, row] = np.bincount(place, weights=moved[:, row], minlength=cells)
         for column in range(row, wide):
-            squares[:, row, column] = squares[:, column, row] = np.bincount(
-                place, weights=moved[:, row] * moved[:, column], minlength=size
-            )
-    count = count.reshape(looks, variants).cumsum(axis=0)
-    sums = sums.reshape(looks, variants, wide).cumsum(axis=0)
-    squares = squares.reshape(looks, variants, wide, wide).cumsum(axis=0)
-    found = from_sums(count, sums, squares)
-    found = Moments(found.count, found.mean + centre, found.covariance)
-    return found if at is None else Moments(*(part[at] for part in found))
+            products = np.bincount(place, weights=moved[:, row] * moved[:, column], minlength=cells)
+            squares[:, row, column] = squares[:, column, row] = products
+    sizes = np.bincount(place, minlength=cells).astype(np.float64).reshape(looks, variants).cumsum(axis=0)
+    found = from_sums(
+        sizes,
+        sums.reshape(looks, variants, wide).cumsum(axis=0),
+        squares.reshape(looks, variants, wide, wide).cumsum(axis=0),
+    )
+    return Moments(found.size, found.mean + centre, found.covariance)
 
 
 def from_sums(count: Vector, sums: Vector, squares: Vector) -> Moments:
@@ -103,7 +98,7 @@ def from_sums(count: Vector, sums: Vector, squares: Vector) -> Moments:
 
 def pooled(first: Moments, second: Moments) -> Moments:
     """The moments of both samples together."""
-    counts = np.stack([first.count, second.count])
+    counts = np.stack([first.size, second.size])
     means = np.stack([first.mean, second.mean])
     total = counts.sum(axis=0)
     mean = (counts[..., None] * means).sum(axis=0) / total[..., None]
@@ -128,7 +123,7 @@ def effects(control: Moments, treatment: Moments) -> Effects:
         adjusted = ratio - slope * (one.mean[..., INDEX] - together.mean[..., INDEX])
         variance = ratio_variance(one) + slope**2 * one.covariance[..., INDEX, INDEX]
         variance = variance - 2 * slope * _ratio_covariance(one)
-        differences.append((adjusted, variance / one.count))
+        differences.append((adjusted, variance / one.size))
     (before, first), (after, second) = differences
     return Effects(after - before, np.sqrt(np.maximum(first + second, 0.0)))
 
