@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 12
 """A segment with more values is told of its largest only."""
-SKEW = 355
-"""A mean is near enough to normal where a variant has 355 units times the squared skewness (Kohavi and others 2014)."""
+ONE_UNIT = 0.05
+"""A unit with a larger share of a metric's variance decides its effect."""
 
 
 def estimates(units: Units, metrics: Sequence[Metric], rules: Rules) -> tuple[ExperimentEstimate, ...]:
@@ -102,7 +102,7 @@ def compare(control: Moments, treatment: Moments, alpha: float) -> Any:
     from tea_tasting.metrics import RatioOfMeans
 
     has_index = bool(control.covariance[INDEX, INDEX] > 0 or treatment.covariance[INDEX, INDEX] > 0)
-    is_ratio = bool(control.covariance[WEIGHT, WEIGHT] > 0 or treatment.covariance[WEIGHT, WEIGHT] > 0)
+    is_ratio = any(one.covariance[WEIGHT, WEIGHT] > 0 or one.mean[WEIGHT] != 1 for one in (control, treatment))
     metric = RatioOfMeans(
         "value",
         "weight" if is_ratio else None,
@@ -226,9 +226,12 @@ def alike_before(units: Units) -> Check | None:
     return covariates_balance(means[1:] - means[0], np.sqrt(np.maximum(variances[1:] + variances[0], 0.0)))
 
 
-def skew_warnings(units: Units, metrics: Sequence[Metric]) -> list[str]:
-    """Which metrics have too long a tail for their number of units, so that their intervals are too sure."""
-    smallest = min(units.counts.values())
+def tail_warnings(units: Units, metrics: Sequence[Metric]) -> list[str]:
+    """Which metrics hang on single units, so that the normal approximation has no ground and intervals are too sure.
+
+    Skewness alone does no harm to a difference of means: it is alike in both variants. One unit with much of the
+    variance does, as it is in one variant only.
+    """
     found = []
     for metric in metrics:
         measured = units.measured[metric.name]
@@ -237,13 +240,12 @@ def skew_warnings(units: Units, metrics: Sequence[Metric]) -> list[str]:
         linear = measured.value
         if measured.weight is not None:
             linear = linear - measured.value.sum() / measured.weight.sum() * measured.weight
-        standard = (linear - linear.mean()) / linear.std()
-        skewness = float((standard**3).mean())
-        needed = SKEW * skewness**2
-        if needed > smallest:
+        squares = (linear - linear.mean()) ** 2
+        share = float(squares.max() / squares.sum())
+        if share > ONE_UNIT:
             found.append(
-                f"{metric.name} has a long tail (skewness {skewness:.0f}): its intervals hold from "
-                f"{needed:,.0f} units a variant on, and the smallest has {smallest:,}. Cap it, or take more units."
+                f"{metric.name} hangs on one unit, which has {share:.0%} of its variance: find out whether it is a "
+                "mistake, or cap the metric."
             )
     return found
 

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Literal, NamedTuple
 
 from cartograph.releases.contents import EffectCheck, ExperimentEstimate, ExperimentResult
-from ml_assets.core.experiments.analysis import alike_before, estimates, segment_effects, skew_warnings
+from ml_assets.core.experiments.analysis import alike_before, estimates, segment_effects, tail_warnings
 from ml_assets.core.experiments.integrity import Check
 from ml_assets.core.experiments.plan import Metric, Rules, Units
 from ml_assets.core.experiments.sequential import SMALLEST_ARM
@@ -73,7 +73,7 @@ def assess(
         decide(found, metrics, rules),
         found=found,
         segments=segment_effects(units, metrics[0], rules) if is_told else (),
-        warnings=(*warnings, *further, *skew_warnings(units, metrics)),
+        warnings=(*warnings, *further, *tail_warnings(units, metrics)),
     )
 
 

@@ -235,7 +235,7 @@ def _explained(found: Any) -> str:
     forms: dict[str, type[BaseModel]] = {"metrics": MetricForm, "exposure": Exposure}
     form: type[BaseModel] = Experiment
     description = None
-    for part in place:
+    for part in (one for one in place if not one.isdigit()):
         if part in form.model_fields:
             description = form.model_fields[part].description
             form = forms.get(part, form)

@@ -52,7 +52,7 @@ def _effects(found: ExperimentResult) -> str:
             f"{one.control_mean:.4g}",
             f"{one.variant_mean:.4g}",
             _effect(one),
-            _interval(one, one.ci_low, one.ci_high),
+            _fixed(one),
             _interval(one, one.always_low, one.always_high),
             "–" if one.adjusted_p_value is None else f"{one.adjusted_p_value:.3g}",
         )
@@ -94,6 +94,12 @@ def _segments(found: ExperimentResult) -> str:
 
 def _effect(one: ExperimentEstimate) -> str:
     return f"{one.effect:+.4g}" if one.relative_effect is None else f"{one.relative_effect:+.1%}"
+
+
+def _fixed(one: ExperimentEstimate) -> str:
+    if one.relative_low is None or one.relative_high is None:
+        return _interval(one, one.ci_low, one.ci_high)
+    return f"{one.relative_low:+.1%} to {one.relative_high:+.1%}"
 
 
 def _interval(one: ExperimentEstimate, low: float, high: float) -> str:
