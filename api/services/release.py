@@ -24,6 +24,8 @@ from cartograph.releases.contents import (
     DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
+    EXPERIMENTS,
+    EXPERIMENTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
     OWN_PREDICTIONS,
@@ -38,6 +40,7 @@ from cartograph.releases.contents import (
     Budget,
     ContentError,
     Effect,
+    ExperimentResult,
     ModelCard,
     ShopCard,
     TreatmentPolicy,
@@ -91,6 +94,7 @@ class LoadedRelease:
     effects: tuple[Effect, ...]
     policies: tuple[TreatmentPolicy, ...]
     budget: Budget | None
+    experiments: tuple[ExperimentResult, ...]
     pages: Mapping[str, bytes]
 
     @property
@@ -137,6 +141,9 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             budget=Budget.model_validate_json((folder / BUDGET_FILE).read_bytes())
             if manifest.file(BUDGET_FILE)
             else None,
+            experiments=EXPERIMENTS.validate_json((folder / EXPERIMENTS_FILE).read_bytes())
+            if manifest.file(EXPERIMENTS_FILE)
+            else (),
             pages={
                 entry.path: (folder / entry.path).read_bytes()
                 for entry in manifest.files

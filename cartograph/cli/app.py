@@ -13,6 +13,7 @@ from cartograph.cli import (
     dbt,
     docs,
     erase,
+    experiment,
     export,
     lake,
     models,
@@ -89,6 +90,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(bench.app, name="bench")
+app.add_typer(experiment.app, name="experiment")
 
 
 def main() -> None:

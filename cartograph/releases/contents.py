@@ -24,6 +24,7 @@ how features, models and effects are computed is `ml_assets`.
 | `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
 | `policies.json` | `POLICIES`: a list of `TreatmentPolicy`; absent where no question has one |
 | `budget.json` | `Budget`: absent where the shop's spend on paid channels does not show what it does |
+| `experiments.json` | `EXPERIMENTS`: a list of `ExperimentResult`; absent where the shop has no experiment |
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ REORDER = "reorder.arrow"
 EFFECTS_FILE = "effects.json"
 POLICIES_FILE = "policies.json"
 BUDGET_FILE = "budget.json"
+EXPERIMENTS_FILE = "experiments.json"
 CARD_PAGE = "models/{name}/card.md"
 
 LISTED = 20
@@ -398,6 +400,86 @@ class Budget(_Content):
     profit: Estimated
     gain: Estimated
     is_shown: bool
+
+
+class ExperimentEstimate(_Content):
+    """What one variant did to one metric, against the control.
+
+    `effect` is the difference per unit and `relative_effect` its share of the control's mean (None where that is not
+    above 0). `ci_low` and `ci_high` hold for one look at the planned end; `always_low` and `always_high` at every look
+    at once. Means are as measured, the effect after the covariates, which took `variance_reduction` of the variance.
+    `adjusted_p_value` allows for all metrics and variants, and is None for a guardrail, which must hold alone. With
+    these units `detectable_effect` is found four times of five.
+    """
+
+    metric: str
+    kind: Literal["mean", "ratio", "conversion", "revenue"]
+    role: Literal["primary", "secondary", "guardrail"]
+    unit: str
+    variant: str
+    n_control: int = Field(ge=0)
+    n_variant: int = Field(ge=0)
+    control_mean: float
+    variant_mean: float
+    effect: float
+    ci_low: float
+    ci_high: float
+    relative_effect: float | None
+    relative_low: float | None
+    relative_high: float | None
+    always_low: float
+    always_high: float
+    p_value: float
+    adjusted_p_value: float | None
+    always_p_value: float
+    variance_reduction: float
+    detectable_effect: float
+    detectable_relative_effect: float | None
+    power: float | None = Field(None, description="Of finding the smallest effect of interest, where one is named.")
+    units_needed: int | None = Field(None, description="In all variants, to find it four times of five.")
+
+
+class ExperimentSegment(_Content):
+    """The effect on the primary metric among the units of a segment; `adjusted_p_value` is whether segments differ."""
+
+    segment: str
+    value: str
+    variant: str
+    n_units: int
+    effect: float
+    ci_low: float
+    ci_high: float
+    adjusted_p_value: float
+
+
+class ExperimentResult(_Content):
+    """An experiment with its decision, or why there is none.
+
+    With the verdict `invalid`, a check of its `integrity` failed, and no estimate leaves. `ends` is the first day that
+    is no more part of it. `variants` are the units of each, the control first; `choice` is the variant to ship.
+    """
+
+    name: str
+    description: str
+    state: Literal["planned", "running", "complete"]
+    control: str
+    variants: dict[str, int]
+    starts: date | None
+    ends: date | None
+    as_of: date | None
+    confidence_level: float = Field(gt=0, lt=1)
+    correction: str
+    integrity: tuple[EffectCheck, ...]
+    warnings: tuple[str, ...]
+    estimates: tuple[ExperimentEstimate, ...]
+    segments: tuple[ExperimentSegment, ...]
+    verdict: Literal["ship", "hold", "stop", "invalid"]
+    choice: str | None
+    reasons: tuple[str, ...]
+    memo: str = Field("", description="The decision in plain words, as Markdown.")
+
+
+EXPERIMENTS = TypeAdapter(tuple[ExperimentResult, ...])
 
 
 def write_customers(path: Path, customers: pa.Table) -> None:

@@ -37,6 +37,8 @@ LIBRARIES = (
     "implicit.cpu.als",
     "implicit.nearest_neighbours",
     "scipy.sparse",
+    "scipy.stats",
+    "tea_tasting.metrics",
     "matplotlib.figure",
     "matplotlib.backends.backend_svg",
     "shap",

@@ -213,6 +213,7 @@ def test_everything_that_is_published_has_a_contract(parsed: Path) -> None:
         "dim_products": None,
         "discount_impact": None,
         "fct_events": "occurred_at",
+        "fct_experiment_assignments": "assigned_at",
         "fct_inventory_daily": "snapshot_date",
         "fct_marketing_spend": "spend_date",
         "fct_order_items": "ordered_at",

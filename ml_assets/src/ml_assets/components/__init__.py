@@ -4,5 +4,6 @@ A component declares assets from attributes; what these mean belongs in `ml_asse
 """
 
 from ml_assets.components.customer_model import CustomerModel
+from ml_assets.components.experiment import RandomisedExperiment
 
-__all__ = ["CustomerModel"]
+__all__ = ["CustomerModel", "RandomisedExperiment"]

@@ -15,6 +15,7 @@ from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.causes import failure_by_checks
 from ml_assets.core.budget import panel as budget_panel
+from ml_assets.core.experiments.errors import ExperimentError
 from ml_assets.core.features import daily_demand, order_risk
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
 from ml_assets.core.models.errors import OwnModelError
@@ -51,6 +52,8 @@ _DATASETS = {
     "fct_inventory_daily": "inventory",
     "dim_campaigns": "campaigns",
     "fct_marketing_spend": "marketing_spend",
+    "fct_sessions": "events",
+    "fct_experiment_assignments": "experiment_assignments",
 }
 _WINDOWED = frozenset(
     {
@@ -61,6 +64,8 @@ _WINDOWED = frozenset(
         "fct_reviews",
         "fct_events",
         "fct_inventory_daily",
+        "fct_sessions",
+        "fct_experiment_assignments",
     }
 )
 
@@ -154,5 +159,5 @@ def plain_failures() -> Iterator[None]:
             for check in refusal.forbidden_by
         ]
         raise failure_by_checks(str(refusal), checks if have_failed else []) from None
-    except (LakeError, NoModel, OwnModelError, RegistryDown, ReleaseError) as error:
+    except (ExperimentError, LakeError, NoModel, OwnModelError, RegistryDown, ReleaseError) as error:
         raise dg.Failure(str(error), allow_retries=False) from None

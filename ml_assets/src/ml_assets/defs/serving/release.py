@@ -25,6 +25,8 @@ from cartograph.releases.contents import (
     DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
+    EXPERIMENTS,
+    EXPERIMENTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
     OWN_PREDICTIONS,
@@ -45,6 +47,8 @@ from cartograph.trust.evidence import checked
 from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
 from ml_assets.components.customer_model import predictions_table
+from ml_assets.components.experiment import result_table
+from ml_assets.core.experiments.report import read_results
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
@@ -58,6 +62,7 @@ from ml_assets.defs.causal.budget_allocation import KEY as BUDGET_KEY
 from ml_assets.defs.causal.channel_response import KEY as RESPONSE_KEY
 from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
 from ml_assets.defs.causal.email_campaign_effect import is_answerable
+from ml_assets.defs.experiments.files import experiment_keys, experiments
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
 from ml_assets.defs.marts import (
@@ -171,6 +176,7 @@ def sources() -> list[dg.AssetKey]:
         *([ADVICE_KEY] if counts_stock() else []),
         *([EFFECT_KEY] if is_answerable() else []),
         *([RESPONSE_KEY, BUDGET_KEY] if spends_on_channels() else []),
+        *experiment_keys(),
     ]
 
 
@@ -178,7 +184,7 @@ def upstream() -> list[dg.AssetKey]:
     """`sources`, and the published marts that they and the release are made of."""
     of_fraud = order_risk.MARTS if tells_fraud() else ()
     further = ("rfm_segments", "dim_products", "dim_dates", "market_basket_rules", *delivered(["dim_campaigns"]))
-    of_own = [mart for model in own_models() for mart in model.marts]
+    of_own = [mart for one in (*own_models(), *experiments()) for mart in one.marts]
     of_budget = channel_marts() if spends_on_channels() else ()
     marts = dict.fromkeys((*feature_marts(), *demand_marts(), *of_fraud, *of_own, *of_budget, *further))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
@@ -203,7 +209,8 @@ def warehouse() -> list[dg.AssetKey]:
     tags={"domain": "serving"},
     description=(
         "An immutable, checksummed folder of customers with features, segments and predictions, the models that the "
-        "shop has, recommendations, demand forecasts and reorder advice, and the effects, with a manifest of what it "
+        "shop has, recommendations, demand forecasts and reorder advice, the effects and the experiments, with a "
+        "manifest of what it "
         "was made from; the API serves the current one. "
         "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
         "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
@@ -213,6 +220,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     """Write the files, make them current, and prune old releases."""
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
+    of_experiments = [result_table(one.name) for one in experiments()]
     with plain_failures():
         tables = [
             *(FEATURES, *PREDICTIONS, *published(["rfm_segments", "dim_products"])),
@@ -220,6 +228,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             *([EFFECT, ACTIONS] if is_answerable() else []),
             *([BUDGET] if spends_on_channels() else []),
             *(predictions_table(model.name) for model in own_models()),
+            *of_experiments,
         ]
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
@@ -237,6 +246,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             customers = released_customers(con, inputs, as_of)
             effects = released_effects(con, inputs)
             budget = released_budget(con, inputs)
+            tried = read_results(con, [lake.relation_sql(name, inputs.snapshots.get(name)) for name in of_experiments])
             recommended = released_recommendations(con, inputs, recommender, as_of) if recommender else None
             products = released_products(con, inputs) if forecaster else {}
         store = release_store(settings)
@@ -265,6 +275,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
             if budget:
                 (draft.path / BUDGET_FILE).write_text(budget.model_dump_json(indent=2), encoding="utf-8")
+            if tried:
+                (draft.path / EXPERIMENTS_FILE).write_bytes(EXPERIMENTS.dump_json(tried, indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
     return dg.MaterializeResult(
@@ -275,6 +287,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "models": ", ".join(f"{name} {one.version}" for name, one in champions.items()) or "none yet",
             "effects": len(effects),
             "budget": "none" if budget is None else f"{budget.gain.value:+.2f} {budget.currency} a day",
+            "experiments": len(tried),
             "products_forecast": len(pc.unique(products[DEMAND]["product_id"])) if products else 0,
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
