@@ -10,6 +10,7 @@ from cartograph.alerts.config import AlertsError
 from cartograph.cli import (
     alerts,
     bench,
+    causal,
     dbt,
     docs,
     erase,
@@ -35,6 +36,8 @@ from ecom_assets.contracts.validation import ContractError
 from ecom_assets.sources import SourceError
 from ecom_assets.warehouse.dbt_project import DbtProjectError
 from ml_assets.core.bench.errors import BenchDataError
+from ml_assets.core.causal.errors import CausalFileError
+from ml_assets.core.causal.graph import GraphError
 from ml_assets.core.registry import NoModel, RegistryDown
 
 MISTAKES = (
@@ -48,6 +51,8 @@ MISTAKES = (
     ErasureError,
     DbtProjectError,
     BenchDataError,
+    CausalFileError,
+    GraphError,
     NoModel,
     RegistryDown,
 )
@@ -91,6 +96,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(bench.app, name="bench")
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(causal.app, name="causal")
 
 
 def main() -> None:

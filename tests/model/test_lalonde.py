@@ -1,7 +1,7 @@
 """LaLonde's job training: the experiment's effect is found with controls that were in no experiment.
 
-CARTOGRAPH_CAUSAL_FILES names the folder of `nsw_mixtape.csv` and `cps_mixtape.csv` (samples of Dehejia and Wahba): without
-it there is nothing to test. The experiment says 1,794 dollars, the naive difference with CPS controls -8,498.
+CARTOGRAPH_CAUSAL_FILES names the folder of `nsw_mixtape.csv` and `cps_mixtape.csv` (Dehejia and Wahba's samples);
+without it there is nothing to test. The experiment says 1,794 dollars, the naive difference with CPS controls -8,498.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
         balance=tuple(shown),
         sensitivity=strength,
         heterogeneity=heterogeneity(rows, inside.covariates, SMOOTH, seed) if study.modifiers.names else None,
-        warnings=_warnings(study, design, found, first[0]),
+        warnings=_warnings(study, design, replace(found, estimates=estimates, sensitivity=strength), first[0]),
     )
 
 
@@ -454,6 +454,11 @@ def _warnings(study: Study, design: Design, found: Finding, door: Gate) -> tuple
         told.append("That nothing unrecorded chose the treatment and moves the outcome is assumed, not shown.")
         if not study.placebo_outcomes:
             told.append("No negative control was given: name outcomes that the treatment cannot have changed.")
+    strength = found.sensitivity
+    if strength is not None and not design.is_randomised and found.estimates:
+        low, high = strength.interval
+        if low <= 0 <= high and not found.estimates[0].estimate.holds(0.0):
+            told.append(f"Something unrecorded as strong as {strength.benchmark} could be all of the effect.")
     if design.is_vouched and not design.is_randomised and "taken for random" in door.detail:
         told.append("Nothing recorded tells who was treated: if it was not by chance, the answer may be wrong.")
     return tuple(told)

@@ -1,0 +1,502 @@
+"""`cartograph causal estimate`: a causal question about any file, by the same estimators and gates as a shop's.
+
+Reading and coding the columns of a CSV or Parquet file, and the report. What is estimated is the business of `assess`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+
+from cartograph.yaml_files import YamlFileError, read_yaml
+from ml_assets.core.bench.files import READERS, quoted
+from ml_assets.core.causal.assess import assess
+from ml_assets.core.causal.effect import SMOOTH
+from ml_assets.core.causal.errors import CausalFileError
+from ml_assets.core.causal.finding import Estimate, Finding, NamedEstimate
+from ml_assets.core.causal.graph import Graph
+from ml_assets.core.causal.study import Covariates, Design, Estimand, Kind, Labels, Study, Vector, column_of
+
+MOST_ROWS = 200_000
+"""Of more rows a sample is taken, the same each time: it narrows no interval that anybody acts on."""
+FEWEST_ROWS = 100
+MOST_LEVELS = 10
+"""Of a treatment. A number of more values is taken for an amount."""
+MOST_CATEGORIES = 15
+"""Of a covariate in words; the rarer ones together are one more."""
+IDENTIFIER_SHARE = 0.9
+"""A column of words with a value of its own for so many rows tells them apart, and compares nothing."""
+MANY_ROWS = 30_000
+"""More rows than these are estimated by smooth nuisances: stacked ones took minutes, for the same estimates."""
+NULLS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+CONTROL = re.compile(r"^(0|no|non|none|not|control|controls|untreated|placebo|false|off|baseline|without)\b", re.I)
+"""What the control is called, where nobody says so."""
+WORD_TYPES = ("VARCHAR", "ENUM", "UUID")
+TIME_TYPES = ("DATE", "TIMESTAMP", "TIME")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question about a file: its columns by their part, and what is known of how the treatment was chosen."""
+
+    treatment: str
+    outcome: str
+    confounders: tuple[str, ...] = ()
+    modifiers: tuple[str, ...] = ()
+    negative_controls: tuple[str, ...] = ()
+    cluster: str | None = None
+    kind: Kind | None = None
+    control: str | None = None
+    estimand: Estimand = "ATE"
+    is_randomised: bool = False
+    unrecorded: tuple[str, ...] = ()
+    graph: Path | None = None
+    trims: bool = True
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are asked for, each once."""
+        more = [] if self.cluster is None else [self.cluster]
+        named = (self.treatment, self.outcome, *self.confounders, *self.modifiers, *self.negative_controls, *more)
+        return tuple(dict.fromkeys(named))
+
+
+class Coded(NamedTuple):
+    """A treatment as codes or amounts; `levels` names the codes, the control first."""
+
+    kind: Kind
+    values: Vector
+    levels: tuple[str, ...]
+
+
+class Loaded(NamedTuple):
+    """The study of a file, its kind, and facts about the file that a reader has to know."""
+
+    study: Study
+    kind: Kind
+    facts: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def estimate(path: Path, asked: Asked) -> dict[str, Any]:
+    """Read, estimate, try to refute, and report; what the command prints.
+
+    Raises:
+        CausalFileError: the file is not there or cannot be read, a column is missing or not what it is asked as.
+        GraphError: the graph has a cycle, or lacks the treatment or the outcome.
+    """
+    check(asked)
+    graph = None if asked.graph is None else read_graph(asked.graph, asked)
+    loaded = read(path, asked)
+    design = Design(
+        kind=loaded.kind,
+        estimand=asked.estimand,
+        is_randomised=asked.is_randomised,
+        unrecorded=asked.unrecorded,
+        graph=graph,
+        trims=asked.trims,
+        is_vouched=bool(asked.confounders),
+    )
+    nuisances = SMOOTH if len(loaded.study) > MANY_ROWS else None
+    found = assess(loaded.study, design, nuisances)
+    return report(asked, loaded, found)
+
+
+def check(asked: Asked) -> None:
+    """Refuse a question that contradicts itself.
+
+    Raises:
+        CausalFileError: a column has two parts that exclude each other.
+    """
+    if asked.treatment == asked.outcome:
+        raise CausalFileError(f"{asked.treatment} is both treatment and outcome. Name two columns.")
+    for part, names in (
+        ("the confounders", asked.confounders),
+        ("the modifiers", asked.modifiers),
+        ("the negative controls", asked.negative_controls),
+    ):
+        for whole, name in (("the treatment", asked.treatment), ("the outcome", asked.outcome)):
+            if name in names:
+                raise CausalFileError(f"{name} is {whole} and among {part}, too. Take it out of them.")
+    if both := sorted({*asked.confounders, *asked.modifiers} & {*asked.negative_controls}):
+        raise CausalFileError(
+            f"{both[0]} is a negative control and adjusted for, too: then there is no effect on it to find. Leave it "
+            "out of one of them."
+        )
+    if asked.estimand == "ATT" and asked.kind == "continuous":
+        raise CausalFileError("An amount has no untreated rows, so no effect on the treated: ask for --estimand ate.")
+
+
+def read_graph(path: Path, asked: Asked) -> Graph:
+    """The graph in a YAML file: `edges`, each as `cause -> effect`, and `latent`, the nodes that nobody has recorded.
+
+    Raises:
+        CausalFileError: it is none.
+    """
+    form = "a mapping of `edges` (a list of `cause -> effect`) and, where there are some, `latent` (a list of names)"
+    try:
+        content = read_yaml(path, form)
+    except YamlFileError as error:
+        raise CausalFileError(str(error)) from None
+    edges = content.get("edges")
+    latent = content.get("latent", [])
+    if not isinstance(edges, list) or not isinstance(latent, list) or content.keys() - {"edges", "latent"}:
+        raise CausalFileError(f"{path} must be {form}.")
+    pairs = []
+    for edge in edges:
+        ends = [end.strip() for end in str(edge).split("->")]
+        if len(ends) != 2 or not all(ends):
+            raise CausalFileError(f"{path}: {edge!r} is no edge. Write `cause -> effect`.")
+        pairs.append((ends[0], ends[1]))
+    return Graph(tuple(pairs), asked.treatment, asked.outcome, tuple(map(str, latent)))
+
+
+def read(path: Path, asked: Asked) -> Loaded:
+    """The rows of a CSV (also gzipped) or Parquet file that have a treatment and an outcome, as a study.
+
+    Raises:
+        CausalFileError: as for `estimate`.
+    """
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        types = load(con, path, asked)
+        rows, whole = _fetch(con, asked, types)
+        covariates = {
+            name: coded_covariate(con, path, name, types[name])
+            for name in dict.fromkeys((*asked.confounders, *asked.modifiers))
+        }
+        treatment = coded_treatment(con, path, asked, types[asked.treatment])
+        outcome = numbers(con, path, asked.outcome, types[asked.outcome], "outcome")
+        placebo = {name: numbers(con, path, name, types[name], "negative control") for name in asked.negative_controls}
+        clusters = _clusters(con, path, asked.cluster) if asked.cluster else None
+    if rows < FEWEST_ROWS:
+        raise CausalFileError(
+            f"{path} has {rows} rows with a treatment and an outcome, and {FEWEST_ROWS} are needed. Give more rows."
+        )
+    if outcome.std() == 0:
+        raise CausalFileError(f"{path}, column {asked.outcome}: it is {outcome[0]:g} in each row. An outcome varies.")
+    told = []
+    if whole["dropped"]:
+        told.append(f"{whole['dropped']:,} rows without a treatment or an outcome were left out.")
+    if whole["rows"] - whole["dropped"] > rows:
+        told.append(f"A sample of {rows:,} rows was taken.")
+    for name, values in list(placebo.items()):
+        if np.isnan(values).any():
+            del placebo[name]
+            told.append(f"The negative control {name} is empty in some rows and was not used.")
+    merged = dict(chain.from_iterable(columns.items() for columns in covariates.values()))
+    study = Study(
+        treatment=treatment.values,
+        outcome=outcome,
+        confounders=_covariates(merged, covariates, (*asked.confounders, *asked.modifiers), rows),
+        modifiers=_covariates(merged, covariates, asked.modifiers, rows),
+        placebo_outcomes=placebo,
+        clusters=clusters,
+        levels=treatment.levels,
+    )
+    facts = {"file": path.name, "rows": whole["rows"], "rows_used": rows}
+    return Loaded(study, treatment.kind, facts, tuple(told))
+
+
+def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[str, str]:
+    """Make the table `whole` of the columns that are asked for, and return the type of each.
+
+    Raises:
+        CausalFileError: the file is not there or cannot be read, or has no such column.
+    """
+    reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
+    if not path.is_file():
+        raise CausalFileError(f"{path} is not there. Give a CSV or Parquet file with --data.")
+    if reader is None:
+        raise CausalFileError(f"{path} is none of {', '.join(READERS)}. Convert it, or rename it to what it is.")
+    given: dict[str, Any] = {"path": str(path)}
+    source = "read_parquet($path)"
+    if reader == "read_csv":
+        source, given["nulls"] = "read_csv($path, header = true, sample_size = -1, nullstr = $nulls)", NULLS
+    try:
+        names = [row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {source}", given).fetchall()]
+        if missing := [name for name in asked.columns if name not in names]:
+            shown = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
+            raise CausalFileError(f"{path} has no column {missing[0]}; there are {shown}.")
+        chosen = ", ".join(map(quoted, asked.columns))
+        con.execute(f"CREATE TABLE whole AS SELECT {chosen} FROM {source}", given)
+    except duckdb.Error as error:
+        raise CausalFileError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    return {row[0]: row[1] for row in con.execute("DESCRIBE whole").fetchall()}
+
+
+def coded_treatment(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, kind: str) -> Coded:
+    """The treatment as 0 and 1, as codes of a few levels of which 0 is the control, or as an amount.
+
+    Raises:
+        CausalFileError: it is the same in each row, has too many levels, or is not of the kind that was asked for.
+    """
+    name = quoted(asked.treatment)
+    shown = f"{name}::VARCHAR" if _is_words(kind) or _is_time(kind) else f"{name}::DOUBLE"
+    found = con.execute(f"SELECT {shown}, count(*) FROM used GROUP BY 1 ORDER BY 1 LIMIT 1000").fetchall()
+    levels = [row[0] for row in found]
+    where = f"{path}, column {asked.treatment}"
+    if len(levels) < 2:
+        told = f"{_word(levels[0])} in each row" if levels else "empty in each row"
+        raise CausalFileError(f"{where}: the treatment is {told}. There is nothing to compare.")
+    is_amount = not (_is_words(kind) or _is_time(kind))
+    if asked.kind == "continuous" or (asked.kind is None and is_amount and len(levels) > MOST_LEVELS):
+        if not is_amount:
+            raise CausalFileError(f"{where}: it holds {_word(levels[0])}. A continuous treatment is a number.")
+        return Coded("continuous", numbers(con, path, asked.treatment, kind, "treatment"), ())
+    if len(levels) > MOST_LEVELS:
+        raise CausalFileError(
+            f"{where}: it has {'1,000 or more' if len(levels) == 1000 else len(levels)} levels, and {MOST_LEVELS} can "
+            "be compared. Keep the rows of a few, or give an amount with --kind continuous."
+        )
+    if asked.kind == "binary" and len(levels) > 2:
+        raise CausalFileError(f"{where}: it has {len(levels)} levels, not two. Leave out --kind, or keep two of them.")
+    words = [_word(level) for level in levels]
+    control = _control(where, asked.control, words)
+    order = [control, *(word for word in words if word != control)]
+    codes = {word: code for code, word in enumerate(order)}
+    coded = np.array([codes[_word(value)] for value in _column(con, shown)], dtype=np.float64)
+    return Coded("binary" if len(levels) == 2 else "discrete", coded, tuple(order))
+
+
+def coded_covariate(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str) -> dict[str, Vector]:
+    """A covariate as columns of numbers: words as one of 0 and 1 for each frequent value but the most frequent.
+
+    Dates are days, truth values 0 and 1, and nulls of numbers stay; those of words are a value.
+
+    Raises:
+        CausalFileError: it has infinite values, is neither number, date nor words, or tells each row apart.
+    """
+    if not _is_words(kind):
+        values = numbers(con, path, column, kind, "covariate")
+        return {column: values}
+    name = quoted(column)
+    counted = con.execute(f"SELECT {name}::VARCHAR AS v, count(*) FROM used GROUP BY v ORDER BY 2 DESC, 1").fetchall()
+    rows = sum(count for _, count in counted)
+    if len(counted) > IDENTIFIER_SHARE * rows:
+        raise CausalFileError(
+            f"{path}, column {column}: it has {len(counted):,} values in {rows:,} rows, so it tells rows apart and "
+            "compares none. Leave it out, or write what it stands for."
+        )
+    kept = [value for value, _ in counted[:MOST_CATEGORIES]]
+    given = np.array(_column(con, f"{name}::VARCHAR"), dtype=object)
+    columns = {f"{column}={_word(value)}": (given == value).astype(np.float64) for value in kept[1:]}
+    if len(counted) > MOST_CATEGORIES:
+        columns[f"{column}=other"] = (~np.isin(given.astype(str), [str(value) for value in kept])).astype(np.float64)
+    return columns or {column: np.zeros(rows)}
+
+
+def numbers(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str, part: str) -> Vector:
+    """A column's numbers, NaN for null.
+
+    Raises:
+        CausalFileError: it holds something else, or infinity.
+    """
+    name = quoted(column)
+    where = f"{path}, column {column}"
+    if _is_words(kind):
+        bad = con.execute(
+            f"SELECT {name}::VARCHAR FROM used WHERE try_cast({name} AS DOUBLE) IS NULL AND {name} IS NOT NULL "
+            "ORDER BY place LIMIT 1"
+        ).fetchone()
+        told = repr(bad[0]) if bad else "words"
+        raise CausalFileError(f"{where}: it holds {told}, and the {part} is a number. Write 0 and 1 for a yes or no.")
+    if _is_time(kind) and part != "covariate":
+        raise CausalFileError(f"{where}: it holds dates, and the {part} is a number. Write the days between.")
+    value = f"epoch({name}) / 86400" if _is_time(kind) else f"CAST({name} AS DOUBLE)"
+    try:
+        found = con.execute(f"SELECT {value} AS value FROM used ORDER BY place").fetchnumpy()["value"]
+    except duckdb.Error:
+        raise CausalFileError(f"{where}: it holds {kind}, which is no number, date or word. Leave it out.") from None
+    values = np.ma.filled(np.ma.asarray(found, dtype=np.float64), np.nan)
+    if np.isinf(values).any():
+        raise CausalFileError(f"{where}: it holds an infinite value. Write a number, or leave it empty.")
+    filled: Vector = np.asarray(values, dtype=np.float64)
+    return filled
+
+
+def report(asked: Asked, loaded: Loaded, found: Finding) -> dict[str, Any]:
+    """The finding as what is printed: numbers to six digits, and `answer` only where it is identified."""
+    study = loaded.study
+    naive = found.naives or (
+        (NamedEstimate("difference of means", found.estimates[0].contrast if found.estimates else "", found.naive),)
+        if found.naive
+        else ()
+    )
+    answers = [one for one in found.estimates if one.method == found.estimates[0].method]
+    overlap = found.gate("overlap")
+    return {
+        "question": _question(asked, loaded),
+        "data": loaded.facts,
+        "kind": loaded.kind,
+        "estimand": asked.estimand,
+        "treatment": {"column": asked.treatment, "levels": list(study.levels), "rows": _counts(study, loaded.kind)},
+        "outcome": asked.outcome,
+        "adjusted_for": list(dict.fromkeys(map(column_of, study.confounders.names))),
+        "assumed": _assumed(asked, found),
+        "verdict": found.verdict,
+        "answer": [_row(one) for one in answers] if found.identified else None,
+        "naive": [_row(one) for one in naive],
+        "estimates": [_row(one) for one in found.estimates],
+        "checks": [
+            {"name": gate.name, "passed": bool(gate.passed), "value": _number(gate.value), "detail": gate.detail}
+            for gate in found.gates
+        ],
+        "trimmed_share": _number(found.trimmed_share),
+        "overlap": {
+            "share": _number(overlap.value) if overlap else None,
+            "propensities": None if found.propensity is None else found.propensity._asdict(),
+        },
+        "balance": [
+            {"covariate": one.covariate, "before": _number(one.before), "after": _number(one.after)}
+            for one in found.balance
+        ],
+        "sensitivity": _plain(found.sensitivity),
+        "heterogeneity": _plain(found.heterogeneity),
+        "warnings": [*loaded.warnings, *found.warnings, *_refusal(asked, found)],
+    }
+
+
+def _fetch(con: duckdb.DuckDBPyConnection, asked: Asked, types: Mapping[str, str]) -> tuple[int, dict[str, int]]:
+    """Make the table `used` of the rows that count, each with its `place`; how many they are, and of how many."""
+    told = [_is_given(name, types[name]) for name in (asked.treatment, asked.outcome)]
+    (rows,) = con.execute("SELECT count(*) FROM whole").fetchone() or (0,)
+    con.execute(
+        f"CREATE TABLE used AS SELECT *, row_number() OVER (ORDER BY line) AS place FROM "
+        f"(SELECT *, rowid AS line FROM whole WHERE {' AND '.join(told)} ORDER BY hash(rowid), rowid LIMIT {MOST_ROWS})"
+    )
+    (used,) = con.execute("SELECT count(*) FROM used").fetchone() or (0,)
+    (kept,) = con.execute(f"SELECT count(*) FROM whole WHERE {' AND '.join(told)}").fetchone() or (0,)
+    return used, {"rows": rows, "dropped": rows - kept}
+
+
+def _column(con: duckdb.DuckDBPyConnection, value: str) -> list[Any]:
+    """The value of an expression in each row that counts, in the order of the file."""
+    return [row[0] for row in con.execute(f"SELECT {value} FROM used ORDER BY place").fetchall()]
+
+
+def _is_given(name: str, kind: str) -> str:
+    """SQL: the value is neither null nor NaN."""
+    known = f"{quoted(name)} IS NOT NULL"
+    return f"{known} AND NOT isnan({quoted(name)})" if kind in ("DOUBLE", "FLOAT") else known
+
+
+def _clusters(con: duckdb.DuckDBPyConnection, path: Path, column: str) -> Labels:
+    name = quoted(column)
+    if con.execute(f"SELECT 1 FROM used WHERE {name} IS NULL LIMIT 1").fetchone():
+        raise CausalFileError(f"{path}, column {column}: it is empty in some rows. Name the cluster of each row.")
+    found = con.execute(f"SELECT dense_rank() OVER (ORDER BY {name}) AS code, place FROM used ORDER BY place")
+    codes: Labels = np.asarray(found.fetchnumpy()["code"], dtype=np.int64)
+    return codes
+
+
+def _covariates(
+    merged: Mapping[str, Vector], coded: Mapping[str, Mapping[str, Vector]], columns: Sequence[str], rows: int
+) -> Covariates:
+    names = tuple(dict.fromkeys(name for column in columns for name in coded[column]))
+    if not names:
+        return Covariates((), np.empty((rows, 0)))
+    return Covariates(names, np.column_stack([merged[name] for name in names]))
+
+
+def _control(where: str, wanted: str | None, words: list[str]) -> str:
+    """The level that the others are compared with: the one named, one that is called so, or the first."""
+    if wanted is not None:
+        if wanted not in words:
+            raise CausalFileError(f"{where}: no row has {wanted!r}; the levels are {', '.join(words)}.")
+        return wanted
+    called = [word for word in words if CONTROL.match(word)]
+    return called[0] if called else words[0]
+
+
+def _is_words(kind: str) -> bool:
+    return kind.startswith(WORD_TYPES)
+
+
+def _is_time(kind: str) -> bool:
+    return kind.startswith(TIME_TYPES)
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "empty"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _question(asked: Asked, loaded: Loaded) -> str:
+    what = "one more of " + asked.treatment if loaded.kind == "continuous" else asked.treatment
+    levels = loaded.study.levels
+    compared = f" ({', '.join(levels[1:])} against {levels[0]})" if levels else ""
+    whom = "those who got it" if asked.estimand == "ATT" else "all"
+    return f"What does {what}{compared} do to {asked.outcome}, on average over {whom}?"
+
+
+def _assumed(asked: Asked, found: Finding) -> str:
+    """What the answer rests on, and no data can show."""
+    if asked.is_randomised:
+        return f"{asked.treatment} was dealt out at random, as declared."
+    if not asked.confounders:
+        return f"{asked.treatment} was chosen by nothing that moves {asked.outcome}: no confounders were named."
+    door = found.gate("back_door")
+    if door is not None and "taken for random" in door.detail:
+        return f"{asked.treatment} was dealt out at random: nothing that was named tells who got it."
+    return f"Among rows alike in what was named, {asked.treatment} was chosen by nothing that moves {asked.outcome}."
+
+
+def _refusal(asked: Asked, found: Finding) -> list[str]:
+    """What to do about an answer that is not identified."""
+    told = []
+    failed = [gate.name for gate in found.gates if not gate.passed]
+    if "back_door" in failed and not asked.unrecorded:
+        if not asked.confounders and not asked.is_randomised:
+            told.append(
+                "Say --randomised if chance decided who was treated; else name with --confounders what did, as far as "
+                "it moves the outcome, too."
+            )
+        elif asked.is_randomised:
+            told.append("What was named tells who was treated, so it was not dealt out at random alone.")
+    if failed:
+        told.append(f"Do not act on these estimates: {', '.join(failed)} failed.")
+    return told
+
+
+def _counts(study: Study, kind: Kind) -> list[int]:
+    if kind == "continuous":
+        return [len(study)]
+    return [int(count) for count in np.bincount(study.treatment.astype(np.int64), minlength=len(study.levels))]
+
+
+def _row(one: NamedEstimate) -> dict[str, Any]:
+    estimate: Estimate = one.estimate
+    return {
+        "method": one.method,
+        "contrast": one.contrast,
+        "estimate": _number(estimate.ate),
+        "ci_low": _number(estimate.low),
+        "ci_high": _number(estimate.high),
+    }
+
+
+def _plain(found: Any) -> Any:
+    """A named tuple as a dictionary of numbers that JSON has."""
+    if found is None:
+        return None
+    return {name: _listed(value) for name, value in found._asdict().items()}
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_listed(one) for one in value]
+    return _number(value) if isinstance(value, float) else value
+
+
+def _number(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None
