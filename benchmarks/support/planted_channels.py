@@ -28,10 +28,11 @@ USUAL_DISCOUNT = 0.042
 
 @dataclass(frozen=True)
 class PlantedChannels:
-    """A panel and its truth: orders that each channel caused, its lasting curve, and the return on its spend."""
+    """A panel and its truth: orders that each channel caused, and its lasting curve. `discounts` are shares by day."""
 
     panel: Panel
     caused: np.ndarray
+    discounts: np.ndarray
     curves: tuple[Curve, ...]
 
     @property
@@ -85,4 +86,4 @@ def planted_channels(seed: int, *, customers: int = CUSTOMERS, margin_rate: floa
         )
         for row, c in enumerate(PAID_CHANNELS)
     )
-    return PlantedChannels(panel, caused.sum(axis=1), curves)
+    return PlantedChannels(panel, caused.sum(axis=1), discounts, curves)
