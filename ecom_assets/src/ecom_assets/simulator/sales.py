@@ -1,7 +1,7 @@
 """What is sold of a product if it alone is more or less wanted: what an analyst of the datasets can find at best.
 
-Sales follow how wanted a product is (`catalog`) less than one for one: a product stands in one line of an order only, and
-the first line takes some product in any case, so that a part of what one gains is lost by those it is compared with.
+Sales follow how wanted a product is (`catalog`) less than one for one: a product stands in one line of an order only,
+and the first line takes some product in any case, so that others lose a part of what one gains.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The effect of a treatment that is an amount: of one more unit of it, with its 95 % interval, and whether to believe it.
+"""The effect of one more unit of a treatment that is an amount, with its 95 % interval, and whether to believe it.
 
 Two estimators of different families: partially linear double machine learning (the answer) and a regression (must
 agree). The outcome depends on the treatment by a straight line, or by a `log` link as units on a price do; rows may
@@ -8,7 +8,7 @@ have levels, such as those of products and weeks. A treatment of few levels is t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from ml_assets.core.causal.finding import (
     Sensitivity,
 )
 from ml_assets.core.causal.graph import identify
-from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Study, Vector, column_of
+from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Rows, Study, Vector, column_of
 from ml_assets.core.causal.within import (
     Fit,
     Levels,
@@ -56,12 +56,16 @@ STRICT = 0.01
 DML, REGRESSION, RIESZ = "double machine learning", "regression with levels", "average derivative"
 
 
+NOTHING = Covariates()
+
+
 @dataclass(frozen=True)
 class Shape:
     """How the outcome follows the treatment, where that is more than one straight line.
 
     With the link `log` the mean of the outcome is exponential in the treatment, and an effect is that on its logarithm:
-    of a logarithm of a price, the elasticity. `levels` group rows that share an unknown level. `beside` is what was set
+    of a logarithm of a price, the elasticity. `levels` group rows that share an unknown level, and are called
+    `level_names` in a graph. `beside` is what was set
     along with the treatment (the depth of a discount beside there being one) and is held fixed by a straight line.
     `groups` numbers the parts with an effect of their own, whose names are `group_names`: the answer is then their mean
     weighted by the outcome. `later` is the treatment of a later time, NaN for unknown. As a `ratio`, an effect on the
@@ -70,14 +74,39 @@ class Shape:
 
     link: Literal["identity", "log"] = "identity"
     levels: tuple[Labels, ...] = ()
-    beside: Covariates = Covariates()
+    level_names: tuple[str, ...] = ()
+    beside: Covariates = NOTHING
     groups: Labels | None = None
     group_names: tuple[str, ...] = ()
     later: Vector | None = None
     is_ratio: bool = False
 
+    def of(self, rows: Rows) -> Shape:
+        """That of some of the rows."""
+        return replace(
+            self,
+            levels=tuple(grouping[rows] for grouping in self.levels),
+            beside=self.beside.of(rows),
+            groups=None if self.groups is None else self.groups[rows],
+            later=None if self.later is None else self.later[rows],
+        )
+
 
 STRAIGHT = Shape()
+
+
+@dataclass(frozen=True)
+class ShapedStudy(Study):
+    """A study whose outcome follows the treatment by more than one straight line."""
+
+    shape: Shape = STRAIGHT
+
+    def of(self, rows: Rows) -> ShapedStudy:
+        """Some of the rows."""
+        some = super().of(rows)
+        return ShapedStudy(**{f.name: getattr(some, f.name) for f in fields(some)}, shape=self.shape.of(rows))
+
+
 ONE_MORE = "one more unit"
 
 
@@ -137,7 +166,7 @@ class _Parts(NamedTuple):
     weights: Vector
 
 
-def assess_continuous(study: Study, design: Design, shape: Shape = STRAIGHT) -> Finding:
+def assess_continuous(study: Study, design: Design) -> Finding:
     """Estimate the effect of one more unit of the treatment, and try to refute it.
 
     Rows of the study that no estimate can use (of a unit that never sold anything) are left out, and counted as
@@ -147,10 +176,11 @@ def assess_continuous(study: Study, design: Design, shape: Shape = STRAIGHT) -> 
         GraphError: the graph of `design` cannot be used.
         ValueError: treatment or outcome have gaps.
     """
+    shape = study.shape if isinstance(study, ShapedStudy) else STRAIGHT
     moved, still = int((study.treatment != 0).sum()), int((study.treatment == 0).sum())
     if refused := _too_few(study):
         return Finding(None, (), (refused,), moved, still)
-    study, back = _back_door(study, design)
+    study, back = _back_door(study, design, shape)
     try:
         data, pilot, fits = _fitted(_data(study, shape), shape)
         plain = _told(_naive(data, shape), shape)
@@ -173,8 +203,8 @@ def assess_continuous(study: Study, design: Design, shape: Shape = STRAIGHT) -> 
         _balance(balances),
         _agreement(answer[-1], other[-1]),
         _random_treatment(left, data, first),
-        _subsets(left, data, shape),
-        *([] if data.later is None else [_later(data, shape)]),
+        _subsets(left, data),
+        *([] if data.later is None else [_later(data.later, data, shape)]),
         *(_placebo(name, values[data.rows], data, shape) for name, values in study.placebo_outcomes.items()),
     )
     methods = DML, REGRESSION if has_regression else RIESZ
@@ -211,15 +241,15 @@ def _too_few(study: Study) -> Gate | None:
     return Gate("overlap", False, 0.0, f"{len(study)} rows in {clusters} clusters, and {needs}")
 
 
-def _back_door(study: Study, design: Design) -> tuple[Study, Gate]:
+def _back_door(study: Study, design: Design, shape: Shape) -> tuple[Study, Gate]:
     """Whether what is held fixed makes the comparison fair, and the study with the confounders that do."""
     if design.unrecorded:
         detail = f"the treatment was also chosen by what is not recorded: {', '.join(design.unrecorded)}"
         return study, Gate("back_door", False, 0.0, detail)
+    observed = dict.fromkeys((*map(column_of, study.confounders.names), *shape.level_names, *shape.beside.names))
     if design.graph is None:
-        names = ", ".join(dict.fromkeys(map(column_of, study.confounders.names))) or "nothing"
+        names = ", ".join(observed) or "nothing"
         return study, Gate("back_door", True, 1.0, f"declared as chosen by what is held fixed: {names}")
-    observed = dict.fromkeys(map(column_of, study.confounders.names))
     found = identify(design.graph, design.graph.treatment, design.graph.outcome, observed)
     if found.adjustment is None:
         return study, Gate("back_door", False, 0.0, found.reason)
@@ -258,7 +288,8 @@ def columns_of(values: Matrix) -> Matrix:
     filled = np.where(np.abs(skew(filled, axis=0)) > SKEWED, np.sign(filled) * np.log1p(np.abs(filled)), filled)
     columns = np.column_stack([filled, missing])
     columns = columns[:, columns.std(axis=0) > 0]
-    return np.clip((columns - columns.mean(axis=0)) / columns.std(axis=0), -FURTHEST, FURTHEST)
+    standard: Matrix = np.clip((columns - columns.mean(axis=0)) / columns.std(axis=0), -FURTHEST, FURTHEST)
+    return standard
 
 
 def _fitted(data: _Data, shape: Shape) -> tuple[_Data, Fit, _Parts]:
@@ -325,7 +356,8 @@ def _joined(fits: list[Fit], data: _Data, shape: Shape) -> _Parts:
 def _weights(data: _Data, link: str = "identity") -> Vector:
     """Each group's part of the rows, or with a log link of the outcome."""
     amounts = np.bincount(data.groups, weights=data.outcome if link == "log" else None, minlength=len(data.names))
-    return amounts / amounts.sum()
+    shares: Vector = amounts / amounts.sum()
+    return shares
 
 
 def _told(parts: _Parts, shape: Shape) -> list[Estimate]:
@@ -609,7 +641,7 @@ def _shifted(clusters: Labels | None, rows: int, generator: np.random.Generator)
     return moved
 
 
-def _subsets(left: _Left, data: _Data, shape: Shape) -> Gate:
+def _subsets(left: _Left, data: _Data) -> Gate:
     """Halves of the clusters must find the same: the largest of five differences, in its standard errors."""
     from scipy.stats import norm
 
@@ -627,12 +659,9 @@ def _subsets(left: _Left, data: _Data, shape: Shape) -> Gate:
     return Gate("subset", worst < bar, worst, detail)
 
 
-def _later(data: _Data, shape: Shape) -> Gate:
+def _later(later: Vector, data: _Data, shape: Shape) -> Gate:
     """Placebo: with today's treatment held fixed, a later one can have no effect on today."""
-    assert data.later is not None
-    known = data.of(np.isfinite(data.later))
-    assert known.later is not None
-    known = known._replace(columns=np.column_stack([known.columns, known.later]))
+    known = data._replace(columns=np.column_stack([data.columns, later])).of(np.isfinite(later))
     return _holds_nothing("later_treatment", "of a later treatment on the outcome before it", known, shape, last=True)
 
 
@@ -686,7 +715,13 @@ def _sensitivity(left: _Left, data: _Data) -> Sensitivity:
     one = data._replace(groups=np.zeros(len(outcome), dtype=np.int64), names=("all",))
     covariance = np.array(found.cov)
     covariance[0, 0] = _final(left, one).errors[0] ** 2
-    values = dict(theta=float(found.theta), sigma=float(found.sigma), nu=float(found.nu), cov=covariance, alpha=0.05)
+    values: dict[str, Any] = {
+        "theta": float(found.theta),
+        "sigma": float(found.sigma),
+        "nu": float(found.nu),
+        "cov": covariance,
+        "alpha": 1 - CONFIDENCE,
+    }
     name, outcome_share, treatment_share = _strongest(left, root, data)
     low, high = sensitivity_interval(**values, c_y=outcome_share, c_t=treatment_share, rho=1.0)
     return Sensitivity(
@@ -709,11 +744,8 @@ def _strongest(left: _Left, root: Vector, data: _Data) -> tuple[str, float, floa
     for block in dict.fromkeys(data.blocks):
         others = np.column_stack([beside, confounders[:, blocks != block]])
         mine = confounders[:, blocks == block]
-        shares = [
-            _told_more(outcome, np.column_stack([others, left.columns[:, 0] * root]), mine),
-            _told_more(treatment, others, mine),
-        ]
-        found.append((block, *shares))
+        of_outcome = _told_more(outcome, np.column_stack([others, left.columns[:, 0] * root]), mine)
+        found.append((block, of_outcome, _told_more(treatment, others, mine)))
     return max(found, key=lambda one: one[1] * one[2])
 
 

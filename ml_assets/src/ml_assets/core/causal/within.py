@@ -73,8 +73,8 @@ class Levels:
             if len(self._members) == 1 or (moved <= SWEPT * scale).all():
                 return left
         raise NotEstimable(
-            f"the levels of {len(self._members)} groupings cannot be told apart after {SWEEPS} sweeps: leave a grouping "
-            "out, or join small groups"
+            f"the levels of {len(self._members)} groupings cannot be told apart after {SWEEPS} sweeps: leave a "
+            "grouping out, or join small groups"
         )
 
 

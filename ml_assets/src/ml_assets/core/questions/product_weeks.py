@@ -72,7 +72,7 @@ CONTRACT = Contract(
             name="units_before_price",
             type="double",
             nullable=True,
-            description=f"Units a week, in the {RECENT_WEEKS} weeks before that in which the list price came into force. "
+            description=f"Units a week, {RECENT_WEEKS} weeks before that in which the list price came into force. "
             "Null: it is the first.",
         ),
         Column(
