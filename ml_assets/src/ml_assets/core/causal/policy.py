@@ -29,6 +29,7 @@ from ml_assets.core.causal.effect import (
 from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Study, Vector
 from ml_assets.core.evaluation import plots, uplift
 from ml_assets.core.evaluation.classification import Interval
+from ml_assets.core.evaluation.curves import Curve
 from ml_assets.core.evaluation.plots import Picture
 from ml_assets.core.models.errors import NotEnoughData
 
@@ -232,20 +233,18 @@ def markdown(policy: Policy, unit: str) -> str:
         "treat all": "Treat everybody: choosing is not shown to be better.",
         "treat none": "Treat nobody: neither choosing nor treating everybody is shown to pay.",
     }[rule.kind]
+    worth: dict[str, Interval | Estimated] = {
+        "treat whom the tree says": policy.tree_value,
+        "treat everybody": rule.treat_all,
+        "treat nobody": NOTHING,
+        "the tree over treating everybody": policy.over_all,
+    }
     lines = [
         f"**{says}** A treatment costs {rule.cost:g} {unit}; a unit of the outcome is worth {rule.value_of_outcome:g}.",
         "",
         f"| of {rule.held_out:,} held-out rows | {unit} for each | 95 % interval |",
         "| --- | --- | --- |",
-        *(
-            f"| {name} | {found.value:.3f} | {found.low:.3f} to {found.high:.3f} |"
-            for name, found in {
-                "treat whom the tree says": policy.tree_value,
-                "treat everybody": rule.treat_all,
-                "treat nobody": NOTHING,
-                "the tree over treating everybody": policy.over_all,
-            }.items()
-        ),
+        *(f"| {name} | {found.value:.3f} | {found.low:.3f} to {found.high:.3f} |" for name, found in worth.items()),
         "",
     ]
 
@@ -267,10 +266,10 @@ def pictures(policy: Policy, unit: str) -> tuple[Picture, ...]:
     everybody = policy.curve[-1][1]
     share, adds = (np.array(axis) for axis in zip(*policy.curve, strict=True))
     curve = plots.lines(
-        {"by the tree": plots.Curve(share, adds)},
+        {"by the tree": Curve(share, adds)},
         x="share that is treated",
         y=f"{unit} for each of all, before the cost",
-        reference=plots.Curve(np.array([0.0, 1.0]), np.array([0.0, everybody])),
+        reference=Curve(np.array([0.0, 1.0]), np.array([0.0, everybody])),
         bottom=None,
         marked=True,
     )
