@@ -19,6 +19,7 @@ from ml_assets.core.experiments.errors import ExperimentError
 from ml_assets.core.features import daily_demand, order_risk
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
 from ml_assets.core.models.errors import OwnModelError
+from ml_assets.core.questions.asked import QuestionError
 from ml_assets.core.registry import NoModel, RegistryDown
 from ml_assets.defs.partitions import WINDOW_BEFORE
 
@@ -38,11 +39,13 @@ SIMILAR = "predictions.similar_products"
 DEMAND = "features.daily_demand"
 FORECASTS = "predictions.demand_forecasts"
 ADVICE = "predictions.reorder_advice"
-EFFECT = "causal.email_campaign_effect"
+CUSTOMERS_AS_OF = "causal.customers_as_of"
 ORDER_RISK = "features.order_risk"
 FRAUD_SCORES = "predictions.fraud_scores"
 RESPONSE = "causal.channel_response"
 BUDGET = "causal.budget_allocation"
+
+CAMPAIGN_MARTS = ("fct_events", "dim_campaigns")
 
 _DATASETS = {
     "fct_payments": "payments",
@@ -103,6 +106,11 @@ def spends_on_channels() -> bool:
     return delivered(budget_panel.MARTS) == budget_panel.MARTS
 
 
+def sends_campaigns() -> bool:
+    """Whether the shop delivers what an e-mail campaign's effect is seen by: its events, and the campaigns."""
+    return delivered(CAMPAIGN_MARTS) == CAMPAIGN_MARTS
+
+
 def demand_marts() -> tuple[str, ...]:
     """The marts that the shop's daily demand is made of."""
     return delivered((*daily_demand.REQUIRED_MARTS, daily_demand.STOCK_MART))
@@ -159,5 +167,5 @@ def plain_failures() -> Iterator[None]:
             for check in refusal.forbidden_by
         ]
         raise failure_by_checks(str(refusal), checks if have_failed else []) from None
-    except (ExperimentError, LakeError, NoModel, OwnModelError, RegistryDown, ReleaseError) as error:
+    except (ExperimentError, LakeError, NoModel, OwnModelError, QuestionError, RegistryDown, ReleaseError) as error:
         raise dg.Failure(str(error), allow_retries=False) from None

@@ -138,6 +138,11 @@ class Asked(Part):
         return self.confounders or ()
 
     @property
+    def marts(self) -> tuple[str, ...]:
+        """The marts that it is read from, besides those of features."""
+        raise NotImplementedError
+
+    @property
     def needs(self) -> frozenset[str]:
         """The marts that it is of no use without."""
         raise NotImplementedError

@@ -119,9 +119,8 @@ def pose(data: Data, question: CustomerQuestion) -> Posed:
     names = [name for name in question.observed if name in rows.column_names and _varies(rows[name])]
     modifiers = [name for name in question.depends_on if name in rows.column_names and _varies(rows[name])]
     controls = [control.name for control in question.negative_controls]
-    kept = [*_UNITS.names, OUTCOME, *(f"{CONTROL}_{name}" for name in controls), *dict.fromkeys((*names, *modifiers))]
-    table = contract(question, controls, kept[len(_UNITS.names) + 1 + len(controls) :])
-    rows = rows.select(kept).cast(table.arrow_schema())
+    table = contract(question, controls, [name for name in FEATURES if name in rows.column_names])
+    rows = rows.select([column.name for column in table.columns]).cast(table.arrow_schema())
     about, unit = _WORDS.get(question.outcome.measure or "", ("", ""))
     window = f"in {question.outcome.within_days} days"
     return Posed(
@@ -206,9 +205,10 @@ def units(data: Data, question: CustomerQuestion) -> Units:
             f"treatment: {treatment.experiment} has the variants {', '.join(levels)}, and a binary treatment has two "
             "levels. Set kind: discrete, with levels, the control first."
         )
+    everybody: dict[date, datetime] = {}
     with _registered(data.con, listed=_coded(listed, levels, question)):
         if moment.at == "own":
-            found, everybody = _own(data.con, at_midnight(data.data_end) - window), {}
+            found = _own(data.con, at_midnight(data.data_end) - window)
         elif moment.at == "first":
             found, everybody = _first(data, window)
         else:
@@ -465,26 +465,27 @@ def contract(question: CustomerQuestion, controls: Sequence[str], features: Sequ
                 name=OUTCOME, type="double", description=f"What came in {question.outcome.within_days} days after it."
             ),
             *(
-                Column(name=f"{CONTROL}_{name}", type="double", description="What the treatment cannot have changed.")
+                Column(
+                    name=f"{CONTROL}_{name}",
+                    type="double",
+                    nullable=True,
+                    description="What the treatment cannot have changed.",
+                )
                 for name in controls
             ),
-            *(
-                Column(name=name, type="double", nullable=True, description=FEATURES[name].meaning)
-                for name in features
-            ),
+            *(Column(name=name, type="double", nullable=True, description=FEATURES[name].meaning) for name in features),
         ),
     )
 
 
 def feature_contract(marts: Iterable[str]) -> Contract:
-    """The table of the features on the days that questions ask about."""
-    columns = CUSTOMER_FEATURES.of(frozenset(marts)).contract()
-    return columns.model_copy(
-        update={
-            "dataset": "customers_as_of",
-            "grain": "A registered customer on a day that a causal question asks about, from data before that day.",
-        }
-    )
+    """The table of the features on the days that questions ask about; of none by time, as each making has all days."""
+    told = {
+        "dataset": "customers_as_of",
+        "grain": "A registered customer on a day that a causal question asks about, from data before that day.",
+        "event_time": None,
+    }
+    return CUSTOMER_FEATURES.of(frozenset(marts)).contract().model_copy(update=told)
 
 
 def _worth(data: Data, question: CustomerQuestion) -> float | None:

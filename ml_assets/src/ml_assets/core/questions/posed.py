@@ -17,8 +17,6 @@ from ml_assets.core.causal.study import Design, Study
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.own_models.target import Connect
 
-__all__ = ["Data", "NoAnswer", "Posed"]
-
 
 class NoAnswer(ValueError):  # noqa: N818 - names what is the case, as the errors of the kernel do
     """The shop has too little data for the question yet. The message says what is there and the cure."""
@@ -61,3 +59,24 @@ class Posed(NamedTuple):
     cost: float
     value: float | None
     notes: Mapping[str, str]
+
+
+def unsound(posed: Posed) -> list[str]:
+    """What is wrong with a panel's rows, in words: units that are twice in it, gaps, and knowledge of after its moment.
+
+    Features of a day hold what was known before it, so the day must not be after the moment of the treatment.
+    """
+    names, key = posed.rows.column_names, ", ".join(posed.contract.key)
+    asks = {
+        f"is in it more than once, by {key}": f"SELECT count(*) FROM (FROM panel GROUP BY {key} HAVING count(*) > 1)",
+        "has no treatment or no outcome": "SELECT count(*) FROM panel WHERE (treatment + outcome) IS NULL",
+    }
+    if {"as_of_date", "asked_at"} <= set(names):
+        asks["has features of after its treatment"] = (
+            "SELECT count(*) FROM panel WHERE as_of_date > CAST(asked_at AS DATE)"
+        )
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        con.register("panel", posed.rows)
+        found = {words: con.execute(select).fetchone() for words, select in asks.items()}
+    return [f"{row[0]:,} of {len(posed.rows):,}: {words}" for words, row in found.items() if row and row[0]]
