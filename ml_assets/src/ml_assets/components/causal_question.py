@@ -6,8 +6,9 @@ effect is found and refuted is `ml_assets.core.causal`'s business. Which files t
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -197,9 +198,10 @@ def answer_question(asked: Asked) -> Iterator[dg.MaterializeResult]:
         yield dg.MaterializeResult(
             asset_key=panel_key(asked.name),
             metadata=table_metadata(posed.contract, len(posed.rows), inputs.snapshots) | {"as_of": str(posed.as_of)},
-            check_results=[
-                checked(SOUND, not wrong, expected="each unit once, known before", found="; ".join(wrong) or "it is so")
-            ],
+            check_results=of(
+                panel_key(asked.name),
+                [checked(SOUND, not wrong, expected="each unit once, known before", found="; ".join(wrong) or "so")],
+            ),
         )
         if wrong:
             raise dg.Failure(f"The panel of {asked.name} cannot be asked: {'; '.join(wrong)}.", allow_retries=False)
@@ -221,7 +223,7 @@ def answer_question(asked: Asked) -> Iterator[dg.MaterializeResult]:
             ),
             **{f"picture_{picture.name}": markdown_picture(picture) for picture in drawn},
         },
-        check_results=judge(told, row_of(told, text)["effect"][0].as_py()),
+        check_results=of(answer_key(asked.name), judge(told, row_of(told, text)["effect"][0].as_py())),
     )
 
 
@@ -250,7 +252,9 @@ def text_of(markdown: str) -> str:
 def abstention(name: str, reason: str) -> Iterator[dg.MaterializeResult]:
     """Nothing can be asked yet, and why: the tests cannot judge, and there is no effect that they would guard."""
     nothing = checked(SOUND, True, expected="each unit once, known before", found="there are no units yet")
-    yield dg.MaterializeResult(asset_key=panel_key(name), metadata={"abstained": reason}, check_results=[nothing])
+    yield dg.MaterializeResult(
+        asset_key=panel_key(name), metadata={"abstained": reason}, check_results=of(panel_key(name), [nothing])
+    )
     unexamined = [
         checked(
             check,
@@ -267,8 +271,15 @@ def abstention(name: str, reason: str) -> Iterator[dg.MaterializeResult]:
         for check in (FINITE, WITHHELD)
     ]
     yield dg.MaterializeResult(
-        asset_key=answer_key(name), metadata={"abstained": reason}, check_results=[*unexamined, *none]
+        asset_key=answer_key(name),
+        metadata={"abstained": reason},
+        check_results=of(answer_key(name), [*unexamined, *none]),
     )
+
+
+def of(asset: dg.AssetKey, results: Sequence[dg.AssetCheckResult]) -> list[dg.AssetCheckResult]:
+    """The results as those of one of the step's assets."""
+    return [result._replace(asset_key=asset) for result in results]
 
 
 def judge(answer: Answer, released: str) -> list[dg.AssetCheckResult]:
@@ -276,8 +287,6 @@ def judge(answer: Answer, released: str) -> list[dg.AssetCheckResult]:
 
     A gate that fails warns: the verdict says so. That no estimate goes with such a verdict blocks.
     """
-    import json
-
     gates = {gate.name: gate for gate in answer.finding.gates}
     results = []
     for check, (name, about) in GATES.items():

@@ -20,6 +20,7 @@ from ml_assets.core.features import daily_demand, order_risk
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
 from ml_assets.core.models.errors import OwnModelError
 from ml_assets.core.questions.asked import QuestionError
+from ml_assets.core.questions.lacking import DATASETS
 from ml_assets.core.registry import NoModel, RegistryDown
 from ml_assets.defs.partitions import WINDOW_BEFORE
 
@@ -47,17 +48,6 @@ BUDGET = "causal.budget_allocation"
 
 CAMPAIGN_MARTS = ("fct_events", "dim_campaigns")
 
-_DATASETS = {
-    "fct_payments": "payments",
-    "fct_refunds": "refunds",
-    "fct_reviews": "reviews",
-    "fct_events": "events",
-    "fct_inventory_daily": "inventory",
-    "dim_campaigns": "campaigns",
-    "fct_marketing_spend": "marketing_spend",
-    "fct_sessions": "events",
-    "fct_experiment_assignments": "experiment_assignments",
-}
 _WINDOWED = frozenset(
     {
         "fct_orders",
@@ -83,7 +73,7 @@ class Pinned(NamedTuple):
 def delivered(marts: Iterable[str]) -> tuple[str, ...]:
     """Those of `marts` that the shop has: the optional ones depend on the datasets that its sources deliver."""
     datasets = load_shop(get_settings()).datasets
-    return tuple(mart for mart in marts if mart not in _DATASETS or _DATASETS[mart] in datasets)
+    return tuple(mart for mart in marts if mart not in DATASETS or DATASETS[mart] in datasets)
 
 
 def feature_marts() -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def unsound(posed: Posed) -> list[str]:
     """
     names, key = posed.rows.column_names, ", ".join(posed.contract.key)
     asks = {
-        f"is in it more than once, by {key}": f"SELECT count(*) FROM (FROM panel GROUP BY {key} HAVING count(*) > 1)",
+        f"is in it more than once, by {key}": f"SELECT count(*) FROM (SELECT {key} FROM panel GROUP BY {key} HAVING count(*) > 1)",
         "has no treatment or no outcome": "SELECT count(*) FROM panel WHERE (treatment + outcome) IS NULL",
     }
     if {"as_of_date", "asked_at"} <= set(names):

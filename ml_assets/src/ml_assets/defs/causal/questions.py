@@ -11,12 +11,13 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from ml_assets.components.causal_question import CUSTOMERS_KEY, CausalQuestion, answer_key, panel_key
+from ml_assets.components.causal_question import CUSTOMERS_KEY, CausalQuestion, answer_key
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.questions.asked import NAME, Asked
 from ml_assets.core.questions.customers import feature_contract, features_at
 from ml_assets.core.questions.folder import QuestionFile, question_files
 from ml_assets.core.questions.form import CustomerQuestion
+from ml_assets.core.questions.lacking import lacking
 from ml_assets.core.questions.posed import Data
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
@@ -40,12 +41,8 @@ TAKEN = frozenset({"customers_as_of"})
 def questions() -> list[Asked]:
     """The questions of the folder that this shop has all marts for."""
     files = question_files(get_settings())
-    return [file.question for file in files if file.question and not lacking(file.question)]
-
-
-def lacking(question: Asked) -> list[str]:
-    """The marts that the question is of no use without, and that the shop does not deliver."""
-    return sorted(question.needs - set(delivered(question.needs)))
+    datasets = load_shop(get_settings()).datasets
+    return [file.question for file in files if file.question and not lacking(file.question, datasets)]
 
 
 def unusable() -> list[QuestionFile]:
@@ -142,6 +139,3 @@ def content_of(question: Asked) -> dict[str, object]:
 def defs(context: dg.ComponentLoadContext) -> dg.Definitions:
     """The assets and checks of the folder's files."""
     return question_defs(context)
-
-
-__all__ = ["answer_keys", "lacking", "panel_key", "questions", "unusable"]
