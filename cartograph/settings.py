@@ -94,6 +94,11 @@ class Settings(BaseSettings):
             "repository."
         ),
     )
+    questions_dir: Path | None = Field(
+        None,
+        description="Folder of causal questions, a YAML file for each (docs/causal.md). Unset: `questions/` of the "
+        "repository.",
+    )
     estimators: str = Field(
         "sklearn.discriminant_analysis.LinearDiscriminantAnalysis, sklearn.ensemble.GradientBoostingClassifier, "
         "sklearn.ensemble.HistGradientBoostingClassifier, sklearn.ensemble.RandomForestClassifier, "
@@ -136,7 +141,7 @@ class Settings(BaseSettings):
             raise ValueError("it takes a folder or s3://bucket/prefix")
         return value
 
-    @field_validator("home", "shops_dir", "models_dir", "experiments_dir", "alerts_file")
+    @field_validator("home", "shops_dir", "models_dir", "experiments_dir", "questions_dir", "alerts_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
@@ -157,6 +162,11 @@ class Settings(BaseSettings):
     def resolved_experiments_dir(self) -> Path:
         """The folder of the experiments: `experiments_dir`, or the repository's."""
         return self.experiments_dir or Path(__file__).parents[1] / "experiments"
+
+    @property
+    def resolved_questions_dir(self) -> Path:
+        """The folder of causal questions: `questions_dir`, or the repository's."""
+        return self.questions_dir or Path(__file__).parents[1] / "questions"
 
     @property
     def allowed_estimators(self) -> frozenset[str]:

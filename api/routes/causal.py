@@ -2,23 +2,30 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented, invalid_request, pointer
-from api.schemas.causal import ChannelBudget, Cost, Decision, DecisionRequest, Effects, Policies
+from api.schemas.causal import ChannelBudget, Cost, Decision, DecisionRequest, EffectAndMemo, Effects, Policies
 from api.schemas.problem import InvalidPart
 from api.services.decisions import decide, policy_features
 from api.services.release import LoadedRelease
-from cartograph.releases.contents import TreatmentPolicy
+from cartograph.releases.contents import MEMO_PAGE, TreatmentPolicy
 
 router = APIRouter(prefix="/v1/causal", tags=["causal"])
-Question = Annotated[str, Path(max_length=128, description="The name of a question that has a policy.")]
+Question = Annotated[str, Path(max_length=128, description="The name of a question's file.")]
+Picture = Annotated[str, Path(pattern=r"^[a-z0-9_]+$", max_length=100)]
+
+
+class Svg(Response):
+    """A picture."""
+
+    media_type = "image/svg+xml"
 
 
 @router.get("/effects", responses=documented(503))
 async def get_effects(release: CurrentRelease) -> Effects:
-    """Each causal question with its estimate, interval and checks; empty for a shop without campaign data."""
+    """Each causal question with its estimate, interval and checks; one that is not identified has no estimate."""
     manifest = release.manifest
     return Effects(release_id=manifest.release_id, as_of=manifest.inputs.as_of, effects=list(release.effects))
 
@@ -84,4 +91,37 @@ def _policy(release: LoadedRelease, question: str) -> TreatmentPolicy:
         "no-policy",
         f"Release {release.manifest.release_id} has no policy for {question}; it has {known}. One is released where "
         "the question's effect is identified and its file says what a treatment costs.",
+    )
+
+
+@router.get("/effects/{question}", responses=documented(404, 422, 503))
+async def get_effect(question: Question, release: CurrentRelease) -> EffectAndMemo:
+    """One causal question, with the decision memo as Markdown; its pictures are found beneath it."""
+    effect = next((one for one in release.effects if one.name == question), None)
+    if effect is None:
+        raise _unknown(release, question)
+    memo = release.pages.get(MEMO_PAGE.format(name=question))
+    return EffectAndMemo(
+        release_id=release.manifest.release_id,
+        as_of=release.manifest.inputs.as_of,
+        effect=effect,
+        memo=memo.decode() if memo else None,
+    )
+
+
+@router.get("/effects/{question}/{picture}.svg", response_class=Svg, responses=documented(404, 422, 503))
+async def get_picture(question: Question, picture: Picture, release: CurrentRelease) -> Svg:
+    """A picture of the memo."""
+    content = release.pages.get(f"causal/{question}/{picture}.svg")
+    if content is None:
+        raise _unknown(release, f"{question}/{picture}")
+    return Svg(content)
+
+
+def _unknown(release: LoadedRelease, name: str) -> ProblemError:
+    known = ", ".join(one.name for one in release.effects if one.name) or "none"
+    return ProblemError(
+        404,
+        "no-question",
+        f"Release {release.manifest.release_id} has no {name!r} of a causal question. Its questions are: {known}.",
     )

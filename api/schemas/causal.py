@@ -62,3 +62,12 @@ class Decision(BaseModel):
     because: list[str]
     release_id: str = Field(examples=["2026-01-01-0123456789ab"])
     as_of: date
+
+
+class EffectAndMemo(BaseModel):
+    """One question with its answer or the verdict, and the memo for who has to decide; None in older releases."""
+
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+    effect: Effect
+    memo: str | None = Field(description="Markdown; its pictures lie beneath the question's address.")

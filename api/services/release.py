@@ -56,8 +56,8 @@ DEMAND_FILES = (DEMAND, DEMAND_CARD)
 ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES, DEMAND_FILES)
 """The files of each model: a release has all of one, or none."""
 
-PAGES = "models/*/*"
-"""What is beneath a model's own folder is for people."""
+PAGES = ("models/*/*", "causal/*/*")
+"""What is beneath a model's or a question's own folder is for people."""
 
 
 class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other release errors
@@ -80,7 +80,7 @@ class LoadedRelease:
 
     `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
     or delivers too little; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's
-    own models. `pages` are the models' cards for people with their pictures, by their paths in the release.
+    own models. `pages` are the models' cards and the questions' memos with their pictures, by their paths in it.
     """
 
     manifest: Manifest
@@ -147,7 +147,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             pages={
                 entry.path: (folder / entry.path).read_bytes()
                 for entry in manifest.files
-                if PurePosixPath(entry.path).match(PAGES)
+                if any(PurePosixPath(entry.path).match(folder) for folder in PAGES)
             },
         )
     except (ContentError, ValidationError) as error:

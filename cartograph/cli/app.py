@@ -19,6 +19,7 @@ from cartograph.cli import (
     lake,
     models,
     quarantine,
+    questions,
     release,
     repair,
     run,
@@ -90,6 +91,7 @@ app.command("export")(export.export_marts)
 app.command("erase")(erase.erase)
 app.add_typer(shops.app, name="shops")
 app.add_typer(lake.app, name="lake")
+app.add_typer(questions.app, name="causal")
 app.add_typer(models.app, name="models")
 app.add_typer(release.app, name="release")
 app.add_typer(alerts.app, name="alerts")

@@ -13,6 +13,7 @@ from rich.markup import escape
 from cartograph.cli.console import count, names_and_numbers, output, say
 from cartograph.cli.instance import open_instance
 from cartograph.cli.progress import RunLog, follow
+from cartograph.cli.questions import states
 from cartograph.lake import Lake
 from cartograph.releases import NoRelease, open_store
 from cartograph.settings import Settings, load_settings
@@ -41,6 +42,7 @@ class Status(BaseModel):
     `switched_off` says for each dataset that no source delivers what it would enable, `absent_marts` which marts.
     `empty_marts` were built and have no row, as where a column is not delivered that they are made of.
     `experiments_left_out` says why for each.
+    `questions_left_out` says for each causal question that is not asked why.
     """
 
     shop: str
@@ -54,6 +56,7 @@ class Status(BaseModel):
     absent_marts: dict[str, list[str]]
     empty_marts: list[str]
     experiments_left_out: dict[str, str]
+    questions_left_out: dict[str, str]
     tables: dict[str, int]
     last_runs: list[LastRun]
     release: str | None
@@ -99,6 +102,9 @@ def collect(settings: Settings, shop: Shop) -> Status:
         absent_marts={name: marts for name, marts in enabled_by.items() if name not in shop.datasets},
         empty_marts=[name.removeprefix(_PUBLISHED) for name in rows if name.startswith(_PUBLISHED) and not rows[name]],
         experiments_left_out=left_out(settings, shop.datasets),
+        questions_left_out={
+            name: problem or lacking for name, problem, lacking in states(settings) if problem or lacking
+        },
         tables=rows,
         last_runs=last_runs(settings),
         release=release.release_id if release else None,
@@ -160,6 +166,8 @@ def _print(found: Status) -> None:
         )
     for name, reason in found.experiments_left_out.items():
         output.print(f"[yellow]left out[/]  the experiment {name}: {reason}")
+    for name, reason in found.questions_left_out.items():
+        output.print(f"[yellow]left out[/]  the question {name}: {escape(reason)}")
     for run in found.last_runs:
         print_run(run)
     if found.tables:

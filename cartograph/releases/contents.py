@@ -21,7 +21,8 @@ how features, models and effects are computed is `ml_assets`.
 | `models/<name>/card.md` | the card of each model for people; its pictures are the SVG files in the same folder |
 | `models/<name>.onnx`, `models/<name>.json` | a shop's own model likewise: of `POST /v1/predict/<name>` |
 | `predictions.arrow` | Arrow IPC file: one row for each customer of whom one was asked, see `PREDICTION_COLUMNS` |
-| `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
+| `effects.json` | `EFFECTS`: a list of `Effect`, one for each causal question that the shop has the data for |
+| `causal/<question>/memo.md` | the decision memo of each; its pictures are the SVG files in the same folder |
 | `policies.json` | `POLICIES`: a list of `TreatmentPolicy`; absent where no question has one |
 | `budget.json` | `Budget`: absent where the shop's spend on paid channels does not show what it does |
 | `experiments.json` | `EXPERIMENTS`: a list of `ExperimentResult`; absent where the shop has no experiment |
@@ -34,7 +35,7 @@ from datetime import date
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -59,6 +60,7 @@ POLICIES_FILE = "policies.json"
 BUDGET_FILE = "budget.json"
 EXPERIMENTS_FILE = "experiments.json"
 CARD_PAGE = "models/{name}/card.md"
+MEMO_PAGE = "causal/{name}/memo.md"
 
 LISTED = 20
 """A list of recommended or similar products has at most so many."""
@@ -232,10 +234,12 @@ class EffectCheck(_Content):
 class Effect(_Content):
     """The answer to one causal question, or why there is none.
 
-    `estimate`, `ci_low` and `ci_high` are in `unit`, the interval at `confidence_level` (0.95 for 95 %); they are None
-    where nothing could be estimated. With the verdict `not identified` they are shown as a warning, never to act on.
+    `name` is that of the question's file; empty in releases of before there were such. `estimate`, `ci_low` and
+    `ci_high` are in `unit`, the interval at `confidence_level` (0.95 for 95 %). With the verdict `not identified` they
+    are None, and `reasons` says in words why: releases of before showed them as a warning, which is left out.
     """
 
+    name: str = ""
     question: str
     treatment: str
     outcome: str
@@ -249,8 +253,16 @@ class Effect(_Content):
     n_control: int = Field(ge=0)
     checks: tuple[EffectCheck, ...]
     verdict: Literal["identified", "not identified"]
+    reasons: tuple[str, ...] = ()
     as_of: date
     method: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refused_has_none(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("verdict") == "not identified":
+            return {**content, "estimate": None, "ci_low": None, "ci_high": None}
+        return content
 
 
 EFFECTS = TypeAdapter(tuple[Effect, ...])

@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cartograph.yaml_files import YamlFileError, read_yaml
+from ml_assets.core.datasets import DATASETS
 from ml_assets.core.experiments.errors import ExperimentError
-from ml_assets.core.experiments.outcomes import DATASETS, OUTCOMES
+from ml_assets.core.experiments.outcomes import OUTCOMES
 from ml_assets.core.experiments.plan import Correction, Kind, Metric, Role
 
 NAME = r"[a-z][a-z0-9_]{0,40}"

@@ -27,14 +27,6 @@ def _of_orders(amount: str, about: str, *, is_money: bool = True) -> Outcome:
     return Outcome("fct_orders", select, is_money, about)
 
 
-DATASETS = {
-    "fct_experiment_assignments": "experiment_assignments",
-    "fct_events": "events",
-    "fct_sessions": "events",
-    "fct_refunds": "refunds",
-}
-"""The marts here that a shop may not have, and the dataset that each is made of."""
-
 OUTCOMES = {
     "orders": _of_orders("1", "orders that stand", is_money=False),
     "items": _of_lines("quantity", "units bought", is_money=False),

@@ -67,8 +67,9 @@ def unsound(posed: Posed) -> list[str]:
     Features of a day hold what was known before it, so the day must not be after the moment of the treatment.
     """
     names, key = posed.rows.column_names, ", ".join(posed.contract.key)
+    twice = f"SELECT {key} FROM panel GROUP BY {key} HAVING count(*) > 1"
     asks = {
-        f"is in it more than once, by {key}": f"SELECT count(*) FROM (SELECT {key} FROM panel GROUP BY {key} HAVING count(*) > 1)",
+        f"is in it more than once, by {key}": f"SELECT count(*) FROM ({twice})",
         "has no treatment or no outcome": "SELECT count(*) FROM panel WHERE (treatment + outcome) IS NULL",
     }
     if {"as_of_date", "asked_at"} <= set(names):
