@@ -174,8 +174,8 @@ _QUERY = """
     )
     SELECT product_id, week_start, category, units, margin_amount, exp(log_price) AS list_price, discount_share,
         is_steady, is_short, CAST(is_short = 0 AND was_short = 1 AS BIGINT) AS after_stock_out, on_sale_days,
-        recent_units, earlier_units, first_value(gone_units) OVER (PARTITION BY product_id, product_key ORDER BY week_start)
-            AS units_before_price, later_list_price
+        recent_units, earlier_units, later_list_price,
+        first_value(gone_units) OVER (PARTITION BY product_id, product_key ORDER BY week_start) AS units_before_price
     FROM known ORDER BY product_id, week_start"""
 
 
