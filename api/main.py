@@ -11,7 +11,18 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.middleware import BodyLimit, SecurityHeaders
-from api.routes import causal, customers, dbt_docs, health, models, predictions, products, recommendations, release
+from api.routes import (
+    causal,
+    customers,
+    dbt_docs,
+    experiments,
+    health,
+    models,
+    predictions,
+    products,
+    recommendations,
+    release,
+)
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import open_store
 from cartograph.settings import Settings, get_settings
@@ -39,14 +50,14 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
 
     app = FastAPIOffline(
         title="Cartograph",
-        summary="Customers, products, predictions and causal effects of one released state of a shop.",
+        summary="Customers, products, predictions, causal effects and experiments of one released state of a shop.",
         version=health.VERSION,
         lifespan=lifespan,
     )
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
-    for module in (health, release, customers, products, predictions, recommendations, models, causal):
+    for module in (health, release, customers, products, predictions, recommendations, models, causal, experiments):
         app.include_router(module.router)
     if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
         app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))

@@ -87,6 +87,18 @@ class Settings(BaseSettings):
     models_dir: Path | None = Field(
         None, description="Folder of the shop's own models, a YAML file for each (docs/own-models.md). Unset: none."
     )
+    experiments_dir: Path | None = Field(
+        None,
+        description=(
+            "Folder of the experiments, a YAML file for each (docs/experiments.md). Unset: `experiments/` of the "
+            "repository."
+        ),
+    )
+    questions_dir: Path | None = Field(
+        None,
+        description="Folder of causal questions, a YAML file for each (docs/causal.md). Unset: `questions/` of the "
+        "repository.",
+    )
     estimators: str = Field(
         "sklearn.discriminant_analysis.LinearDiscriminantAnalysis, sklearn.ensemble.GradientBoostingClassifier, "
         "sklearn.ensemble.HistGradientBoostingClassifier, sklearn.ensemble.RandomForestClassifier, "
@@ -129,7 +141,7 @@ class Settings(BaseSettings):
             raise ValueError("it takes a folder or s3://bucket/prefix")
         return value
 
-    @field_validator("home", "shops_dir", "models_dir", "alerts_file")
+    @field_validator("home", "shops_dir", "models_dir", "experiments_dir", "questions_dir", "alerts_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
@@ -145,6 +157,16 @@ class Settings(BaseSettings):
     def resolved_shops_dir(self) -> Path:
         """The folder of the shop files: `shops_dir`, or the repository's."""
         return self.shops_dir or Path(__file__).parents[1] / "shops"
+
+    @property
+    def resolved_experiments_dir(self) -> Path:
+        """The folder of the experiments: `experiments_dir`, or the repository's."""
+        return self.experiments_dir or Path(__file__).parents[1] / "experiments"
+
+    @property
+    def resolved_questions_dir(self) -> Path:
+        """The folder of causal questions: `questions_dir`, or the repository's."""
+        return self.questions_dir or Path(__file__).parents[1] / "questions"
 
     @property
     def allowed_estimators(self) -> frozenset[str]:

@@ -95,6 +95,9 @@ class Shop(BaseModel):
         Freshness(), description="By when everything must be made anew; a shop with an end date is complete once made."
     )
     replenishment: Replenishment = Field(Replenishment(), description="Lead time, review time and service level.")
+    dbt_vars: dict[str, Any] = Field(
+        default_factory=dict, description="Vars of the dbt project, e.g. `holiday_country`, instead of its own."
+    )
 
     @model_validator(mode="after")
     def _dates_in_order(self) -> Shop:

@@ -1,16 +1,127 @@
-"""Causal estimates."""
+"""Causal estimates, and what to do by them."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
 
 from api.dependencies import CurrentRelease
-from api.problems import documented
-from api.schemas.causal import Effects
+from api.problems import ProblemError, documented, invalid_request, pointer
+from api.schemas.causal import ChannelBudget, Cost, Decision, DecisionRequest, EffectAndMemo, Effects, Policies
+from api.schemas.problem import InvalidPart
+from api.services.decisions import decide, policy_features
+from api.services.release import LoadedRelease
+from cartograph.releases.contents import MEMO_PAGE, TreatmentPolicy
 
 router = APIRouter(prefix="/v1/causal", tags=["causal"])
+Question = Annotated[str, Path(max_length=128, description="The name of a question's file.")]
+Picture = Annotated[str, Path(pattern=r"^[a-z0-9_]+$", max_length=100)]
+
+
+class Svg(Response):
+    """A picture."""
+
+    media_type = "image/svg+xml"
 
 
 @router.get("/effects", responses=documented(503))
 async def get_effects(release: CurrentRelease) -> Effects:
-    """Each causal question with its estimate, interval and checks; empty for a shop without campaign data."""
+    """Each causal question with its estimate, interval and checks; one that is not identified has no estimate."""
     manifest = release.manifest
     return Effects(release_id=manifest.release_id, as_of=manifest.inputs.as_of, effects=list(release.effects))
+
+
+@router.get("/policies", responses=documented(503))
+async def get_policies(release: CurrentRelease) -> Policies:
+    """Whom to treat, by question: a tree of plain nodes, its cost, and what following it is worth."""
+    manifest = release.manifest
+    return Policies(release_id=manifest.release_id, as_of=manifest.inputs.as_of, policies=list(release.policies))
+
+
+@router.post("/policies/{question}/decision", responses=documented(404, 413, 422, 503))
+async def decide_for_features(question: Question, request: DecisionRequest, release: CurrentRelease) -> Decision:
+    """Whether to treat a customer with these features, and up to which cost. The policy's features must be given."""
+    policy = _policy(release, question)
+    missing = [feature.name for feature in policy.rule.features if feature.name not in request.features]
+    if missing:
+        parts = [InvalidPart(detail="is missing", pointer=pointer(["features", name])) for name in missing]
+        raise invalid_request(parts, " GET /v1/causal/policies lists the features of each policy.")
+    return decide(policy, request.features, request.cost, release.manifest.release_id)
+
+
+@router.get("/policies/{question}/customers/{customer_id}", responses=documented(404, 422, 503))
+async def decide_for_customer(
+    question: Question,
+    customer_id: Annotated[str, Path(max_length=128)],
+    release: CurrentRelease,
+    cost: Annotated[Cost | None, Query(description="What treating costs, if not as the policy has learned.")] = None,
+) -> Decision:
+    """Whether to treat a customer of the release, and up to which cost."""
+    policy = _policy(release, question)
+    row = release.customers.find(customer_id)
+    if row is None:
+        raise ProblemError(
+            404, "unknown-customer", f"Release {release.manifest.release_id} has no customer {customer_id}."
+        )
+    features = policy_features(policy, row.features)
+    missing = [feature.name for feature in policy.rule.features if feature.name not in features]
+    if missing:
+        raise ProblemError(
+            404,
+            "no-decision",
+            f"The release does not hold {', '.join(missing)} of its customers: give the features to "
+            f"POST /v1/causal/policies/{question}/decision.",
+        )
+    return decide(policy, features, cost, release.manifest.release_id)
+
+
+@router.get("/budget", responses=documented(503))
+async def get_budget(release: CurrentRelease) -> ChannelBudget:
+    """What each paid channel adds, and the daily budget that is expected to earn most within its limits."""
+    manifest = release.manifest
+    return ChannelBudget(release_id=manifest.release_id, as_of=manifest.inputs.as_of, budget=release.budget)
+
+
+def _policy(release: LoadedRelease, question: str) -> TreatmentPolicy:
+    for policy in release.policies:
+        if policy.name == question:
+            return policy
+    known = ", ".join(policy.name for policy in release.policies) or "none"
+    raise ProblemError(
+        404,
+        "no-policy",
+        f"Release {release.manifest.release_id} has no policy for {question}; it has {known}. One is released where "
+        "the question's effect is identified and its file says what a treatment costs.",
+    )
+
+
+@router.get("/effects/{question}", responses=documented(404, 422, 503))
+async def get_effect(question: Question, release: CurrentRelease) -> EffectAndMemo:
+    """One causal question, with the decision memo as Markdown; its pictures are found beneath it."""
+    effect = next((one for one in release.effects if one.name == question), None)
+    if effect is None:
+        raise _unknown(release, question)
+    memo = release.pages.get(MEMO_PAGE.format(name=question))
+    return EffectAndMemo(
+        release_id=release.manifest.release_id,
+        as_of=release.manifest.inputs.as_of,
+        effect=effect,
+        memo=memo.decode() if memo else None,
+    )
+
+
+@router.get("/effects/{question}/{picture}.svg", response_class=Svg, responses=documented(404, 422, 503))
+async def get_picture(question: Question, picture: Picture, release: CurrentRelease) -> Svg:
+    """A picture of the memo."""
+    content = release.pages.get(f"causal/{question}/{picture}.svg")
+    if content is None:
+        raise _unknown(release, f"{question}/{picture}")
+    return Svg(content)
+
+
+def _unknown(release: LoadedRelease, name: str) -> ProblemError:
+    known = ", ".join(one.name for one in release.effects if one.name) or "none"
+    return ProblemError(
+        404,
+        "no-question",
+        f"Release {release.manifest.release_id} has no {name!r} of a causal question. Its questions are: {known}.",
+    )

@@ -1,10 +1,11 @@
-"""Causal estimates."""
+"""Causal estimates, and what to do by them."""
 
 from datetime import date
+from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from cartograph.releases.contents import Effect
+from cartograph.releases.contents import Budget, Effect, Estimated, TreatmentPolicy
 
 
 class Effects(BaseModel):
@@ -13,3 +14,60 @@ class Effects(BaseModel):
     release_id: str = Field(examples=["2026-01-01-0123456789ab"])
     as_of: date
     effects: list[Effect]
+
+
+class Policies(BaseModel):
+    """Whom to treat, for each question whose effect is identified and whose treatment has a cost."""
+
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+    policies: list[TreatmentPolicy]
+
+
+class ChannelBudget(BaseModel):
+    """What the paid channels add, and how to spend on them; `budget` is null where the data do not show it."""
+
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+    budget: Budget | None
+
+
+Cost = Annotated[float, Field(ge=0, allow_inf_nan=False, examples=[1.5])]
+
+
+class DecisionRequest(BaseModel):
+    """The features that the policy asks for, null where one is not known, and what treating costs if not as learned."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    features: dict[str, Annotated[float, Field(allow_inf_nan=False)] | bool | None] = Field(
+        max_length=1000, examples=[{"recency_days": 45, "orders_count": 3}]
+    )
+    cost: Cost | None = None
+
+
+class Decision(BaseModel):
+    """Whether to treat, and why.
+
+    `worth` is what treating such customers adds before the cost, on customers that the policy has not learned from:
+    treating pays up to that cost. At the policy's own cost its tree decides; at another one, whether the whole interval
+    of `worth` is above the cost. `because` are the answers that led there.
+    """
+
+    question: str
+    treat: bool
+    cost: float
+    worth: Estimated
+    unit: str
+    because: list[str]
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+
+
+class EffectAndMemo(BaseModel):
+    """One question with its answer or the verdict, and the memo for who has to decide; None in older releases."""
+
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+    effect: Effect
+    memo: str | None = Field(description="Markdown; its pictures lie beneath the question's address.")

@@ -16,6 +16,7 @@ from api.services.products import Products
 from api.services.recommendations import Recommendations
 from cartograph.releases import Manifest, ReleaseError, ReleaseStore
 from cartograph.releases.contents import (
+    BUDGET_FILE,
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMERS,
@@ -23,19 +24,26 @@ from cartograph.releases.contents import (
     DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
+    EXPERIMENTS,
+    EXPERIMENTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
     OWN_PREDICTIONS,
+    POLICIES,
+    POLICIES_FILE,
     RECOMMENDATIONS,
     RECOMMENDER,
     RECOMMENDER_CARD,
     REORDER,
     SHOP,
     SIMILAR,
+    Budget,
     ContentError,
     Effect,
+    ExperimentResult,
     ModelCard,
     ShopCard,
+    TreatmentPolicy,
     open_customers,
     open_products,
     own_model_files,
@@ -48,8 +56,8 @@ DEMAND_FILES = (DEMAND, DEMAND_CARD)
 ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES, DEMAND_FILES)
 """The files of each model: a release has all of one, or none."""
 
-PAGES = "models/*/*"
-"""What is beneath a model's own folder is for people."""
+PAGES = ("models/*/*", "causal/*/*")
+"""What is beneath a model's or a question's own folder is for people."""
 
 
 class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other release errors
@@ -71,8 +79,8 @@ class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
     `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
-    or delivers too little. `own` are the shop's own models. `pages` are the models' cards for people with their
-    pictures, by their paths in the release.
+    or delivers too little; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's
+    own models. `pages` are the models' cards and the questions' memos with their pictures, by their paths in it.
     """
 
     manifest: Manifest
@@ -84,6 +92,9 @@ class LoadedRelease:
     demand: ReleasedDemand | None
     own: OwnModels
     effects: tuple[Effect, ...]
+    policies: tuple[TreatmentPolicy, ...]
+    budget: Budget | None
+    experiments: tuple[ExperimentResult, ...]
     pages: Mapping[str, bytes]
 
     @property
@@ -124,10 +135,19 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             else None,
             own=OwnModels.load(folder, own),
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
+            policies=POLICIES.validate_json((folder / POLICIES_FILE).read_bytes())
+            if manifest.file(POLICIES_FILE)
+            else (),
+            budget=Budget.model_validate_json((folder / BUDGET_FILE).read_bytes())
+            if manifest.file(BUDGET_FILE)
+            else None,
+            experiments=EXPERIMENTS.validate_json((folder / EXPERIMENTS_FILE).read_bytes())
+            if manifest.file(EXPERIMENTS_FILE)
+            else (),
             pages={
                 entry.path: (folder / entry.path).read_bytes()
                 for entry in manifest.files
-                if PurePosixPath(entry.path).match(PAGES)
+                if any(PurePosixPath(entry.path).match(folder) for folder in PAGES)
             },
         )
     except (ContentError, ValidationError) as error:

@@ -18,6 +18,10 @@ from ml_assets.core.causal.study import Covariates, Design, Study, Vector
 ROWS = 2_500
 EFFECT = 12.0
 NAMES = ("recency_days", "orders_count", "spend_365d_amount", "visits_30d", "tenure_days", "opens_share")
+SHIPPING_DAYS, SHIPPING_ORDERS, SHIPPING_SPEND = 60, 0.06, 0.08
+"""The window of free shipping, and the extra shares of orders and of spend in each, as in the simulated shop."""
+TIER_LIFT = 0.5
+"""The extra share of orders that a tier brings: more than in the shop, as 400 seeds could not tell 3 % of that."""
 LARGE = 400_000
 """Rows of the one draw that a truth is taken from where it has no formula."""
 
@@ -156,6 +160,34 @@ def club_on_the_treated(seed: int) -> Planted:
     return Planted(study, Design(estimand="ATT"), (_club_truth(),))
 
 
+def free_shipping(seed: int) -> Planted:
+    """Free shipping from less, for half of the customers by lot: more orders, and more in each."""
+    draw = np.random.default_rng([8, seed])
+    rate = draw.gamma(1.5, 1 / 60, 2 * ROWS)
+    tenure = draw.uniform(30, 500, len(rate))
+    orders, recent = draw.poisson(rate * tenure), draw.poisson(rate * 30)
+    treated = (draw.random(len(rate)) < 0.5).astype(np.float64)
+    placed = draw.poisson(rate * SHIPPING_DAYS * (1 + SHIPPING_ORDERS * treated))
+    came = np.where(placed > 0, draw.gamma(np.maximum(3.0 * placed, 1e-9), 45 / 3), 0.0)
+    came *= 1 + SHIPPING_SPEND * treated
+    columns = np.column_stack([orders, recent, tenure]).astype(np.float64)
+    earlier = np.where(recent > 0, draw.gamma(np.maximum(3.0 * recent, 1e-9), 45 / 3), 0.0)
+    study = Study(
+        treated,
+        came,
+        Covariates(("orders_count", "orders_30d", "tenure_days"), columns),
+        placebo_outcomes={"earlier_spend": earlier},
+    )
+    mean = 45 * 1.5 / 60 * SHIPPING_DAYS
+    return Planted(study, Design(is_randomised=True), (mean * ((1 + SHIPPING_ORDERS) * (1 + SHIPPING_SPEND) - 1),))
+
+
+def loyalty_tier(seed: int) -> Planted:
+    """Who is gold by an order of a year ago that just still counted: `questions/loyalty_gold.yaml`."""
+    study, _ = _tier(np.random.default_rng([9, seed]), 60_000)
+    return Planted(study, Design(), (_once("tier", lambda: _tier(np.random.default_rng(90), 4_000_000)[1]),))
+
+
 STUDIES: dict[str, Draw] = {
     "email_randomised": email_randomised,
     "email_observed": email_observed,
@@ -164,6 +196,8 @@ STUDIES: dict[str, Draw] = {
     "email_without_overlap": email_without_overlap,
     "coupon_levels": coupon_levels,
     "club_on_the_treated": club_on_the_treated,
+    "free_shipping": free_shipping,
+    "loyalty_tier": loyalty_tier,
 }
 
 
@@ -182,12 +216,41 @@ def _club(draw: np.random.Generator, found: Customers) -> tuple[Study, float]:
     return study, float(effects[joined == 1].mean())
 
 
-_TRUTHS: list[float] = []
+def _tier(draw: np.random.Generator, rows: int) -> tuple[Study, float]:
+    """Customers at the line 30 days after a review, and the mean effect of the tier on the orders of 60 days.
+
+    Orders come at each customer's own rate; gold is 7 orders in the 365 days before the review.
+    """
+    rate, tenure = draw.gamma(1.5, 1 / 60, rows), draw.uniform(425, 730, rows)
+    since, counted, last_month = (draw.poisson(rate * days) for days in (30, 335, 30))
+    before = 1 + draw.poisson(rate * (tenure - 395))  # the first order is the day that the tenure counts from
+    at_line = (counted >= 5) & (counted <= 6) & (last_month + before >= 3) & (last_month + before <= 12)
+    rate, tenure, since, counted, last_month, before = (
+        one[at_line] for one in (rate, tenure, since, counted, last_month, before)
+    )
+    gold = (counted + last_month >= 7).astype(np.float64)
+    silence = np.where(
+        since > 0, 30 * (1 - draw.random(len(rate)) ** (1 / np.maximum(since, 1))),
+        30 + 335 * (1 - draw.random(len(rate)) ** (1 / counted)),
+    )  # fmt: skip
+    columns = (counted + since, since, since + counted + last_month + before, silence, tenure)
+    names = ("orders_365d", "orders_30d", "orders_count", "recency_days", "tenure_days")
+    came = draw.poisson(rate * 60 * (1 + TIER_LIFT * gold)).astype(np.float64)
+    study = Study(gold, came, Covariates(names, np.column_stack(columns).astype(np.float64)))
+    return study, float((rate * 60 * TIER_LIFT).mean())
+
+
+_TRUTHS: dict[str, float] = {}
 
 
 def _club_truth() -> float:
     """The mean effect on those who join, by one large draw."""
-    if not _TRUTHS:
-        draw = np.random.default_rng(70)
-        _TRUTHS.append(_club(draw, customers(draw, LARGE))[1])
-    return _TRUTHS[0]
+    draw = np.random.default_rng(70)
+    return _once("club", lambda: _club(draw, customers(draw, LARGE))[1])
+
+
+def _once(name: str, truth: Callable[[], float]) -> float:
+    """A truth that takes a large draw, drawn the first time."""
+    if name not in _TRUTHS:
+        _TRUTHS[name] = truth()
+    return _TRUTHS[name]

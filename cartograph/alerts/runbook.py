@@ -76,6 +76,16 @@ SECTIONS = frozenset(
         "interval_is_finite",
         "earlier_spend_has_no_effect",
         "random_treatment_has_no_effect",
+        "channels_tell_held_out_weeks",
+        "budget_within_limits",
+        "spend_was_seen",
+        "earns_at_least_today",
+        "sample_ratio_holds",
+        "nobody_has_two_variants",
+        "variants_are_known",
+        "assigned_while_it_ran",
+        "nobody_is_exposed_before",
+        "estimates_are_sound",
         "all_guards_hold",
     }
 )

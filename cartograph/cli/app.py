@@ -14,10 +14,12 @@ from cartograph.cli import (
     dbt,
     docs,
     erase,
+    experiment,
     export,
     lake,
     models,
     quarantine,
+    questions,
     release,
     repair,
     run,
@@ -89,11 +91,13 @@ app.command("export")(export.export_marts)
 app.command("erase")(erase.erase)
 app.add_typer(shops.app, name="shops")
 app.add_typer(lake.app, name="lake")
+app.add_typer(questions.app, name="causal")
 app.add_typer(models.app, name="models")
 app.add_typer(release.app, name="release")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(bench.app, name="bench")
+app.add_typer(experiment.app, name="experiment")
 app.add_typer(causal.app, name="causal")
 
 

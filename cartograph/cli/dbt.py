@@ -19,19 +19,27 @@ def dbt(context: typer.Context) -> None:
 
     All arguments are dbt's. Dagster's assets and published/* hear nothing of it: `cartograph run` is the main job.
     """
-    from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable, dbt_home
+    from ecom_assets.warehouse.dbt_project import (
+        PROJECT_DIR,
+        dbt_environment,
+        dbt_executable,
+        dbt_home,
+        require_known_vars,
+        with_vars,
+    )
 
     settings = load_settings()
-    datasets = load_shop(settings).datasets
+    shop = load_shop(settings)
+    require_known_vars(shop)
     folder = dbt_home(settings) / "by_hand"
     folder.mkdir(parents=True, exist_ok=True)
     folders = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
     with (
         only_run(settings) as lock,
         subprocess.Popen(
-            [dbt_executable(), *context.args],
+            [dbt_executable(), *with_vars(context.args, shop.dbt_vars)],
             cwd=PROJECT_DIR,
-            env={**os.environ, **dbt_environment(settings, datasets), **folders},
+            env={**os.environ, **dbt_environment(settings, shop.datasets), **folders},
             pass_fds=(lock.fileno(),),
             process_group=0,
         ) as process,

@@ -15,7 +15,7 @@ def docs() -> None:
     settings = load_settings()
     datasets = load_shop(settings).datasets
     require_warehouse(settings)
-    with only_run(settings), output.status("documenting"):
-        path = write_docs(settings, datasets)
+    with only_run(settings) as lock, output.status("documenting"):
+        path = write_docs(settings, datasets, lock)
     say(f"[green]✓[/] {path}")
     say(f"next     `cartograph up` shows it at {settings.dbt_docs_url}; the assets in the Dagster UI link there")

@@ -47,13 +47,18 @@ def export_marts(
     settings = load_settings()
     if for_excel and form != "csv":
         raise ExportFailed("--excel is for CSV: add `--format csv`.")
+    folder = folder.expanduser().absolute()
+    if folder.resolve().is_relative_to(settings.home.resolve()):
+        raise ExportFailed(
+            f"{folder} lies in {settings.home}, where Cartograph keeps its state: choose another folder."
+        )
     window, lake = chosen_window(first_day, last_day), Lake.from_settings(settings)
     pins = chosen_marts(lake, settings, marts or [])
     with output.status("exporting") as status:
         done = export(
             lake,
             pins,
-            folder.expanduser().absolute(),
+            folder,
             form=form,
             for_excel=for_excel,
             window=window,

@@ -48,6 +48,7 @@ def check(name: ShopName = None) -> None:
     """Read everything that the shop's sources deliver, hold it against the contracts and load nothing."""
     from ecom_assets.defs.ingestion.shop_sources import source_component
     from ecom_assets.sources.shop_check import check_shop
+    from ecom_assets.warehouse.dbt_project import require_known_vars
 
     settings = load_settings(**({"shop": name} if name else {}))
     shop = load_shop(settings)
@@ -60,6 +61,10 @@ def check(name: ShopName = None) -> None:
         what = f"switches off {absent.enables}" if absent.enables else "is required"
         output.print(f"[yellow]–[/] [bold]{absent.dataset}[/] is not delivered, which {what}")
     obstacles = [*report.obstacles(settings.quarantine_limit_pct), *lake_conflicts(settings, report)]
+    try:
+        require_known_vars(shop)
+    except ShopError as mistake:
+        obstacles.append(str(mistake).rstrip("."))
     for obstacle in obstacles:
         output.print(f"[red]A run would stop: {escape(obstacle)}.[/]")
     if obstacles:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from cartograph.cli.console import count, names_and_numbers, output, say
 from cartograph.cli.instance import open_instance
 from cartograph.cli.progress import RunLog, follow
+from cartograph.cli.questions import states
 from cartograph.lake import Lake
 from cartograph.releases import NoRelease, open_store
 from cartograph.settings import Settings, load_settings
@@ -40,6 +41,8 @@ class Status(BaseModel):
 
     `switched_off` says for each dataset that no source delivers what it would enable, `absent_marts` which marts.
     `empty_marts` were built and have no row, as where a column is not delivered that they are made of.
+    `experiments_left_out` says why for each.
+    `questions_left_out` says for each causal question that is not asked why.
     """
 
     shop: str
@@ -52,6 +55,8 @@ class Status(BaseModel):
     switched_off: dict[str, str]
     absent_marts: dict[str, list[str]]
     empty_marts: list[str]
+    experiments_left_out: dict[str, str]
+    questions_left_out: dict[str, str]
     tables: dict[str, int]
     last_runs: list[LastRun]
     release: str | None
@@ -74,6 +79,7 @@ def collect(settings: Settings, shop: Shop) -> Status:
     from ecom_assets.contracts import CONTRACTS
     from ecom_assets.warehouse.dbt_project import PROJECT_DIR
     from ecom_assets.warehouse.marts import marts_enabled_by
+    from ml_assets.core.experiments.folder import left_out
 
     has_state = settings.shop_home.is_dir()
     enabled_by = marts_enabled_by(PROJECT_DIR)
@@ -95,6 +101,10 @@ def collect(settings: Settings, shop: Shop) -> Status:
         switched_off={name: c.enables for name, c in CONTRACTS.items() if name not in shop.datasets},
         absent_marts={name: marts for name, marts in enabled_by.items() if name not in shop.datasets},
         empty_marts=[name.removeprefix(_PUBLISHED) for name in rows if name.startswith(_PUBLISHED) and not rows[name]],
+        experiments_left_out=left_out(settings, shop.datasets),
+        questions_left_out={
+            name: problem or lacking for name, problem, lacking in states(settings) if problem or lacking
+        },
         tables=rows,
         last_runs=last_runs(settings),
         release=release.release_id if release else None,
@@ -154,6 +164,10 @@ def _print(found: Status) -> None:
             f"[yellow]empty[/]     {', '.join(found.empty_marts)}: what the shop delivers gives no row; "
             "docs/data-catalog.md says what each is made of"
         )
+    for name, reason in found.experiments_left_out.items():
+        output.print(f"[yellow]left out[/]  the experiment {name}: {reason}")
+    for name, reason in found.questions_left_out.items():
+        output.print(f"[yellow]left out[/]  the question {name}: {escape(reason)}")
     for run in found.last_runs:
         print_run(run)
     if found.tables:

@@ -21,7 +21,11 @@ how features, models and effects are computed is `ml_assets`.
 | `models/<name>/card.md` | the card of each model for people; its pictures are the SVG files in the same folder |
 | `models/<name>.onnx`, `models/<name>.json` | a shop's own model likewise: of `POST /v1/predict/<name>` |
 | `predictions.arrow` | Arrow IPC file: one row for each customer of whom one was asked, see `PREDICTION_COLUMNS` |
-| `effects.json` | `EFFECTS`: a list of `Effect`, empty where the shop has no campaign data |
+| `effects.json` | `EFFECTS`: a list of `Effect`, one for each causal question that the shop has the data for |
+| `causal/<question>/memo.md` | the decision memo of each; its pictures are the SVG files in the same folder |
+| `policies.json` | `POLICIES`: a list of `TreatmentPolicy`; absent where no question has one |
+| `budget.json` | `Budget`: absent where the shop's spend on paid channels does not show what it does |
+| `experiments.json` | `EXPERIMENTS`: a list of `ExperimentResult`; absent where the shop has no experiment |
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from datetime import date
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -52,7 +56,11 @@ DEMAND = "demand.arrow"
 DEMAND_CARD = "models/demand_forecaster.json"
 REORDER = "reorder.arrow"
 EFFECTS_FILE = "effects.json"
+POLICIES_FILE = "policies.json"
+BUDGET_FILE = "budget.json"
+EXPERIMENTS_FILE = "experiments.json"
 CARD_PAGE = "models/{name}/card.md"
+MEMO_PAGE = "causal/{name}/memo.md"
 
 LISTED = 20
 """A list of recommended or similar products has at most so many."""
@@ -226,10 +234,12 @@ class EffectCheck(_Content):
 class Effect(_Content):
     """The answer to one causal question, or why there is none.
 
-    `estimate`, `ci_low` and `ci_high` are in `unit`, the interval at `confidence_level` (0.95 for 95 %); they are None
-    where nothing could be estimated. With the verdict `not identified` they are shown as a warning, never to act on.
+    `name` is that of the question's file; empty in releases of before there were such. `estimate`, `ci_low` and
+    `ci_high` are in `unit`, the interval at `confidence_level` (0.95 for 95 %). With the verdict `not identified` they
+    are None, and `reasons` says in words why: releases of before showed them as a warning, which is left out.
     """
 
+    name: str = ""
     question: str
     treatment: str
     outcome: str
@@ -243,11 +253,245 @@ class Effect(_Content):
     n_control: int = Field(ge=0)
     checks: tuple[EffectCheck, ...]
     verdict: Literal["identified", "not identified"]
+    reasons: tuple[str, ...] = ()
     as_of: date
     method: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refused_has_none(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("verdict") == "not identified":
+            return {**content, "estimate": None, "ci_low": None, "ci_high": None}
+        return content
+
 
 EFFECTS = TypeAdapter(tuple[Effect, ...])
+
+
+class Estimated(_Content):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class PolicyFeature(_Content):
+    """A feature that a policy asks for; where it is null, `missing` stands for it."""
+
+    name: str
+    missing: float
+
+
+class PolicyNode(_Content):
+    """A question of a policy tree, or where `feature` is None, its answer for those who come to it.
+
+    At most `threshold` goes to the node at `left`, more to the one at `right`. `gain` is what treating adds net of its
+    cost for each who comes here, of rows that the tree has not learned from, and `share` their part of all.
+    """
+
+    feature: str | None = None
+    threshold: float | None = None
+    left: int | None = None
+    right: int | None = None
+    treats: bool
+    gain: Estimated
+    share: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len({self.feature is None, self.threshold is None, self.left is None, self.right is None}) != 1:
+            raise ValueError("a node has feature, threshold, left and right, or none of them")
+        return self
+
+
+class PolicyRule(_Content):
+    """Whom to treat: `nodes` is a binary tree from its first node on, each other node the child of one before it.
+
+    Amounts are in the unit of `cost` for each row of all, on rows that were held out: `value` of following the rule,
+    `treat_all` of treating everybody, `over_all` their difference; treating nobody is worth 0. `qini` is the area of
+    the tree's ranking over treating at random.
+    """
+
+    kind: Literal["tree", "treat all", "treat none"]
+    cost: float = Field(ge=0)
+    value_of_outcome: float = Field(gt=0)
+    features: tuple[PolicyFeature, ...]
+    nodes: tuple[PolicyNode, ...] = Field(min_length=1)
+    learned_from: int = Field(ge=0)
+    held_out: int = Field(ge=0)
+    value: Estimated
+    treat_all: Estimated
+    over_all: Estimated
+    qini: Estimated | None
+
+    @model_validator(mode="after")
+    def _is_a_tree(self) -> Self:
+        known = {feature.name for feature in self.features}
+        children = [child for node in self.nodes for child in (node.left, node.right) if child is not None]
+        if sorted(children) != list(range(1, len(self.nodes))):
+            raise ValueError("each node but the first must be the child of one other")
+        for at, node in enumerate(self.nodes):
+            if node.feature is not None and node.feature not in known:
+                raise ValueError(f"a node asks for {node.feature}, which is no feature of the policy")
+            if any(child is not None and child <= at for child in (node.left, node.right)):
+                raise ValueError("a node must come before its children")
+        return self
+
+
+class TreatmentPolicy(_Content):
+    """Whom of a question's population to treat, learned from an effect that is identified.
+
+    `name` is the question's; amounts are in `unit`, e.g. `EUR per customer`.
+    """
+
+    name: str
+    question: str
+    treatment: str
+    unit: str
+    as_of: date
+    rule: PolicyRule
+
+
+POLICIES = TypeAdapter(tuple[TreatmentPolicy, ...])
+
+
+class ChannelResponse(_Content):
+    """What a paid channel added, and what more or less spend a day would.
+
+    `most`, `half_saturation` (spend a day at half of it) and `exponent` are those of the Hill curve of extra orders a
+    day; up to `highest_spend` a day it is known. `carry_over` is the share of the effect that lasts to the next day.
+    """
+
+    channel: str
+    spend: float
+    extra_orders: Estimated
+    share: Estimated
+    return_on_spend: Estimated
+    carry_over: Estimated
+    half_saturation: Estimated
+    most: float
+    exponent: float
+    highest_spend: float
+    is_shown: bool
+
+
+class BudgetLine(_Content):
+    """Daily spend on a channel today and as proposed, from `least` to `most`; 95 % of best budgets lie in `likely`.
+
+    `margin_today` and `margin_proposed` are the margin that one more unit of currency would add there. `is_capped`:
+    more is not proposed because nobody has seen more being spent.
+    """
+
+    channel: str
+    today: float
+    proposed: float
+    likely: tuple[float, float]
+    least: float
+    most: float
+    margin_today: float
+    margin_proposed: float
+    is_capped: bool
+
+
+class Budget(_Content):
+    """The responses of the paid channels, and the daily budget that is expected to earn most within its limits.
+
+    Amounts are in `currency` a day. `profit` is margin that the channels add less what is spent on them, `gain` how
+    much more of it the proposal is expected to earn than today's budget. Where its interval holds 0 (`is_shown` is
+    false), the data do not tell the proposal from today's budget: keep that, or try the proposal in an experiment.
+    """
+
+    as_of: date
+    currency: str
+    margin_of_order: float
+    channels: tuple[ChannelResponse, ...]
+    lines: tuple[BudgetLine, ...]
+    total_most: float
+    profit_today: Estimated
+    profit: Estimated
+    gain: Estimated
+    is_shown: bool
+
+
+class ExperimentEstimate(_Content):
+    """What one variant did to one metric, against the control.
+
+    `effect` is the difference per unit and `relative_effect` its share of the control's mean (None where that is not
+    above 0). `ci_low` and `ci_high` hold for one look at the planned end; `always_low` and `always_high` at every look
+    at once. Means are as measured, the effect after the covariates, which took `variance_reduction` of the variance.
+    `adjusted_p_value` allows for all metrics and variants, and is None for a guardrail, which must hold alone. With
+    these units `detectable_effect` is found four times of five.
+    """
+
+    metric: str
+    kind: Literal["mean", "ratio", "conversion", "revenue"]
+    role: Literal["primary", "secondary", "guardrail"]
+    unit: str
+    variant: str
+    n_control: int = Field(ge=0)
+    n_variant: int = Field(ge=0)
+    control_mean: float
+    variant_mean: float
+    effect: float
+    ci_low: float
+    ci_high: float
+    relative_effect: float | None
+    relative_low: float | None
+    relative_high: float | None
+    always_low: float
+    always_high: float
+    p_value: float
+    adjusted_p_value: float | None
+    always_p_value: float
+    variance_reduction: float
+    detectable_effect: float
+    detectable_relative_effect: float | None
+    power: float | None = Field(None, description="Of finding the smallest effect of interest, where one is named.")
+    units_needed: int | None = Field(None, description="In all variants, to find it four times of five.")
+
+
+class ExperimentSegment(_Content):
+    """The effect on the primary metric among the units of a segment; `adjusted_p_value` is whether segments differ."""
+
+    segment: str
+    value: str
+    variant: str
+    n_units: int
+    effect: float
+    ci_low: float
+    ci_high: float
+    adjusted_p_value: float
+
+
+class ExperimentResult(_Content):
+    """An experiment with its decision, or why there is none.
+
+    With the verdict `invalid`, a check of its `integrity` failed, and no estimate leaves. `ends` is the first day that
+    is no more part of it. `variants` are the units of each, the control first; `choice` is the variant to ship.
+    """
+
+    name: str
+    description: str
+    state: Literal["planned", "running", "complete"]
+    control: str
+    variants: dict[str, int]
+    starts: date | None
+    ends: date | None
+    as_of: date | None
+    confidence_level: float = Field(gt=0, lt=1)
+    correction: str
+    integrity: tuple[EffectCheck, ...]
+    warnings: tuple[str, ...]
+    estimates: tuple[ExperimentEstimate, ...]
+    segments: tuple[ExperimentSegment, ...]
+    verdict: Literal["ship", "hold", "stop", "invalid"]
+    choice: str | None
+    reasons: tuple[str, ...]
+    memo: str = Field("", description="The decision in plain words, as Markdown.")
+
+
+EXPERIMENTS = TypeAdapter(tuple[ExperimentResult, ...])
 
 
 def write_customers(path: Path, customers: pa.Table) -> None:

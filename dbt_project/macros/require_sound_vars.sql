@@ -56,7 +56,7 @@
 {% macro refuse_var(name, takes, value) -%}
     {{ exceptions.raise_compiler_error(
         'The dbt var ' ~ name ~ ' takes ' ~ takes ~ ', got ' ~ tojson(value, value)
-        ~ '. Correct it in dbt_project.yml or --vars.'
+        ~ '. Correct it in dbt_project.yml, in dbt_vars of the shop, or in --vars.'
     ) }}
 {%- endmacro %}
 

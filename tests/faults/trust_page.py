@@ -166,6 +166,7 @@ HANDOVERS = (
             "reconciles_fct_events",
             "reconciles_fct_inventory_daily",
             "reconciles_fct_marketing_spend",
+            "reconciles_fct_experiment_assignments",
         ),
     ),
     (

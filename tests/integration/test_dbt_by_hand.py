@@ -13,12 +13,23 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from cartograph.cli import EXIT_INTERRUPTED
 from cartograph.lake import Lake
 from cartograph.settings import Settings
-from ecom_assets.warehouse.dbt_project import PROJECT_DIR, WAREHOUSE_VARIABLE
-from tests.support.dbt import call
+from cartograph.shops import load_shop
+from ecom_assets.warehouse import parsed_dbt
+from ecom_assets.warehouse.dbt_project import (
+    PARSED_VARIABLE,
+    PROJECT_DIR,
+    WAREHOUSE_VARIABLE,
+    dbt_environment,
+    dbt_home,
+    environment_of,
+    parsed_project,
+)
+from tests.support.dbt import PLACES, call
 from tests.unit.warehouse.making import append, make_customer, make_order, tiny_shop
 
 VARS = yaml.safe_load((PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
@@ -115,6 +126,22 @@ def test_a_country_without_holidays_fails_where_the_dates_alone_are_built(shop: 
     unknown = call(shop, *alone, "--vars", "holiday_country: XX", variables=orders)
     failed = [{r.node.name for r in done.result if r.status == "fail"} for done in (known, unknown)]
     assert failed == [set(), {"assert_holiday_country_is_known"}]
+
+
+def test_a_shop_says_whose_holidays_its_calendar_has(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = shop.resolved_shops_dir / "tiny.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + "dbt_vars: {holiday_country: GB}\n", encoding="utf-8")
+    append(Lake.from_settings(shop), "orders", make_order("o1", "2024-03-31"))
+    folders = {name: str(dbt_home(shop) / "run") for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH")}
+    parsed = {PARSED_VARIABLE: str(parsed_project(shop, load_shop(shop).datasets))}
+    with environment_of({**dbt_environment(shop, ("customers", "orders")), **folders, **parsed}):
+        for command in (("seed",), ("run", "--select", "stg_shop__orders dim_dates")):
+            monkeypatch.setattr("sys.argv", ["dbt", *command, *PLACES])
+            assert parsed_dbt.main() == 0
+    DuckDBConnectionManager.close_all_connections()
+    with duckdb.connect(str(shop.warehouse_path), read_only=True) as con:
+        found = con.execute("SELECT DISTINCT holiday_name FROM marts.dim_dates WHERE month(date_day) IN (3, 4)")
+        assert set(found.fetchall()) == {("Good Friday",), (None,)}, "and no Easter Monday, as in Germany"
 
 
 @pytest.mark.parametrize("command", [("build",), ("source", "freshness"), ("docs", "generate")])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from cartograph.shops import load_shop
 from ecom_assets.warehouse.publishing import open_warehouse
@@ -22,6 +25,7 @@ def bench(small_shop: tuple[Bench, str], tmp_path_factory: pytest.TempPathFactor
 
 def test_the_site_holds_the_models_and_loads_nothing(bench: Bench) -> None:
     site = bench.settings.dbt_docs_path
+    (site.parent / ".docs-of-a-killed-process").mkdir()
     assert str(site) in bench.cartograph("docs")
     page = site.read_text(encoding="utf-8")
     assert "model.cartograph.fct_orders" in page
@@ -29,7 +33,22 @@ def test_the_site_holds_the_models_and_loads_nothing(bench: Bench) -> None:
     assert not re.findall(r"<(?:script|iframe|img)[^>]+src=[\"']?(?:https?:)?//", page)
     assert not re.findall(r"<link[^>]+href=[\"']?(?:https?:)?//", page)
     assert not re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", page)
-    assert sorted(p.name for p in site.parent.glob(".docs-*")) == [], "nothing is left of dbt's work"
+    assert sorted(p.name for p in site.parent.glob(".docs-*")) == [], "nothing is left of this one's work, or another's"
+
+
+def test_while_the_dbt_of_a_killed_call_is_at_work_another_is_told_to_wait(bench: Bench) -> None:
+    with subprocess.Popen(bench.command("docs"), env=bench.environment, stdout=subprocess.DEVNULL) as process:
+        calls = Retrying(
+            retry=retry_if_result(lambda found: not found), stop=stop_after_delay(60), wait=wait_fixed(0.05)
+        )
+        (dbt,) = calls(lambda: [one for one in psutil.Process(process.pid).children() if "generate" in one.cmdline()])
+        dbt.suspend()
+        process.kill()
+    printed = bench.cartograph("docs", expect=2)
+    dbt.kill()
+    psutil.wait_procs([dbt], timeout=30)
+    assert "Another run" in printed
+    assert bench.cartograph("docs")
 
 
 def test_dbt_by_hand_works_on_the_warehouse_of_the_chosen_shop(bench: Bench) -> None:

@@ -29,6 +29,15 @@ def test_all_marts_are_written_with_rows_and_checksums(small_shop: Shop, tmp_pat
         assert file["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_the_folder_of_cartographs_own_state_is_refused(small_shop: Shop) -> None:
+    bench = small_shop[0]
+    inside = bench.settings.shop_home / "lake"
+    before = sorted(inside.rglob("*"))
+    printed = bench.cartograph("export", "--to", str(inside), expect=2)
+    assert "where Cartograph keeps its state: choose another folder" in " ".join(printed.split())
+    assert sorted(inside.rglob("*")) == before
+
+
 def test_some_marts_and_days_for_excel(small_shop: Shop, tmp_path: Path) -> None:
     choices = ("fct_orders", "dim_products", "--format", "csv", "--excel")
     days = ("--first-day", "2024-03-01", "--last-day", "2024-03-31")

@@ -14,7 +14,7 @@ import pyarrow as pa
 from cartograph.windows import Window, at_midnight
 from ecom_assets.simulator import SimulatedShop, SimulatorConfig
 
-DATASETS = ("customers", "products", "orders", "order_items", "payments", "refunds")
+DATASETS = ("customers", "products", "orders", "order_items", "payments", "refunds", "experiment_assignments")
 
 MARTS = {
     "dim_customers": """
@@ -71,6 +71,9 @@ MARTS = {
         FROM dim_customers WHERE is_current AND customer_id <> '(guest)'""",
     "fct_refunds": """
         SELECT refund_id, refunded_at, order_id, customer_id, product_id, quantity, amount, reason FROM refunds""",
+    "fct_experiment_assignments": """
+        SELECT experiment_id, customer_id, variant, assigned_at, CAST(assigned_at AS DATE) AS assignment_date
+        FROM experiment_assignments""",
     "market_basket_rules": """
         SELECT '' AS antecedent_product_id, '' AS consequent_product_id, 0::BIGINT AS orders_count,
             0::BIGINT AS antecedent_orders_count, 0::BIGINT AS consequent_orders_count

@@ -310,6 +310,12 @@ FAULTS = (
         "reconciles_fct_reviews",
     ),
     in_rows(
+        "a partition of experiment assignments is missing",
+        "fct_experiment_assignments",
+        "DELETE FROM {table} WHERE assignment_date BETWEEN DATE '2024-02-01' AND DATE '2024-02-29'",
+        "reconciles_fct_experiment_assignments",
+    ),
+    in_rows(
         "a partition of orders is as it was before a correction",
         "fct_orders",
         "UPDATE {table} SET shipping_amount = 0, total_amount = total_amount - shipping_amount "

@@ -22,7 +22,7 @@ from ecom_assets.warehouse.dbt_project import (
 )
 from ecom_assets.warehouse.parsed_dbt import parsed_manifest
 
-_PLACES = ("--project-dir", str(PROJECT_DIR), "--profiles-dir", str(PROJECT_DIR), "--quiet")
+PLACES = ("--project-dir", str(PROJECT_DIR), "--profiles-dir", str(PROJECT_DIR), "--quiet")
 _PARSED: dict[Path, Manifest] = {}
 """The manifest of each parsed project that was asked for."""
 
@@ -46,14 +46,14 @@ def call(settings: Settings, *arguments: str, variables: Mapping[str, str]) -> d
         try:
             # Relations bear the name of the database: one of another name has a parse of its own.
             is_usual = warehouse.stem == settings.warehouse_path.stem
-            return dbtRunner(_PARSED[parsed] if is_usual else _parse()).invoke([*arguments, *_PLACES])
+            return dbtRunner(_PARSED[parsed] if is_usual else _parse()).invoke([*arguments, *PLACES])
         finally:
             DuckDBConnectionManager.close_all_connections()
             get_settings.cache_clear()
 
 
 def _parse() -> Manifest:
-    parsed = dbtRunner().invoke(["parse", *_PLACES])
+    parsed = dbtRunner().invoke(["parse", *PLACES])
     assert parsed.success, parsed.exception
     assert isinstance(parsed.result, Manifest)
     return parsed.result

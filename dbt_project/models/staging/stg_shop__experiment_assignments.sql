@@ -10,7 +10,7 @@ renamed as (
         customer_id,
         assigned_at,
         variant,
-        {{ version_rank(['experiment_id', 'customer_id', 'assigned_at']) }} as version_rank
+        {{ version_rank(['experiment_id', 'customer_id', 'variant', 'assigned_at']) }} as version_rank
     from source
 ),
 

@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
+from ml_assets.core.causal.answers import CONTRACT, effect_of, row_of
 
 from ml_assets.core.causal import gates
-from ml_assets.core.causal.answers import CONTRACT, effect_of, row_of
 from ml_assets.core.causal.assess import assess
 from ml_assets.core.causal.effect import FOLDS, SEED, SMOOTH, prepared
 from ml_assets.core.causal.finding import Estimate, Finding, Gate, NamedEstimate

@@ -243,8 +243,10 @@ def _fresh(figures: Profile, contract: Contract, span: Window, policy: DatasetPo
         "source_is_fresh",
         stale <= limit,
         expected=f"a row in the last {limit:g} {'day' if limit == 1 else 'days'} before {span.end.date()}",
-        found=f"the newest row of {contract.dataset} is {counted(stale, 'day')} older"
-        if stale
-        else "rows up to the last day",
+        found="rows up to the last day"
+        if not stale
+        else f"the newest row of {contract.dataset} is {counted(stale, 'day')} older"
+        if figures.rows.any()
+        else f"{contract.dataset} has no row",
         severity=policy.source_is_fresh.severity,
     )

@@ -50,8 +50,8 @@ MARKETING_SPEND = Contract(
 
 EXPERIMENT_ASSIGNMENTS = Contract(
     dataset="experiment_assignments",
-    grain="A customer in an experiment.",
-    key=("experiment_id", "customer_id"),
+    grain="A customer in a variant of an experiment.",
+    key=("experiment_id", "customer_id", "variant"),  # who is in two is kept: a check of the experiment tells of it
     event_time="assigned_at",
     steady="false",
     enables="experiment results",

@@ -1,8 +1,9 @@
 """The goods: categories, products, their list prices over time, their promotions, and how wanted each is on each day.
 
 Demand for a product is its popularity times its category's season times the response to its price: `(price / base
-price) ** elasticity`, and a display effect while it is promoted. Which product an order takes is drawn in `orders`;
-the datasets `products` and `inventory` are made in `goods`.
+price) ** elasticity`, and a display effect while it is promoted. Who found a product out of stock looks elsewhere for
+some weeks. Which product an order takes is drawn in `orders`; the datasets `products` and `inventory` are made in
+`goods`.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ LATE_LAUNCH_SHARE, DISCONTINUED_SHARE = 0.20, 0.06
 PRICE_STEP, PRICE_FOLLOWS_SEASON = 0.11, 0.5
 PROMOTION_PCT = (10, 15, 20, 25, 30)
 STOCK_OUT_CHANCE = 0.006
+AFTER_STOCK_OUT_FACTOR, AFTER_STOCK_OUT_WEEKS = 0.70, 4
+"""Demand for a product in the weeks after a spell out of stock, as a factor, and for how many weeks."""
 COST_SHARE = (0.42, 0.68)
 
 
@@ -143,6 +146,7 @@ class Catalog:
         promotion = self.promotion_pct(day)
         relative = cents / self.base_cents * (1 - promotion / 100)
         response = relative**self.elasticity * np.where(promotion > 0, self.display_lift, 1.0)
+        response = np.where(self.after_stock_out(day), AFTER_STOCK_OUT_FACTOR, 1.0) * response
         on_sale = self.on_sale(day) & ~self.out_of_stock(day)
         interest = self.popularity * self.season[day][:, self.category] * on_sale
         return Market(first, cents, promotion, interest * response, response)
@@ -158,7 +162,7 @@ class Catalog:
         and both can be observed.
         """
         product = np.arange(PRODUCTS)
-        week = (day + self._calendar.weekday[0]) // 7
+        week = self._week(day)
         rank = product % PER_SEGMENT / (PER_SEGMENT - 1)
         season = self.season[np.clip(week * 7, 0, self._calendar.days - 1)][:, self.category]
         chance = 0.03 + 0.05 * rank + 0.10 * np.maximum(1 - season, 0)
@@ -178,7 +182,7 @@ class Catalog:
         A spell begins on any day of a week and ends with that week, or with the one after it.
         """
         product = np.arange(PRODUCTS)
-        week, weekday = (day + self._calendar.weekday[0]) // 7, self._calendar.weekday[day]
+        week, weekday = self._week(day), self._calendar.weekday[day]
         gone = np.zeros((len(day), PRODUCTS), dtype=bool)
         for earlier in (0, 1):
             number = week[:, None] - earlier
@@ -187,6 +191,26 @@ class Catalog:
             begun = weekday[:, None] >= 1 + (shape * 997 % 1 * 5).astype(np.int64)
             gone |= starts & (begun if earlier == 0 else shape < 0.5) & (number >= 0)
         return gone
+
+    def after_stock_out(self, day: Ints) -> Bools:
+        """Whether a spell out of stock ended in the weeks before each day, or goes on: (days, products).
+
+        A week that a spell touches ends with it: each spell lasts to the end of its last week.
+        """
+        first, last = int(self._week(day).min()), int(self._week(day).max())
+        week = np.arange(first - AFTER_STOCK_OUT_WEEKS, last)
+        sunday = week * 7 + 6 - self._calendar.weekday[0]
+        inside = sunday >= 0
+        missed = np.zeros((len(week), PRODUCTS), dtype=bool)
+        missed[inside] = self.out_of_stock(sunday[inside]) & self.on_sale(sunday[inside])
+        earlier = np.cumsum(np.vstack([np.zeros((1, PRODUCTS), dtype=np.int64), missed]), axis=0)
+        place = self._week(day) - first
+        return earlier[place + AFTER_STOCK_OUT_WEEKS] > earlier[place]
+
+    def _week(self, day: Ints) -> Ints:
+        """The number of the week, from Monday, that each day is in; the shop's first day is in week 0."""
+        week: Ints = (day + self._calendar.weekday[0]) // 7
+        return week
 
     def segment_preference(self, people: People, person: Ints) -> Shares:
         """How much each person wants each segment, at base prices and out of season: (persons, segments)."""

@@ -1,7 +1,8 @@
 """The truth of the simulated shop as tables: what was planted, and what it did.
 
 Filled from the parts that plant it, in the shape of `truth_contracts`. Effects of e-mails are potential outcomes: the
-order that the e-mail would cause is drawn and priced for every eligible customer, several times, treated or not.
+order that the e-mail would cause is drawn and priced for every eligible customer, several times, treated or not. What
+is planted in how wanted a product is does a little less to what is sold of it (`sales`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from ecom_assets.contracts.customers import TIERS
 from ecom_assets.simulator import aftersales, campaigns, orders, people
 from ecom_assets.simulator.calendar import TREND_PER_YEAR
 from ecom_assets.simulator.campaigns import EXPERIMENTS, LOYALTY_LIFT, TIER_FROM_ORDERS, Assignment
-from ecom_assets.simulator.catalog import CATEGORIES, PROMOTION_PCT
+from ecom_assets.simulator.catalog import AFTER_STOCK_OUT_FACTOR, AFTER_STOCK_OUT_WEEKS, CATEGORIES, PROMOTION_PCT
 from ecom_assets.simulator.columns import DAY, HOUR, dates, money, numbered, pick, price, timestamps
 from ecom_assets.simulator.goods import spells
 from ecom_assets.simulator.paid import HILL, PAID_CHANNELS
 from ecom_assets.simulator.people import NEVER, PERSONAS, STYLES
+from ecom_assets.simulator.sales import Sales
 from ecom_assets.simulator.skeleton import CAUSES
 from ecom_assets.simulator.streams import Floats, Ints
 from ecom_assets.simulator.truth_contracts import TRUTH_CONTRACTS
@@ -36,15 +38,16 @@ Columns = dict[str, Any]
 def tell(world: World) -> dict[str, pa.Table]:
     """Every truth table, in the shape of its contract; a second or two for the default shop."""
     effects = [_effects(world, assignment) for assignment in world.skeleton.assignments]
+    sales = Sales(world)
     tables: Mapping[str, Callable[[], Columns]] = {
         "parameters": lambda: _parameters(world),
         "customers": lambda: _customers(world),
-        "categories": _categories,
-        "discount_effects": lambda: _discount_effects(world),
+        "categories": lambda: _categories(sales),
+        "discount_effects": lambda: _discount_effects(world, sales),
         "products": lambda: _products(world),
         "seasonality": lambda: _seasonality(world),
         "promotions": lambda: _promotions(world),
-        "stockouts": lambda: _stockouts(world),
+        "stockouts": lambda: _stockouts(world, sales),
         "campaigns": lambda: _campaigns(effects),
         "campaign_effects": lambda: _campaign_effects(world, effects),
         "channels": lambda: _channels(world),
@@ -109,11 +112,12 @@ def _ring_ids(ring: Ints) -> pa.Array:
     return pick(numbered("R", np.arange(ring.max(initial=0) + 1)), ring)
 
 
-def _categories() -> Columns:
+def _categories(sales: Sales) -> Columns:
     total = sum(category.share for category in CATEGORIES)
     return {
         "category": [c.name for c in CATEGORIES],
         "price_elasticity": [c.elasticity for c in CATEGORIES],
+        "sold_elasticity": [sales.elasticity(number) for number in range(len(CATEGORIES))],
         "display_lift": [c.display_lift for c in CATEGORIES],
         "season_amplitude": [c.season for c in CATEGORIES],
         "peak_day_of_year": [c.peak_day for c in CATEGORIES],
@@ -121,7 +125,7 @@ def _categories() -> Columns:
     }
 
 
-def _discount_effects(world: World) -> Columns:
+def _discount_effects(world: World, sales: Sales) -> Columns:
     catalog = world.catalog
     rows = []
     for number, category in enumerate(CATEGORIES):
@@ -129,8 +133,9 @@ def _discount_effects(world: World) -> Columns:
         cost = np.average(catalog.cost_cents[mine] / catalog.base_cents[mine], weights=catalog.popularity[mine])
         for pct in PROMOTION_PCT:
             factor = (1 - pct / 100) ** category.elasticity * category.display_lift
-            rows.append((category.name, pct, factor, factor * (1 - pct / 100 - cost) / (1 - cost)))
-    names = ("category", "discount_pct", "units_factor", "margin_factor")
+            margin = factor * (1 - pct / 100 - cost) / (1 - cost)
+            rows.append((category.name, pct, factor, margin, *sales.factors(number, factor, 1 - pct / 100)))
+    names = ("category", "discount_pct", "units_factor", "margin_factor", "sold_factor", "earned_factor")
     return dict(zip(names, zip(*rows, strict=True), strict=True))
 
 
@@ -176,12 +181,15 @@ def _promotions(world: World) -> Columns:
     }
 
 
-def _stockouts(world: World) -> Columns:
+def _stockouts(world: World, sales: Sales) -> Columns:
     product, first, last = spells(world.catalog, world.calendar.days)
     return {
         "product_id": pick(world.product_ids, product),
         "starts_on": dates(world.calendar.day_start(first)),
         "ends_on": dates(world.calendar.day_start(last)),
+        "weak_until": dates(world.calendar.day_start(last + 7 * AFTER_STOCK_OUT_WEEKS)),
+        "later_units_factor": [AFTER_STOCK_OUT_FACTOR] * len(product),
+        "later_sold_factor": [sales.factors(None, AFTER_STOCK_OUT_FACTOR, 1.0)[0]] * len(product),
     }
 
 

@@ -53,6 +53,7 @@ _TABLES = (
         columns=(
             _CATEGORY,
             Column(name="price_elasticity", type="double", description="Elasticity of units to a product's price."),
+            Column(name="sold_elasticity", type="double", description="That of what is sold, against its category."),
             Column(name="display_lift", type="double", description="Factor on demand of a promotion beside its price."),
             Column(name="season_amplitude", type="double", description="Relative height of the yearly season."),
             Column(name="peak_day_of_year", type="bigint", description="Day of the year of the season's peak."),
@@ -68,6 +69,10 @@ _TABLES = (
             Column(name="discount_pct", type="bigint", description="Discount in percent."),
             Column(name="units_factor", type="double", description="Factor on units: price response times display."),
             Column(name="margin_factor", type="double", description="Factor on margin, at base price and mean cost."),
+            Column(name="sold_factor", type="double", description="Factor on what is sold, against its category."),
+            Column(
+                name="earned_factor", type="double", description="That on margin, at the prices and costs of sales."
+            ),
         ),
     ),
     Contract(
@@ -120,6 +125,9 @@ _TABLES = (
             _PRODUCT,
             Column(name="starts_on", type="date", description="First day; what was in stock is withdrawn."),
             Column(name="ends_on", type="date", description="The day after the last."),
+            Column(name="weak_until", type="date", description="Until before this day, later demand is weakened."),
+            Column(name="later_units_factor", type="double", description="Factor on how wanted it is until then."),
+            Column(name="later_sold_factor", type="double", description="Factor on what is sold of it until then."),
         ),
     ),
     Contract(

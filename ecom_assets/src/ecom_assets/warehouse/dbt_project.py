@@ -7,6 +7,7 @@ the same for all homes, in the Python environment. What dbt builds is in `dbt_pr
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import hashlib
 import json
@@ -16,22 +17,26 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 import duckdb
+import yaml
 
 from cartograph.settings import PREFIX, Settings
+from cartograph.shops import Shop, ShopError, load_shop
 from cartograph.windows import Window
 
 PROJECT_DIR = Path(__file__).parents[4] / "dbt_project"
 VIEWS_VARIABLE = "CARTOGRAPH_DBT_VIEWS"
 WAREHOUSE_VARIABLE = "CARTOGRAPH_DBT_WAREHOUSE"
 PARSED_VARIABLE = "CARTOGRAPH_DBT_PARSED"
+VARS_VARIABLE = "CARTOGRAPH_DBT_VARS"
 PARTIAL_PARSE = "partial_parse.msgpack"
 PARSED_DBT = ("-m", "ecom_assets.warehouse.parsed_dbt")
 """What Python is called with to run dbt on the parsed project in `CARTOGRAPH_DBT_PARSED`."""
@@ -40,6 +45,8 @@ PARSES_KEPT = 10
 _MANIFEST = "manifest.json"
 _RUN_RESULTS = "run_results.json"
 _PARSING = ".parsing-"
+_MADE_BY_DBT = frozenset({"target", "logs", "dbt_packages"})
+"""Folders that dbt makes in the project where nothing tells it another place, as when it is called bare."""
 _FOUND = "found_"
 _IDENTIFIES = re.compile(rf"_(id|key|number|date|month|day|name|at)$|^({_FOUND}|missing_)")
 _STATIC_SITE = "static_index.html"
@@ -74,10 +81,39 @@ def dbt_environment(
     chosen["CARTOGRAPH_DBT_DATASETS"] = ",".join(sorted(datasets))
     chosen["CARTOGRAPH_DBT_MIN_DATE"] = window.start.date().isoformat() if window else ""
     chosen["CARTOGRAPH_DBT_MAX_DATE"] = window.end.date().isoformat() if window else ""
+    chosen[VARS_VARIABLE] = json.dumps(load_shop(settings).dbt_vars)
     chosen["DBT_LOG_LEVEL_FILE"] = "info"  # debug lines in dbt's log file are a tenth of its time
     if views_file is not None:
         chosen[VIEWS_VARIABLE] = str(views_file)
     return chosen
+
+
+def require_known_vars(shop: Shop) -> None:
+    """Raise ShopError where the shop's file sets a var that the dbt project does not have: dbt would not say so."""
+    _require_known(shop.dbt_vars, f"{shop.file}: dbt_vars")
+
+
+def _require_known(names: Iterable[str], where: str) -> None:
+    known = yaml.safe_load((PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+    for name in sorted(set(names) - known.keys()):
+        meant = next((f" Do you mean {guess}?" for guess in get_close_matches(name, known, n=1)), "")
+        raise ShopError(f"{where}: there is no dbt var {name}.{meant} dbt_project.yml lists them.")
+
+
+def with_vars(arguments: Sequence[str], dbt_vars: Mapping[str, Any]) -> list[str]:
+    """The arguments of a dbt command with the shop's vars; those that are given in `arguments` go before them.
+
+    Raises:
+        ShopError: a var is given that the dbt project does not have.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--vars", default="{}", type=yaml.safe_load)
+    given, others = parser.parse_known_args(arguments)
+    if not isinstance(given.vars, dict):
+        return list(arguments)  # dbt says what is wrong with them
+    _require_known(given.vars, "--vars")
+    chosen = {**dbt_vars, **given.vars}
+    return [*others, "--vars", json.dumps(chosen)] if chosen and others and not others[0].startswith("-") else others
 
 
 @contextmanager
@@ -147,7 +183,8 @@ def _fingerprint(project: Path, settings: Settings, datasets: Collection[str]) -
         digest.update(f"{name}={version(name)}\0".encode())
     digest.update(f"{project}\0{settings.partition_grain}\0{os.environ.get('DBT_TARGET', '')}\0".encode())
     for path in sorted(project.rglob("*")):
-        if path.suffix in {".sql", ".yml", ".md", ".csv"}:
+        is_made_by_dbt = path.relative_to(project).parts[0] in _MADE_BY_DBT
+        if path.suffix in {".sql", ".yml", ".md", ".csv"} and not is_made_by_dbt:
             digest.update(f"\0{path.relative_to(project).as_posix()}\0".encode() + path.read_bytes())
     return f"{_group(datasets)}-{digest.hexdigest()[:16]}"
 
@@ -180,10 +217,12 @@ def _parsed_dbt(
     *arguments: str,
     done: str,
     variables: Mapping[str, str] = MappingProxyType({}),
+    lock: IO[str] | None = None,
 ) -> None:
     """Call dbt on the project as it is parsed for all homes."""
+    command = [sys.executable, *PARSED_DBT, *arguments]
     variables = {**variables, PARSED_VARIABLE: str(parsed_project(settings, datasets))}
-    _dbt([sys.executable, *PARSED_DBT, *arguments], settings, datasets, target, done=done, variables=variables)
+    _dbt(command, settings, datasets, target, done=done, variables=variables, lock=lock)
 
 
 def _dbt(
@@ -194,13 +233,18 @@ def _dbt(
     *,
     done: str,
     variables: Mapping[str, str],
+    lock: IO[str] | None = None,
 ) -> None:
-    """Call dbt on the shop, with `variables` besides; the file `done` is in `target` afterwards."""
+    """Call dbt on the shop, with `variables` besides; the file `done` is in `target` afterwards.
+
+    dbt holds `lock`, too: where this process is killed, it is kept for as long as dbt is at work.
+    """
     folders = {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(dbt_home(settings) / "logs")}
     ended = subprocess.run(
         [*command, "--no-use-colors", "--quiet"],
         cwd=PROJECT_DIR,
         env={**os.environ, **dbt_environment(settings, datasets), **variables, **folders},
+        pass_fds=() if lock is None else (lock.fileno(),),
         capture_output=True,
         text=True,
         check=False,
@@ -213,17 +257,29 @@ def _dbt(
         )
 
 
+@contextmanager
+def work_folder(settings: Settings, prefix: str) -> Iterator[Path]:
+    """A folder for as long as the block lasts; what a process that was killed left of its kind is deleted.
+
+    Nobody else is at work in one: who documents or rebuilds holds the shop's run lock or has its warehouse open.
+    """
+    for left in dbt_home(settings).glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=prefix) as aside:
+        yield Path(aside)
+
+
 def build_beside(settings: Settings, datasets: Collection[str], warehouse: Path, views_file: Path) -> None:
     """Build all models over all of history in the DuckDB file `warehouse`, beside the shop's own; no test is run.
 
     Raises:
         DbtProjectError: a model cannot be built.
     """
-    with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=".beside-") as target:
+    with work_folder(settings, ".beside-") as target:
         _parsed_dbt(
             settings,
             datasets,
-            Path(target),
+            target,
             *("build", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"),
             done=_RUN_RESULTS,
             variables={WAREHOUSE_VARIABLE: str(warehouse), VIEWS_VARIABLE: str(views_file)},
@@ -238,18 +294,18 @@ def require_warehouse(settings: Settings) -> None:
         )
 
 
-def write_docs(settings: Settings, datasets: Collection[str]) -> Path:
+def write_docs(settings: Settings, datasets: Collection[str], lock: IO[str]) -> Path:
     """The site of dbt's documentation as one file, made anew: models, columns, lineage and the warehouse's tables.
 
-    It loads nothing from elsewhere; dbt opens the warehouse for it, so nothing else may have it open.
+    It loads nothing from elsewhere; dbt opens the warehouse for it, so nothing else may have it open: `lock` is that of
+    the shop's runs.
 
     Raises:
         DbtProjectError: there is no warehouse yet, another process has it open, or the project does not parse.
     """
     require_warehouse(settings)
-    with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=".docs-") as aside:
-        target = Path(aside)
-        _parsed_dbt(settings, datasets, target, "docs", "generate", "--static", done=_STATIC_SITE)
+    with work_folder(settings, ".docs-") as target:
+        _parsed_dbt(settings, datasets, target, "docs", "generate", "--static", done=_STATIC_SITE, lock=lock)
         (target / _STATIC_SITE).replace(settings.dbt_docs_path)
     return settings.dbt_docs_path
 

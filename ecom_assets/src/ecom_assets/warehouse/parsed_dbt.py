@@ -6,6 +6,7 @@ that of the parse, which names the shop's warehouse file, and so would parse for
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import extended_mashumuro_decoder
 
 from cartograph.leaving import leave
-from ecom_assets.warehouse.dbt_project import PARSED_VARIABLE, PARTIAL_PARSE
+from ecom_assets.warehouse.dbt_project import PARSED_VARIABLE, PARTIAL_PARSE, VARS_VARIABLE, with_vars
 
 EXIT_FAILED = 1
 EXIT_ERROR = 2
@@ -30,7 +31,8 @@ def parsed_manifest(folder: Path) -> Manifest:
 
 def main() -> int:
     """Call dbt; its exit status."""
-    done = dbtRunner(parsed_manifest(Path(os.environ[PARSED_VARIABLE]))).invoke(sys.argv[1:])
+    arguments = with_vars(sys.argv[1:], json.loads(os.environ[VARS_VARIABLE]))
+    done = dbtRunner(parsed_manifest(Path(os.environ[PARSED_VARIABLE]))).invoke(arguments)
     if done.exception is not None:
         sys.stderr.write(f"{done.exception}\n")
         return EXIT_ERROR

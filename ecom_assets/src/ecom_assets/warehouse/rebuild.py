@@ -5,10 +5,8 @@ How dbt is called is in `dbt_project`; when this is done, and what becomes of th
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
@@ -16,7 +14,7 @@ from cartograph.lake import Lake
 from cartograph.settings import Settings
 from cartograph.words import counted
 from ecom_assets.sql import identifier
-from ecom_assets.warehouse.dbt_project import build_beside, dbt_home
+from ecom_assets.warehouse.dbt_project import build_beside, work_folder
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
 from ecom_assets.warehouse.marts import Mart
 from ecom_assets.warehouse.publishing import open_warehouse
@@ -42,8 +40,8 @@ def differences(settings: Settings, datasets: Collection[str], marts: Sequence[M
         DbtProjectError: a model cannot be built.
         WarehouseMissingError: there is no warehouse yet.
     """
-    with tempfile.TemporaryDirectory(dir=dbt_home(settings), prefix=".rebuild-") as aside:
-        anew, views_file = Path(aside) / "warehouse.duckdb", Path(aside) / "lake_views.json"
+    with work_folder(settings, ".rebuild-") as aside:
+        anew, views_file = aside / "warehouse.duckdb", aside / "lake_views.json"
         write_views(pinned_views(Lake.from_settings(settings), datasets), views_file)
         build_beside(settings, datasets, anew, views_file)
         with open_warehouse(settings) as connection:

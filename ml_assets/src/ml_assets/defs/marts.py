@@ -14,9 +14,13 @@ import dagster as dg
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.causes import failure_by_checks
+from ml_assets.core.budget import panel as budget_panel
+from ml_assets.core.datasets import DATASETS
+from ml_assets.core.experiments.errors import ExperimentError
 from ml_assets.core.features import daily_demand, order_risk
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, Marts
 from ml_assets.core.models.errors import OwnModelError
+from ml_assets.core.questions.asked import QuestionError
 from ml_assets.core.registry import NoModel, RegistryDown
 from ml_assets.defs.partitions import WINDOW_BEFORE
 
@@ -36,18 +40,14 @@ SIMILAR = "predictions.similar_products"
 DEMAND = "features.daily_demand"
 FORECASTS = "predictions.demand_forecasts"
 ADVICE = "predictions.reorder_advice"
-EFFECT = "causal.email_campaign_effect"
+CUSTOMERS_AS_OF = "causal.customers_as_of"
 ORDER_RISK = "features.order_risk"
 FRAUD_SCORES = "predictions.fraud_scores"
+RESPONSE = "causal.channel_response"
+BUDGET = "causal.budget_allocation"
 
-_DATASETS = {
-    "fct_payments": "payments",
-    "fct_refunds": "refunds",
-    "fct_reviews": "reviews",
-    "fct_events": "events",
-    "fct_inventory_daily": "inventory",
-    "dim_campaigns": "campaigns",
-}
+CAMPAIGN_MARTS = ("fct_events", "dim_campaigns")
+
 _WINDOWED = frozenset(
     {
         "fct_orders",
@@ -57,6 +57,8 @@ _WINDOWED = frozenset(
         "fct_reviews",
         "fct_events",
         "fct_inventory_daily",
+        "fct_sessions",
+        "fct_experiment_assignments",
     }
 )
 
@@ -71,7 +73,7 @@ class Pinned(NamedTuple):
 def delivered(marts: Iterable[str]) -> tuple[str, ...]:
     """Those of `marts` that the shop has: the optional ones depend on the datasets that its sources deliver."""
     datasets = load_shop(get_settings()).datasets
-    return tuple(mart for mart in marts if mart not in _DATASETS or _DATASETS[mart] in datasets)
+    return tuple(mart for mart in marts if mart not in DATASETS or DATASETS[mart] in datasets)
 
 
 def feature_marts() -> tuple[str, ...]:
@@ -82,6 +84,21 @@ def feature_marts() -> tuple[str, ...]:
 def tells_fraud() -> bool:
     """Whether the shop delivers what fraud is seen by: payments, and the refunds among which chargebacks are."""
     return delivered(order_risk.MARTS) == order_risk.MARTS
+
+
+def channel_marts() -> tuple[str, ...]:
+    """The marts that the responses of the shop's paid channels are made of."""
+    return delivered((*budget_panel.MARTS, budget_panel.CAMPAIGNS_MART))
+
+
+def spends_on_channels() -> bool:
+    """Whether the shop tells what it spends on paid channels."""
+    return delivered(budget_panel.MARTS) == budget_panel.MARTS
+
+
+def sends_campaigns() -> bool:
+    """Whether the shop delivers what an e-mail campaign's effect is seen by: its events, and the campaigns."""
+    return delivered(CAMPAIGN_MARTS) == CAMPAIGN_MARTS
 
 
 def demand_marts() -> tuple[str, ...]:
@@ -140,5 +157,5 @@ def plain_failures() -> Iterator[None]:
             for check in refusal.forbidden_by
         ]
         raise failure_by_checks(str(refusal), checks if have_failed else []) from None
-    except (LakeError, NoModel, OwnModelError, RegistryDown, ReleaseError) as error:
+    except (ExperimentError, LakeError, NoModel, OwnModelError, QuestionError, RegistryDown, ReleaseError) as error:
         raise dg.Failure(str(error), allow_retries=False) from None

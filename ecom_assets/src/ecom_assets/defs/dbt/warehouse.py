@@ -14,7 +14,7 @@ from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType
 
 from cartograph.lake import Lake
 from cartograph.settings import Settings, get_settings
-from cartograph.shops import load_shop
+from cartograph.shops import ShopError, load_shop
 from cartograph.trust.causes import failure_by_checks
 from cartograph.trust.evidence import SAMPLES, evidence
 from cartograph.words import counted
@@ -31,6 +31,7 @@ from ecom_assets.warehouse.dbt_project import (
     offending_rows,
     parsed_project,
     read_manifest,
+    require_known_vars,
 )
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
 from ecom_assets.warehouse.publishing import WarehouseHeldError, lacking_tables, open_warehouse
@@ -52,7 +53,8 @@ _CURES = {
 def warehouse_definitions() -> dg.Definitions:
     """The dbt assets of the chosen shop, and dbt itself."""
     settings = get_settings()
-    datasets = load_shop(settings).datasets
+    shop = load_shop(settings)
+    datasets = shop.datasets
     parsed = parsed_project(settings, datasets)
 
     @dbt_assets(
@@ -69,8 +71,9 @@ def warehouse_definitions() -> dg.Definitions:
         # A run over the whole history makes the tables anew, and so takes in models whose columns have changed. Of a
         # table that is not there, or of a lost warehouse, a window alone would leave the rest of history out.
         try:
+            require_known_vars(shop)
             lacking = lacking_tables(settings, read_manifest(parsed))
-        except WarehouseHeldError as mistake:
+        except (ShopError, WarehouseHeldError) as mistake:
             raise dg.Failure(str(mistake), allow_retries=False) from None
         if lacking and not is_whole_history(context):
             context.log.info(f"Built over all of history, as the warehouse lacks {', '.join(lacking)}.")

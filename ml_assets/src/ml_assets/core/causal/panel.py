@@ -110,17 +110,17 @@ def email_campaigns(con: duckdb.DuckDBPyConnection, marts: Marts) -> list[Campai
     return [Campaign(*row) for row in rows]
 
 
-def complete(campaigns: list[Campaign], data_end: date) -> list[Campaign]:
-    """Those of `campaigns` whose outcomes are all in the data.
+def complete(campaigns: list[Campaign], data_end: date, days: int = OUTCOME_DAYS) -> list[Campaign]:
+    """Those of `campaigns` whose outcomes, of so many `days`, are all in the data.
 
     Raises:
         NoCampaign: there is none.
     """
-    found = [c for c in campaigns if c.as_of + timedelta(days=OUTCOME_DAYS + 1) <= data_end]
+    found = [c for c in campaigns if c.as_of + timedelta(days=days + 1) <= data_end]
     if not found:
         known = ", ".join(c.campaign_id for c in campaigns) or "none"
         raise NoCampaign(
-            f"No e-mail campaign has {OUTCOME_DAYS} whole days of orders after its first e-mail: the data end on "
+            f"No e-mail campaign has {days} whole days of orders after its first e-mail: the data end on "
             f"{data_end}, and the campaigns with e-mails are: {known}. Load later orders, or e-mail events."
         )
     return found

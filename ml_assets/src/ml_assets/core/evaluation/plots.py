@@ -95,7 +95,7 @@ def lines(
         if len(curves) > 1:
             axes.legend()
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def bars(values: Mapping[str, float], *, x: str) -> bytes:
@@ -109,7 +109,7 @@ def bars(values: Mapping[str, float], *, x: str) -> bytes:
         axes.barh(places, list(values.values()), color=COLOURS[0], height=0.7)
         axes.set_yticks(places, list(values))
 
-    return _svg(draw, (SIZE[0], max(1.6, 0.8 + 0.22 * len(values))))
+    return svg(draw, (SIZE[0], max(1.6, 0.8 + 0.22 * len(values))))
 
 
 def groups(values: Mapping[str, Sequence[float]], ticks: Sequence[str], *, x: str, y: str) -> bytes:
@@ -127,7 +127,7 @@ def groups(values: Mapping[str, Sequence[float]], ticks: Sequence[str], *, x: st
         if len(values) > 1:
             axes.legend()
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def heat_map(values: npt.NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], *, limit: float) -> bytes:
@@ -146,7 +146,7 @@ def heat_map(values: npt.NDArray[np.float64], rows: Sequence[str], columns: Sequ
             told = f"{round(value, 1) + 0.0:+.1f}"  # never -0.0
             axes.text(column + 0.5, row + 0.5, told, ha="center", va="center", color=ink)
 
-    return _svg(draw, (1.4 * SIZE[0], 1.4 + 0.4 * len(rows)))
+    return svg(draw, (1.4 * SIZE[0], 1.4 + 0.4 * len(rows)))
 
 
 def forecasts(panels: Sequence[Panel], *, x: str, y: str) -> bytes:
@@ -163,10 +163,10 @@ def forecasts(panels: Sequence[Panel], *, x: str, y: str) -> bytes:
             axes.set_ylim(bottom=0)
         axes.set_xlabel(x)
 
-    return _svg(draw, (SIZE[0], 0.6 + 1.5 * len(panels)))
+    return svg(draw, (SIZE[0], 0.6 + 1.5 * len(panels)))
 
 
-def _svg(draw: Draw, size: tuple[float, float] = SIZE) -> bytes:
+def svg(draw: Draw, size: tuple[float, float] = SIZE) -> bytes:
     """What `draw` puts on a figure. No date and no version is written, and pyplot's state is not touched."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG

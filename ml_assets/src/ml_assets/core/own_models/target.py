@@ -1,4 +1,4 @@
-"""The SQL of a model's file: which is allowed, and how a target's events are read.
+"""The SQL of a file that a shop brings: which is allowed, and how a target's events are read.
 
 A target is a SELECT of who and when over published marts. It names no dates: which events count for an as-of date is
 decided by Cartograph, so that no target can look into what the features know.
@@ -20,10 +20,10 @@ from ml_assets.core.features.customers import Marts
 from ml_assets.core.models.errors import OwnModelError
 
 MARTS = (
-    "dim_campaigns", "dim_customers", "dim_dates", "dim_products", "fct_events", "fct_order_items", "fct_orders",
-    "fct_payments", "fct_refunds",
+    "dim_campaigns", "dim_customers", "dim_dates", "dim_products", "fct_events", "fct_experiment_assignments",
+    "fct_order_items", "fct_orders", "fct_payments", "fct_refunds",
 )  # fmt: skip
-"""What a target may read: facts of customers, and what these refer to."""
+"""What a SELECT may read: facts of customers, and what these refer to."""
 COLUMNS = ("customer_id", "happened_at")
 _CLOCKS = frozenset({"current_time", "current_timestamp", "localtime", "localtimestamp"})
 """Words that are no functions to DuckDB's parser."""
@@ -38,19 +38,19 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f" Is {' or '.join(near)} meant?" if near else ""
 
 
-def marts_of(select: str) -> tuple[str, ...]:
-    """The marts that a target's SELECT reads, by name.
+def marts_of(select: str, form: str = "one SELECT of customer_id and happened_at") -> tuple[str, ...]:
+    """The marts that a SELECT reads, by name; `form` says in messages what it should be.
 
     Raises:
         ValueError: it is not one SELECT over marts, or what it gives is not the same whenever it is run.
     """
-    tree = _parsed(_without_end(select), "one SELECT of customer_id and happened_at")
+    tree = _parsed(without_end(select), form)
     own = {str(entry["key"]).lower() for node in nodes(tree) for entry in _entries(node)}
     tables = tables_in(tree) - own
     unknown = sorted(tables - set(MARTS))
     if unknown:
         raise ValueError(
-            f"it reads {', '.join(unknown)}, and a target may read {', '.join(MARTS)}.{meant(unknown[0], MARTS)}"
+            f"it reads {', '.join(unknown)}, and it may read {', '.join(MARTS)}.{meant(unknown[0], MARTS)}"
         )
     if qualified := sorted(
         str(n["table_name"]) for n in nodes(tree) if n.get("type") == "BASE_TABLE" and n["schema_name"]
@@ -83,7 +83,7 @@ def features_in(condition: str) -> frozenset[str]:
             row = ", ".join(f"CAST(0 AS {feature.type}) AS {feature.name}" for feature in CUSTOMER_FEATURES.features)
             con.execute(f"SELECT 1 FROM (SELECT {row}) WHERE ({condition}\n)")
     except duckdb.Error as error:
-        raise ValueError(f"it cannot be run: {_first_line(error)}") from None
+        raise ValueError(f"it cannot be run: {first_line(error)}") from None
     return frozenset(columns)
 
 
@@ -96,7 +96,7 @@ def read_events(connect: Connect, select: str, tables: Marts) -> pa.Table:
         OwnModelError: the SELECT cannot be run, or has other columns.
     """
     marts = ", ".join(f"{name} AS ({tables[name]})" for name in marts_of(select))
-    body = f"(\n{_without_end(select)}\n)"
+    body = f"(\n{without_end(select)}\n)"
     try:
         with connect() as con:
             given = con.execute(f"WITH {marts} SELECT * FROM {body} LIMIT 0").to_arrow_table().schema.names
@@ -111,7 +111,7 @@ def read_events(connect: Connect, select: str, tables: Marts) -> pa.Table:
                 WHERE customer_id IS NOT NULL AND happened_at IS NOT NULL ORDER BY ALL"""
             ).to_arrow_table()
     except duckdb.Error as error:
-        raise OwnModelError(f"target.events: its SELECT cannot be run: {_first_line(error)}") from None
+        raise OwnModelError(f"target.events: its SELECT cannot be run: {first_line(error)}") from None
 
 
 @lru_cache(maxsize=1)
@@ -147,9 +147,11 @@ def _entries(node: dict[str, Any]) -> list[dict[str, Any]]:
     return list(found["map"]) if isinstance(found, dict) else []
 
 
-def _without_end(select: str) -> str:
+def without_end(select: str) -> str:
+    """The SELECT without the semicolon after it."""
     return select.strip().removesuffix(";")
 
 
-def _first_line(error: duckdb.Error) -> str:
+def first_line(error: duckdb.Error) -> str:
+    """What DuckDB says, without the place in the SQL around it."""
     return str(error).split("\n\nLINE", maxsplit=1)[0].replace("\n", " ")

@@ -29,7 +29,16 @@ KEY = dg.AssetKey(["features", "customer_features"])
 def customer_features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Compute the features of the run's as-of dates and replace these dates in the lake."""
     marts = feature_marts()
-    return materialize(context, FEATURES, CUSTOMER_FEATURES.of(marts), marts, customers.customer_features)
+    made = materialize(context, FEATURES, CUSTOMER_FEATURES.of(marts), marts, customers.customer_features)
+    lake = open_lake()
+    with lake.connect() as con:
+        if not customers.as_of_dates(con, lake.relation_sql(FEATURES)):
+            raise dg.Failure(
+                "There is no customer in the data, so there is nobody to learn from or to predict for. "
+                "`cartograph shops check` tells what the sources deliver.",
+                allow_retries=False,
+            )
+    return made
 
 
 @dg.asset_check(asset=KEY, blocking=True, description=GUARDED)

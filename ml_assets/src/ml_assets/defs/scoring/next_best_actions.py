@@ -7,9 +7,8 @@ import dagster as dg
 
 from ml_assets.core.models import campaign_uplift
 from ml_assets.core.models.next_best_actions import CONTRACT, next_best_actions
-from ml_assets.defs.causal.email_campaign_effect import is_answerable
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
-from ml_assets.defs.marts import ACTIONS
+from ml_assets.defs.marts import ACTIONS, sends_campaigns
 from ml_assets.defs.scoring.steps import look_for, predict_latest
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.campaign_uplift import KEY as MODEL_KEY
@@ -24,7 +23,7 @@ _WRONG = f"""
 @dg.definitions
 def defs() -> dg.Definitions:
     """The asset and its check, for a shop that has the model."""
-    if not is_answerable():
+    if not sends_campaigns():
         return dg.Definitions()
     return dg.Definitions(assets=[actions], asset_checks=[advice_is_sound])
 

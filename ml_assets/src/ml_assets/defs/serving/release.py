@@ -3,7 +3,7 @@
 The form of the files is `cartograph.releases.contents`; how they are kept is the rest of `cartograph.releases`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
 from cartograph.releases.contents import (
+    BUDGET_FILE,
     CARD_PAGE,
     CHURN_CARD,
     CHURN_MODEL,
@@ -24,13 +25,16 @@ from cartograph.releases.contents import (
     DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
+    EXPERIMENTS,
+    EXPERIMENTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    MEMO_PAGE,
     OWN_PREDICTIONS,
     PREDICTION_COLUMNS,
     REORDER,
     SHOP,
-    Effect,
+    Budget,
     ShopCard,
     own_model_files,
     write_customers,
@@ -42,7 +46,10 @@ from cartograph.shops import Shop, load_shop
 from cartograph.trust.evidence import checked
 from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
+from ml_assets.components.causal_question import answer_key, reads, table_of
 from ml_assets.components.customer_model import predictions_table
+from ml_assets.components.experiment import result_table
+from ml_assets.core.experiments.report import read_results
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
@@ -51,15 +58,20 @@ from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
 from ml_assets.core.models.next_best_actions import CONTRACT as ADVISED
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.scoring import card_of
+from ml_assets.core.questions.answers import Answer, effect_of
+from ml_assets.core.questions.memo import memo
+from ml_assets.core.questions.pictures import pictures
 from ml_assets.core.registry import ModelRegistry, Registered, Version
-from ml_assets.defs.causal.email_campaign_effect import KEY as EFFECT_KEY
-from ml_assets.defs.causal.email_campaign_effect import is_answerable
+from ml_assets.defs.causal.budget_allocation import KEY as BUDGET_KEY
+from ml_assets.defs.causal.channel_response import KEY as RESPONSE_KEY
+from ml_assets.defs.causal.questions import answer_keys, questions
+from ml_assets.defs.experiments.files import experiment_keys, experiments
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
 from ml_assets.defs.marts import (
     ACTIONS,
     ADVICE,
-    EFFECT,
+    BUDGET,
     FEATURES,
     FORECASTS,
     PROPENSITIES,
@@ -69,6 +81,7 @@ from ml_assets.defs.marts import (
     SIMILAR,
     VALUES,
     Pinned,
+    channel_marts,
     delivered,
     demand_marts,
     depends_on,
@@ -77,6 +90,8 @@ from ml_assets.defs.marts import (
     pin,
     plain_failures,
     published,
+    sends_campaigns,
+    spends_on_channels,
     tells_fraud,
 )
 from ml_assets.defs.metadata import git_commit
@@ -152,7 +167,7 @@ class ReleaseConfig(dg.Config):
 
 def models() -> list[str]:
     """The models that a release of this shop has, once they are trained."""
-    absent = {fraud.NAME: not tells_fraud(), campaign_uplift.NAME: not is_answerable()}
+    absent = {fraud.NAME: not tells_fraud(), campaign_uplift.NAME: not sends_campaigns()}
     return [*(name for name in MODELS if not absent.get(name)), *(model.name for model in own_models())]
 
 
@@ -162,7 +177,9 @@ def sources() -> list[dg.AssetKey]:
     return [
         *(FEATURES_KEY, *made_by_models, *own_keys()),
         *([ADVICE_KEY] if counts_stock() else []),
-        *([EFFECT_KEY] if is_answerable() else []),
+        *([RESPONSE_KEY, BUDGET_KEY] if spends_on_channels() else []),
+        *experiment_keys(),
+        *answer_keys(),
     ]
 
 
@@ -170,8 +187,11 @@ def upstream() -> list[dg.AssetKey]:
     """`sources`, and the published marts that they and the release are made of."""
     of_fraud = order_risk.MARTS if tells_fraud() else ()
     further = ("rfm_segments", "dim_products", "dim_dates", "market_basket_rules", *delivered(["dim_campaigns"]))
-    of_own = [mart for model in own_models() for mart in model.marts]
-    marts = dict.fromkeys((*feature_marts(), *demand_marts(), *of_fraud, *of_own, *further))
+    of_own = [mart for one in (*own_models(), *experiments()) for mart in one.marts]
+    of_budget = channel_marts() if spends_on_channels() else ()
+    of_questions = [mart for question in questions() for mart in reads(question)]
+    own = (*of_fraud, *of_own, *of_budget, *of_questions)
+    marts = dict.fromkeys((*feature_marts(), *demand_marts(), *own, *further))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
@@ -194,7 +214,8 @@ def warehouse() -> list[dg.AssetKey]:
     tags={"domain": "serving"},
     description=(
         "An immutable, checksummed folder of customers with features, segments and predictions, the models that the "
-        "shop has, recommendations, demand forecasts and reorder advice, and the effects, with a manifest of what it "
+        "shop has, recommendations, demand forecasts and reorder advice, the effects and the experiments, with a "
+        "manifest of what it "
         "was made from; the API serves the current one. "
         "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
         "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
@@ -204,12 +225,16 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     """Write the files, make them current, and prune old releases."""
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
+    of_experiments = [result_table(one.name) for one in experiments()]
     with plain_failures():
         tables = [
             *(FEATURES, *PREDICTIONS, *published(["rfm_segments", "dim_products"])),
             *([ADVICE] if counts_stock() else []),
-            *([EFFECT, ACTIONS] if is_answerable() else []),
+            *([BUDGET] if spends_on_channels() else []),
+            *([ACTIONS] if sends_campaigns() else []),
+            *(table_of(answer_key(question.name)) for question in questions()),
             *(predictions_table(model.name) for model in own_models()),
+            *of_experiments,
         ]
         require_made(context, lake, tables, KEY)
         inputs = pin(lake, tables)
@@ -225,7 +250,9 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
                 require_scored_by(con, inputs, as_of, table, "model_version", model.name, champions)
             predicted = released_predictions(con, inputs, own, as_of) if own else None
             customers = released_customers(con, inputs, as_of)
-            effects = released_effects(con, inputs)
+            budget = released_budget(con, inputs)
+            tried = read_results(con, [lake.relation_sql(name, inputs.snapshots.get(name)) for name in of_experiments])
+            answers = released_answers(con, inputs)
             recommended = released_recommendations(con, inputs, recommender, as_of) if recommender else None
             products = released_products(con, inputs) if forecaster else {}
         store = release_store(settings)
@@ -251,7 +278,11 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
                 write_recommendations(draft.path, recommended)
             if forecaster and products:
                 write_demand(draft.path, forecaster, products)
-            (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(effects, indent=2))
+            if budget:
+                (draft.path / BUDGET_FILE).write_text(budget.model_dump_json(indent=2), encoding="utf-8")
+            if tried:
+                (draft.path / EXPERIMENTS_FILE).write_bytes(EXPERIMENTS.dump_json(tried, indent=2))
+            write_answers(draft.path, answers)
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
     return dg.MaterializeResult(
@@ -260,7 +291,10 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "release_id": draft.manifest.release_id,
             "as_of_date": str(as_of),
             "models": ", ".join(f"{name} {one.version}" for name, one in champions.items()) or "none yet",
-            "effects": len(effects),
+            "budget": "none" if budget is None else f"{budget.gain.value:+.2f} {budget.currency} a day",
+            "experiments": len(tried),
+            "effects": sum(answer.is_identified for answer in answers),
+            "questions": len(answers),
             "products_forecast": len(pc.unique(products[DEMAND]["product_id"])) if products else 0,
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
@@ -343,13 +377,32 @@ def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: da
     ).to_arrow_table()
 
 
-def released_effects(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> tuple[Effect, ...]:
-    """The answers to the shop's causal questions; none where it has none."""
-    select = inputs.selects.get("email_campaign_effect")
-    if select is None:
-        return ()
-    rows = con.execute(f"SELECT effect FROM ({select}) ORDER BY campaign_id").fetchall()
-    return tuple(Effect.model_validate_json(row[0]) for row in rows)
+def released_answers(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> tuple[Answer, ...]:
+    """The answers to the shop's causal questions; none of those that had too little data."""
+    rows = [
+        row
+        for question in questions()
+        for row in con.execute(f"SELECT answer FROM ({inputs.selects[question.name]})").fetchall()
+    ]
+    return tuple(Answer.model_validate_json(row[0]) for row in rows)
+
+
+def write_answers(folder: Path, answers: Sequence[Answer]) -> None:
+    """Write the effects, and of each answer the memo with its pictures beside it."""
+    (folder / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(tuple(map(effect_of, answers)), indent=2))
+    for answer in answers:
+        place, drawn = folder / MEMO_PAGE.format(name=answer.question), pictures(answer)
+        place.parent.mkdir(parents=True)
+        place.write_text(memo(answer, drawn), encoding="utf-8")
+        for picture in drawn:
+            (place.parent / picture.file).write_bytes(picture.content)
+
+
+def released_budget(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> Budget | None:
+    """The budget of the paid channels; None where the shop has none, or its data do not show what they do."""
+    select = inputs.selects.get("budget_allocation")
+    found = con.execute(f"SELECT budget FROM ({select}) LIMIT 1").fetchone() if select else None
+    return Budget.model_validate_json(found[0]) if found else None
 
 
 def released_products(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[str, pa.Table]:

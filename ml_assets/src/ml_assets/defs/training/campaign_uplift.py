@@ -21,9 +21,18 @@ from ml_assets.core.models.campaign_uplift import Trained, text_of
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.findings import of_uplift
 from ml_assets.core.registry import ModelRegistry
-from ml_assets.defs.causal.email_campaign_effect import NEEDED, is_answerable
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
-from ml_assets.defs.marts import FEATURES, depends_on, feature_marts, open_lake, pin, plain_failures, published
+from ml_assets.defs.marts import (
+    CAMPAIGN_MARTS,
+    FEATURES,
+    depends_on,
+    feature_marts,
+    open_lake,
+    pin,
+    plain_failures,
+    published,
+    sends_campaigns,
+)
 from ml_assets.defs.metadata import SNAPSHOTS, markdown_table, snapshot_metadata
 from ml_assets.defs.partitions import data_end
 from ml_assets.defs.tracking import MlflowTracking
@@ -61,12 +70,12 @@ class CampaignDesigns(dg.Config):
 @dg.definitions
 def defs() -> dg.Definitions:
     """The asset, for a shop whose campaigns can be asked about."""
-    return dg.Definitions(assets=[uplift] if is_answerable() else [])
+    return dg.Definitions(assets=[uplift] if sends_campaigns() else [])
 
 
 @dg.asset(
     key=KEY,
-    deps=[FEATURES_KEY, *depends_on(dict.fromkeys((*feature_marts(), *NEEDED)))],
+    deps=[FEATURES_KEY, *depends_on(dict.fromkeys((*feature_marts(), *CAMPAIGN_MARTS)))],
     kinds={"econml", "mlflow"},
     tags={"domain": "marketing"},
     check_specs=[
@@ -116,7 +125,7 @@ def uplift(
     """Examine the campaigns, learn, track and register."""
     lake, designs = open_lake(), config.designs()
     with plain_failures(), tracking.run(context) as mlflow_run:
-        inputs = pin(lake, [FEATURES, *published(dict.fromkeys((*feature_marts(), *NEEDED)))])
+        inputs = pin(lake, [FEATURES, *published(dict.fromkeys((*feature_marts(), *CAMPAIGN_MARTS)))])
         with lake.connect() as con:
             end = data_end(as_of_dates(con, inputs.selects["customer_features"]))
             marts = {name: select for name, select in inputs.selects.items() if name != "customer_features"}

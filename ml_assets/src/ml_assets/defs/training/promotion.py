@@ -7,8 +7,7 @@ from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity
 from ml_assets.core.models.demand import training as demand_training
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.registry import ModelRegistry
-from ml_assets.defs.causal.email_campaign_effect import is_answerable
-from ml_assets.defs.marts import tells_fraud
+from ml_assets.defs.marts import sends_campaigns, tells_fraud
 from ml_assets.defs.tracking import MlflowTracking
 
 CHECK = "challenger_is_fit"
@@ -55,6 +54,6 @@ def defs() -> dg.Definitions:
     names = [
         *(churn.NAME, propensity.NAME, clv.NAME, segments.NAME, product_recommender.NAME, demand_training.NAME),
         *([fraud.NAME] if tells_fraud() else []),
-        *([campaign_uplift.NAME] if is_answerable() else []),
+        *([campaign_uplift.NAME] if sends_campaigns() else []),
     ]
     return dg.Definitions(asset_checks=[challenger_is_fit(name) for name in names])

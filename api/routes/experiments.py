@@ -1,0 +1,45 @@
+"""Randomised experiments: what was decided, why, and the memo."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from api.dependencies import CurrentRelease
+from api.problems import ProblemError, documented
+from api.schemas.experiments import Experiment, Experiments, ExperimentSummary
+
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+Name = Annotated[
+    str, Path(min_length=1, max_length=100, description="The experiment, as `GET /v1/experiments` has it.")
+]
+
+
+@router.get("", responses=documented(503))
+async def list_experiments(release: CurrentRelease) -> Experiments:
+    """Each experiment with its decision; empty for a shop without experiments."""
+    manifest = release.manifest
+    return Experiments(
+        release_id=manifest.release_id,
+        as_of=manifest.inputs.as_of,
+        experiments=[
+            ExperimentSummary(
+                name=one.name,
+                description=one.description,
+                state=one.state,
+                verdict=one.verdict,
+                choice=one.choice,
+                reasons=list(one.reasons),
+            )
+            for one in release.experiments
+        ],
+    )
+
+
+@router.get("/{name}", responses=documented(404, 422, 503))
+async def get_experiment(name: Name, release: CurrentRelease) -> Experiment:
+    """One experiment: its checks, estimates, decision, and the memo as Markdown."""
+    found = next((one for one in release.experiments if one.name == name), None)
+    if found is None:
+        known = ", ".join(one.name for one in release.experiments) or "none"
+        raise ProblemError(404, "no-experiment", f"The release has no experiment {name}; it has {known}.")
+    return Experiment(release_id=release.manifest.release_id, experiment=found)

@@ -1,0 +1,98 @@
+"""`cartograph causal check` and `cartograph causal memo`: the files of causal questions, and the memos of answers.
+
+An effect of a file of data, without a shop, is `cartograph causal estimate`'s business.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from cartograph.cli.console import output, say, say_error
+from cartograph.cli.run import EXIT_FAILED
+from cartograph.lake import Lake
+from cartograph.settings import Settings, load_settings
+
+app = typer.Typer(help="Causal questions: their files, and the memos of their answers.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The question: the name of its file, as `cartograph causal check` lists it.")]
+
+
+@app.command()
+def check() -> None:
+    """Look at the files of causal questions: what is wrong with each, or what the shop lacks for it."""
+    settings = load_settings()
+    problems = 0
+    for name, problem, lacking in states(settings):
+        problems += bool(problem)
+        if problem:
+            output.print(f"[red]✗[/] {escape(problem)}")
+        elif lacking:
+            output.print(f"[yellow]–[/] {name}: {escape(lacking)}")
+        else:
+            output.print(f"[green]✓[/] {name}")
+    if problems:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def memo(
+    question: Name,
+    html: Annotated[bool, typer.Option("--html", help="As an HTML page that has its pictures in it.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write. Unset: the terminal, and Markdown without pictures.")
+    ] = None,
+) -> None:
+    """Print or write the decision memo of a question: what was found, what was checked, and whether to act on it."""
+    from ml_assets.core.documents import html_of, with_pictures
+    from ml_assets.core.questions.answers import Answer
+    from ml_assets.core.questions.memo import memo as written
+    from ml_assets.core.questions.pictures import pictures
+
+    answer = Answer.model_validate_json(stored(load_settings(), question))
+    drawn = pictures(answer) if html or out else []
+    text = written(answer, drawn)
+    if html:
+        text = html_of(with_pictures(text, {p.file: p.content for p in drawn}), answer.description)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    if not html:
+        for picture in drawn:
+            (out.parent / picture.file).write_bytes(picture.content)
+    say(f"[green]✓[/] {out}")
+
+
+def states(settings: Settings) -> list[tuple[str, str, str]]:
+    """Of each question's file its name, what is wrong with it, and what the shop lacks for it; empty where nothing."""
+    from cartograph.shops import load_shop
+    from ml_assets.core.questions.folder import question_files
+    from ml_assets.core.questions.lacking import told
+
+    shop = load_shop(settings)
+    return [
+        (file.path.stem, file.problem, told(file.question, shop.datasets) if file.question else "")
+        for file in question_files(settings)
+    ]
+
+
+def stored(settings: Settings, question: str) -> str:
+    """The answer to `question` as JSON, from the lake; it ends the command where there is none."""
+    lake, table = Lake.from_settings(settings), f"causal.{question}"
+    known = [name for name, problem, lacking in states(settings) if not problem and not lacking]
+    if question not in known:
+        say_error(f"There is no question {question!r}.", f"The shop's questions are: {', '.join(known) or 'none'}.")
+        raise typer.Exit(EXIT_FAILED)
+    rows = lake.batches(table).read_all().to_pylist() if lake.exists(table) else []
+    if not rows:
+        say_error(
+            f"{question} has no answer yet.",
+            "`cartograph run` asks it; where it says that it cannot judge yet, the shop has too little data.",
+        )
+        raise typer.Exit(EXIT_FAILED)
+    return str(rows[0]["answer"])

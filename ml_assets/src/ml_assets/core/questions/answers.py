@@ -1,0 +1,193 @@
+"""The answer to a question as it is stored and released: what was asked, what was found, and whether to believe it.
+
+An answer that is not identified keeps its tests and its reasons, and no estimate. Its words for people are `memo`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from cartograph.contracts import Column, Contract
+from cartograph.releases.contents import Effect, EffectCheck
+from ml_assets.core.causal.finding import CONFIDENCE, Estimate, Finding, Gate, NamedEstimate
+from ml_assets.core.questions.asked import OUTCOME, TREATMENT, Asked
+from ml_assets.core.questions.posed import Posed
+
+TOLD_BY_NUMBERS = frozenset({"agreement", "random_subset", "random_common_cause"})
+"""Gates whose details have estimates in them, which one that is not identified must not have."""
+
+
+class Answer(BaseModel):
+    """A question's answer. Where it is not identified, `finding` has no estimate.
+
+    `cost` is that of treating a unit, `value` that of one unit of the outcome, in `currency`; `value` may be unknown.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str
+    description: str
+    owner: str
+    unit_asked: str
+    treatment: str
+    outcome: str
+    population: str
+    estimand: str
+    unit: str
+    currency: str
+    as_of: date
+    cost: float
+    value: float | None
+    is_randomised: bool
+    unrecorded: tuple[str, ...]
+    confounders: tuple[str, ...]
+    arrows: tuple[tuple[str, str], ...]
+    latent: tuple[str, ...]
+    notes: dict[str, str]
+    finding: Finding
+
+    @property
+    def is_identified(self) -> bool:
+        """Whether there is an estimate to be believed."""
+        return self.finding.identified
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The effect; None where it is not identified."""
+        return self.finding.effect if self.is_identified else None
+
+    @property
+    def refusals(self) -> tuple[Gate, ...]:
+        """The tests that it failed."""
+        return tuple(gate for gate in self.finding.gates if not gate.passed)
+
+    @property
+    def worth(self) -> Estimate | None:
+        """What treating one unit brings net of its cost, with the interval; None where that is not known."""
+        if self.estimate is None or self.value is None:
+            return None
+        low, high = sorted(self.value * end for end in (self.estimate.low, self.estimate.high))
+        return Estimate(self.value * self.estimate.ate - self.cost, low - self.cost, high - self.cost)
+
+
+def answered(asked: Asked, posed: Posed, found: Finding, currency: str) -> Answer:
+    """What was found of a question, as it may be told."""
+    graph = posed.design.graph
+    names = posed.study.confounders.names
+    usual = (*((name, node) for name in names for node in (TREATMENT, OUTCOME)), (TREATMENT, OUTCOME))
+    unseen = asked.unrecorded if not graph else ()
+    return Answer(
+        question=asked.name,
+        description=asked.description,
+        owner=asked.owner,
+        unit_asked=getattr(asked, "unit", "customer").replace("_", " "),
+        treatment=posed.treatment,
+        outcome=posed.outcome,
+        population=posed.population,
+        estimand=asked.estimand,
+        unit=posed.unit,
+        currency=currency,
+        as_of=posed.as_of,
+        cost=posed.cost,
+        value=posed.value,
+        is_randomised=asked.is_randomised,
+        unrecorded=asked.unrecorded,
+        confounders=names,
+        arrows=graph.edges if graph else (*usual, *((one, node) for one in unseen for node in (TREATMENT, OUTCOME))),
+        latent=graph.latent if graph else unseen,
+        notes=dict(posed.notes),
+        finding=found if found.identified else refused(found),
+    )
+
+
+def refused(found: Finding) -> Finding:
+    """A finding without what nobody may act on: no estimate, nothing that is made of one, and none in words."""
+    gates = tuple(
+        gate._replace(detail="passed" if gate.passed else "the estimates contradict each other", value=0.0)
+        if gate.name in TOLD_BY_NUMBERS
+        else gate
+        for gate in found.gates
+    )
+    if not found.estimates and all(gate.passed for gate in gates):
+        gates = (*gates, Gate("estimate", False, 0.0, "nothing could be estimated"))
+    return replace(found, estimates=(), gates=gates, sensitivity=None, heterogeneity=None)
+
+
+def effect_of(answer: Answer) -> Effect:
+    """The answer in the form of a release."""
+    found, estimate = answer.finding, answer.estimate
+    return Effect(
+        name=answer.question,
+        question=answer.description,
+        treatment=answer.treatment,
+        outcome=answer.outcome,
+        estimand="ATE" if answer.estimand == "CATE" else answer.estimand,
+        unit=answer.unit,
+        estimate=estimate.ate if estimate else None,
+        ci_low=estimate.low if estimate else None,
+        ci_high=estimate.high if estimate else None,
+        confidence_level=CONFIDENCE,
+        n_treated=found.treated,
+        n_control=found.control,
+        checks=tuple(EffectCheck(name=g.name, passed=g.passed, detail=g.detail) for g in found.gates),
+        verdict="identified" if answer.is_identified else "not identified",
+        reasons=tuple(gate.detail for gate in answer.refusals),
+        as_of=answer.as_of,
+        method=method(found.estimates),
+    )
+
+
+def method(estimates: tuple[NamedEstimate, ...]) -> str:
+    """By what the answer was estimated, and which method had to agree."""
+    names = list(dict.fromkeys(one.method for one in estimates))
+    return (
+        ", and ".join((names[0], f"{' and '.join(names[1:])} agrees")) if len(names) > 1 else "".join(names) or "none"
+    )
+
+
+def contract(name: str) -> Contract:
+    """The table of a question's answer."""
+    return Contract(
+        dataset=name,
+        grain=f"The answer to {name}, if there is one.",
+        key=("question",),
+        columns=(
+            Column(name="question", type="string", description="The question: the name of its file."),
+            Column(name="as_of_date", type="date", description="The day of the latest treatment (UTC)."),
+            Column(
+                name="estimate", type="double", nullable=True, description="Its effect. Null: it is not identified."
+            ),
+            Column(name="ci_low", type="double", nullable=True, description="Lower end of the 95 % interval."),
+            Column(name="ci_high", type="double", nullable=True, description="Upper end of the 95 % interval."),
+            Column(
+                name="verdict",
+                type="string",
+                accepted=("identified", "not identified"),
+                description="Whether the effect may be believed.",
+            ),
+            Column(name="effect", type="string", description="The answer as JSON, in the form of a release."),
+            Column(name="answer", type="string", description="All that was found as JSON: the memo is made of it."),
+            Column(name="memo", type="string", description="The decision memo as Markdown."),
+        ),
+    )
+
+
+def row_of(answer: Answer, memo: str) -> pa.Table:
+    """The answer as the row of its table."""
+    effect = effect_of(answer)
+    row = {
+        "question": answer.question,
+        "as_of_date": answer.as_of,
+        "estimate": effect.estimate,
+        "ci_low": effect.ci_low,
+        "ci_high": effect.ci_high,
+        "verdict": effect.verdict,
+        "effect": effect.model_dump_json(),
+        "answer": answer.model_dump_json(),
+        "memo": memo,
+    }
+    return pa.Table.from_pylist([row], schema=contract(answer.question).arrow_schema())
