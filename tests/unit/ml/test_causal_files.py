@@ -162,6 +162,19 @@ def test_what_nobody_can_show_is_said(path):
     assert hunch["warnings"][-1] == "Do not act on these estimates: back_door failed."
 
 
+def test_an_amount_is_a_treatment_too(tmp_path):
+    draw = np.random.default_rng(7)
+    size = draw.normal(size=1000)
+    depth = 5 + size + draw.normal(size=1000)
+    path = tmp_path / "depths.parquet"
+    pq.write_table(pa.table({"depth": depth, "size": size, "sold": 2 * depth - size + draw.normal(size=1000)}), path)
+    found = estimate(path, Asked("depth", "sold", ("size",)))
+    assert (found["kind"], found["treatment"]["rows"]) == ("continuous", [1000])
+    assert found["verdict"] == "identified", found["checks"]
+    assert found["answer"][0]["ci_low"] < 2 < found["answer"][0]["ci_high"] < 2.2
+    assert found["question"] == "What does one more of depth do to sold, on average over all?"
+
+
 def test_a_graph_in_a_file_decides(path, tmp_path):
     graph = tmp_path / "graph.yaml"
     graph.write_text("edges: [hunch -> coupon, hunch -> spend, before -> coupon, before -> spend, coupon -> spend]\n")

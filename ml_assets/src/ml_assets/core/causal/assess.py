@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ml_assets.core.causal.continuous import assess_continuous
 from ml_assets.core.causal.effect import Nuisances
 from ml_assets.core.causal.finding import Finding
 from ml_assets.core.causal.levels import assess_levels
@@ -11,7 +12,11 @@ from ml_assets.core.causal.study import Design, Study
 def assess(study: Study, design: Design, nuisances: Nuisances | None = None) -> Finding:
     """Estimate the effect that `design` asks for, and try to refute it.
 
+    `nuisances` are for a treatment of few levels; an amount has its own.
+
     Raises:
         GraphError: the graph of `design` cannot be used.
     """
+    if design.kind == "continuous":
+        return assess_continuous(study, design)
     return assess_levels(study, design, nuisances)
