@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ml_assets.core.causal.continuous import assess_continuous
 from ml_assets.core.causal.effect import Nuisances
 from ml_assets.core.causal.finding import Finding
 from ml_assets.core.causal.levels import assess_levels
@@ -14,4 +15,6 @@ def assess(study: Study, design: Design, nuisances: Nuisances | None = None) -> 
     Raises:
         GraphError: the graph of `design` cannot be used.
     """
+    if design.kind == "continuous":
+        return assess_continuous(study, design)
     return assess_levels(study, design, nuisances)
