@@ -72,7 +72,8 @@ def test_a_unit_that_never_sold_is_left_out_and_told() -> None:
     with pytest.raises(NotEstimable, match="comes to nothing"):
         poisson(units, price[:, None], Levels(len(units), unit, week), unit)
     kept = estimable(units, unit, week)
-    assert not kept[unit == 4].any() and kept[unit != 4].sum() > 150
+    assert not kept[unit == 4].any()
+    assert kept[unit != 4].sum() > 150
 
 
 def test_a_price_of_the_unit_alone_is_no_variation() -> None:
@@ -94,9 +95,12 @@ def test_a_straight_effect_is_found_where_it_looks_otherwise() -> None:
     found = assess(straight(), AMOUNT)
     assert found.identified, [gate for gate in found.gates if not gate.passed]
     assert [one.method for one in found.estimates] == [DML, RIESZ]
-    assert found.effect is not None and found.effect.holds(-2)
-    assert found.naive is not None and not found.naive.holds(-2)
-    assert found.sensitivity is not None and 0.3 < found.sensitivity.robustness < 1
+    assert found.effect is not None
+    assert found.effect.holds(-2)
+    assert found.naive is not None
+    assert not found.naive.holds(-2)
+    assert found.sensitivity is not None
+    assert 0.3 < found.sensitivity.robustness < 1
     assert {one.covariate: one.before > one.after for one in found.balance}["a"]
 
 
@@ -105,7 +109,8 @@ def test_an_effect_that_is_no_straight_line_makes_the_estimators_part() -> None:
     amount = np.random.default_rng(5).exponential(size=len(study))
     bent = replace(study, treatment=amount, outcome=2 * amount**2 + study.confounders.values[:, 0])
     gate = assess_continuous(bent, AMOUNT).gate("agreement")
-    assert gate is not None and not gate.passed
+    assert gate is not None
+    assert not gate.passed
 
 
 def test_what_is_known_of_the_choice_is_taken_at_its_word() -> None:
@@ -114,12 +119,16 @@ def test_what_is_known_of_the_choice_is_taken_at_its_word() -> None:
         "back_door", False, 0.0, "the treatment was also chosen by what is not recorded: a hunch",
     )  # fmt: skip
     random = assess(study, Design("continuous", is_randomised=True)).gate("back_door")
-    assert random is not None and not random.passed and "declared as random" in random.detail
+    assert random is not None
+    assert not random.passed
+    assert "declared as random" in random.detail
     edges = (("a", "t"), ("a", "y"), ("b", "t"), ("b", "y"), ("luck", "t"), ("luck", "y"), ("t", "y"))
     hidden = assess(study, Design("continuous", graph=Graph(edges, "t", "y", latent=("luck",))))
     assert hidden.verdict == "not identified"
     gate = hidden.gate("identification")
-    assert gate is not None and not gate.passed and "luck" in gate.detail
+    assert gate is not None
+    assert not gate.passed
+    assert "luck" in gate.detail
 
 
 def test_levels_close_paths_of_a_graph() -> None:
@@ -127,22 +136,27 @@ def test_levels_close_paths_of_a_graph() -> None:
     edges = (("category_week", "t"), ("category_week", "y"), ("rival_price", "t"), ("rival_price", "y"), ("t", "y"))
     design = Design("continuous", graph=Graph(edges, "t", "y"))
     gate = assess(planted.study, design).gate("identification")
-    assert gate is not None and gate.passed
+    assert gate is not None
+    assert gate.passed
 
 
 def test_a_price_is_found_on_sales_with_zeros() -> None:
     planted = price_elasticity(0)
     assert (planted.study.outcome == 0).mean() > 0.01
     found = assess(planted.study, planted.design)
-    assert found.identified and [one.method for one in found.estimates] == [DML, REGRESSION]
-    assert found.effect is not None and found.effect.holds(-1.8)
-    assert found.naive is not None and not found.naive.holds(-1.8)
+    assert found.identified
+    assert [one.method for one in found.estimates] == [DML, REGRESSION]
+    assert found.effect is not None
+    assert found.effect.holds(-1.8)
+    assert found.naive is not None
+    assert not found.naive.holds(-1.8)
 
 
 def test_a_price_that_leaves_no_variation_or_was_a_hunch_is_refused() -> None:
     still = price_without_variation(0)
     found = assess(still.study, still.design)
-    assert not found.identified and not found.estimates
+    assert not found.identified
+    assert not found.estimates
     assert found.gate("overlap") is not None
     hunch = price_of_a_hunch(0)
     assert not assess(hunch.study, hunch.design).identified
@@ -154,7 +168,8 @@ def test_a_later_price_that_goes_by_todays_sales_is_found_out() -> None:
     follows = 0.2 * np.log1p(study.outcome) + study.treatment
     shape = replace(study.shape, later=follows)
     gate = assess(replace(study, shape=shape), planted.design).gate("placebo_later_treatment")
-    assert gate is not None and not gate.passed
+    assert gate is not None
+    assert not gate.passed
 
 
 def test_an_earlier_outcome_that_the_treatment_seems_to_change_is_found_out() -> None:
@@ -181,7 +196,8 @@ def test_groups_have_effects_of_their_own_and_the_answer_is_their_mean() -> None
 def test_few_rows_abstain_and_gaps_are_told() -> None:
     study = straight()
     few = assess_continuous(study.of(np.arange(100)), AMOUNT)
-    assert not few.estimates and few.gates[0].name == "arm_sizes"
+    assert not few.estimates
+    assert few.gates[0].name == "arm_sizes"
     gaps = study.treatment.copy()
     gaps[:3] = np.nan
     with pytest.raises(ValueError, match="treatment is no number in 3 of 1500 rows"):
@@ -191,5 +207,7 @@ def test_few_rows_abstain_and_gaps_are_told() -> None:
 def test_some_rows_of_a_shaped_study_keep_their_shape() -> None:
     study = price_elasticity(0).study
     some = study.of(np.arange(50))
-    assert isinstance(some, ShapedStudy) and len(some.shape.levels[0]) == 50 == len(some)
-    assert some.shape.later is not None and len(some.shape.later) == 50
+    assert isinstance(some, ShapedStudy)
+    assert len(some.shape.levels[0]) == 50 == len(some)
+    assert some.shape.later is not None
+    assert len(some.shape.later) == 50

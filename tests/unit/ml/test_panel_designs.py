@@ -41,16 +41,20 @@ def test_a_staggered_roll_out_is_found() -> None:
     found = assess_did(planted.panel)
     assert found.finding.identified, [gate for gate in found.finding.gates if not gate.passed]
     assert all(one.estimate.holds(planted.truth) for one in found.finding.estimates)
-    assert found.finding.naive is not None and not found.finding.naive.holds(planted.truth)
+    assert found.finding.naive is not None
+    assert not found.finding.naive.holds(planted.truth)
     events = {event.periods: event for event in found.events}
-    assert events[-1].effect == 0 and events[3].low > 0.5
+    assert events[-1].effect == 0
+    assert events[3].low > 0.5
     assert events[3].band_low < events[3].low < events[3].effect < events[3].high < events[3].band_high
 
 
 def test_units_that_moved_apart_before_are_refused() -> None:
     found = assess_did(staggered(0, drift=0.3).panel)
     gate = found.finding.gate("no_earlier_trend")
-    assert gate is not None and not gate.passed and found.pre_trend_p < 0.01
+    assert gate is not None
+    assert not gate.passed
+    assert found.pre_trend_p < 0.01
     assert found.finding.verdict == "not identified"
 
 
@@ -71,7 +75,9 @@ def test_without_two_periods_before_nothing_shows_that_units_moved_alike() -> No
         tuple(range(20)), (0, 1, 2), draw.normal(size=(20, 3)), np.where(np.arange(20) < 8, 1, NEVER), np.arange(20)
     )
     gate = assess_did(found).finding.gate("no_earlier_trend")
-    assert gate is not None and not gate.passed and "cannot be seen" in gate.detail
+    assert gate is not None
+    assert not gate.passed
+    assert "cannot be seen" in gate.detail
 
 
 def test_rows_of_a_cluster_widen_the_interval() -> None:
@@ -93,7 +99,8 @@ def test_weights_are_the_least_squares_mix() -> None:
     draw = np.random.default_rng(4)
     donors, goal = draw.normal(size=(12, 20)).cumsum(axis=1), draw.normal(size=20).cumsum()
     found = convex_weights(donors, goal)
-    assert found.sum() == pytest.approx(1) and (found >= 0).all()
+    assert found.sum() == pytest.approx(1)
+    assert (found >= 0).all()
     oracle = minimize(
         lambda w: ((goal - w @ donors) ** 2).sum(),
         np.full(12, 1 / 12),
@@ -109,7 +116,8 @@ def test_a_region_is_compared_with_its_mix() -> None:
     planted = one_region(0)
     found = assess_synthetic(planted.panel)
     assert found.finding.identified, [gate for gate in found.finding.gates if not gate.passed]
-    assert found.finding.effect is not None and found.finding.effect.holds(planted.truth)
+    assert found.finding.effect is not None
+    assert found.finding.effect.holds(planted.truth)
     assert found.p <= 0.1
     assert sum(weight for _, weight in found.weights) == pytest.approx(1, abs=1e-2)
 
@@ -117,13 +125,15 @@ def test_a_region_is_compared_with_its_mix() -> None:
 def test_a_region_unlike_any_mix_is_refused() -> None:
     found = assess_synthetic(one_region(0, drift=1.0).panel)
     gate = found.finding.gate("fits_before")
-    assert gate is not None and not gate.passed
+    assert gate is not None
+    assert not gate.passed
 
 
 def test_few_donors_or_two_starts_are_no_synthetic_control() -> None:
     planted = one_region(1).panel
     few = assess_synthetic(planted.of(np.arange(8)))
-    assert not few.finding.estimates and few.finding.gates[0].name == "arm_sizes"
+    assert not few.finding.estimates
+    assert few.finding.gates[0].name == "arm_sizes"
     with pytest.raises(PanelError, match="Units were treated at 3 times"):
         assess_synthetic(staggered(0).panel)
 
@@ -137,7 +147,7 @@ def test_few_donors_or_two_starts_are_no_synthetic_control() -> None:
         (lambda u, t, y, d: (u, t, y, d * 2), "neither 0 nor 1"),
         (lambda u, t, y, d: (u, t, y, np.where(t == 13, 0, d)), "no longer treated in period 13"),
         (lambda u, t, y, d: (u, t, y, d * 0), "No unit is untreated first"),
-        (lambda u, t, y, d: (u, t, y, (t >= 5) * 1.0), "All units are treated at the same time"),
+        (lambda u, t, y, d: (u, t, y, d * 0 + (t >= 5)), "All units are treated at the same time"),
         (lambda u, t, y, d: tuple(x[:0] for x in (u, t, y, d)), "There are no rows"),
     ],
 )
@@ -156,7 +166,8 @@ def test_a_cluster_that_changes_is_told() -> None:
 def test_units_treated_from_the_first_period_on_are_left_out_and_counted() -> None:
     unit, time, outcome, treated = rows_of(staggered(0).panel)
     found = panel(unit, time, outcome, np.where(unit == 0, 1.0, treated))
-    assert found.left_out == 1 and 0 not in found.units
+    assert found.left_out == 1
+    assert 0 not in found.units
     assert "from the first period on" in assess_did(found).finding.warnings[0]
 
 
@@ -175,7 +186,9 @@ def test_the_command_answers_a_file(tmp_path: Path) -> None:
     path.write_text("u,t,y,d\n" + "\n".join(lines))
     code, output = asked(path)
     told = json.loads(output)
-    assert code == 0 and told["method"] == "did" and told["verdict"] == "identified"
+    assert code == 0
+    assert told["method"] == "did"
+    assert told["verdict"] == "identified"
     assert set(told["first_treated"]) == {"2024-06-01", "2024-09-01", "2024-12-01"}
     assert told["estimates"][0]["low"] < told["estimates"][0]["estimate"] < told["estimates"][0]["high"]
     assert asked(path, "--method", "synthetic_control")[0] == 2
@@ -186,11 +199,13 @@ def test_the_command_takes_few_treated_units_for_a_synthetic_control(tmp_path: P
     lines = [f"{u},{t},{y},{int(d)}" for u, t, y, d in zip(*rows_of(one_region(0).panel), strict=True)]
     path.write_text("u,t,y,d\n" + "\n".join(lines))
     told = json.loads(asked(path)[1])
-    assert told["method"] == "synthetic_control" and told["path"][-1]["time"] == "39"
+    assert told["method"] == "synthetic_control"
+    assert told["path"][-1]["time"] == "39"
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "rollout.csv"
     path.write_text("u,t,y,d\na,1,x,0\n")
     code, output = asked(path)
-    assert code == 2 and "column y: it is 'x'" in output
+    assert code == 2
+    assert "column y: it is 'x'" in output

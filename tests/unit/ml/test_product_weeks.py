@@ -60,7 +60,8 @@ def test_a_row_knows_its_week_and_what_came_before(con: duckdb.DuckDBPyConnectio
     assert [round(row["list_price"], 6) for row in rows] == [10] * 5 + [12] * 5
     assert rows[9]["units_before_price"] == rows[5]["units_before_price"] == (7 + 7 + 7 + 21) / 4
     assert rows[4]["units_before_price"] is None
-    assert rows[1]["later_list_price"] == pytest.approx(12) and rows[7]["later_list_price"] is None
+    assert rows[1]["later_list_price"] == pytest.approx(12)
+    assert rows[7]["later_list_price"] is None
     assert rows[3]["on_sale_days"] == 21
 
 
@@ -69,7 +70,8 @@ def test_nothing_of_the_week_is_in_what_came_before(con: duckdb.DuckDBPyConnecti
     before = [{name: row[name] for name in known} for row in weeks(con)]
     con.execute(f"UPDATE fct_order_items SET quantity = 50 WHERE order_date >= '{day(7)}'")
     after = [{name: row[name] for name in known} for row in weeks(con)]
-    assert before[:8] == after[:8] and before[8:] != after[8:]
+    assert before[:8] == after[:8]
+    assert before[8:] != after[8:]
 
 
 def test_a_discount_is_that_of_lines_without_a_coupon(con: duckdb.DuckDBPyConnection) -> None:
@@ -110,7 +112,8 @@ def test_selling_the_last_one_is_no_spell(con: duckdb.DuckDBPyConnection) -> Non
 def test_a_shop_that_counts_no_stock_has_no_spells(con: duckdb.DuckDBPyConnection) -> None:
     withdraw(con, day(3, 4), day(3, 6))
     rows = weeks(con, stock=False)
-    assert len(rows) == 10 and not any(row["is_short"] or row["after_stock_out"] for row in rows)
+    assert len(rows) == 10
+    assert not any(row["is_short"] or row["after_stock_out"] for row in rows)
 
 
 def test_weeks_of_a_product_that_is_no_longer_sold_are_left_out(con: duckdb.DuckDBPyConnection) -> None:
