@@ -9,10 +9,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from ml_assets.core.questions import products
 from ml_assets.core.questions.asked import QuestionError, made
-from ml_assets.core.questions.posed import NoAnswer
+from ml_assets.core.questions.posed import Data, NoAnswer
 from ml_assets.core.questions.product_weeks import product_weeks
-from ml_assets.core.questions.products import CONFOUNDERS, ProductQuestion, study_of, usable
+from ml_assets.core.questions.products import CONFOUNDERS, ProductQuestion, pose, study_of, usable
 
 MONDAY = date(2024, 1, 1)
 END = MONDAY + timedelta(weeks=10)
@@ -157,6 +158,24 @@ def test_a_cost_that_is_not_known_is_told(con: duckdb.DuckDBPyConnection) -> Non
 def test_what_is_wrong_in_a_file_is_told(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(QuestionError, match=message):
         asked(**keys)
+
+
+def test_a_posed_question_has_a_panel_of_its_contract(
+    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "FEWEST_WEEKS", 8)
+    con.execute("""
+        CREATE TABLE many AS SELECT 'p' || n AS product_id, i.* EXCLUDE (product_id)
+        FROM fct_order_items i, range(25) AS s(n) WHERE n = 0 OR hash(i.order_date, n) % 3 > 0;
+        CREATE TABLE versions AS SELECT product_key || n AS product_key, 'p' || n AS product_id,
+            valid_from + n * INTERVAL 1 DAY AS valid_from, list_price, category, is_active
+        FROM dim_products, range(25) AS s(n)""")
+    marts = SELECTS | {"fct_order_items": "FROM many", "dim_products": "FROM versions"}
+    posed = pose(Data(con, marts, lambda: con, END, "EUR"), asked(treatment={"measure": "list_price"}))
+    assert posed.rows.cast(posed.contract.arrow_schema()).num_rows == len(posed.study) > 200
+    assert posed.design.kind == "continuous"
+    assert posed.as_of == END
+    assert posed.rows["outcome"].to_pylist() == posed.rows["units"].to_pylist()
 
 
 def test_a_question_needs_the_marts_it_reads() -> None:

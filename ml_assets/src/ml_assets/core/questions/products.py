@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
+from cartograph.contracts import Column, Contract
 from ml_assets.core.causal.continuous import Shape, ShapedStudy
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Vector
@@ -133,8 +134,9 @@ class ProductQuestion(Asked):
 
 
 class ProductStudy(NamedTuple):
-    """What `assess` takes."""
+    """What `assess` takes, and the rows that it is made of, with `treatment` and `outcome`."""
 
+    rows: pa.Table
     study: ShapedStudy
     design: Design
 
@@ -146,13 +148,13 @@ def pose(data: Data, question: ProductQuestion) -> Posed:
         NoAnswer: too few weeks or products, or hardly any had the treatment.
     """
     start = data.data_end - timedelta(days=LONGEST_DAYS)
-    rows = usable(product_weeks(data.con, data.marts, start, data.data_end))
-    asked = study_of(question, rows)
+    asked = study_of(question, usable(product_weeks(data.con, data.marts, start, data.data_end)))
+    rows = asked.rows
     measure, depth = question.treatment.measure, question.treatment.depth
     is_price = measure == "list_price"
     return Posed(
-        contract=CONTRACT,
-        rows=rows,
+        contract=contract(question),
+        rows=asked.rows,
         study=asked.study,
         design=asked.design,
         as_of=_latest(rows) + timedelta(days=7),
@@ -166,6 +168,23 @@ def pose(data: Data, question: ProductQuestion) -> Posed:
             "levels": "each product's, and each week's of its category: season, trend and sales of the whole shop",
             "scale": "an elasticity" if is_price else "a relative change: 0.5 is half more, -0.3 is 30 % less",
         },
+    )
+
+
+def contract(question: ProductQuestion) -> Contract:
+    """The table of the question's panel."""
+    measure = question.treatment.measure
+    return Contract(
+        dataset=f"{question.name}_panel",
+        grain=CONTRACT.grain,
+        key=CONTRACT.key,
+        columns=(
+            *CONTRACT.columns,
+            Column(
+                name=TREATMENT, type="double", description=f"{WORDS[measure].format(depth=question.treatment.depth)}."
+            ),
+            Column(name=OUTCOME, type="double", description=f"{question.outcome.measure} of the week."),
+        ),
     )
 
 
@@ -231,7 +250,8 @@ def study_of(question: ProductQuestion, rows: pa.Table) -> ProductStudy:
         later=np.log(columns["later_list_price"]) if measure == "list_price" else None,
         is_ratio=measure != "list_price",
     )
-    return ProductStudy(replace(study, shape=shape), design)
+    rows = rows.append_column(TREATMENT, pa.array(treatment)).append_column(OUTCOME, pa.array(outcome))
+    return ProductStudy(rows, replace(study, shape=shape), design)
 
 
 def _columns(rows: pa.Table, depth: float) -> dict[str, Vector]:
