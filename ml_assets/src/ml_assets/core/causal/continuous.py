@@ -631,13 +631,13 @@ def _shifted(clusters: Labels | None, rows: int, generator: np.random.Generator)
 
 def _subsets(left: _Left, data: _Data) -> Gate:
     """Halves of the clusters must find the same: the largest of five differences, in its standard errors."""
-    from scipy.stats import norm
+    from scipy.stats import t
 
     generator = np.random.default_rng(SEED)
     clusters = np.arange(len(data.outcome)) if data.clusters is None else data.clusters
     codes = np.unique(clusters, return_inverse=True)[1].ravel()
     one = data._replace(groups=np.zeros(len(codes), dtype=np.int64), names=("all",))
-    bar, worst = float(norm.ppf(1 - STRICT / 2 / HALVES)), 0.0
+    bar, worst = float(t.ppf(1 - STRICT / 2 / HALVES, max((codes.max() - 1) / 2, 1))), 0.0
     for _ in range(HALVES):
         half = generator.permutation(codes.max() + 1)[codes] % 2 == 0
         parts = [_final(left, one, rows) for rows in (half, ~half)]
