@@ -134,7 +134,7 @@ def asked(**keys: Any) -> ProductQuestion:
 
 def test_a_treatment_that_hardly_anybody_had_has_no_answer(con: duckdb.DuckDBPyConnection) -> None:
     rows = product_weeks(con, SELECTS, MONDAY, END)
-    with pytest.raises(NoAnswer, match="0 of 10 weeks of a product had a spell out of stock"):
+    with pytest.raises(NoAnswer, match="0 of 10 weeks of a product were out of stock"):
         study_of(asked(treatment={"measure": "stock_out"}), rows)
 
 

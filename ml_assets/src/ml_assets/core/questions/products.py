@@ -57,9 +57,9 @@ LEVELS = ("product", "category_week")
 """What every question holds fixed: each product's own level, and each week's of its category, with the season, the
 trend, and sales of the whole shop or category."""
 WORDS: Mapping[str, str] = {
-    "list_price": "the list price, by its logarithm",
-    "discount": "a discount of {depth:.0%} off the list price, with all that goes with it on the page",
-    "stock_out": f"a spell out of stock in the {AFTER_WEEKS} weeks before",
+    "list_price": "at a list price 1 % higher",
+    "discount": "with a discount of {depth:.0%} off the list price, and its place on the page",
+    "stock_out": f"out of stock in the {AFTER_WEEKS} weeks before",
 }
 NAMES = tuple(dict.fromkeys(name for names in (*CONFOUNDERS.values(), *BESIDE.values(), LEVELS) for name in names))
 
@@ -161,7 +161,7 @@ def pose(data: Data, question: ProductQuestion) -> Posed:
         treatment=WORDS[measure].format(depth=depth),
         outcome=f"{question.outcome.measure} of a product in a week",
         population=f"{pc.count_distinct(rows['product_id']).as_py()} products, each whole week on sale and in stock",
-        unit="% of it per % of price" if is_price else "share of it",
+        unit="% of it" if is_price else "of it, as a share",
         cost=question.cost or 0.0,
         value=question.value,
         notes={
@@ -173,7 +173,7 @@ def pose(data: Data, question: ProductQuestion) -> Posed:
 
 def contract(question: ProductQuestion) -> Contract:
     """The table of the question's panel."""
-    measure = question.treatment.measure
+    words = WORDS[question.treatment.measure].format(depth=question.treatment.depth)
     return Contract(
         dataset=f"{question.name}_panel",
         grain=CONTRACT.grain,
@@ -181,7 +181,9 @@ def contract(question: ProductQuestion) -> Contract:
         columns=(
             *CONTRACT.columns,
             Column(
-                name=TREATMENT, type="double", description=f"{WORDS[measure].format(depth=question.treatment.depth)}."
+                name=TREATMENT,
+                type="double",
+                description=f"The week of a product {WORDS[measure].format(depth=question.treatment.depth)}.",
             ),
             Column(name=OUTCOME, type="double", description=f"{question.outcome.measure} of the week."),
         ),
@@ -219,7 +221,7 @@ def study_of(question: ProductQuestion, rows: pa.Table) -> ProductStudy:
     ]
     if measure != "list_price" and (moved := int((treatment > 0).sum())) < FEWEST_MOVED:
         what = WORDS[measure].format(depth=question.treatment.depth)
-        raise NoAnswer(f"{moved} of {len(rows)} weeks of a product had {what}, and {FEWEST_MOVED} are needed")
+        raise NoAnswer(f"{moved} of {len(rows)} weeks of a product were {what}, and {FEWEST_MOVED} are needed")
     outcome = columns["units" if question.outcome.measure == "units" else "margin_amount"]
     if np.isnan(outcome).any():
         raise NoAnswer("what some of the products cost the shop is not known: fill unit_cost of products")
