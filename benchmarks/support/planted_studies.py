@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.support.planted_products import PRODUCT_STUDIES, PlantedProducts
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Covariates, Design, Study, Vector
 
@@ -41,7 +42,7 @@ class Customers(NamedTuple):
     covariates: Covariates
 
 
-Draw = Callable[[int], Planted]
+Draw = Callable[[int], Planted | PlantedProducts]
 
 
 def customers(draw: np.random.Generator, rows: int = ROWS) -> Customers:
@@ -198,6 +199,7 @@ STUDIES: dict[str, Draw] = {
     "club_on_the_treated": club_on_the_treated,
     "free_shipping": free_shipping,
     "loyalty_tier": loyalty_tier,
+    **PRODUCT_STUDIES,
 }
 
 

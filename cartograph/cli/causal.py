@@ -9,9 +9,13 @@ from typing import Annotated
 
 import typer
 
+from cartograph.cli.causal_panel import panel
 from cartograph.cli.console import errors
 
 app = typer.Typer(help="Answer causal questions about a file, apart from any shop; prints JSON.", no_args_is_help=True)
+
+
+app.command()(panel)
 
 
 @app.callback()

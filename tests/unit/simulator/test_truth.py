@@ -12,6 +12,7 @@ from scipy.special import betaln, gammaln
 from sklearn.metrics import roc_auc_score
 
 from ecom_assets.simulator import SimulatedShop
+from ecom_assets.simulator.catalog import AFTER_STOCK_OUT_FACTOR
 from ecom_assets.simulator.columns import DAY
 from shops import NO_TROUBLE, make_shop, read, window
 
@@ -221,6 +222,37 @@ def test_demand_has_the_planted_elasticity_and_display_lift(big_shop: SimulatedS
     assert np.abs(elasticity - 1).max() < 0.2
     assert elasticity.mean() == pytest.approx(1, abs=0.06)  # a little goes to other products, in the first line
     assert np.abs(lift - 1).max() < 0.15
+
+
+def test_who_found_a_product_out_of_stock_wants_it_less_for_four_weeks(big_shop: SimulatedShop) -> None:
+    world, days = big_shop._world, big_shop.config.days
+    catalog = world.catalog
+    gone = catalog.out_of_stock(np.arange(days)) & catalog.on_sale(np.arange(days))
+    after = catalog.after_stock_out(np.arange(days))
+    expected = np.zeros_like(after)
+    for day in range(days):
+        monday = day - int(world.calendar.weekday[day])
+        for sunday in range(monday - 1, monday - 29, -7):
+            if sunday >= 0:
+                expected[day] |= gone[sunday]
+    assert (after == expected).all()
+    assert 0.005 < after.mean() < 0.05
+    for first, last in ((0, 9), (100, 101), (363, 400)):  # any days alone, as a partition asks for them
+        assert (catalog.after_stock_out(np.arange(first, last)) == after[first:last]).all()
+    market, usual = catalog.market(0, days), catalog.after_stock_out(np.arange(days))
+    with_it = np.where(usual, AFTER_STOCK_OUT_FACTOR, 1.0)
+    prices = (market.price_cents / catalog.base_cents * (1 - market.promotion_pct / 100)) ** catalog.elasticity
+    shown = np.where(market.promotion_pct > 0, catalog.display_lift, 1.0)
+    assert np.allclose(market.response, prices * shown * with_it)
+
+
+def test_what_is_sold_follows_what_is_wanted_less_than_one_for_one(truth: dict[str, Any]) -> None:
+    categories, discounts = truth["categories"], truth["discount_effects"]
+    assert (categories.sold_elasticity / categories.price_elasticity).between(0.9, 1).all()
+    assert (discounts.sold_factor < discounts.units_factor).all()
+    assert (discounts.sold_factor > 1 + 0.85 * (discounts.units_factor - 1)).all()
+    assert (discounts.earned_factor < discounts.sold_factor).all()
+    assert truth["stockouts"].later_sold_factor.between(0.7, 0.75).all()
 
 
 def test_tastes_show_in_what_is_bought(big_shop: SimulatedShop, truth: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.causal.assess import assess
 from ml_assets.core.features.customers import as_of_dates
-from ml_assets.core.questions import customers
+from ml_assets.core.questions import customers, products
 from ml_assets.core.questions.answers import Answer, answered, contract, row_of
 from ml_assets.core.questions.asked import Asked
 from ml_assets.core.questions.form import question_of
@@ -64,7 +64,7 @@ FURTHER = "further_tests_pass"
 
 
 Pose = Callable[[Data, Any], Posed]
-POSE: Mapping[str, Pose] = {"customer": customers.pose}
+POSE: Mapping[str, Pose] = {"customer": customers.pose, "product_week": products.pose}
 """By the unit that a question is about: what makes its panel."""
 
 

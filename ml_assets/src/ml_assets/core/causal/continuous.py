@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ml_assets.core.causal.effect import prepared
 from ml_assets.core.causal.finding import (
     CONFIDENCE,
     Balance,
@@ -38,7 +39,8 @@ from ml_assets.core.causal.within import (
 SEED = 17
 FOLDS = 3
 KNOTS = 5
-SKEWED, FURTHEST = 2.0, 4.0
+FURTHEST = 4.0
+"""Standard deviations to which covariates are drawn in: splines have no support beyond."""
 FEWEST_ROWS, FEWEST_CLUSTERS = 200, 10
 LEAST_LEFT = 0.02
 """The share of the treatment's variance that confounders and levels must leave."""
@@ -51,6 +53,7 @@ LARGEST_TOLD = 0.05
 MOST_FALSE = 0.2
 """The share of placebo treatments whose 95 % interval may miss 0: of 40 draws more are one in 10,000."""
 HALVES = 5
+MOVED_ERRORS = 1.0
 STRICT = 0.01
 """The chance that a refutation refuses what is true: there are several."""
 DML, REGRESSION, RIESZ = "double machine learning", "regression with levels", "average derivative"
@@ -192,7 +195,7 @@ def assess_continuous(study: Study, design: Design) -> Finding:
     positivity = _positivity(left, data)
     if not positivity.passed:
         return Finding(plain[-1], (), (back, positivity), moved, still, trimmed)
-    first = _final(left, data)
+    first = _final(left, data)._replace(weights=_weights(data, shape.link))
     has_regression = bool(data.groupings) or shape.link == "log" or len(data.names) > 1
     second = fits if has_regression else _average_derivative(data)
     answer, other = _told(first, shape), _told(second, shape)
@@ -203,9 +206,10 @@ def assess_continuous(study: Study, design: Design) -> Finding:
         _balance(balances),
         _agreement(answer[-1], other[-1]),
         _random_treatment(left, data, first),
+        _noise(data, shape, fits),
         _subsets(left, data),
         *([] if data.later is None else [_later(data.later, data, shape)]),
-        *(_placebo(name, values[data.rows], data, shape) for name, values in study.placebo_outcomes.items()),
+        *([] if not study.placebo_outcomes else [_negative_controls(study, data, shape)]),
     )
     methods = DML, REGRESSION if has_regression else RIESZ
     contrasts = [*(data.names if len(data.names) > 1 else ()), ONE_MORE]
@@ -238,7 +242,7 @@ def _too_few(study: Study) -> Gate | None:
     if len(study) >= FEWEST_ROWS and clusters >= FEWEST_CLUSTERS:
         return None
     needs = f"{FEWEST_ROWS} rows in {FEWEST_CLUSTERS} clusters are needed"
-    return Gate("overlap", False, 0.0, f"{len(study)} rows in {clusters} clusters, and {needs}")
+    return Gate("arm_sizes", False, float(len(study)), f"{len(study)} rows in {clusters} clusters, and {needs}")
 
 
 def _back_door(study: Study, design: Design, shape: Shape) -> tuple[Study, Gate]:
@@ -252,20 +256,20 @@ def _back_door(study: Study, design: Design, shape: Shape) -> tuple[Study, Gate]
         return study, Gate("back_door", True, 1.0, f"declared as chosen by what is held fixed: {names}")
     found = identify(design.graph, design.graph.treatment, design.graph.outcome, observed)
     if found.adjustment is None:
-        return study, Gate("back_door", False, 0.0, found.reason)
+        return study, Gate("identification", False, 0.0, found.reason)
     kept = study.confounders.only(set(found.adjustment))
-    return replace(study, confounders=kept), Gate("back_door", True, 1.0, found.reason)
+    return replace(study, confounders=kept), Gate("identification", True, 1.0, found.reason)
 
 
 def _data(study: Study, shape: Shape) -> _Data:
     columns = dict.fromkeys(map(column_of, study.confounders.names))
-    blocks = {column: columns_of(study.confounders.only({column}).values) for column in columns}
+    blocks = {column: prepared(study.confounders.only({column}).values) for column in columns}
     beside = shape.beside.values if shape.beside.names else np.empty((len(study), 0))
     one = np.zeros(len(study), dtype=np.int64)
     return _Data(
         outcome=study.outcome,
         columns=np.column_stack([study.treatment, beside]),
-        confounders=np.column_stack([np.empty((len(study), 0)), *blocks.values()]),
+        confounders=np.clip(np.column_stack([np.empty((len(study), 0)), *blocks.values()]), -FURTHEST, FURTHEST),
         blocks=tuple(column for column, block in blocks.items() for _ in range(block.shape[1])),
         groups=one if shape.groups is None else shape.groups,
         names=shape.group_names if shape.groups is not None else ("all",),
@@ -274,22 +278,6 @@ def _data(study: Study, shape: Shape) -> _Data:
         later=shape.later,
         rows=np.arange(len(study)),
     )
-
-
-def columns_of(values: Matrix) -> Matrix:
-    """Covariates as columns for regressions: nulls at the median with a column that marks them, standardised.
-
-    What is skewed, as amounts are, by its signed logarithm; what is furthest out is drawn in to `FURTHEST`.
-    """
-    from scipy.stats import skew
-
-    missing = np.isnan(values)
-    filled = np.where(missing, np.nanmedian(np.where(missing.all(axis=0), 0.0, values), axis=0), values)
-    filled = np.where(np.abs(skew(filled, axis=0)) > SKEWED, np.sign(filled) * np.log1p(np.abs(filled)), filled)
-    columns = np.column_stack([filled, missing])
-    columns = columns[:, columns.std(axis=0) > 0]
-    standard: Matrix = np.clip((columns - columns.mean(axis=0)) / columns.std(axis=0), -FURTHEST, FURTHEST)
-    return standard
 
 
 def _fitted(data: _Data, shape: Shape) -> tuple[_Data, Fit, _Parts]:
@@ -625,7 +613,7 @@ def _random_treatment(left: _Left, data: _Data, found: _Parts) -> Gate:
         f"mean effect of a treatment moved to other rows {mean:.3g}; it must be within {3 * error:.3g} of 0. "
         f"{share:.0%} of the intervals miss 0; at most {MOST_FALSE:.0%} may"
     )
-    return Gate("placebo_random_treatment", abs(mean) <= 3 * error and share <= MOST_FALSE, mean, detail)
+    return Gate("placebo_treatment", abs(mean) <= 3 * error and share <= MOST_FALSE, mean, detail)
 
 
 def _shifted(clusters: Labels | None, rows: int, generator: np.random.Generator) -> Labels:
@@ -643,50 +631,68 @@ def _shifted(clusters: Labels | None, rows: int, generator: np.random.Generator)
 
 def _subsets(left: _Left, data: _Data) -> Gate:
     """Halves of the clusters must find the same: the largest of five differences, in its standard errors."""
-    from scipy.stats import norm
+    from scipy.stats import t
 
     generator = np.random.default_rng(SEED)
     clusters = np.arange(len(data.outcome)) if data.clusters is None else data.clusters
     codes = np.unique(clusters, return_inverse=True)[1].ravel()
     one = data._replace(groups=np.zeros(len(codes), dtype=np.int64), names=("all",))
-    bar, worst = float(norm.ppf(1 - STRICT / 2 / HALVES)), 0.0
+    bar, worst = float(t.ppf(1 - STRICT / 2 / HALVES, max((codes.max() - 1) / 2, 1))), 0.0
     for _ in range(HALVES):
         half = generator.permutation(codes.max() + 1)[codes] % 2 == 0
         parts = [_final(left, one, rows) for rows in (half, ~half)]
         error = float(np.hypot(parts[0].errors[0], parts[1].errors[0]))
         worst = max(worst, abs(float(parts[0].effects[0] - parts[1].effects[0])) / max(error, 1e-300))
     detail = f"halves of the clusters differ by {worst:.1f} standard errors at most; it must stay under {bar:.1f}"
-    return Gate("subset", worst < bar, worst, detail)
+    return Gate("random_subset", worst < bar, worst, detail)
+
+
+def _noise(data: _Data, shape: Shape, found: _Parts) -> Gate:
+    """A further cause that is noise must leave the regression where it is."""
+    noise = np.random.default_rng(SEED).normal(size=(len(data.outcome), 1))
+    more = data._replace(confounders=np.column_stack([data.confounders, noise]), blocks=(*data.blocks, "noise"))
+    moved = abs(float(found.weights @ (_grouped(more, shape).effects - found.effects)))
+    errors = moved / max(float(np.sqrt(found.weights**2 @ found.errors**2)), 1e-300)
+    detail = f"noise held fixed moves the estimate by {errors:.2f} standard errors; at most {MOVED_ERRORS:.0f} may be"
+    return Gate("random_common_cause", errors <= MOVED_ERRORS, errors, detail)
 
 
 def _later(later: Vector, data: _Data, shape: Shape) -> Gate:
     """Placebo: with today's treatment held fixed, a later one can have no effect on today."""
     known = data._replace(columns=np.column_stack([data.columns, later])).of(np.isfinite(later))
-    return _holds_nothing("later_treatment", "of a later treatment on the outcome before it", known, shape, last=True)
+    what = "of a later treatment on the outcome before it"
+    chance, detail = _by_chance(what, known, shape, column=known.columns.shape[1] - 1)
+    return Gate("placebo_later_treatment", chance >= STRICT, chance, f"{detail}; under {STRICT:.2g} it is refused")
 
 
-def _placebo(name: str, values: Vector, data: _Data, shape: Shape) -> Gate:
-    """Placebo: the treatment cannot have changed this outcome; an effect betrays a wrong date or a hidden cause."""
-    there = np.isfinite(values)
-    return _holds_nothing(
-        name, f"on {name}, which it cannot have changed,", data._replace(outcome=values).of(there), shape
-    )
+def _negative_controls(study: Study, data: _Data, shape: Shape) -> Gate:
+    """Placebo: the treatment cannot have changed these outcomes; an effect betrays a wrong date or a hidden cause."""
+    told = []
+    for name, values in study.placebo_outcomes.items():
+        other = data._replace(outcome=values[data.rows])
+        told.append(
+            _by_chance(f"on {name}, which it cannot have changed,", other.of(np.isfinite(other.outcome)), shape)
+        )
+    least = min(chance for chance, _ in told)
+    bar = STRICT / len(told)
+    details = "; ".join(detail for _, detail in told)
+    return Gate("negative_controls", least >= bar, least, f"{details}; under {bar:.2g} it is refused")
 
 
-def _holds_nothing(name: str, what: str, data: _Data, shape: Shape, *, last: bool = False) -> Gate:
+def _by_chance(what: str, data: _Data, shape: Shape, column: int = 0) -> tuple[float, str]:
+    """How often chance makes an effect as large where there is none, and in words; 0 where none can be estimated."""
     from scipy.stats import t
 
     try:
         if shape.link == "log":
             data = data.of(estimable(data.outcome, data.groups, *data.groupings))
-        parts = _grouped(data, shape, data.columns.shape[1] - 1 if last else 0)
+        parts = _grouped(data, shape, column)
     except NotEstimable as reason:
-        return Gate(f"placebo_{name}", False, float("nan"), f"effect {what} cannot be estimated: {reason}")
+        return 0.0, f"the effect {what} cannot be estimated: {reason}"
     effect = float(parts.weights @ parts.effects)
-    half = float(np.sqrt(parts.weights**2 @ parts.errors**2) * t.ppf(1 - STRICT / 2, parts.freedom.sum()))
-    found = Estimate(effect, effect - half, effect + half)
-    detail = f"effect {what} {_interval(found)}; this 99 % interval must hold 0"
-    return Gate(f"placebo_{name}", found.holds(0.0), effect, detail)
+    error = float(np.sqrt(parts.weights**2 @ parts.errors**2))
+    chance = float(2 * t.sf(abs(effect) / max(error, 1e-300), parts.freedom.sum()))
+    return chance, f"the effect {what} is {effect:.3g} ± {error:.2g} (p = {chance:.3f})"
 
 
 def _histogram(left: _Left) -> Propensities:

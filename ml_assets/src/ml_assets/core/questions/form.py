@@ -17,6 +17,7 @@ from cartograph.yaml_files import YamlFileError, read_yaml
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.own_models.target import features_in, marts_of, meant
 from ml_assets.core.questions.asked import KINDS, Asked, Part, QuestionError, made
+from ml_assets.core.questions.products import ProductQuestion
 
 FEATURES = {feature.name: feature for feature in CUSTOMER_FEATURES.features}
 EVENTS, CAMPAIGNS, ASSIGNMENTS = "fct_events", "dim_campaigns", "fct_experiment_assignments"
@@ -291,7 +292,7 @@ class CustomerQuestion(Asked):
         return frozenset(self.marts) | {mart for name in named if (mart := FEATURES[name].needs)}
 
 
-FORMS: Mapping[str, type[Asked]] = {"customer": CustomerQuestion}
+FORMS: Mapping[str, type[Asked]] = {"customer": CustomerQuestion, "product_week": ProductQuestion}
 """By `unit`: the form of the file."""
 
 

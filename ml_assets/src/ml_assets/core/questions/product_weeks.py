@@ -158,7 +158,8 @@ _QUERY = """
         SELECT *, coalesce(sum(units) OVER recent, 0) / {recent} AS recent_units,
             CASE WHEN on_sale_days >= 84 THEN coalesce(sum(units) OVER earlier, 0) / {recent} END AS earlier_units,
             CASE WHEN on_sale_days >= 35 THEN coalesce(sum(units) OVER gone, 0) / {recent} END AS gone_units,
-            coalesce(max(is_short) OVER after, 0) AS was_short, max(exp(log_price)) OVER later AS later_list_price
+            coalesce(max(is_short) OVER after, 0) AS was_short,
+            round(max(exp(log_price)) OVER later, 6) AS later_list_price
         FROM weeks
         WINDOW recent AS (
             PARTITION BY product_id ORDER BY week_start RANGE BETWEEN 28 PRECEDING AND 7 PRECEDING
@@ -172,9 +173,9 @@ _QUERY = """
             PARTITION BY product_id ORDER BY week_start RANGE BETWEEN {later} FOLLOWING AND {later} FOLLOWING
         )
     )
-    SELECT product_id, week_start, category, units, margin_amount, exp(log_price) AS list_price, discount_share,
-        is_steady, is_short, CAST(is_short = 0 AND was_short = 1 AS BIGINT) AS after_stock_out, on_sale_days,
-        recent_units, earlier_units, later_list_price,
+    SELECT product_id, week_start, category, units, margin_amount, round(exp(log_price), 6) AS list_price,
+        discount_share, is_steady, is_short, CAST(is_short = 0 AND was_short = 1 AS BIGINT) AS after_stock_out,
+        on_sale_days, recent_units, earlier_units, later_list_price,
         first_value(gone_units) OVER (PARTITION BY product_id, product_key ORDER BY week_start) AS units_before_price
     FROM known ORDER BY product_id, week_start"""
 

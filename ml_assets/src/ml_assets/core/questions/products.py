@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
+from cartograph.contracts import Column, Contract
 from ml_assets.core.causal.continuous import Shape, ShapedStudy
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Vector
@@ -56,9 +57,9 @@ LEVELS = ("product", "category_week")
 """What every question holds fixed: each product's own level, and each week's of its category, with the season, the
 trend, and sales of the whole shop or category."""
 WORDS: Mapping[str, str] = {
-    "list_price": "the list price, by its logarithm",
-    "discount": "a discount of {depth:.0%} off the list price, with all that goes with it on the page",
-    "stock_out": f"a spell out of stock in the {AFTER_WEEKS} weeks before",
+    "list_price": "at a list price 1 % higher",
+    "discount": "with a discount of {depth:.0%} off the list price, and its place on the page",
+    "stock_out": f"out of stock in the {AFTER_WEEKS} weeks before",
 }
 NAMES = tuple(dict.fromkeys(name for names in (*CONFOUNDERS.values(), *BESIDE.values(), LEVELS) for name in names))
 
@@ -133,8 +134,9 @@ class ProductQuestion(Asked):
 
 
 class ProductStudy(NamedTuple):
-    """What `assess` takes."""
+    """What `assess` takes, and the rows that it is made of, with `treatment` and `outcome`."""
 
+    rows: pa.Table
     study: ShapedStudy
     design: Design
 
@@ -146,26 +148,45 @@ def pose(data: Data, question: ProductQuestion) -> Posed:
         NoAnswer: too few weeks or products, or hardly any had the treatment.
     """
     start = data.data_end - timedelta(days=LONGEST_DAYS)
-    rows = usable(product_weeks(data.con, data.marts, start, data.data_end))
-    asked = study_of(question, rows)
+    asked = study_of(question, usable(product_weeks(data.con, data.marts, start, data.data_end)))
+    rows = asked.rows
     measure, depth = question.treatment.measure, question.treatment.depth
     is_price = measure == "list_price"
     return Posed(
-        contract=CONTRACT,
-        rows=rows,
+        contract=contract(question),
+        rows=asked.rows,
         study=asked.study,
         design=asked.design,
         as_of=_latest(rows) + timedelta(days=7),
         treatment=WORDS[measure].format(depth=depth),
         outcome=f"{question.outcome.measure} of a product in a week",
         population=f"{pc.count_distinct(rows['product_id']).as_py()} products, each whole week on sale and in stock",
-        unit="% of it per % of price" if is_price else "share of it",
+        unit="% of it" if is_price else "of it, as a share",
         cost=question.cost or 0.0,
         value=question.value,
         notes={
             "levels": "each product's, and each week's of its category: season, trend and sales of the whole shop",
             "scale": "an elasticity" if is_price else "a relative change: 0.5 is half more, -0.3 is 30 % less",
         },
+    )
+
+
+def contract(question: ProductQuestion) -> Contract:
+    """The table of the question's panel."""
+    words = WORDS[question.treatment.measure].format(depth=question.treatment.depth)
+    return Contract(
+        dataset=f"{question.name}_panel",
+        grain=CONTRACT.grain,
+        key=CONTRACT.key,
+        columns=(
+            *CONTRACT.columns,
+            Column(
+                name=TREATMENT,
+                type="double",
+                description=f"The week of a product {WORDS[measure].format(depth=question.treatment.depth)}.",
+            ),
+            Column(name=OUTCOME, type="double", description=f"{question.outcome.measure} of the week."),
+        ),
     )
 
 
@@ -200,7 +221,7 @@ def study_of(question: ProductQuestion, rows: pa.Table) -> ProductStudy:
     ]
     if measure != "list_price" and (moved := int((treatment > 0).sum())) < FEWEST_MOVED:
         what = WORDS[measure].format(depth=question.treatment.depth)
-        raise NoAnswer(f"{moved} of {len(rows)} weeks of a product had {what}, and {FEWEST_MOVED} are needed")
+        raise NoAnswer(f"{moved} of {len(rows)} weeks of a product were {what}, and {FEWEST_MOVED} are needed")
     outcome = columns["units" if question.outcome.measure == "units" else "margin_amount"]
     if np.isnan(outcome).any():
         raise NoAnswer("what some of the products cost the shop is not known: fill unit_cost of products")
@@ -231,7 +252,8 @@ def study_of(question: ProductQuestion, rows: pa.Table) -> ProductStudy:
         later=np.log(columns["later_list_price"]) if measure == "list_price" else None,
         is_ratio=measure != "list_price",
     )
-    return ProductStudy(replace(study, shape=shape), design)
+    rows = rows.append_column(TREATMENT, pa.array(treatment)).append_column(OUTCOME, pa.array(outcome))
+    return ProductStudy(rows, replace(study, shape=shape), design)
 
 
 def _columns(rows: pa.Table, depth: float) -> dict[str, Vector]:

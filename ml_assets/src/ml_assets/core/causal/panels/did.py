@@ -258,7 +258,7 @@ def _enough(panel: Panel) -> Gate:
         f"{treated} clusters are treated and {controls} can be compared with; {FEWEST_TREATED} and {FEWEST_CONTROLS} "
         "are needed for a standard error. Of fewer, ask a synthetic control"
     )
-    return Gate("overlap", treated >= FEWEST_TREATED and controls >= FEWEST_CONTROLS, float(treated), detail)
+    return Gate("arm_sizes", treated >= FEWEST_TREATED and controls >= FEWEST_CONTROLS, float(treated), detail)
 
 
 def _naive(panel: Panel) -> Estimate:
@@ -301,4 +301,4 @@ def _random_adoption(panel: Panel) -> Gate:
         f"mean effect of an adoption dealt out at random {mean:.3g}; it must be within {3 * error:.3g} of 0. "
         f"{share:.0%} of the intervals miss 0; at most {MOST_FALSE:.0%} may"
     )
-    return Gate("placebo_random_treatment", abs(mean) <= 3 * error and share <= MOST_FALSE, mean, detail)
+    return Gate("placebo_treatment", abs(mean) <= 3 * error and share <= MOST_FALSE, mean, detail)

@@ -188,7 +188,7 @@ def _enough(donors: int, before: int) -> Gate:
         f"{donors} units were never treated and {before} periods lie before the treatment; {FEWEST_DONORS} and "
         f"{FEWEST_BEFORE} are needed"
     )
-    return Gate("overlap", donors >= FEWEST_DONORS and before >= FEWEST_BEFORE, float(donors), detail)
+    return Gate("arm_sizes", donors >= FEWEST_DONORS and before >= FEWEST_BEFORE, float(donors), detail)
 
 
 def _fit(mine: Vector, path: Vector, first: int) -> Gate:

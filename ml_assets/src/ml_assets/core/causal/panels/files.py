@@ -1,0 +1,142 @@
+"""`cartograph causal panel`: a roll-out in any file, by the same designs and tests, as a report.
+
+Reading the file and choosing a design by how many units were treated. What is estimated is the business of `did` and
+`synthetic_control`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import numpy as np
+
+from ml_assets.core.bench.files import ROWS, as_number, quoted, read_rows, refuse
+from ml_assets.core.causal.finding import Estimate, Finding
+from ml_assets.core.causal.panels.did import FEWEST_TREATED, assess_did
+from ml_assets.core.causal.panels.synthetic_control import assess_synthetic
+from ml_assets.core.causal.panels.table import Panel, PanelError, panel
+
+Method = Literal["did", "synthetic_control"]
+FORM = "It needs a row for each unit and period, with the outcome and whether the unit was treated (0 or 1)."
+MOST_ROWS = 5_000_000
+
+
+def report(
+    path: Path,
+    unit: str,
+    time: str,
+    outcome: str,
+    treated: str,
+    cluster: str | None = None,
+    method: Method | None = None,
+) -> dict[str, Any]:
+    """The estimates, tests and verdict of the panel in the file, ready for JSON.
+
+    Without a `method`, fewer than five treated units that were treated at one time get a synthetic control.
+
+    Raises:
+        BenchDataError: the file cannot be read, or a value is no number.
+        PanelError: its rows are no panel.
+    """
+    found = read_panel(path, unit, time, outcome, treated, cluster)
+    starts = np.unique(found.adoption[found.treated])
+    clusters = len(np.unique(found.clusters[found.treated]))
+    chosen = method or ("synthetic_control" if clusters < FEWEST_TREATED and len(starts) == 1 else "did")
+    shape = {
+        "units": len(found.units),
+        "periods": len(found.times),
+        "treated_units": int(found.treated.sum()),
+        "first_treated": {str(found.times[start]): int((found.adoption == start).sum()) for start in starts.tolist()},
+    }
+    return {"method": chosen, **shape, **(_did(found) if chosen == "did" else _synthetic(found))}
+
+
+def read_panel(path: Path, unit: str, time: str, outcome: str, treated: str, cluster: str | None = None) -> Panel:
+    """The panel in a file. Periods are in the order of their values: numbers, dates as 2024-01-31, or words.
+
+    Raises:
+        BenchDataError: the file cannot be read, or a value is no number.
+        PanelError: its rows are no panel.
+    """
+    named = [unit, time, outcome, treated, *([] if cluster is None else [cluster])]
+    if len(set(named)) < len(named):
+        raise PanelError(f"A column has two parts: {', '.join(named)}. Give each part a column of its own.")
+    with duckdb.connect() as con:
+        read_rows(con, path, named, FORM)
+        for name in (outcome, treated):
+            refuse(con, path, name, f"coalesce(NOT isfinite({as_number(name)}), true)", "It must be a number.")
+        for name in (unit, time):
+            refuse(con, path, name, f"{quoted(name)} IS NULL", "It must not be empty.")
+        is_number = con.execute(f"SELECT count(*) = count({as_number(time)}) FROM {ROWS}").fetchone()
+        ordered = as_number(time) if is_number and is_number[0] else f"CAST({quoted(time)} AS VARCHAR)"
+        columns = {
+            "unit": f"CAST({quoted(unit)} AS VARCHAR)",
+            "time": ordered,
+            "outcome": as_number(outcome),
+            "treated": as_number(treated),
+            "cluster": f"CAST({quoted(cluster)} AS VARCHAR)" if cluster else "NULL::VARCHAR",
+        }
+        chosen = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+        rows = con.execute(f"SELECT {chosen} FROM {ROWS}").fetch_arrow_table()
+    if len(rows) > MOST_ROWS:
+        raise PanelError(f"There are {len(rows):,} rows, and {MOST_ROWS:,} can be taken. Add periods up, or units.")
+    values = {name: rows[name].to_numpy(zero_copy_only=False) for name in ("unit", "time", "outcome", "treated")}
+    if np.issubdtype(values["time"].dtype, np.floating) and (values["time"] % 1 == 0).all():
+        values["time"] = values["time"].astype(np.int64)
+    clusters = rows["cluster"].to_numpy(zero_copy_only=False).astype(str) if cluster else None
+    return panel(values["unit"].astype(str), values["time"], values["outcome"], values["treated"], clusters)
+
+
+def _did(found: Panel) -> dict[str, Any]:
+    told = assess_did(found)
+    names = [str(time) for time in found.times]
+    return {
+        **_finding(told.finding),
+        "pre_trend_p": _number(told.pre_trend_p),
+        "events": [{name: _number(value) for name, value in event._asdict().items()} for event in told.events],
+        "group_times": [
+            {"group": names[cell.group], "time": names[cell.time], "effect": cell.effect, "error": _number(cell.error)}
+            for cell in told.group_times
+        ],
+    }
+
+
+def _synthetic(found: Panel) -> dict[str, Any]:
+    told = assess_synthetic(found)
+    paths = zip(told.times, told.actual, told.synthetic, strict=False)
+    return {
+        **_finding(told.finding),
+        "p": _number(told.p),
+        "weights": dict(told.weights),
+        "path": [{"time": str(time), "actual": actual, "synthetic": mixed} for time, actual, mixed in paths],
+    }
+
+
+def _finding(found: Finding) -> dict[str, Any]:
+    return {
+        "verdict": found.verdict,
+        "naive": _interval(found.naive),
+        "estimates": [
+            {"method": one.method, "contrast": one.contrast, **(_interval(one.estimate) or {})}
+            for one in found.estimates
+        ],
+        "checks": [
+            {"name": gate.name, "passed": gate.passed, "value": _number(gate.value), "detail": gate.detail}
+            for gate in found.gates
+        ],
+        "warnings": list(found.warnings),
+    }
+
+
+def _interval(estimate: Estimate | None) -> dict[str, float | None] | None:
+    if estimate is None:
+        return None
+    return {"estimate": _number(estimate.ate), "low": _number(estimate.low), "high": _number(estimate.high)}
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None
