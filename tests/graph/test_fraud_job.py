@@ -18,7 +18,7 @@ from tests.graph.ml_location import forget_location, guard, key, load_location, 
 from tests.model.planted import publish_marts
 from tests.model.simulated import MARTS, simulated_marts
 
-DATASETS = ("customers", "products", "orders", "order_items", "payments", "refunds")
+DATASETS = ("customers", "products", "orders", "order_items", "payments", "refunds", "marketing_spend")
 RISK, MODEL, SCORES = "features/order_risk", "models/order_fraud", "predictions/fraud_scores"
 EARLY = ("2024-02-01", "2024-04-01")
 
@@ -114,6 +114,32 @@ def test_the_released_model_scores_a_row_as_the_batch_did_and_so_does_the_api(sh
             assert answer.status_code == 200, answer.text
             assert answer.json()["probability"] == pytest.approx(scored[order]["fraud_probability"], abs=1e-7)
             assert answer.json()["decision"] == ("review" if scored[order]["is_review"] else "accept")
+
+
+def test_a_budget_is_released_and_served_where_the_channels_are_shown_and_only_there(shop, monkeypatch):
+    """So few orders do not show what the channels do; in the second run the fit is said to be good enough."""
+    from cartograph.releases.contents import BUDGET_FILE, Budget
+    from ml_assets.core.budget.response import Fitted
+
+    assets = ("causal/channel_response", "causal/budget_allocation", "serving/release")
+    store = open_store(shop.settings)
+    assert not checks(shop.run(*assets[:2]))["channel_response", "channels_tell_held_out_weeks"].passed
+    assert shop.run("serving/release").success, "it warns"
+    assert store.current().file(BUDGET_FILE) is None
+    with service(shop.settings) as client:
+        assert client.get("/v1/causal/budget").json()["budget"] is None
+
+    monkeypatch.setattr(Fitted, "is_shown", True)
+    assert shop.run(*assets).success
+    manifest = store.current()
+    budget = Budget.model_validate_json((store.fetch(manifest.release_id) / BUDGET_FILE).read_bytes())
+    assert [line.channel for line in budget.lines] == ["affiliate", "display", "search", "social"]
+    assert {check.name for check in manifest.inputs.checks} >= {"budget_within_limits", "shares_sum_to_one"}
+    assert "causal.budget_allocation" in manifest.inputs.snapshots
+    with service(shop.settings) as client:
+        assert Budget.model_validate(client.get("/v1/causal/budget").json()["budget"]) == budget
+    monkeypatch.undo()
+    assert shop.run(*assets).success
 
 
 def test_the_version_can_be_made_again_from_its_registry_entry(shop):

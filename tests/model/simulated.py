@@ -14,7 +14,10 @@ import pyarrow as pa
 from cartograph.windows import Window, at_midnight
 from ecom_assets.simulator import SimulatedShop, SimulatorConfig
 
-DATASETS = ("customers", "products", "orders", "order_items", "payments", "refunds", "experiment_assignments")
+DATASETS = (
+    "customers", "products", "orders", "order_items", "payments", "refunds", "experiment_assignments",
+    "campaigns", "marketing_spend",
+)  # fmt: skip
 
 MARTS = {
     "dim_customers": """
@@ -42,7 +45,8 @@ MARTS = {
     "fct_orders": """
         SELECT DISTINCT ON (o.order_id) o.order_id, o.ordered_at, CAST(o.ordered_at AS DATE) AS order_date,
             o.customer_id, c.customer_key, md5(concat_ws('|', shipping_city, shipping_country)) AS geography_key,
-            o.status, o.channel, o.device, o.coupon_code, o.subtotal_amount AS gross_amount, o.discount_amount,
+            o.status, o.channel, o.device, o.campaign_id, o.coupon_code, o.subtotal_amount AS gross_amount,
+            o.discount_amount,
             o.shipping_amount,
             o.total_amount, coalesce(l.units, 0) AS item_quantity, coalesce(l.lines, 0) AS line_count,
             o.status = 'cancelled' AS is_cancelled, o.customer_id IS NULL AS is_guest
@@ -74,6 +78,19 @@ MARTS = {
     "fct_experiment_assignments": """
         SELECT experiment_id, customer_id, variant, assigned_at, CAST(assigned_at AS DATE) AS assignment_date
         FROM experiment_assignments""",
+    "fct_marketing_spend": """
+        SELECT DISTINCT ON (campaign_id, spend_date) campaign_id, spend_date, channel, spend_amount, impressions, clicks
+        FROM marketing_spend""",
+    "dim_campaigns": """
+        SELECT DISTINCT ON (campaign_id) campaign_id, channel, started_at, ended_at FROM campaigns""",
+    "agg_daily_sales": """
+        SELECT o.order_date, count(*) AS orders_count, CAST(sum(o.gross_amount) AS DECIMAL(18, 2)) AS gross_amount,
+            CAST(sum(o.discount_amount) AS DECIMAL(18, 2)) AS discount_amount,
+            CAST(sum(o.total_amount) AS DECIMAL(18, 2)) AS revenue_amount,
+            CAST(sum(i.margin_amount) AS DECIMAL(18, 2)) AS margin_amount
+        FROM fct_orders o
+        JOIN (SELECT order_id, sum(margin_amount) AS margin_amount FROM fct_order_items GROUP BY ALL) i USING (order_id)
+        WHERE NOT o.is_cancelled GROUP BY o.order_date""",
     "market_basket_rules": """
         SELECT '' AS antecedent_product_id, '' AS consequent_product_id, 0::BIGINT AS orders_count,
             0::BIGINT AS antecedent_orders_count, 0::BIGINT AS consequent_orders_count

@@ -61,7 +61,7 @@ def budgets(found: Allocation, currency: str) -> Picture:
         lows, highs = [line.low for line in found.lines], [line.high for line in found.lines]
         axes.vlines(place + 0.2, lows, highs, color=INK, linewidth=1.2)
         axes.set_xticks(place, [line.channel for line in found.lines])
-        axes.legend()
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)
 
     caption = (
         f"The budget of today and the one that is expected to earn most within the limits: "

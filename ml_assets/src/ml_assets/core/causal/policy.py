@@ -304,7 +304,7 @@ def _tree(policy: Policy, unit: str) -> bytes:
         axes.set_ylim(-depth - 0.6, 0.6)
         for at, node in enumerate(nodes):
             x, row = place[at]
-            for child, side in ((node.left, "≤"), (node.right, ">")):
+            for child, side in ((node.left, "yes"), (node.right, "no")):
                 if child is not None:
                     to, below = place[child]
                     axes.plot([x, to], [-row, -below], color=plots.GRID, linewidth=1.2, zorder=1)
