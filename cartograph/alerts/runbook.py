@@ -85,6 +85,7 @@ SECTIONS = frozenset(
         "variants_are_known",
         "assigned_while_it_ran",
         "nobody_is_exposed_before",
+        "variants_were_alike_before",
         "estimates_are_sound",
         "all_guards_hold",
     }

@@ -36,6 +36,7 @@ LAYERS = {
     "predictions",
     "monitoring",
     "causal",
+    "experiments",
     "serving",
 }
 LAYERS_OF_THE_WAREHOUSE = {"staging", "intermediate", "marts", "published", "quality"}

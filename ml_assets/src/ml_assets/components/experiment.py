@@ -18,6 +18,7 @@ from ml_assets.defs.marts import depends_on, open_lake, pin, plain_failures, pub
 from ml_assets.defs.metadata import markdown_picture, markdown_table, snapshot_metadata, table_metadata
 
 SOUND = "estimates_are_sound"
+ALIKE = "variants_were_alike_before"
 CHECKS = {
     "sample_ratio_holds": "Each variant has its planned share of the customers (chi-square test, p at least 0.001).",
     "nobody_has_two_variants": "No customer was assigned to two variants.",
@@ -26,6 +27,7 @@ CHECKS = {
     "nobody_is_exposed_before": "Nobody met the change before they were assigned.",
 }
 """The checks of an experiment's assignments, and what they assert."""
+ABOUT_ALIKE = "The variants did the same before the assignment, as far as chance goes (p at least 0.001)."
 
 
 class RandomisedExperiment(Experiment, dg.Component, dg.Resolvable):
@@ -128,7 +130,8 @@ def result_asset(experiment: Experiment) -> dg.AssetsDefinition:
                 asset=key,
                 blocking=True,
                 description="Estimates are finite, and an experiment whose assignment is not sound has none.",
-            )
+            ),
+            *([dg.AssetCheckSpec(ALIKE, asset=key, description=ABOUT_ALIKE)] if experiment.covariate_days else []),
         ],
         description=(
             f"{experiment.description} What each variant did to each metric, with intervals of one look and of every "
@@ -146,7 +149,8 @@ def result_asset(experiment: Experiment) -> dg.AssetsDefinition:
             with lake.overwriting(name, None) as writer:
                 writer.write(row_of(made.result, table.arrow_schema()))
         return dg.MaterializeResult(
-            metadata=table_metadata(table, 1, inputs.snapshots) | told(made), check_results=[soundness(made)]
+            metadata=table_metadata(table, 1, inputs.snapshots) | told(made),
+            check_results=[soundness(made), *([alikeness(made)] if experiment.covariate_days else [])],
         )
 
     return _result
@@ -173,3 +177,10 @@ def soundness(made: Report) -> dg.AssetCheckResult:
         found=f"{len(wrong)} that must not leave" if wrong else f"{len(made.result.estimates)} estimates",
         samples=wrong,
     )
+
+
+def alikeness(made: Report) -> dg.AssetCheckResult:
+    """Whether the variants were alike in what was measured before the assignment."""
+    found = next((check for check in made.result.integrity if check.name == ALIKE), None)
+    passed, told = (found.passed, found.detail) if found else (True, "cannot judge: the customers were not compared")
+    return checked(ALIKE, passed, expected=ABOUT_ALIKE, found=told, severity="warning", description=told)

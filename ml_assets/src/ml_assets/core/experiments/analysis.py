@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 12
 """A segment with more values is told of its largest only."""
-ONE_UNIT = 0.05
+ONE_UNIT = 0.1
 """A unit with a larger share of a metric's variance decides its effect."""
 
 
