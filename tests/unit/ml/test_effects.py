@@ -6,12 +6,11 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
-from ml_assets.core.causal.answers import CONTRACT, effect_of, row_of
 
 from ml_assets.core.causal import gates
 from ml_assets.core.causal.assess import assess
 from ml_assets.core.causal.effect import FOLDS, SEED, SMOOTH, prepared
-from ml_assets.core.causal.finding import Estimate, Finding, Gate, NamedEstimate
+from ml_assets.core.causal.finding import Estimate
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.levels import assess_levels
 from ml_assets.core.causal.panel import Campaign, NoCampaign, choose
@@ -303,14 +302,3 @@ def test_covariates_have_no_nulls_and_mark_where_there_were_some():
     matrix = prepared(confounders)
     assert matrix.shape == (3, 3)  # two that vary and one mark; what is constant or unknown is left out
     assert np.isfinite(matrix).all()
-
-
-@pytest.mark.parametrize("estimate", [None, Estimate(3.0, 1.0, 5.0)])
-def test_an_answer_is_stored_whole(estimate):
-    estimates = (NamedEstimate("doubly robust", "1 against 0", estimate),) if estimate else ()
-    found = Finding(None, estimates, (Gate("overlap", estimate is not None, 0.9, "…"),), 300, 700)
-    effect = effect_of(campaign(), found, "EUR")
-    row = row_of(campaign(), effect)
-    assert row.schema.equals(CONTRACT.arrow_schema())
-    assert effect.verdict == ("identified" if estimate else "not identified")
-    assert type(effect).model_validate_json(row["effect"][0].as_py()) == effect
