@@ -28,6 +28,7 @@ from cartograph.releases.contents import (
     CUSTOMERS,
     EFFECTS,
     EFFECTS_FILE,
+    Effect,
     write_customers,
 )
 from cartograph.settings import Settings, get_settings
@@ -49,8 +50,8 @@ from ecom_assets.warehouse.dbt_project import (
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
 from ecom_assets.warehouse.marts import marts
 from ecom_assets.warehouse.publishing import open_warehouse, publish
-from ml_assets.core.causal.answers import effect_of
 from ml_assets.core.causal.assess import assess
+from ml_assets.core.causal.finding import CONFIDENCE, Finding
 from ml_assets.core.causal.panel import choose, email_campaigns, panel
 from ml_assets.core.causal.study import Design
 from ml_assets.core.features import customers, interactions, products
@@ -186,7 +187,12 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
             guard(connection, marts_of, lake.relation_sql(f"features.{name}"), whole)
 
         campaign = choose(email_campaigns(connection, everything), "email_winback", dates[-1])
-        effect = effect_of(campaign, assess(panel(connection, everything, campaign).study, Design()), shop.currency)
+        found = assess(panel(connection, everything, campaign).study, Design())
+        effect = Effect(
+            name=campaign.campaign_id, question="What did it add?", treatment="was sent it", outcome="net spend",
+            estimand="ATE", unit=shop.currency, **interval(found), confidence_level=CONFIDENCE, n_treated=found.treated,
+            n_control=found.control, checks=(), verdict=found.verdict, as_of=campaign.as_of, method="doubly robust",
+        )  # fmt: skip
 
         stored = lake.relation_sql("features.customer_features")
         known = {"data_start": shop.start, "data_end": dates[-1]}
@@ -233,6 +239,12 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
         (draft.path / CHURN_MODEL).parent.mkdir()
         (draft.path / CHURN_MODEL).write_bytes(churned.form.content)
         (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json((effect,)))
+
+
+def interval(found: Finding) -> dict[str, float | None]:
+    """The estimate with its ends; None where it is not identified."""
+    ends = found.effect if found.identified and found.effect else (None, None, None)
+    return dict(zip(("estimate", "ci_low", "ci_high"), ends, strict=True))
 
 
 def write(settings: Settings, lake: Lake, identifier: str, contract: Contract, rows: Iterable[pa.Table]) -> None:

@@ -10,11 +10,13 @@ from api.services.decisions import policy_features
 from cartograph.releases import Manifest
 from cartograph.releases.contents import (
     BUDGET_FILE,
+    MEMO_PAGE,
     POLICIES,
     POLICIES_FILE,
     Budget,
     BudgetLine,
     ChannelResponse,
+    Effect,
     Estimated,
     PolicyFeature,
     PolicyNode,
@@ -41,6 +43,28 @@ def test_a_shop_without_campaigns_has_no_effects(tmp_path: Path) -> None:
     publish(settings)
     with service(settings) as client:
         assert client.get("/v1/causal/effects").json()["effects"] == []
+
+
+def test_a_question_comes_with_its_memo_and_the_memos_pictures(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    refused = make_effect(name="vip", verdict="not identified", estimate=None, ci_low=None, ci_high=None)
+    memos = {MEMO_PAGE.format(name="spring"): b"# What it added", "causal/spring/effects.svg": b"<svg/>"}
+    publish(settings, effects=(make_effect(name="spring"), refused), replaced={**memos})
+    with service(settings) as client:
+        found = client.get("/v1/causal/effects/spring").json()
+        assert (found["effect"]["estimate"], found["memo"]) == (4.2, "# What it added")
+        assert client.get("/v1/causal/effects/spring/effects.svg").content == b"<svg/>"
+        assert client.get("/v1/causal/effects/vip").json()["memo"] is None
+        document = problem(client.get("/v1/causal/effects/unasked"), 404, "no-question")
+        assert "Its questions are: spring, vip" in document["detail"]
+        problem(client.get("/v1/causal/effects/spring/qini.svg"), 404, "no-question")
+
+
+def test_a_refused_effect_of_an_older_release_is_told_without_its_number() -> None:
+    older = make_effect().model_dump(mode="json") | {"verdict": "not identified"}
+    assert older["estimate"] is not None
+    read = Effect.model_validate(older)
+    assert (read.estimate, read.ci_low, read.ci_high) == (None, None, None)
 
 
 ZERO = Estimated(value=0.0, low=0.0, high=0.0)

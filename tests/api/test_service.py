@@ -38,11 +38,17 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "POST /v1/predict/{model}": {"200", "404", "413", "422", "503"},
         "POST /v1/orders/risk": {"200", "404", "413", "422", "503"},
         "GET /v1/causal/effects": {"200", "503"},
+        "GET /v1/causal/effects/{question}": {"200", "404", "422", "503"},
+        "GET /v1/causal/effects/{question}/{picture}.svg": {"200", "404", "422", "503"},
         "GET /v1/models": {"200", "503"},
         "GET /v1/models/{name}/card": {"200", "404", "422", "503"},
         "GET /v1/models/{name}/{picture}.svg": {"200", "404", "422", "503"},
     }
-    texts = {"/v1/models/{name}/card": "text/markdown", "/v1/models/{name}/{picture}.svg": "image/svg+xml"}
+    texts = {
+        "/v1/models/{name}/card": "text/markdown",
+        "/v1/models/{name}/{picture}.svg": "image/svg+xml",
+        "/v1/causal/effects/{question}/{picture}.svg": "image/svg+xml",
+    }
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation["description"]

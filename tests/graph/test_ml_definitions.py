@@ -112,7 +112,12 @@ def test_demand_is_forecast_from_the_latest_as_of_date_up_to_which_days_are_comp
 def test_a_shop_without_events_or_campaigns_has_no_campaign_effect(load, missing):
     everything = ["customers", "products", "orders", "order_items", "refunds", "events", "campaigns"]
     graph = load(datasets=[name for name in everything if name != missing]).resolve_asset_graph()
-    of_campaigns = {"causal/email_campaign_effect", "models/campaign_uplift", "predictions/next_best_actions"}
+    of_campaigns = {
+        "causal/email_winback_spend",
+        "causal/customers_as_of",
+        "models/campaign_uplift",
+        "predictions/next_best_actions",
+    }
     assert graph.get_all_asset_keys().isdisjoint(map(key, of_campaigns))
     parents = graph.get(key("serving/release")).parent_keys
     quality = {key("quality/asset_graph"), key("quality/scores")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import dagster as dg
@@ -35,13 +34,14 @@ from tests.graph.ml_location import (
     failure,
     forget_location,
     guard,
-    key,
     load_location,
     materialized,
     run,
 )
 from tests.model.planted import PRODUCTS, SHELVES, own_weekday, planted_shop, publish
 
+QUESTIONS = ("email_winback_spend", "email_winback_conversion")
+"""The questions that Cartograph ships for each shop, of which this one has the data."""
 ASSETS = {
     "features/customer_features",
     "features/product_features",
@@ -70,12 +70,15 @@ ASSETS = {
     "models/demand_forecaster",
     "predictions/demand_forecasts",
     "predictions/reorder_advice",
-    "causal/email_campaign_effect",
+    "causal/customers_as_of",
+    *(f"causal/{name}{part}" for name in QUESTIONS for part in ("", "_panel")),
+    "causal/email_winback_spend_policy",
     "models/campaign_uplift",
     "predictions/next_best_actions",
     "serving/release",
 }
 FEATURES = "features.customer_features"
+CAUSAL = {"causal.customers_as_of", "causal.email_winback_spend_policy", *(f"causal.{name}" for name in QUESTIONS)}
 DEMAND_TABLES = {"features.daily_demand", "predictions.demand_forecasts", "predictions.reorder_advice"}
 
 
@@ -156,7 +159,7 @@ def test_the_checks_of_a_young_shop_pass_as_they_cannot_judge_yet_and_say_what_i
     assert checks["churn_classifier", "beats_baseline"].description == "cannot judge yet: no model was trained"
     needed = checks["demand_forecaster", "has_enough_data"].description
     assert needed.startswith("cannot judge yet: The last 56 days are kept to test on. A forecast of 14 periods")
-    overlap = checks["email_campaign_effect", "has_overlap"].description
+    overlap = checks["email_winback_spend", "has_overlap"].description
     assert overlap.startswith("cannot judge yet: No e-mail campaign has 14 whole days of orders after its first")
     abstained = shop.run_of_model(shop.young.run_id).data.tags["abstained"]
     assert enough == f"cannot judge yet: {abstained}"
@@ -302,7 +305,7 @@ def test_the_manifest_says_what_the_release_was_made_from(shop):
         "churn_scores", "purchase_propensities", "customer_segments", "lifetime_values", "product_recommendations",
         "similar_products", "next_best_actions",
     }  # fmt: skip
-    own = {FEATURES, "causal.email_campaign_effect", *DEMAND_TABLES} | {f"predictions.{name}" for name in predictions}
+    own = {FEATURES, *CAUSAL, *DEMAND_TABLES} | {f"predictions.{name}" for name in predictions}
     assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}
     assert inputs.models == dict.fromkeys(MODELS, "1")
     assert str(inputs.as_of) == "2025-10-01"
@@ -388,17 +391,3 @@ def test_a_leak_stops_what_is_downstream_and_nothing_is_released(shop, monkeypat
     assert shop.run("features/customer_features").success
     assert shop.run("serving/release").success
     assert open_store(shop.settings).current_id() == before
-
-
-def test_another_campaign_can_be_asked_about(shop):
-    job = shop.definitions.resolve_job_def("ml_job")
-    result = job.execute_in_process(
-        instance=shop.instance,
-        asset_selection=[key("causal/email_campaign_effect")],
-        run_config={"ops": {"causal__email_campaign_effect": {"config": {"campaign_id": "email_all"}}}},
-    )
-    (event,) = result.get_asset_materialization_events()
-    assert event.materialization.metadata["verdict"].value == "not identified"
-    row = next(iter(shop.lake.batches("causal.email_campaign_effect"))).to_pylist()[0]
-    assert (row["campaign_id"], row["estimate"]) == ("email_all", None)
-    assert json.loads(row["effect"])["verdict"] == "not identified"

@@ -48,6 +48,7 @@ LIBRARIES = (
     "matplotlib.figure",
     "matplotlib.backends.backend_svg",
     "shap",
+    "markdown_it",
     "networkx",
 )
 """What the steps import when they need it; a process that waits for its turn has the seconds for it ahead."""

@@ -17,13 +17,23 @@ from cartograph.contracts import Contract
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
+from ml_assets.core.causal import policy as policies
 from ml_assets.core.causal.assess import assess
 from ml_assets.core.features.customers import as_of_dates
+from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.questions import customers, products
-from ml_assets.core.questions.answers import Answer, answered, contract, row_of
+from ml_assets.core.questions.answers import (
+    Answer,
+    answered,
+    contract,
+    policy_contract,
+    policy_of,
+    policy_row,
+    row_of,
+)
 from ml_assets.core.questions.asked import Asked
-from ml_assets.core.questions.form import question_of
-from ml_assets.core.questions.memo import memo, sentence
+from ml_assets.core.questions.form import CustomerQuestion, question_of
+from ml_assets.core.questions.memo import Decision, memo, sentence
 from ml_assets.core.questions.pictures import pictures
 from ml_assets.core.questions.posed import Data, NoAnswer, Posed, unsound
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
@@ -45,6 +55,7 @@ CUSTOMERS_KEY = dg.AssetKey(["causal", "customers_as_of"])
 SOUND = "panel_is_as_of"
 FINITE = "interval_is_finite"
 WITHHELD = "refused_has_no_estimate"
+NO_POLICY = "refused_has_no_policy"
 GATES = {
     "arms_are_large": ("arm_sizes", "There are enough of each level of the treatment to compare."),
     "graph_identifies": ("identification", "By the graph of causes, what is recorded closes every back door."),
@@ -89,12 +100,22 @@ def panel_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(["causal", f"{name}_panel"])
 
 
+def policy_key(name: str) -> dg.AssetKey:
+    """The asset of whom to treat."""
+    return dg.AssetKey(["causal", f"{name}_policy"])
+
+
+def has_policy(asked: Asked) -> bool:
+    """Whether it is asked for whom the effect is more, of a treatment that one has or has not."""
+    return isinstance(asked, CustomerQuestion) and asked.treatment.kind == "binary" and asked.estimand == "CATE"
+
+
 def table_of(key: dg.AssetKey) -> str:
     """The lake's table of an asset."""
     return ".".join(key.path)
 
 
-def check_specs(name: str) -> list[dg.AssetCheckSpec]:
+def check_specs(name: str, *, with_policy: bool = False) -> list[dg.AssetCheckSpec]:
     """The checks of a question: its gates, which warn, and those that keep a wrong answer from the release."""
     panel, answer = panel_key(name), answer_key(name)
     return [
@@ -117,6 +138,18 @@ def check_specs(name: str) -> list[dg.AssetCheckSpec]:
             asset=answer,
             blocking=True,
             description="An effect that is not identified has no estimate, in its table and in what is released of it.",
+        ),
+        *(
+            [
+                dg.AssetCheckSpec(
+                    NO_POLICY,
+                    asset=policy_key(name),
+                    blocking=True,
+                    description="There is a policy only of an effect that is identified.",
+                )
+            ]
+            if with_policy
+            else []
         ),
     ]
 
@@ -150,8 +183,25 @@ def answer_assets(asked: Asked) -> dg.AssetsDefinition:
                     "estimate and the reasons; with the decision memo."
                 ),
             ),
+            *(
+                [
+                    dg.AssetSpec(
+                        policy_key(asked.name),
+                        deps=[panel, answer],
+                        owners=[asked.owner],
+                        kinds={"econml", "iceberg"},
+                        tags={"domain": "causal"},
+                        description=(
+                            f"Whom to treat, by the effect of {asked.name} net of its cost: a tree, all or nobody, "
+                            "valued on rows that it has not learned from. None while the effect is not identified."
+                        ),
+                    )
+                ]
+                if has_policy(asked)
+                else []
+            ),
         ],
-        check_specs=check_specs(asked.name),
+        check_specs=check_specs(asked.name, with_policy=has_policy(asked)),
     )
     def _answer() -> Iterator[dg.MaterializeResult]:
         yield from answer_question(asked)
@@ -191,7 +241,7 @@ def answer_question(asked: Asked) -> Iterator[dg.MaterializeResult]:
                 posed = POSE[getattr(asked, "unit", "customer")](data, asked)
             except NoAnswer as reason:
                 with lake.overwriting(answer, None):  # by nothing
-                    yield from abstention(asked.name, str(reason))
+                    yield from abstention(asked, str(reason))
                 return
         write(panel, posed.contract, posed.rows)
         wrong = unsound(posed)
@@ -207,8 +257,10 @@ def answer_question(asked: Asked) -> Iterator[dg.MaterializeResult]:
             raise dg.Failure(f"The panel of {asked.name} cannot be asked: {'; '.join(wrong)}.", allow_retries=False)
         found = assess(posed.study, posed.design, nuisances_of(asked))
         told = answered(asked, posed, found, currency)
+        policy, why = learned(asked, posed, told)
+        advice = Decision((policies.markdown(policy, currency),)) if policy else None
         drawn = pictures(told)
-        text = memo(told, drawn)
+        text = memo(told, drawn, advice)
         write(answer, contract(asked.name), row_of(told, text))
     yield dg.MaterializeResult(
         asset_key=answer_key(asked.name),
@@ -224,6 +276,50 @@ def answer_question(asked: Asked) -> Iterator[dg.MaterializeResult]:
             **{f"picture_{picture.name}": markdown_picture(picture) for picture in drawn},
         },
         check_results=of(answer_key(asked.name), judge(told, row_of(told, text)["effect"][0].as_py())),
+    )
+
+    if has_policy(asked):
+        yield policy_result(asked.name, told, policy, why, inputs.snapshots)
+
+
+def learned(asked: Asked, posed: Posed, told: Answer) -> tuple[policies.Policy | None, str]:
+    """Whom to treat, where the effect is identified and it is known what that brings; else why there is none."""
+    if not has_policy(asked):
+        return None, "not asked for"
+    if not told.is_identified:
+        return None, "the effect is not identified"
+    if not posed.value or posed.value < 0 or posed.study.clusters is not None:
+        return None, "it is not known what a unit of the outcome is worth, or customers are asked about several times"
+    try:
+        return policies.learn_policy(posed.study, posed.design, posed.cost, posed.value, nuisances_of(asked)), ""
+    except NotEnoughData as reason:
+        return None, str(reason)
+
+
+def policy_result(
+    name: str, told: Answer, policy: policies.Policy | None, why: str, snapshots: Mapping[str, int]
+) -> dg.MaterializeResult:
+    """Store the policy, or that there is none, and say what it is."""
+    made = policy_of(told, policy.rule) if policy else None
+    write(table_of(policy_key(name)), policy_contract(name), policy_row(made, name))
+    shown: dict[str, Any] = {"abstained": why}
+    if policy:
+        drawn = {f"picture_{one.name}": markdown_picture(one) for one in policies.pictures(policy, told.currency)}
+        shown = {"policy": dg.MetadataValue.md(policies.markdown(policy, told.currency)), **drawn}
+    return dg.MaterializeResult(
+        asset_key=policy_key(name),
+        metadata=table_metadata(policy_contract(name), int(made is not None), snapshots) | shown,
+        check_results=of(policy_key(name), [withheld_policy(told, made is not None)]),
+    )
+
+
+def withheld_policy(told: Answer, is_made: bool) -> dg.AssetCheckResult:
+    """Whether there is no policy of an effect that is not identified."""
+    return checked(
+        NO_POLICY,
+        told.is_identified or not is_made,
+        expected="no policy of an effect that is not identified",
+        found=f"{told.finding.verdict}, {'with' if is_made else 'without'} a policy",
     )
 
 
@@ -249,8 +345,9 @@ def text_of(markdown: str) -> str:
     return "\n\n".join(lines)
 
 
-def abstention(name: str, reason: str) -> Iterator[dg.MaterializeResult]:
+def abstention(asked: Asked, reason: str) -> Iterator[dg.MaterializeResult]:
     """Nothing can be asked yet, and why: the tests cannot judge, and there is no effect that they would guard."""
+    name = asked.name
     nothing = checked(SOUND, True, expected="each unit once, known before", found="there are no units yet")
     yield dg.MaterializeResult(
         asset_key=panel_key(name), metadata={"abstained": reason}, check_results=of(panel_key(name), [nothing])
@@ -275,6 +372,12 @@ def abstention(name: str, reason: str) -> Iterator[dg.MaterializeResult]:
         metadata={"abstained": reason},
         check_results=of(answer_key(name), [*unexamined, *none]),
     )
+    if has_policy(asked):
+        write(table_of(policy_key(name)), policy_contract(name), policy_row(None, name))
+        held = checked(NO_POLICY, True, expected="no policy of an effect that is not identified", found="no policy")
+        yield dg.MaterializeResult(
+            asset_key=policy_key(name), metadata={"abstained": reason}, check_results=of(policy_key(name), [held])
+        )
 
 
 def of(asset: dg.AssetKey, results: Sequence[dg.AssetCheckResult]) -> list[dg.AssetCheckResult]:

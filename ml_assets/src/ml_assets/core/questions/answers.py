@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from cartograph.contracts import Column, Contract
-from cartograph.releases.contents import Effect, EffectCheck
+from cartograph.releases.contents import Effect, EffectCheck, PolicyRule, TreatmentPolicy
 from ml_assets.core.causal.finding import CONFIDENCE, Estimate, Finding, Gate, NamedEstimate
 from ml_assets.core.questions.asked import OUTCOME, TREATMENT, Asked
 from ml_assets.core.questions.posed import Posed
@@ -191,3 +191,61 @@ def row_of(answer: Answer, memo: str) -> pa.Table:
         "memo": memo,
     }
     return pa.Table.from_pylist([row], schema=contract(answer.question).arrow_schema())
+
+
+def policy_of(answer: Answer, rule: PolicyRule) -> TreatmentPolicy:
+    """Whom to treat, in the form of a release.
+
+    Raises:
+        ValueError: the effect is not identified, so that nobody knows whom to treat.
+    """
+    if not answer.is_identified:
+        raise ValueError(f"the effect of {answer.question} is not identified: there is no policy of it")
+    return TreatmentPolicy(
+        name=answer.question,
+        question=answer.description,
+        treatment=answer.treatment,
+        unit=f"{answer.currency} per {answer.unit_asked}",
+        as_of=answer.as_of,
+        rule=rule,
+    )
+
+
+def policy_contract(name: str) -> Contract:
+    """The table of a question's policy."""
+    return Contract(
+        dataset=f"{name}_policy",
+        grain=f"The policy of {name}, if its effect is identified.",
+        key=("question",),
+        columns=(
+            Column(name="question", type="string", description="The question: the name of its file."),
+            Column(
+                name="kind",
+                type="string",
+                accepted=("tree", "treat all", "treat none"),
+                description="Whether choosing is shown to be better than treating all or nobody.",
+            ),
+            Column(name="value", type="double", description="What following it is worth for each, net of the cost."),
+            Column(name="value_low", type="double", description="Lower end of the 95 % interval."),
+            Column(name="value_high", type="double", description="Upper end of the 95 % interval."),
+            Column(name="policy", type="string", description="The policy as JSON, in the form of a release."),
+        ),
+    )
+
+
+def policy_row(policy: TreatmentPolicy | None, name: str) -> pa.Table:
+    """The policy as the row of its table; an empty table where there is none."""
+    rows = []
+    if policy is not None:
+        found = policy.rule
+        rows = [
+            {
+                "question": policy.name,
+                "kind": found.kind,
+                "value": found.value.value,
+                "value_low": found.value.low,
+                "value_high": found.value.high,
+                "policy": policy.model_dump_json(),
+            }
+        ]
+    return pa.Table.from_pylist(rows, schema=policy_contract(name).arrow_schema())

@@ -11,7 +11,7 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from ml_assets.components.causal_question import CUSTOMERS_KEY, CausalQuestion, answer_key
+from ml_assets.components.causal_question import CUSTOMERS_KEY, CausalQuestion, answer_key, has_policy, policy_key
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.questions.asked import NAME, Asked
 from ml_assets.core.questions.customers import feature_contract, features_at
@@ -60,7 +60,9 @@ def unusable_key(file: QuestionFile) -> dg.AssetKey:
 
 def answer_keys() -> list[dg.AssetKey]:
     """The assets that the folder gives a release."""
-    return [*(answer_key(question.name) for question in questions()), *map(unusable_key, unusable())]
+    asked = questions()
+    policies = [policy_key(question.name) for question in asked if has_policy(question)]
+    return [*(answer_key(question.name) for question in asked), *policies, *map(unusable_key, unusable())]
 
 
 def unusable_asset(file: QuestionFile) -> dg.AssetsDefinition:

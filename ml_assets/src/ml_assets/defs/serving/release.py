@@ -31,11 +31,14 @@ from cartograph.releases.contents import (
     FRAUD_MODEL,
     MEMO_PAGE,
     OWN_PREDICTIONS,
+    POLICIES,
+    POLICIES_FILE,
     PREDICTION_COLUMNS,
     REORDER,
     SHOP,
     Budget,
     ShopCard,
+    TreatmentPolicy,
     own_model_files,
     write_customers,
     write_lists,
@@ -46,7 +49,7 @@ from cartograph.shops import Shop, load_shop
 from cartograph.trust.evidence import checked
 from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
-from ml_assets.components.causal_question import answer_key, reads, table_of
+from ml_assets.components.causal_question import answer_key, has_policy, policy_key, reads, table_of
 from ml_assets.components.customer_model import predictions_table
 from ml_assets.components.experiment import result_table
 from ml_assets.core.experiments.report import read_results
@@ -232,7 +235,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             *([ADVICE] if counts_stock() else []),
             *([BUDGET] if spends_on_channels() else []),
             *([ACTIONS] if sends_campaigns() else []),
-            *(table_of(answer_key(question.name)) for question in questions()),
+            *(of_answers := [table_of(answer_key(question.name)) for question in questions()]),
+            *(of_policies := [table_of(policy_key(asked.name)) for asked in questions() if has_policy(asked)]),
             *(predictions_table(model.name) for model in own_models()),
             *of_experiments,
         ]
@@ -252,7 +256,15 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             customers = released_customers(con, inputs, as_of)
             budget = released_budget(con, inputs)
             tried = read_results(con, [lake.relation_sql(name, inputs.snapshots.get(name)) for name in of_experiments])
-            answers = released_answers(con, inputs)
+            pinned = {name: lake.relation_sql(name, inputs.snapshots.get(name)) for name in (*of_answers, *of_policies)}
+            answers = [
+                Answer.model_validate_json(text)
+                for text in stored(con, [pinned[name] for name in of_answers], "answer")
+            ]
+            policies = [
+                TreatmentPolicy.model_validate_json(text)
+                for text in stored(con, [pinned[name] for name in of_policies], "policy")
+            ]
             recommended = released_recommendations(con, inputs, recommender, as_of) if recommender else None
             products = released_products(con, inputs) if forecaster else {}
         store = release_store(settings)
@@ -283,6 +295,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             if tried:
                 (draft.path / EXPERIMENTS_FILE).write_bytes(EXPERIMENTS.dump_json(tried, indent=2))
             write_answers(draft.path, answers)
+            if policies:
+                (draft.path / POLICIES_FILE).write_bytes(POLICIES.dump_json(tuple(policies), indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
         pruned = store.prune(settings.release_keep)
     return dg.MaterializeResult(
@@ -295,6 +309,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "experiments": len(tried),
             "effects": sum(answer.is_identified for answer in answers),
             "questions": len(answers),
+            "policies": len(policies),
             "products_forecast": len(pc.unique(products[DEMAND]["product_id"])) if products else 0,
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
@@ -377,14 +392,9 @@ def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: da
     ).to_arrow_table()
 
 
-def released_answers(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> tuple[Answer, ...]:
-    """The answers to the shop's causal questions; none of those that had too little data."""
-    rows = [
-        row
-        for question in questions()
-        for row in con.execute(f"SELECT answer FROM ({inputs.selects[question.name]})").fetchall()
-    ]
-    return tuple(Answer.model_validate_json(row[0]) for row in rows)
+def stored(con: duckdb.DuckDBPyConnection, selects: Sequence[str], column: str) -> list[str]:
+    """What tables of answers have in `column`; nothing of questions that had too little data."""
+    return [row[0] for select in selects for row in con.execute(f"SELECT {column} FROM ({select})").fetchall()]
 
 
 def write_answers(folder: Path, answers: Sequence[Answer]) -> None:
