@@ -183,7 +183,7 @@ def contract(question: ProductQuestion) -> Contract:
             Column(
                 name=TREATMENT,
                 type="double",
-                description=f"The week of a product {WORDS[measure].format(depth=question.treatment.depth)}.",
+                description=f"The week of a product {words}.",
             ),
             Column(name=OUTCOME, type="double", description=f"{question.outcome.measure} of the week."),
         ),
