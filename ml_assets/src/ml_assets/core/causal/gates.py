@@ -1,7 +1,7 @@
 """The tests that an effect must pass before anybody acts on it. Each can fail, and says in words why it does.
 
-Their levels are set for all of them together: chance refuses some 1 % of the effects that are identified, of which the
-negative controls take the half. Estimates are made in `levels`.
+Their levels are set for all of them together: chance refuses one or two of a hundred effects that are identified, most
+of them by the negative controls. Estimates are made in `levels`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHANCE_SMD = 2.0
 """Standard errors between means of arms of the effective size: less is no sign of imbalance (Austin 2009)."""
 ASSIGNMENT_ERRORS = 3.0
 """Standard errors from 0.5 beyond which an AUC is no chance."""
-NEGATIVE_CONTROL_LEVEL = 0.005
+NEGATIVE_CONTROL_LEVEL = 0.01
 """How often chance fails the negative controls of an identified effect, all of them together (Bonferroni)."""
 PLACEBO_LEVEL = 0.001
 SUBSET_LEVEL = 0.002
