@@ -81,7 +81,7 @@ def measured(name: str, seeds: range) -> list[Line]:
                 len(seeds),
                 accepted,
                 float(errors.mean() / truth),
-                float(errors.std() / np.sqrt(len(errors)) / truth),
+                float(errors.std() / np.sqrt(len(errors)) / abs(truth)),
                 float(np.mean([answer.estimate.holds(truth) for answer in answers])),
                 float(np.mean([estimate.ate - truth for estimate in plain]) / truth),
                 float(np.mean([estimate.holds(truth) for estimate in plain])),

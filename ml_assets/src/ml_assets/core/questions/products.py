@@ -180,11 +180,7 @@ def contract(question: ProductQuestion) -> Contract:
         key=CONTRACT.key,
         columns=(
             *CONTRACT.columns,
-            Column(
-                name=TREATMENT,
-                type="double",
-                description=f"The week of a product {words}.",
-            ),
+            Column(name=TREATMENT, type="double", description=f"Whether, or how far, the product was {words}."),
             Column(name=OUTCOME, type="double", description=f"{question.outcome.measure} of the week."),
         ),
     )
