@@ -38,6 +38,7 @@ from ml_assets.core.questions.posed import Data, NoAnswer, Posed
 MOST_DATES = 8
 """Where customers come one by one, their features are of the latest of so many days before: each day costs a query."""
 CONTROL = "control"
+ARMS = ("untreated", "treated")
 DAYS = {"month": 1, "quarter": 3}
 
 _UNITS = pa.schema(
@@ -219,7 +220,7 @@ def units(data: Data, question: CustomerQuestion) -> Units:
             "Load later data, or choose a shorter window."
         )
     after = timedelta(days=treatment.within_days if everybody and moment.at is None and not treatment.lasts else 0)
-    named = levels if treatment.kind == "discrete" else ()
+    named = () if treatment.kind == "continuous" else tuple(levels) or ARMS
     return Units(found, everybody, after, words, 0.0, named, {})
 
 
@@ -253,7 +254,7 @@ def _of_campaign(data: Data, question: CustomerQuestion) -> Units:
         after=timedelta(0),
         treatment=words,
         cost=(budget[0] if budget and budget[0] else 0.0) / campaign.recipients,
-        levels=(),
+        levels=ARMS,
         notes={"campaign": campaign.campaign_id},
     )
 

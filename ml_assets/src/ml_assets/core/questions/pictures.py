@@ -54,6 +54,7 @@ def graph(answer: Answer) -> Picture:
         axes.set_xlim(-0.9, 4.9)
         axes.set_ylim(-0.5, 2.6)
         for cause, effect in arrows:
+            away = 32 if {cause, effect} == {TREATMENT, OUTCOME} else 12  # along the words, or from above
             axes.annotate(
                 "",
                 xy=places[effect],
@@ -62,8 +63,8 @@ def graph(answer: Answer) -> Picture:
                     "arrowstyle": "->",
                     "color": COLOURS[0] if (cause, effect) == (TREATMENT, OUTCOME) else COLOURS[5],
                     "linestyle": "--" if cause in hidden else "-",
-                    "shrinkA": 12,
-                    "shrinkB": 12,
+                    "shrinkA": away,
+                    "shrinkB": away,
                 },
             )
         for node, (x, y) in places.items():
@@ -199,7 +200,7 @@ def qini(answer: Answer) -> Picture:
     curve = np.array(found.curve)
 
     def draw(figure: Any) -> None:
-        axes = figure.add_subplot(xlabel="share treated, the most promising first", ylabel=f"added, {answer.unit}")
+        axes = figure.add_subplot(xlabel="% treated, the most promising first", ylabel=f"added, {answer.unit}")
         axes.grid(color=GRID, linewidth=0.6)
         axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
         axes.plot(curve[:, 0], curve[:, 1], color=COLOURS[0], linewidth=1.8)
