@@ -15,20 +15,21 @@ import duckdb
 
 def shut_in(connection: duckdb.DuckDBPyConnection, folders: Sequence[str] = ()) -> None:
     """Shut files but those in `folders`, network, extensions, Python's variables and settings off, for good."""
-    for option, value in {
+    options: dict[str, bool | list[str]] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "python_enable_replacements": False,
         "allowed_directories": list(folders),
         "enable_external_access": False,
         "lock_configuration": True,
-    }.items():
-        connection.execute(f"SET {option} = $value", {"value": value})
+    }
+    for option, value in options.items():
+        connection.execute(f"SET {option} = {_literal(value)}")
 
 
 def parsed(connection: duckdb.DuckDBPyConnection, select: str) -> dict[str, Any]:
     """What DuckDB reads in `select`: with `error` true where it is no SELECT, else its `statements`."""
-    row = connection.execute("SELECT json_serialize_sql($select)", {"select": select}).fetchone()
+    row = connection.execute(f"SELECT json_serialize_sql({_literal(select)})").fetchone()
     return cast(dict[str, Any], json.loads(row[0])) if row else {}
 
 
@@ -46,3 +47,12 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 def tables_in(tree: Any) -> frozenset[str]:
     """The names, in lower case, of the tables that a parsed SELECT reads, with those of its own CTEs."""
     return frozenset(str(node["table_name"]).lower() for node in nodes(tree) if node.get("type") == "BASE_TABLE")
+
+
+def _literal(value: bool | str | Sequence[str]) -> str:
+    """A value as DuckDB writes it: binding it as a parameter imports pandas, which every load of the graph would pay."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return f"[{', '.join(map(_literal, value))}]"

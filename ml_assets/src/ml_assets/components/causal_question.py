@@ -19,6 +19,7 @@ from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.causal import policy as policies
 from ml_assets.core.causal.assess import assess
+from ml_assets.core.causal.effect import LINEAR, SMOOTH, STACKED
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.questions import customers, products
@@ -325,8 +326,6 @@ def withheld_policy(told: Answer, is_made: bool) -> dg.AssetCheckResult:
 
 def nuisances_of(asked: Asked) -> Any:
     """What predicts treatment and outcome: what the file says, or what is enough."""
-    from ml_assets.core.causal.effect import LINEAR, SMOOTH, STACKED
-
     chosen = asked.estimators or ("linear" if asked.is_randomised else "smooth")
     return {"linear": LINEAR, "smooth": SMOOTH, "stacked": STACKED}[chosen]
 
