@@ -50,7 +50,7 @@ def tables_in(tree: Any) -> frozenset[str]:
 
 
 def _literal(value: bool | str | Sequence[str]) -> str:
-    """A value as DuckDB writes it: binding it as a parameter imports pandas, which every load of the graph would pay."""
+    """A value as DuckDB writes it: to bind it as a parameter imports pandas, for which each load of the graph waits."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
