@@ -12,7 +12,7 @@ import typer
 from cartograph.cli.causal_panel import panel
 from cartograph.cli.console import errors
 
-app = typer.Typer(help="Answer causal questions about a file, apart from any shop; prints JSON.", no_args_is_help=True)
+app = typer.Typer(help="Causal questions: of a file of yours, and of the chosen shop.", no_args_is_help=True)
 
 
 app.command()(panel)
@@ -20,7 +20,7 @@ app.command()(panel)
 
 @app.callback()
 def causal() -> None:
-    """Answer causal questions about a file, apart from any shop; prints JSON."""
+    """Causal questions: of a file of yours (`estimate`, printed as JSON), and of the chosen shop."""
 
 
 class Estimand(StrEnum):

@@ -16,12 +16,9 @@ from cartograph.cli.run import EXIT_FAILED
 from cartograph.lake import Lake
 from cartograph.settings import Settings, load_settings
 
-app = typer.Typer(help="Causal questions: their files, and the memos of their answers.", no_args_is_help=True)
-
 Name = Annotated[str, typer.Argument(help="The question: the name of its file, as `cartograph causal check` lists it.")]
 
 
-@app.command()
 def check() -> None:
     """Look at the files of causal questions: what is wrong with each, or what the shop lacks for it."""
     settings = load_settings()
@@ -38,7 +35,6 @@ def check() -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command()
 def memo(
     question: Name,
     html: Annotated[bool, typer.Option("--html", help="As an HTML page that has its pictures in it.")] = False,
