@@ -135,6 +135,10 @@ def test_checks_have_plain_names() -> None:
     assert [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_]*", name)] == []
 
 
+EXPOSED = "nobody_is_exposed_before"
+"""A check that an experiment has whose file names an event of exposure, as none of the simulated shop does."""
+
+
 def test_the_runbook_has_a_section_for_each_check() -> None:
     runbook = Path(__file__).parents[2] / RUNBOOK
     headings = set(re.findall(r"^## (.+)$", runbook.read_text(encoding="utf-8"), re.MULTILINE))
@@ -142,7 +146,7 @@ def test_the_runbook_has_a_section_for_each_check() -> None:
     of_dbt = {"seeds", "staging", "intermediate", "marts"}
     names = {key.name for graph in graphs() for key in graph.asset_check_keys if key.asset_key.path[0] not in of_dbt}
     assert names - SECTIONS == set()
-    assert SECTIONS - names == {"run", "test", STALE, FAILED_PARTITIONS}
+    assert SECTIONS - names == {"run", "test", STALE, FAILED_PARTITIONS, EXPOSED}
 
 
 def test_the_graph_is_as_reviewed() -> None:
