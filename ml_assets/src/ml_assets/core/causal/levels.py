@@ -26,7 +26,7 @@ from ml_assets.core.causal.effect import (
     smooth_propensity_model,
 )
 from ml_assets.core.causal.finding import Balance, Estimate, Finding, Gate, NamedEstimate, Propensities
-from ml_assets.core.causal.graph import Identification, identify
+from ml_assets.core.causal.graph import WHY, Identification, identify
 from ml_assets.core.causal.heterogeneity import heterogeneity
 from ml_assets.core.causal.sensitivity import Parts, sensitivity
 from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Rows, Study, Vector, column_of
@@ -520,8 +520,6 @@ def _identification_gate(found: Identification) -> Gate:
 
 
 def _told_of(found: Identification | None) -> tuple[str, ...]:
-    from ml_assets.core.causal.graph import WHY
-
     refused = found.refused.items() if found else ()
     return tuple(f"{name} is no confounder but a {role} and was left out: {WHY[role]}." for name, role in refused)
 

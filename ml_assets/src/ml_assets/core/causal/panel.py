@@ -50,8 +50,8 @@ CONFOUNDERS = (
     "emails_sent_180d",
     "email_opens_180d",
 )
-"""The features by which e-mail is sent and that tell what will be spent: when, how often and for how much, visits and
-earlier e-mail. The others have no part in the choice: among 1,500 customers they unbalance the arms by chance."""
+"""The features by which customers are chosen and that tell what they will spend: when, how often and for how much,
+visits and earlier e-mail. The others have no part in it: among 1,500 customers they unbalance the arms by chance."""
 
 
 class NoCampaign(ValueError):  # noqa: N818 - names what is the case, as the errors of the kernel do

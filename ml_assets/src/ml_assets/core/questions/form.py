@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cartograph.yaml_files import YamlFileError, read_yaml
+from ml_assets.core.causal.panel import CONFOUNDERS
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.own_models.target import features_in, marts_of, meant
 from ml_assets.core.questions.asked import KINDS, Asked, Part, QuestionError, made
@@ -25,38 +26,6 @@ LINES, ORDERS = "fct_order_items", "fct_orders"
 LONGEST = 4000
 LONGEST_WINDOW = 365
 EARLIER = "earlier_outcome"
-USUAL_CONFOUNDERS = (
-    "registered_days",
-    "loyalty_rank",
-    "email_opt_in",
-    "recency_days",
-    "tenure_days",
-    "orders_count",
-    "order_days_count",
-    "orders_30d",
-    "orders_90d",
-    "orders_180d",
-    "orders_365d",
-    "mean_gap_days",
-    "overdue_ratio",
-    "spend_amount",
-    "spend_90d_amount",
-    "spend_365d_amount",
-    "mean_order_amount",
-    "mean_order_quantity",
-    "discount_share",
-    "products_count",
-    "refunds_180d",
-    "refunded_share",
-    "visit_days_30d",
-    "visit_recency_days",
-    "product_views_90d",
-    "add_to_carts_90d",
-    "emails_sent_180d",
-    "email_opens_180d",
-)
-"""The features by which customers are chosen and that tell what they will spend: when, how often and for how much,
-visits and earlier e-mail. The others have no part in it: among 1,500 customers they unbalance the arms by chance."""
 USUAL_MODIFIERS = ("recency_days", "orders_count", "spend_365d_amount")
 
 
@@ -270,7 +239,7 @@ class CustomerQuestion(Asked):
     @property
     def observed(self) -> tuple[str, ...]:
         """The features that are adjusted for."""
-        return USUAL_CONFOUNDERS if self.confounders is None else self.confounders
+        return CONFOUNDERS if self.confounders is None else self.confounders
 
     @property
     def depends_on(self) -> tuple[str, ...]:
