@@ -54,8 +54,13 @@ def estimate(
         typer.Option(metavar="A,B,…", help="Columns by which the effect may differ; they are adjusted for, too."),
     ] = None,
     estimand: Annotated[
-        Estimand, typer.Option(case_sensitive=False, help="ate: the effect on all; att: on those who were treated.")
-    ] = Estimand.ATE,
+        Estimand | None,
+        typer.Option(
+            case_sensitive=False,
+            help="ate: the effect on all; att: on those who were treated. By default ate, or att where too few rows "
+            "could have been treated or not.",
+        ),
+    ] = None,
     kind: Annotated[
         Kind | None, typer.Option(case_sensitive=False, help="What the treatment is; by default its values tell.")
     ] = None,
@@ -98,7 +103,7 @@ def estimate(
         cluster=cluster,
         kind=kind.value if kind else None,
         control=control,
-        estimand="ATT" if estimand is Estimand.ATT else "ATE",
+        estimand=None if estimand is None else "ATT" if estimand is Estimand.ATT else "ATE",
         is_randomised=randomised,
         unrecorded=tuple(unrecorded or ()),
         graph=graph,

@@ -236,3 +236,27 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path, name, content, message):
         path.write_bytes(content)
     with pytest.raises(CausalFileError, match=message):
         estimate(path, Asked("coupon", "spend"))
+
+
+@pytest.fixture(scope="module")
+def programme(tmp_path_factory) -> Path:
+    """A training that only some could get, held against many who never could; it adds 4 to those who got it."""
+    draw = np.random.default_rng(6)
+    skill = np.concatenate([draw.normal(0, 1, 500), draw.normal(2.5, 1, 4000)])
+    trained = (np.arange(4500) < 500) & (draw.random(4500) < 1 / (1 + np.exp(skill)))
+    earned = 3 * skill + 4 * trained + draw.normal(0, 1, 4500)
+    found = tmp_path_factory.mktemp("files") / "programme.parquet"
+    pq.write_table(pa.table({"skill": skill, "trained": trained, "earned": earned}), found)
+    return found
+
+
+def test_where_not_all_could_be_treated_the_effect_on_the_treated_is_told(programme):
+    question = Asked("trained", "earned", ("skill",))
+    told = estimate(programme, question)
+    assert (told["verdict"], told["estimand"]) == ("identified", "ATT")
+    assert told["answer"][0]["ci_low"] < 4 < told["answer"][0]["ci_high"]
+    assert "There is no answer for all" in told["warnings"][0]
+    assert told["question"].endswith("on average over those who got it?")
+    for refused in (Asked(**{**vars(question), "estimand": "ATE"}), Asked(**{**vars(question), "trims": False})):
+        answer = estimate(programme, refused)
+        assert (answer["verdict"], answer["estimand"], answer["answer"]) == ("not identified", "ATE", None)

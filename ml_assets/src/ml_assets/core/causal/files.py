@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +45,10 @@ TIME_TYPES = ("DATE", "TIMESTAMP", "TIME")
 
 @dataclass(frozen=True)
 class Asked:
-    """A question about a file: its columns by their part, and what is known of how the treatment was chosen."""
+    """A question about a file: its columns by their part, and what is known of how the treatment was chosen.
+
+    Without an `estimand`, the effect on all is asked for; or that on the treated, where some rows could not have been.
+    """
 
     treatment: str
     outcome: str
@@ -55,7 +58,7 @@ class Asked:
     cluster: str | None = None
     kind: Kind | None = None
     control: str | None = None
-    estimand: Estimand = "ATE"
+    estimand: Estimand | None = None
     is_randomised: bool = False
     unrecorded: tuple[str, ...] = ()
     graph: Path | None = None
@@ -98,7 +101,7 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
     loaded = read(path, asked)
     design = Design(
         kind=loaded.kind,
-        estimand=asked.estimand,
+        estimand=asked.estimand or "ATE",
         is_randomised=asked.is_randomised,
         unrecorded=asked.unrecorded,
         graph=graph,
@@ -107,7 +110,14 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
     )
     nuisances = SMOOTH if loaded.study.confounders.values.size > MANY_CELLS else None
     found = assess(loaded.study, design, nuisances)
-    return report(asked, loaded, found)
+    overlap = found.gate("overlap")
+    if asked.estimand is None and loaded.kind != "continuous" and overlap is not None and not overlap.passed:
+        of_treated = assess(loaded.study, replace(design, estimand="ATT"), nuisances)
+        if of_treated.identified:
+            told = f"There is no answer for all: {overlap.detail.split(';')[0]}. This is the effect on the treated."
+            found = replace(of_treated, warnings=(told, *of_treated.warnings))
+            design = replace(design, estimand="ATT")
+    return report(replace(asked, estimand=design.estimand), loaded, found)
 
 
 def check(asked: Asked) -> None:
