@@ -33,7 +33,7 @@ from ml_assets.core.questions.product_weeks import (
 
 FEWEST_WEEKS, FEWEST_PRODUCTS = 12, 20
 FEWEST_MOVED = 50
-"""Product-weeks that must have had the discount, or the spell before them."""
+"""Product-weeks that must have had the discount, or the spell before them; or changes that list prices must have."""
 SEEN_UNITS = 8.0
 """Units a week from which on a discount is asked about. It is seen on lines, a slow product's only where it sells: with
 these in, the effect on units was 4 % too high."""
@@ -215,6 +215,8 @@ def study_of(question: ProductQuestion, rows: pa.Table) -> ProductStudy:
     treatment = columns[
         {"list_price": "log_list_price", "discount": "is_promoted", "stock_out": "after_stock_out"}[measure]
     ]
+    if measure == "list_price" and (changes := _price_changes(rows, treatment)) < FEWEST_MOVED:
+        raise NoAnswer(f"list prices changed {changes} times, and {FEWEST_MOVED} are needed")
     if measure != "list_price" and (moved := int((treatment > 0).sum())) < FEWEST_MOVED:
         what = WORDS[measure].format(depth=question.treatment.depth)
         raise NoAnswer(f"{moved} of {len(rows)} weeks of a product were {what}, and {FEWEST_MOVED} are needed")
@@ -250,6 +252,13 @@ def study_of(question: ProductQuestion, rows: pa.Table) -> ProductStudy:
     )
     rows = rows.append_column(TREATMENT, pa.array(treatment)).append_column(OUTCOME, pa.array(outcome))
     return ProductStudy(rows, replace(study, shape=shape), design)
+
+
+def _price_changes(rows: pa.Table, prices: Vector) -> int:
+    """How many list prices the products had beside their first."""
+    told = pa.table({"product": rows["product_id"], "price": pa.array(prices, from_pandas=True)})
+    counted = told.group_by("product").aggregate([("price", "count_distinct")])["price_count_distinct"]
+    return int(pc.sum(pc.max_element_wise(pc.subtract(counted, 1), 0)).as_py() or 0)
 
 
 def _columns(rows: pa.Table, depth: float) -> dict[str, Vector]:

@@ -13,7 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cartograph.releases.contents import FeatureSpec
-from ml_assets.core.evaluation.forecasting import PointScores, Window, coverage, origins, point_scores, window
+from ml_assets.core.evaluation.classification import Interval
+from ml_assets.core.evaluation.forecasting import (
+    PointScores,
+    Window,
+    coverage,
+    origins,
+    point_scores,
+    weighted_losses,
+    window,
+)
+from ml_assets.core.evaluation.uplift import mean
 from ml_assets.core.features import daily_demand
 from ml_assets.core.models.demand import baselines
 from ml_assets.core.models.demand.daily import HOLIDAY, INPUTS, Demand
@@ -33,8 +43,8 @@ class Trained(NamedTuple):
     """A forecaster of the latest data, and how one that learned nothing of the backtest did in it.
 
     `scores` are of `scored` products in the windows from `tested` on, `baselines` the weighted RMSSE of each baseline
-    there; `coverages` tell of each window which share of all products' days lay in the interval. `windows` are what
-    came of all products, and `forecasts` what was forecast of it.
+    there, and `loss` how much more than the best of these its own is; `coverages` tell of each window which share of
+    all products' days lay in the interval. `windows` are what came of all products, and `forecasts` what was forecast.
     """
 
     model: Forecaster
@@ -44,6 +54,7 @@ class Trained(NamedTuple):
     scored: int
     scores: PointScores
     baselines: dict[str, float]
+    loss: Interval
     coverages: tuple[float, ...]
     windows: tuple[Window, ...]
     forecasts: tuple[Forecast, ...]
@@ -107,6 +118,8 @@ def train(demand: Demand, horizon: int) -> Trained:
     tested = fit(panel, starts[0], horizon, PARAMETERS)
     forecasts = [tested.predict(panel, start) for start in starts]
     usual = [baselines.forecast(some, start, horizon) for start in starts]
+    ours, _ = weighted_losses(scored, [forecast.mean[chosen] for forecast in forecasts])
+    theirs = [weighted_losses(scored, [found[name] for found in usual])[0] for name in usual[0]]
     return Trained(
         model=fit(panel, origin, horizon, PARAMETERS),
         as_of=panel.dates[origin].item(),
@@ -115,6 +128,7 @@ def train(demand: Demand, horizon: int) -> Trained:
         scored=len(chosen),
         scores=point_scores(scored, [forecast.mean[chosen] for forecast in forecasts]),
         baselines={name: point_scores(scored, [found[name] for found in usual]).weighted_rmsse for name in usual[0]},
+        loss=max((mean(ours - one) for one in theirs), key=lambda found: found.value),
         coverages=tuple(
             coverage(past.actual, *forecast.interval()) for past, forecast in zip(windows, forecasts, strict=True)
         ),
