@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.whole_run import Bench
 
-DATA_VARIABLES = ("CARTOGRAPH_ONLINE_RETAIL_FILES", "CARTOGRAPH_CAUSAL_FILES")
+DATA_VARIABLES = ("CARTOGRAPH_ONLINE_RETAIL_FILES",)
 """Where real data is; a test that needs it skips without it."""
 
 for name in [name for name in os.environ if name.startswith("CARTOGRAPH_") and name not in DATA_VARIABLES]:

@@ -1,6 +1,6 @@
 """LaLonde's job training: the experiment's effect is found with controls that were in no experiment.
 
-CARTOGRAPH_CAUSAL_FILES names the folder of `nsw_mixtape.csv` and `cps_mixtape.csv` (Dehejia and Wahba's samples);
+LALONDE_FILES names the folder of `nsw_mixtape.csv` and `cps_mixtape.csv` (Dehejia and Wahba's samples);
 without it there is nothing to test. The experiment says 1,794 dollars, the naive difference with CPS controls -8,498.
 """
 
@@ -16,13 +16,11 @@ import pytest
 from ml_assets.core.causal.levels import assess_levels
 from ml_assets.core.causal.study import Covariates, Design, Study
 
-FILES = os.environ.get("CARTOGRAPH_CAUSAL_FILES", "")
+FILES = os.environ.get("LALONDE_FILES", "")
 EXPERIMENT, NAIVE = 1794, -8498
 COVARIATES = ("age", "educ", "black", "hisp", "marr", "nodegree", "re74", "re75")
 
-pytestmark = pytest.mark.skipif(
-    not FILES, reason="CARTOGRAPH_CAUSAL_FILES does not name the folder with LaLonde's data"
-)
+pytestmark = pytest.mark.skipif(not FILES, reason="LALONDE_FILES does not name the folder with LaLonde's data")
 
 
 def study(*, is_experiment: bool) -> Study:

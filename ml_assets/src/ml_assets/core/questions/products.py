@@ -33,7 +33,9 @@ from ml_assets.core.questions.product_weeks import (
 
 FEWEST_WEEKS, FEWEST_PRODUCTS = 12, 20
 FEWEST_MOVED = 50
-"""Product-weeks that must have had the discount, or the spell before them; or changes that list prices must have."""
+"""Product-weeks that must have had the discount, or the spell before them."""
+FEWEST_CHANGES = 20
+"""Changes of list prices that there must be."""
 SEEN_UNITS = 8.0
 """Units a week from which on a discount is asked about. It is seen on lines, a slow product's only where it sells: with
 these in, the effect on units was 4 % too high."""
@@ -215,14 +217,14 @@ def study_of(question: ProductQuestion, rows: pa.Table) -> ProductStudy:
     treatment = columns[
         {"list_price": "log_list_price", "discount": "is_promoted", "stock_out": "after_stock_out"}[measure]
     ]
-    if measure == "list_price" and (changes := _price_changes(rows, treatment)) < FEWEST_MOVED:
-        raise NoAnswer(f"list prices changed {changes} times, and {FEWEST_MOVED} are needed")
     if measure != "list_price" and (moved := int((treatment > 0).sum())) < FEWEST_MOVED:
         what = WORDS[measure].format(depth=question.treatment.depth)
         raise NoAnswer(f"{moved} of {len(rows)} weeks of a product were {what}, and {FEWEST_MOVED} are needed")
     outcome = columns["units" if question.outcome.measure == "units" else "margin_amount"]
     if np.isnan(outcome).any():
         raise NoAnswer("what some of the products cost the shop is not known: fill unit_cost of products")
+    if measure == "list_price" and (changes := _price_changes(rows, treatment)) < FEWEST_CHANGES:
+        raise NoAnswer(f"list prices changed {changes} times, and {FEWEST_CHANGES} are needed")
     confounders = list(question.adjusts_for)
     bends = ("discount_beyond_squared",) if question.outcome.measure == "margin" and measure == "discount" else ()
     beside = [name for name in (*BESIDE[measure], *bends) if np.ptp(columns[name]) > 0]
