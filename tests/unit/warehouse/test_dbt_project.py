@@ -130,10 +130,13 @@ def test_each_set_of_datasets_and_each_grain_has_a_parse_and_the_latest_are_kept
     assert set(parsed_projects(settings).glob("[!.]*")) == set(later)
 
 
-def test_a_parse_starts_from_an_earlier_one_of_the_same_datasets_only(
+def test_a_parse_starts_from_an_earlier_one_of_the_same_folder_and_datasets_only(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Started from a parse of fewer datasets, dbt leaves the unit tests disabled that were so there."""
+    """Started from a parse of fewer datasets, dbt leaves the unit tests disabled that were so there.
+
+    Started from one of a project elsewhere, it looks for the seeds there.
+    """
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     started: list[tuple[str, bool]] = []
 
@@ -147,6 +150,10 @@ def test_a_parse_starts_from_an_earlier_one_of_the_same_datasets_only(
     parsed_project(settings, {"orders", "events"})
     parsed_project(settings.model_copy(update={"partition_grain": "daily"}), {"orders"})
     assert started == [("orders", False), ("events,orders", False), ("orders", True)]
+    shutil.copytree(dbt_project.PROJECT_DIR, tmp_path / "moved", ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setattr(dbt_project, "PROJECT_DIR", tmp_path / "moved")
+    parsed_project(settings, {"orders"})
+    assert started[-1] == ("orders", False)
 
 
 def test_where_the_python_environment_cannot_be_written_the_home_has_the_parse(

@@ -177,29 +177,31 @@ def _parse_into(folder: Path, settings: Settings, datasets: Collection[str]) -> 
 
 
 def _fingerprint(project: Path, settings: Settings, datasets: Collection[str]) -> str:
-    """A digest of everything that a parse depends on, after one of the datasets alone."""
+    """A digest of everything that a parse depends on, after one of the folder and the datasets alone."""
     digest = hashlib.sha256()
     for name in ("dbt-core", "dbt-duckdb"):
         digest.update(f"{name}={version(name)}\0".encode())
-    digest.update(f"{project}\0{settings.partition_grain}\0{os.environ.get('DBT_TARGET', '')}\0".encode())
+    digest.update(f"{settings.partition_grain}\0{os.environ.get('DBT_TARGET', '')}\0".encode())
     for path in sorted(project.rglob("*")):
         is_made_by_dbt = path.relative_to(project).parts[0] in _MADE_BY_DBT
         if path.suffix in {".sql", ".yml", ".md", ".csv"} and not is_made_by_dbt:
             digest.update(f"\0{path.relative_to(project).as_posix()}\0".encode() + path.read_bytes())
-    return f"{_group(datasets)}-{digest.hexdigest()[:16]}"
+    return f"{_group(project, datasets)}-{digest.hexdigest()[:16]}"
 
 
-def _group(datasets: Collection[str]) -> str:
-    """A digest of the datasets."""
-    return hashlib.sha256(",".join(sorted(datasets)).encode()).hexdigest()[:8]
+def _group(project: Path, datasets: Collection[str]) -> str:
+    """A digest of the project's folder and the datasets."""
+    return hashlib.sha256(f"{project}\0{','.join(sorted(datasets))}".encode()).hexdigest()[:8]
 
 
 def _reuse_newest_parse(parent: Path, datasets: Collection[str], target: Path) -> None:
     """Give dbt the last parse to start from: where the connection is the same, it reads only the files that changed.
 
-    Of the same datasets: dbt leaves unit tests disabled that were so in the parse it starts from.
+    Of the same folder and datasets: dbt looks for seeds where they were in the parse it starts from, and leaves unit
+    tests disabled that were so there.
     """
-    parses = sorted(parent.glob(f"{_group(datasets)}-*/{PARTIAL_PARSE}"), key=lambda path: path.stat().st_mtime)
+    group = _group(PROJECT_DIR, datasets)
+    parses = sorted(parent.glob(f"{group}-*/{PARTIAL_PARSE}"), key=lambda path: path.stat().st_mtime)
     if parses:
         shutil.copy(parses[-1], target / PARTIAL_PARSE)
 
