@@ -74,6 +74,7 @@ ASSETS = {
     "predictions/demand_forecasts",
     "predictions/reorder_advice",
     "causal/customers_as_of",
+    "causal/product_weeks",
     *(f"causal/{name}{part}" for name in QUESTIONS for part in ("", "_panel")),
     "causal/email_winback_spend_policy",
     "models/campaign_uplift",

@@ -46,7 +46,7 @@ class Shop:
         self.causal = sorted(
             one.to_user_string()
             for one in definitions.resolve_asset_graph().get_all_asset_keys()
-            if (one.path[0] == "causal" and one.path[1] in {"customers_as_of", "misspelt"})
+            if (one.path[0] == "causal" and one.path[1] in {"customers_as_of", "product_weeks", "misspelt"})
             or one.path[1].removesuffix("_panel") in QUESTIONS
         )
         self.result = run(definitions, instance, FEATURES, *self.causal)

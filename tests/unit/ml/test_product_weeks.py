@@ -171,7 +171,8 @@ def test_a_posed_question_has_a_panel_of_its_contract(
             valid_from + n * INTERVAL 1 DAY AS valid_from, list_price, category, is_active
         FROM dim_products, range(25) AS s(n)""")
     marts = SELECTS | {"fct_order_items": "FROM many", "dim_products": "FROM versions"}
-    posed = pose(Data(con, marts, lambda: con, END, "EUR"), asked(treatment={"measure": "list_price"}))
+    con.register("weeks", product_weeks(con, marts, MONDAY, END))
+    posed = pose(Data(con, {}, lambda: con, END, "EUR", "FROM weeks"), asked(treatment={"measure": "list_price"}))
     assert posed.rows.cast(posed.contract.arrow_schema()).num_rows == len(posed.study) > 200
     assert posed.design.kind == "continuous"
     assert posed.as_of == END

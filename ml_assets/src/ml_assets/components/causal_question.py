@@ -39,11 +39,9 @@ from ml_assets.core.questions.pictures import pictures
 from ml_assets.core.questions.posed import Data, NoAnswer, Posed, unsound
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
-    CUSTOMERS_AS_OF,
     FEATURES,
     delivered,
     depends_on,
-    feature_marts,
     open_lake,
     pin,
     plain_failures,
@@ -53,6 +51,7 @@ from ml_assets.defs.metadata import markdown_picture, markdown_table, table_meta
 from ml_assets.defs.partitions import data_end
 
 CUSTOMERS_KEY = dg.AssetKey(["causal", "customers_as_of"])
+WEEKS_KEY = dg.AssetKey(["causal", "product_weeks"])
 SOUND = "panel_is_as_of"
 FINITE = "interval_is_finite"
 WITHHELD = "refused_has_no_estimate"
@@ -78,6 +77,8 @@ FURTHER = "further_tests_pass"
 Pose = Callable[[Data, Any], Posed]
 POSE: Mapping[str, Pose] = {"customer": customers.pose, "product_week": products.pose}
 """By the unit that a question is about: what makes its panel."""
+SHARED = {"customer": CUSTOMERS_KEY, "product_week": WEEKS_KEY}
+"""By the unit: the asset of what the panels of all such questions are made from."""
 
 
 class CausalQuestion(dg.Component, dg.Model, dg.Resolvable):
@@ -158,8 +159,7 @@ def check_specs(name: str, *, with_policy: bool = False) -> list[dg.AssetCheckSp
 def answer_assets(asked: Asked) -> dg.AssetsDefinition:
     """The assets of the panel and the answer, which are made in one step: rows go from one to the other in memory."""
     panel, answer = panel_key(asked.name), answer_key(asked.name)
-    of_customers = [CUSTOMERS_KEY] if is_about_customers(asked) else []
-    upstream = [dg.AssetDep(FEATURES_KEY), *map(dg.AssetDep, of_customers), *depends_on(reads(asked))]
+    upstream = [dg.AssetDep(FEATURES_KEY), dg.AssetDep(SHARED[unit_of(asked)]), *depends_on(read_beside(asked))]
 
     @dg.multi_asset(
         name=f"causal__{asked.name}",
@@ -210,36 +210,41 @@ def answer_assets(asked: Asked) -> dg.AssetsDefinition:
     return _answer
 
 
-def is_about_customers(asked: Asked) -> bool:
-    """Whether its panel is made of customers with their features."""
-    return getattr(asked, "unit", "customer") == "customer"
+def unit_of(asked: Asked) -> str:
+    """What it is about: `customer` or `product_week`."""
+    return str(getattr(asked, "unit", "customer"))
 
 
 def reads(asked: Asked) -> tuple[str, ...]:
-    """The marts that its panel is read from."""
-    return tuple(dict.fromkeys((*delivered(asked.marts), *(feature_marts() if not is_about_customers(asked) else ()))))
+    """The marts that its panel is made of."""
+    return tuple(dict.fromkeys(delivered(asked.marts)))
+
+
+def read_beside(asked: Asked) -> tuple[str, ...]:
+    """The marts that its own step reads, beside what it shares with others: those of weeks of products read none."""
+    return reads(asked) if isinstance(asked, CustomerQuestion) else ()
 
 
 def answer_question(asked: Asked) -> Iterator[dg.MaterializeResult]:
     """Make the panel, estimate, try to refute, and store the answer."""
     lake, currency = open_lake(), load_shop(get_settings()).currency
     panel, answer = table_of(panel_key(asked.name)), table_of(answer_key(asked.name))
-    tables = [FEATURES, *([CUSTOMERS_AS_OF] if is_about_customers(asked) else [])]
+    shared = SHARED[unit_of(asked)]
     with plain_failures():
-        inputs = pin(lake, [*tables, *published(reads(asked))])
+        inputs = pin(lake, [FEATURES, table_of(shared), *published(read_beside(asked))])
         lake.ensure(answer, contract(asked.name), None)
         with lake.connect() as con:
             selects = inputs.selects
             data = Data(
                 con=con,
-                marts={mart: selects[mart] for mart in reads(asked)},
+                marts={mart: selects[mart] for mart in read_beside(asked)},
                 connect=lake.connect_shut_in,
                 data_end=data_end(as_of_dates(con, selects["customer_features"])),
                 currency=currency,
-                features=selects.get("customers_as_of", ""),
+                shared=selects[shared.path[-1]],
             )
             try:
-                posed = POSE[getattr(asked, "unit", "customer")](data, asked)
+                posed = POSE[unit_of(asked)](data, asked)
             except NoAnswer as reason:
                 with lake.overwriting(answer, None):  # by nothing
                     yield from abstention(asked, str(reason))

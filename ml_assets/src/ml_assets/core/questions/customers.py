@@ -398,7 +398,7 @@ def _panel(data: Data, question: CustomerQuestion, asked: Units) -> pa.Table:
         return data.con.execute(
             f"""
             WITH populated AS (
-                SELECT * FROM ({data.features})
+                SELECT * FROM ({data.shared})
                 WHERE as_of_date IN (SELECT as_of_date FROM listed UNION SELECT as_of_date FROM everybody)
                     AND ({question.population}\n)
             ), units AS ({whom})

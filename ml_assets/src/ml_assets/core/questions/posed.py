@@ -27,7 +27,8 @@ class Data(NamedTuple):
 
     `con` reads `marts`, a DuckDB SELECT for each mart that the shop has, and works in UTC; `connect` gives a
     connection that reaches these and nothing else, for SELECTs that people write. `data_end` is the day after the last
-    of the data, and `features` a SELECT of the features of customers on the days that questions ask about.
+    of the data, and `shared` a SELECT of what all questions of a unit share: the features of customers on the days that
+    they ask about, or the weeks of products.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -35,7 +36,7 @@ class Data(NamedTuple):
     connect: Connect
     data_end: date
     currency: str
-    features: str = ""
+    shared: str = ""
 
 
 class Posed(NamedTuple):

@@ -15,6 +15,8 @@ from ml_assets.core.features.customers import Marts
 
 REQUIRED_MARTS = ("fct_order_items", "fct_orders", "dim_products")
 STOCK_MART = "fct_inventory_daily"
+LONGEST_DAYS = 731
+"""How far back the weeks go."""
 RECENT_WEEKS = 4
 LEAST_DISCOUNT = 0.04
 """The share from which a discount counts as a promotion: below it stands what rounding leaves."""

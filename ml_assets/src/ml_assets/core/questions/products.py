@@ -28,7 +28,6 @@ from ml_assets.core.questions.product_weeks import (
     LEAST_DISCOUNT,
     REQUIRED_MARTS,
     STOCK_MART,
-    product_weeks,
 )
 
 FEWEST_WEEKS, FEWEST_PRODUCTS = 12, 20
@@ -39,7 +38,6 @@ FEWEST_CHANGES = 20
 SEEN_UNITS = 8.0
 """Units a week from which on a discount is asked about. It is seen on lines, a slow product's only where it sells: with
 these in, the effect on units was 4 % too high."""
-LONGEST_DAYS = 731
 Measure = Literal["list_price", "discount", "stock_out"]
 
 CONFOUNDERS: Mapping[str, tuple[str, ...]] = {
@@ -144,13 +142,12 @@ class ProductStudy(NamedTuple):
 
 
 def pose(data: Data, question: ProductQuestion) -> Posed:
-    """The question's panel of the last two years, and the study that is made of it.
+    """The question's panel, and the study that is made of it.
 
     Raises:
         NoAnswer: too few weeks or products, or hardly any had the treatment.
     """
-    start = data.data_end - timedelta(days=LONGEST_DAYS)
-    asked = study_of(question, usable(product_weeks(data.con, data.marts, start, data.data_end)))
+    asked = study_of(question, usable(data.con.execute(f"FROM ({data.shared})").to_arrow_table()))
     rows = asked.rows
     measure, depth = question.treatment.measure, question.treatment.depth
     is_price = measure == "list_price"

@@ -1,4 +1,4 @@
-"""The causal questions of the settings' folder as components, and the features that those about customers share.
+"""The causal questions of the settings' folder as components, and what those about one unit share.
 
 What a component makes belongs there. A file that cannot be used becomes an asset that fails with the reason, upstream
 of the release as an answer is: all else runs. A question whose data the shop does not deliver is left out, and
@@ -6,12 +6,21 @@ of the release as an answer is: all else runs. A question whose data the shop do
 """
 
 import re
+from datetime import timedelta
 
 import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from ml_assets.components.causal_question import CUSTOMERS_KEY, CausalQuestion, answer_key, has_policy, policy_key
+from ml_assets.components.causal_question import (
+    CUSTOMERS_KEY,
+    WEEKS_KEY,
+    CausalQuestion,
+    answer_key,
+    has_policy,
+    policy_key,
+    reads,
+)
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.questions.asked import NAME, Asked
 from ml_assets.core.questions.customers import feature_contract, features_at
@@ -19,10 +28,14 @@ from ml_assets.core.questions.folder import QuestionFile, question_files
 from ml_assets.core.questions.form import CustomerQuestion
 from ml_assets.core.questions.lacking import lacking
 from ml_assets.core.questions.posed import Data
+from ml_assets.core.questions.product_weeks import CONTRACT as PRODUCT_WEEK
+from ml_assets.core.questions.product_weeks import LONGEST_DAYS, product_weeks
+from ml_assets.core.questions.products import ProductQuestion
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
     CUSTOMERS_AS_OF,
     FEATURES,
+    PRODUCT_WEEKS,
     delivered,
     depends_on,
     feature_marts,
@@ -34,7 +47,7 @@ from ml_assets.defs.marts import (
 from ml_assets.defs.metadata import table_metadata
 from ml_assets.defs.partitions import data_end
 
-TAKEN = frozenset({"customers_as_of"})
+TAKEN = frozenset({"customers_as_of", "product_weeks"})
 """Names of assets of this group that are no questions."""
 
 
@@ -121,15 +134,48 @@ def customers_as_of() -> dg.AssetsDefinition:
     return _customers_as_of
 
 
+def of_products() -> list[ProductQuestion]:
+    """The questions about weeks of products."""
+    return [question for question in questions() if isinstance(question, ProductQuestion)]
+
+
+def weeks_of_products() -> dg.AssetsDefinition:
+    """The asset of the weeks of products: one query for all questions about them."""
+    marts = tuple(dict.fromkeys(mart for question in of_products() for mart in reads(question)))
+
+    @dg.asset(
+        key=WEEKS_KEY,
+        deps=[FEATURES_KEY, *depends_on(marts)],
+        kinds={"duckdb", "iceberg"},
+        tags={"domain": "product"},
+        description=(
+            "What each product sold in each whole week of the last two years, at which price and discount, whether it "
+            "was in stock, and what was known before."
+        ),
+    )
+    def _product_weeks() -> dg.MaterializeResult:
+        lake = open_lake()
+        with plain_failures():
+            inputs = pin(lake, [FEATURES, *published(marts)])
+            with lake.connect() as con:
+                end = data_end(as_of_dates(con, inputs.selects["customer_features"]))
+                start = end - timedelta(days=LONGEST_DAYS)
+                rows = product_weeks(con, {mart: inputs.selects[mart] for mart in marts}, start, end)
+            lake.ensure(PRODUCT_WEEKS, PRODUCT_WEEK, None)
+            with lake.overwriting(PRODUCT_WEEKS, None) as writer:
+                writer.write(rows)
+        return dg.MaterializeResult(metadata=table_metadata(PRODUCT_WEEK, len(rows), inputs.snapshots))
+
+    return _product_weeks
+
+
 def question_defs(context: dg.ComponentLoadContext) -> dg.Definitions:
     """The assets and checks of the folder's files."""
     made = [
         CausalQuestion(name=question.name, content=content_of(question)).build_defs(context) for question in questions()
     ]
-    return dg.Definitions.merge(
-        *made,
-        dg.Definitions(assets=[*([customers_as_of()] if of_customers() else []), *map(unusable_asset, unusable())]),
-    )
+    shared = [*([customers_as_of()] if of_customers() else []), *([weeks_of_products()] if of_products() else [])]
+    return dg.Definitions.merge(*made, dg.Definitions(assets=[*shared, *map(unusable_asset, unusable())]))
 
 
 def content_of(question: Asked) -> dict[str, object]:
