@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path
 
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
+from api.routes.models import Picture, Svg
 from api.schemas.experiments import Experiment, Experiments, ExperimentSummary
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
@@ -43,3 +44,16 @@ async def get_experiment(name: Name, release: CurrentRelease) -> Experiment:
         known = ", ".join(one.name for one in release.experiments) or "none"
         raise ProblemError(404, "no-experiment", f"The release has no experiment {name}; it has {known}.")
     return Experiment(release_id=release.manifest.release_id, experiment=found)
+
+
+@router.get("/{name}/{picture}.svg", response_class=Svg, responses=documented(404, 422, 503))
+async def get_picture(name: Name, picture: Picture, release: CurrentRelease) -> Svg:
+    """A picture of the memo: `effects`, `sequence` or `assignment`."""
+    content = release.pages.get(f"experiments/{name}/{picture}.svg")
+    if content is None:
+        raise ProblemError(
+            404,
+            "no-picture",
+            f"Release {release.manifest.release_id} has no picture {picture} of an experiment {name}.",
+        )
+    return Svg(content)

@@ -56,8 +56,8 @@ DEMAND_FILES = (DEMAND, DEMAND_CARD)
 ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES, DEMAND_FILES)
 """The files of each model: a release has all of one, or none."""
 
-PAGES = ("models/*/*", "causal/*/*")
-"""What is beneath a model's or a question's own folder is for people."""
+PAGES = ("models/*/*", "causal/*/*", "experiments/*/*")
+"""What is beneath the own folder of a model, a question or an experiment is for people."""
 
 
 class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other release errors

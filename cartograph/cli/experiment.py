@@ -1,4 +1,4 @@
-"""`cartograph experiment`: the experiments' own cores on a file of yours, and how many units one needs."""
+"""`cartograph experiment`: the cores on a file of yours, how many units one needs, and the shop's own memos."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from cartograph.cli.console import say_error
+from cartograph.cli.documents import AsHtml, Out, present
+from cartograph.cli.run import EXIT_FAILED
+from cartograph.lake import Lake
+from cartograph.settings import load_settings
 from ml_assets.core.bench.errors import BenchDataError
 
-app = typer.Typer(help="Randomised experiments on any file, apart from any shop; prints JSON.", no_args_is_help=True)
+app = typer.Typer(
+    help="Randomised experiments: `analyse` and `power` ask of any file and print JSON, `memo` is the shop's own.",
+    no_args_is_help=True,
+)
 
 Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of a false find that is accepted.")]
 
@@ -121,6 +129,33 @@ def power(
     )
     days = {} if units_per_day is None else {"days": -(-needed // units_per_day)}
     typer.echo(json.dumps({"units": needed, "power": 0.8, "alpha": alpha, "effect": mean * effect} | days, indent=2))
+
+
+@app.command()
+def memo(
+    name: Annotated[str, typer.Argument(help="The experiment: the name of its file.")],
+    html: AsHtml = False,
+    out: Out = None,
+) -> None:
+    """Print or write the memo of one of the shop's experiments: what each variant did, and whether to ship it."""
+    from ml_assets.core.experiments.folder import experiment_files
+    from ml_assets.core.experiments.memo import illustrated
+    from ml_assets.core.experiments.report import read_reports
+
+    settings = load_settings()
+    known = [file.path.stem for file in experiment_files(settings) if file.experiment]
+    if name not in known:
+        say_error(f"There is no experiment {name!r}.", f"The shop's experiments are: {', '.join(known) or 'none'}.")
+        raise typer.Exit(EXIT_FAILED)
+    lake, table = Lake.from_settings(settings), f"experiments.{name}"
+    if not lake.exists(table):
+        say_error(f"{name} has no result yet.", "`cartograph run` makes it.")
+        raise typer.Exit(EXIT_FAILED)
+    with lake.connect() as con:
+        (found,) = read_reports(con, [lake.relation_sql(table)])
+    drawn = found.pictures if html or out else ()
+    text = illustrated(found.result.memo, drawn)
+    present(text, {one.file: one.content for one in drawn}, found.result.description, html=html, out=out)
 
 
 def _shares(split: str) -> dict[str, float]:

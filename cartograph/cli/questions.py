@@ -5,13 +5,13 @@ An effect of a file of data, without a shop, is `cartograph causal estimate`'s b
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from cartograph.cli.console import output, say, say_error
+from cartograph.cli.console import output, say_error
+from cartograph.cli.documents import AsHtml, Out, present
 from cartograph.cli.run import EXIT_FAILED
 from cartograph.lake import Lake
 from cartograph.settings import Settings, load_settings
@@ -37,13 +37,10 @@ def check() -> None:
 
 def memo(
     question: Name,
-    html: Annotated[bool, typer.Option("--html", help="As an HTML page that has its pictures in it.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="The file to write. Unset: the terminal, and Markdown without pictures.")
-    ] = None,
+    html: AsHtml = False,
+    out: Out = None,
 ) -> None:
     """Print or write the decision memo of a question: what was found, what was checked, and whether to act on it."""
-    from ml_assets.core.documents import html_of, with_pictures
     from ml_assets.core.questions.answers import Answer
     from ml_assets.core.questions.memo import memo as written
     from ml_assets.core.questions.pictures import pictures
@@ -51,17 +48,7 @@ def memo(
     answer = Answer.model_validate_json(stored(load_settings(), question))
     drawn = pictures(answer) if html or out else []
     text = written(answer, drawn)
-    if html:
-        text = html_of(with_pictures(text, {p.file: p.content for p in drawn}), answer.description)
-    if out is None:
-        typer.echo(text, nl=False)
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
-    if not html:
-        for picture in drawn:
-            (out.parent / picture.file).write_bytes(picture.content)
-    say(f"[green]✓[/] {out}")
+    present(text, {picture.file: picture.content for picture in drawn}, answer.description, html=html, out=out)
 
 
 def states(settings: Settings) -> list[tuple[str, str, str]]:

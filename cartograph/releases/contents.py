@@ -26,6 +26,7 @@ how features, models and effects are computed is `ml_assets`.
 | `policies.json` | `POLICIES`: a list of `TreatmentPolicy`; absent where no question has one |
 | `budget.json` | `Budget`: absent where the shop's spend on paid channels does not show what it does |
 | `experiments.json` | `EXPERIMENTS`: a list of `ExperimentResult`; absent where the shop has no experiment |
+| `experiments/<name>/memo.md` | the memo of each; its pictures are the SVG files in the same folder |
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ BUDGET_FILE = "budget.json"
 EXPERIMENTS_FILE = "experiments.json"
 CARD_PAGE = "models/{name}/card.md"
 MEMO_PAGE = "causal/{name}/memo.md"
+EXPERIMENT_PAGE = "experiments/{name}/memo.md"
 
 LISTED = 20
 """A list of recommended or similar products has at most so many."""

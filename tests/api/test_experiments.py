@@ -11,7 +11,7 @@ from cartograph.releases.contents import (
     ExperimentResult,
 )
 from cartograph.settings import Settings
-from tests.api.making import AS_OF, problem, publish, service
+from tests.api.making import AS_OF, PICTURE, problem, publish, service
 
 ESTIMATE = ExperimentEstimate(
     metric="orders", kind="mean", role="primary", unit="orders per customer", variant="treatment",
@@ -52,7 +52,8 @@ INVALID = make_experiment(name="broken", verdict="invalid", choice=None, estimat
 @pytest.fixture
 def released(tmp_path: Path) -> Settings:
     settings = Settings(home=tmp_path)
-    publish(settings, replaced={EXPERIMENTS_FILE: EXPERIMENTS.dump_json((make_experiment(), INVALID))})
+    told = {EXPERIMENTS_FILE: EXPERIMENTS.dump_json((make_experiment(), INVALID))}
+    publish(settings, replaced=told | {"experiments/checkout_redesign/effects.svg": PICTURE})
     return settings
 
 
@@ -76,6 +77,14 @@ def test_one_comes_with_its_estimates_and_memo_and_an_unknown_one_is_a_problem(r
     assert document["experiment"]["memo"].startswith("# Checkout")
     assert (invalid["verdict"], invalid["estimates"]) == ("invalid", [])
     assert "it has checkout_redesign, broken" in problem(unknown, 404, "no-experiment")["detail"]
+
+
+def test_the_pictures_of_a_memo_are_beneath_it(released: Settings) -> None:
+    with service(released) as client:
+        found = client.get("/v1/experiments/checkout_redesign/effects.svg")
+        unknown = client.get("/v1/experiments/checkout_redesign/sequence.svg")
+    assert (found.headers["content-type"], found.content) == ("image/svg+xml", PICTURE)
+    problem(unknown, 404, "no-picture")
 
 
 def test_a_shop_without_experiments_has_none(client: httpx.Client) -> None:

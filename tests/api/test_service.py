@@ -46,6 +46,7 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /v1/causal/budget": {"200", "503"},
         "GET /v1/experiments": {"200", "503"},
         "GET /v1/experiments/{name}": {"200", "404", "422", "503"},
+        "GET /v1/experiments/{name}/{picture}.svg": {"200", "404", "422", "503"},
         "GET /v1/models": {"200", "503"},
         "GET /v1/models/{name}/card": {"200", "404", "422", "503"},
         "GET /v1/models/{name}/{picture}.svg": {"200", "404", "422", "503"},
@@ -54,6 +55,7 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "/v1/models/{name}/card": "text/markdown",
         "/v1/models/{name}/{picture}.svg": "image/svg+xml",
         "/v1/causal/effects/{question}/{picture}.svg": "image/svg+xml",
+        "/v1/experiments/{name}/{picture}.svg": "image/svg+xml",
     }
     for path, operations in document["paths"].items():
         for operation in operations.values():

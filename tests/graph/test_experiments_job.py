@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from cartograph.cli.app import app
 from cartograph.lake import Lake
 from cartograph.releases.contents import ExperimentResult
 from cartograph.settings import get_settings
@@ -144,13 +146,34 @@ def test_the_release_has_both_and_is_made_of_them(shop):
     with service(shop.settings) as client:
         listed = client.get("/v1/experiments").json()["experiments"]
         sound = client.get("/v1/experiments/sound").json()["experiment"]
+        picture = client.get("/v1/experiments/sound/sequence.svg")
     assert {one["name"]: one["verdict"] for one in listed} == {
         "lopsided": "invalid",
         "sound": shop.result("sound").verdict,
     }
     assert sound == shop.result("sound").model_dump(mode="json")
+    assert picture.content.startswith(b"<?xml")
     released = shop.definitions.resolve_asset_graph().get(key("serving/release")).parent_keys
     assert {key(name) for name in BY_NAME} <= released
+
+
+def test_the_memo_is_printed_and_written_with_its_pictures(shop, tmp_path):
+    def memo(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["experiment", "memo", *arguments])
+        return f"{done.exit_code} {done.output}"
+
+    assert memo("sound") == f"0 {shop.result('sound').memo}"
+    assert memo("sound", "--out", str(tmp_path / "memo.md")).startswith("0")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "assignment.svg", "effects.svg", "memo.md", "sequence.svg",
+    ]  # fmt: skip
+    assert "](sequence.svg)" in (tmp_path / "memo.md").read_text()
+    page = memo("sound", "--html")
+    assert page.count("data:image/svg+xml;base64,") == 3
+    assert "<h2>Effects</h2>" in page
+    unknown = memo("nothing")
+    assert unknown.startswith("1")
+    assert "sound" in unknown
 
 
 def test_a_file_that_cannot_be_used_is_an_asset_that_says_so(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from ml_assets.core.experiments.form import Experiment
 from ml_assets.core.experiments.panel import assignments, panel
-from ml_assets.core.experiments.report import contract, integrity, read_results, report, row_of, unsound
+from ml_assets.core.experiments.report import contract, integrity, read_reports, report, row_of, unsound
 
 EXPERIMENT = {
     "name": "banner",
@@ -230,5 +230,6 @@ def test_a_result_is_stored_and_read_as_it_is_and_its_pictures_are_the_same_agai
     assert made == again
     assert [picture.name for picture in made.pictures] == ["assignment", "effects", "sequence"]
     assert all(picture.content.startswith(b"<?xml") for picture in made.pictures)
-    shop.con.register("stored", row_of(made.result, contract(experiment()).arrow_schema()))
-    assert read_results(shop.con, ["FROM stored"]) == (made.result,)
+    shop.con.register("stored", row_of(made, contract(experiment()).arrow_schema()))
+    assert read_reports(shop.con, ["FROM stored"]) == (made,)
+    assert read_reports(shop.con, ["SELECT * EXCLUDE (pictures) FROM stored"]) == (made._replace(pictures=()),)

@@ -147,7 +147,7 @@ def result_asset(experiment: Experiment) -> dg.AssetsDefinition:
                 made = report(con, inputs.selects, experiment, currency)
             lake.ensure(name, table, None)
             with lake.overwriting(name, None) as writer:
-                writer.write(row_of(made.result, table.arrow_schema()))
+                writer.write(row_of(made, table.arrow_schema()))
         return dg.MaterializeResult(
             metadata=table_metadata(table, 1, inputs.snapshots) | told(made),
             check_results=[soundness(made), *([alikeness(made)] if experiment.covariate_days else [])],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cartograph.releases.contents import ExperimentEstimate, ExperimentResult
+from ml_assets.core.evaluation.plots import Picture
 
 MEANING = {
     "ship": "Ship {choice}.",
@@ -34,6 +35,11 @@ def memo(found: ExperimentResult) -> str:
         or "Nobody was assigned.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def illustrated(text: str, pictures: Sequence[Picture]) -> str:
+    """A memo with its pictures after it, by their files' names."""
+    return "\n\n".join([text.rstrip(), *(f"![{one.caption}]({one.file})" for one in pictures)]) + "\n"
 
 
 def _dates(found: ExperimentResult) -> str:

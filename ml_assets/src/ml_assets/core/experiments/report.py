@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from datetime import timedelta
@@ -130,23 +131,36 @@ def contract(experiment: Experiment) -> Contract:
             Column(name="choice", type="string", nullable=True, description="The variant to ship."),
             Column(name="as_of_date", type="date", nullable=True, description="The day after the last of the data."),
             Column(name="result", type="string", description="The whole result as JSON, in the form of a release."),
+            Column(
+                name="pictures", type="string", nullable=True, description="Its pictures as JSON, each with its SVG."
+            ),
         ),
     )
 
 
-def row_of(found: ExperimentResult, schema: pa.Schema) -> pa.Table:
-    """The result as the row of its table."""
+def row_of(made: Report, schema: pa.Schema) -> pa.Table:
+    """The result and its pictures as the row of its table."""
+    found = made.result
     row = {
         "name": found.name,
         "verdict": found.verdict,
         "choice": found.choice,
         "as_of_date": found.as_of,
         "result": found.model_dump_json(),
+        "pictures": json.dumps([(one.name, one.caption, one.content.decode()) for one in made.pictures]),
     }
     return pa.Table.from_pylist([row], schema=schema)
 
 
-def read_results(con: duckdb.DuckDBPyConnection, selects: Sequence[str]) -> tuple[ExperimentResult, ...]:
-    """The results in the tables of `selects`."""
-    rows = [row for select in selects for row in con.execute(f"SELECT result FROM ({select})").fetchall()]
-    return tuple(ExperimentResult.model_validate_json(row[0]) for row in rows)
+def read_reports(con: duckdb.DuckDBPyConnection, selects: Sequence[str]) -> tuple[Report, ...]:
+    """The results in the tables of `selects`, with their pictures: none in a table of before these were stored."""
+    rows = [row for select in selects for row in con.execute(f"FROM ({select})").to_arrow_table().to_pylist()]
+    return tuple(
+        Report(
+            ExperimentResult.model_validate_json(row["result"]),
+            tuple(
+                Picture(name, caption, svg.encode()) for name, caption, svg in json.loads(row.get("pictures") or "[]")
+            ),
+        )
+        for row in rows
+    )

@@ -25,6 +25,7 @@ from cartograph.releases.contents import (
     DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
+    EXPERIMENT_PAGE,
     EXPERIMENTS,
     EXPERIMENTS_FILE,
     FRAUD_CARD,
@@ -52,7 +53,9 @@ from cartograph.windows import at_midnight
 from ml_assets.components.causal_question import answer_key, has_policy, policy_key, reads, table_of
 from ml_assets.components.customer_model import predictions_table
 from ml_assets.components.experiment import result_table
-from ml_assets.core.experiments.report import read_results
+from ml_assets.core.evaluation.plots import Picture
+from ml_assets.core.experiments.memo import illustrated
+from ml_assets.core.experiments.report import Report, read_reports
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
@@ -255,7 +258,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             predicted = released_predictions(con, inputs, own, as_of) if own else None
             customers = released_customers(con, inputs, as_of)
             budget = released_budget(con, inputs)
-            tried = read_results(con, [lake.relation_sql(name, inputs.snapshots.get(name)) for name in of_experiments])
+            tried = read_reports(con, [lake.relation_sql(name, inputs.snapshots.get(name)) for name in of_experiments])
             pinned = {name: lake.relation_sql(name, inputs.snapshots.get(name)) for name in (*of_answers, *of_policies)}
             answers = [
                 Answer.model_validate_json(text)
@@ -293,7 +296,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             if budget:
                 (draft.path / BUDGET_FILE).write_text(budget.model_dump_json(indent=2), encoding="utf-8")
             if tried:
-                (draft.path / EXPERIMENTS_FILE).write_bytes(EXPERIMENTS.dump_json(tried, indent=2))
+                write_experiments(draft.path, tried)
             write_answers(draft.path, answers)
             if policies:
                 (draft.path / POLICIES_FILE).write_bytes(POLICIES.dump_json(tuple(policies), indent=2))
@@ -401,11 +404,24 @@ def write_answers(folder: Path, answers: Sequence[Answer]) -> None:
     """Write the effects, and of each answer the memo with its pictures beside it."""
     (folder / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(tuple(map(effect_of, answers)), indent=2))
     for answer in answers:
-        place, drawn = folder / MEMO_PAGE.format(name=answer.question), pictures(answer)
-        place.parent.mkdir(parents=True)
-        place.write_text(memo(answer, drawn), encoding="utf-8")
-        for picture in drawn:
-            (place.parent / picture.file).write_bytes(picture.content)
+        drawn = pictures(answer)
+        write_page(folder / MEMO_PAGE.format(name=answer.question), memo(answer, drawn), drawn)
+
+
+def write_experiments(folder: Path, tried: Sequence[Report]) -> None:
+    """Write the results, and of each the memo with its pictures beside it."""
+    (folder / EXPERIMENTS_FILE).write_bytes(EXPERIMENTS.dump_json(tuple(one.result for one in tried), indent=2))
+    for one in tried:
+        text = illustrated(one.result.memo, one.pictures)
+        write_page(folder / EXPERIMENT_PAGE.format(name=one.result.name), text, one.pictures)
+
+
+def write_page(place: Path, text: str, drawn: Sequence[Picture]) -> None:
+    """Write a page for people, with its pictures beside it."""
+    place.parent.mkdir(parents=True)
+    place.write_text(text, encoding="utf-8")
+    for picture in drawn:
+        (place.parent / picture.file).write_bytes(picture.content)
 
 
 def released_budget(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> Budget | None:
