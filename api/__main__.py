@@ -4,6 +4,7 @@ import sys
 
 import uvicorn
 
+from api.connections import BoundedProtocol
 from cartograph.settings import SettingsError, get_settings
 
 
@@ -20,6 +21,8 @@ def main() -> None:
         port=settings.api_port,
         log_level=settings.log_level.lower(),
         server_header=False,
+        http=BoundedProtocol,
+        ws="none",
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.problems import ProblemError
+from api.services.access import Principal
 from api.services.release import LoadedRelease
 from api.services.serving import Serving, State
 
@@ -25,3 +26,12 @@ async def _release(state: CurrentState) -> LoadedRelease:
 
 CurrentRelease = Annotated[LoadedRelease, Depends(_release)]
 """The release to answer from: one for the whole request. Without one the request ends with a 503 problem."""
+
+
+async def _sees_personal(request: Request) -> bool:
+    principal: Principal | None = request.state.principal
+    return principal is not None and "pii" in principal.scopes
+
+
+SeesPersonal = Annotated[bool, Depends(_sees_personal)]
+"""Whether personal data may be shown: whoever asks has the scope `pii`."""

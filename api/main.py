@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
-from api import problems
-from api.middleware import BodyLimit, SecurityHeaders
+from api import guard, problems
+from api.guard import Guard
+from api.middleware import SecurityHeaders
 from api.routes import (
     causal,
     customers,
@@ -23,6 +25,7 @@ from api.routes import (
     recommendations,
     release,
 )
+from api.services.access import Access
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import open_store
 from cartograph.settings import Settings, get_settings
@@ -35,15 +38,16 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         SettingsError: the settings name a place for releases that there cannot be.
     """
     chosen = settings or get_settings()
-    store = open_store(chosen)
+    store, access = open_store(chosen), Access(chosen)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         serving = Serving(store, poll_seconds)
-        app.state.serving = serving
+        app.state.serving, app.state.access = serving, access
         await asyncio.to_thread(serving.refresh)
         watcher = asyncio.create_task(serving.watch())
-        yield
+        async with access.kept():
+            yield
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
@@ -55,11 +59,19 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         lifespan=lifespan,
     )
     problems.install(app)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Guard, settings=chosen, access=access)
+    if chosen.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=chosen.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
+        )
+    app.add_middleware(SecurityHeaders, https_only=chosen.env != "local")
     for module in (health, release, customers, products, predictions, recommendations, models, causal, experiments):
         app.include_router(module.router)
     if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
         app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))
-    app.openapi_schema = problems.with_problem_media_type(app.openapi())
+    app.openapi_schema = guard.documented(problems.with_problem_media_type(app.openapi()))
     return app

@@ -1,59 +1,40 @@
-"""What applies to every request before a route sees it: a bound on its body, and headers on every answer."""
+"""The headers that every answer has, whatever it is. What is asked of requests is `guard`."""
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import SECURITY_HEADERS, ProblemError
+from api.problems import SECURITY_HEADERS
 
-MAX_BODY_BYTES = 64 * 1024
-"""Ten times what the largest sensible request takes."""
+_PAGES = ("/docs", "/redoc", "/static-offline-docs/")
+"""These are pages with scripts of their own, which the policy for answers would stop."""
+_NOTHING_LOADS = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_HTTPS_ONLY = "max-age=31536000; includeSubDomains"
 
 
 class SecurityHeaders:
-    """Adds the security headers to every answer. The answer to an unexpected error has its own."""
+    """Adds the security headers to every answer that does not say otherwise itself.
 
-    def __init__(self, app: ASGIApp) -> None:
+    The answer to an unexpected error has its own. `https_only` tells browsers to come back over https.
+    """
+
+    def __init__(self, app: ASGIApp, *, https_only: bool) -> None:
         self._app = app
+        self._answers = {**SECURITY_HEADERS, "Content-Security-Policy": _NOTHING_LOADS}
+        self._pages = dict(SECURITY_HEADERS)
+        if https_only:
+            self._answers["Strict-Transport-Security"] = self._pages["Strict-Transport-Security"] = _HTTPS_ONLY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and its answer back with the headers."""
+        added = self._pages if scope.get("path", "").startswith(_PAGES) else self._answers
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in added.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-class BodyLimit:
-    """Ends the reading of a body that is longer than `MAX_BODY_BYTES`, announced or not, with a 413 problem."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with a body that can be read up to the limit."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        announced = Headers(scope=scope).get("content-length", "")
-        read = 0
-
-        async def receive_within_limit() -> Message:
-            nonlocal read
-            if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
-                raise _too_large()
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > MAX_BODY_BYTES:
-                raise _too_large()
-            return message
-
-        await self._app(scope, receive_within_limit, send)
-
-
-def _too_large() -> ProblemError:
-    return ProblemError(413, "body-too-large", f"A request's body may have {MAX_BODY_BYTES} bytes; this one has more.")

@@ -21,14 +21,22 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
 class ProblemError(HTTPException):
     """Ends a request with a problem of this `kind` (a slug), which also gives it its title."""
 
-    def __init__(self, status: int, kind: str, detail: str, errors: Sequence[InvalidPart] = ()) -> None:
-        super().__init__(status, detail)
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        errors: Sequence[InvalidPart] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, headers)
         self.kind = kind
         self.errors = list(errors)
 
@@ -74,21 +82,26 @@ def invalid_request(errors: Sequence[InvalidPart], advice: str = "") -> ProblemE
     return ProblemError(422, "invalid-request", f"{count}; see errors.{more}{advice}", errors[:_SHOWN_ERRORS])
 
 
+def response_to(error: ProblemError, path: str) -> Response:
+    """The HTTP response to a request of `path` that ends with `error`."""
+    problem = Problem(
+        type=f"urn:cartograph:problem:{error.kind}",
+        title=error.kind.replace("-", " ").capitalize(),
+        status=error.status_code,
+        detail=error.detail,
+        instance=path,
+        errors=error.errors,
+    )
+    return problem_response(problem, error.headers)
+
+
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
     path = request.url.path
     if isinstance(error, ProblemError):
-        problem = Problem(
-            type=f"urn:cartograph:problem:{error.kind}",
-            title=error.kind.replace("-", " ").capitalize(),
-            status=error.status_code,
-            detail=error.detail,
-            instance=path,
-            errors=error.errors,
-        )
-    else:
-        phrase = HTTPStatus(error.status_code).phrase
-        about = f"{request.method} {path}: {error.detail}. What there is: /docs and /openapi.json."
-        problem = Problem(title=phrase, status=error.status_code, detail=about, instance=path)
+        return response_to(error, path)
+    phrase = HTTPStatus(error.status_code).phrase
+    about = f"{request.method} {path}: {error.detail}. What there is: /docs and /openapi.json."
+    problem = Problem(title=phrase, status=error.status_code, detail=about, instance=path)
     return problem_response(problem, error.headers)
 
 

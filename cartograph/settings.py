@@ -10,12 +10,13 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cartograph.keys import RATE
 from cartograph.windows import Grain
 
 PREFIX = "CARTOGRAPH_"
@@ -111,6 +112,40 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.", pattern=HOST)
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
+    api_rate: str = Field(
+        "12000/minute",
+        description="Requests that a key without a rate of its own may send to one worker, e.g. `100/second`.",
+        pattern=RATE,
+    )
+    api_timeout_seconds: float = Field(
+        30.0, gt=0, le=600, description="How long a request's body, and then its answer, may take."
+    )
+    api_allowed_hosts: str | None = Field(
+        None,
+        description="Names by which the API may be called (`Host`), separated by commas. Unset: any; on a "
+        "laptop without keys, those of the machine itself.",
+    )
+    api_cors_origins: str | None = Field(
+        None,
+        description="Origins whose pages may call the API, e.g. `https://crm.example.com`, separated by commas. Unset: "
+        "none.",
+    )
+    oidc_issuer: str | None = Field(
+        None,
+        description="Issuer of OIDC tokens that are taken beside keys; it needs `CARTOGRAPH_OIDC_AUDIENCE` and "
+        "`CARTOGRAPH_OIDC_JWKS_URL`. Unset: keys only.",
+        pattern=r"^https?://\S+$",
+    )
+    oidc_audience: str | None = Field(None, description="Audience that an OIDC token must have.")
+    oidc_jwks_url: str | None = Field(
+        None,
+        description="Address of the issuer's public keys (JWKS); https outside `local`.",
+        pattern=r"^https?://\S+$",
+    )
+    oidc_scope_claim: str = Field(
+        "scope",
+        description="Claim of an OIDC token that lists what it may do, e.g. `cartograph:read cartograph:predict`.",
+    )
     dagster_host: str = Field("127.0.0.1", description="Address that the Dagster UI listens on.", pattern=HOST)
     dagster_port: int = Field(3000, ge=1, le=65535, description="Port that the Dagster UI listens on.")
     alerts_file: Path | None = Field(
@@ -134,6 +169,13 @@ class Settings(BaseSettings):
             raise ValueError("it is empty, and takes a folder")
         return value
 
+    @field_validator("api_cors_origins")
+    @classmethod
+    def _origins(cls, value: str | None) -> str | None:
+        if value and not all(re.fullmatch(r"https?://[\w.:\[\]-]+", origin) for origin in _listed(value)):
+            raise ValueError("each origin is a scheme and a host, e.g. https://crm.example.com, and never *")
+        return value
+
     @field_validator("lake_uri")
     @classmethod
     def _folder_or_bucket(cls, value: str | None) -> str | None:
@@ -152,6 +194,37 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
             raise ValueError("a shop's name is lower-case letters, digits and underscores, and begins with a letter")
         return value
+
+    @model_validator(mode="after")
+    def _oidc_is_whole(self) -> Self:
+        given = (self.oidc_issuer, self.oidc_audience, self.oidc_jwks_url)
+        if any(given) and not all(given):
+            raise ValueError("OIDC needs CARTOGRAPH_OIDC_ISSUER, CARTOGRAPH_OIDC_AUDIENCE and CARTOGRAPH_OIDC_JWKS_URL")
+        if self.oidc_jwks_url and self.env != "local" and not self.oidc_jwks_url.startswith("https://"):
+            raise ValueError(
+                "CARTOGRAPH_OIDC_JWKS_URL must be https: who changes these keys on their way may do anything"
+            )
+        return self
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        """The names that `api_allowed_hosts` lists, in lower case."""
+        return frozenset(host.lower() for host in _listed(self.api_allowed_hosts or ""))
+
+    @property
+    def cors_origins(self) -> list[str]:
+        """The origins that `api_cors_origins` lists."""
+        return _listed(self.api_cors_origins or "")
+
+    @property
+    def keys_path(self) -> Path:
+        """The SQLite file of the API's keys."""
+        return self.shop_home / "keys.db"
+
+    @property
+    def audit_log(self) -> Path:
+        """The log file of administrative acts: changes of keys, and what is done by the scope `admin`."""
+        return self.logs_dir / "audit.jsonl"
 
     @property
     def resolved_shops_dir(self) -> Path:
@@ -261,8 +334,14 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in merged.items() if name.startswith(PREFIX) and value is not None}
 
 
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def _explain(problem: Any) -> str:
-    name = str(problem["loc"][0]) if problem["loc"] else "?"
+    if not problem["loc"]:  # it is about several settings, which the message names
+        return str(problem["msg"]).removeprefix("Value error, ") + "."
+    name = str(problem["loc"][0])
     field = Settings.model_fields.get(name)
     takes = f" {field.description}" if field is not None else ""
     message = str(problem["msg"]).removeprefix("Value error, ")

@@ -2,20 +2,21 @@
 
 from importlib.metadata import version
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from api.dependencies import CurrentRelease, CurrentState
 from api.problems import documented
-from api.schemas.health import Health, Readiness
+from api.schemas.health import AccessState, Health, Readiness
+from api.services.access import Access, Unknowable
 
 router = APIRouter(tags=["service"])
 VERSION = version("cartograph")
 
 
 @router.get("/health")
-async def health() -> Health:
+async def health(request: Request) -> Health:
     """The process answers. To know whether it has something to serve, ask `/ready`."""
-    return Health(version=VERSION)
+    return Health(version=VERSION, access=_access(request.app.state.access))
 
 
 @router.get("/ready", responses=documented(503))
@@ -23,3 +24,10 @@ async def ready(release: CurrentRelease, state: CurrentState) -> Readiness:
     """A verified release is loaded; without one the problem says what to do."""
     manifest = release.manifest
     return Readiness(release_id=manifest.release_id, as_of=manifest.inputs.as_of, problem=state.problem)
+
+
+def _access(access: Access) -> AccessState:
+    try:
+        return "open" if access.is_open else "keys"
+    except Unknowable:
+        return "unknown"

@@ -5,12 +5,18 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+AccessState = Literal["open", "keys", "unknown"]
+
 
 class Health(BaseModel):
     """The process is alive. Whether it has something to serve is `Readiness`."""
 
     status: Literal["alive"] = "alive"
     version: str = Field(examples=["0.1.0"])
+    access: AccessState = Field(
+        description="`open`: everybody at this machine may ask, as no API key was made yet. `unknown`: the keys cannot "
+        "be read, and nobody is answered."
+    )
 
 
 class Readiness(BaseModel):

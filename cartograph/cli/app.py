@@ -16,6 +16,7 @@ from cartograph.cli import (
     erase,
     experiment,
     export,
+    keys,
     lake,
     models,
     quarantine,
@@ -29,6 +30,7 @@ from cartograph.cli import (
 )
 from cartograph.cli.console import say_error, say_warning
 from cartograph.erasure import ErasureError
+from cartograph.keys import KeysError
 from cartograph.lake import LakeError
 from cartograph.releases import ReleaseError
 from cartograph.settings import SettingsError, load_settings
@@ -50,6 +52,7 @@ MISTAKES = (
     LakeError,
     ReleaseError,
     ErasureError,
+    KeysError,
     DbtProjectError,
     BenchDataError,
     CausalFileError,
@@ -95,6 +98,7 @@ causal.app.command("check")(questions.check)
 causal.app.command("memo")(questions.memo)
 app.add_typer(models.app, name="models")
 app.add_typer(release.app, name="release")
+app.add_typer(keys.app, name="keys")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(bench.app, name="bench")

@@ -15,10 +15,12 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import uvicorn
+from fastapi import FastAPI
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from api.connections import BoundedProtocol
 from api.main import create_app
 from cartograph.releases import Manifest, ReleaseInputs, open_store
 from cartograph.releases.contents import (
@@ -241,11 +243,17 @@ def publish(
 @contextmanager
 def service(settings: Settings, *, poll_seconds: float = 60.0) -> Iterator[httpx.Client]:
     """The service on a free port of the loopback; connections wait in the socket until it has started."""
+    with serving(create_app(settings, poll_seconds=poll_seconds)) as client:
+        yield client
+
+
+@contextmanager
+def serving(app: FastAPI, protocol: type[BoundedProtocol] = BoundedProtocol) -> Iterator[httpx.Client]:
+    """`app` on a free port, behind the protocol that the process has."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        app = create_app(settings, poll_seconds=poll_seconds)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", http=protocol, ws="none"))
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

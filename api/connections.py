@@ -1,0 +1,99 @@
+"""What a connection must keep to before there is a request: a header that comes in time, is short, and means one thing.
+
+uvicorn ends connections that are idle between requests, but waits for ever for a header that dribbles in, and keeps
+whatever length of it in memory. A server in front of the service does these things too; this holds without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEADER_BYTES = 32 * 1024
+
+
+class MalformedHeaderError(ValueError):
+    """A header that different servers would read differently, or that is too long. It ends in a 400."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol over httptools, for `uvicorn.Config(http=...)`, with bounds on each request's header."""
+
+    header_seconds = 10.0
+    """How long a header may take from the start of the connection, or from its first byte."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+    _in_message = False
+    """Between the end of a header and the end of its body: nothing is held against the header's bounds."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a header."""
+        super().connection_made(transport)
+        self._expect_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came, and hold what of it is header against the bounds."""
+        if not self._in_message:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._in_message or self.transport.is_closing():
+            return
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self.send_400_response(f"A header may have {MAX_HEADER_BYTES} bytes.")
+        elif self._deadline is None and self._header_bytes:
+            self._expect_header()
+
+    def on_headers_complete(self) -> None:
+        """Refuse what is not one plain request; its errors are those of the parser to uvicorn."""
+        self._stop_waiting()
+        require_plain(self.headers, self.url)
+        self._in_message = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Count the next header from here on; of what has come of it, no byte is known."""
+        self._in_message = False
+        self._header_bytes = 0
+        super().on_message_complete()
+
+    def _expect_header(self) -> None:
+        self._deadline = self.loop.call_later(self.header_seconds, self._end)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _end(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self.transport.abort()
+
+
+def require_plain(headers: list[tuple[bytes, bytes]], url: bytes) -> None:
+    """Hold a header, with names in lower case, against what request smuggling is made of (RFC 9112, sections 3 and 6).
+
+    Raises:
+        MalformedHeaderError: it is too long, has a length in two ways or twice, another transfer coding than chunked,
+            or no or several hosts.
+    """
+    if len(url) + sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+        raise MalformedHeaderError(f"longer than {MAX_HEADER_BYTES} bytes")
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name in {b"content-length", b"transfer-encoding", b"host"}:
+            found.setdefault(name, []).append(value)
+    lengths, codings = found.get(b"content-length", []), found.get(b"transfer-encoding", [])
+    if len(lengths) + len(codings) > 1:
+        raise MalformedHeaderError("more than one length of the body")
+    if codings and codings[0].strip().lower() != b"chunked":
+        raise MalformedHeaderError("a transfer coding other than chunked")
+    if len(found.get(b"host", [])) > 1:
+        raise MalformedHeaderError("several hosts")

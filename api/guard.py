@@ -1,0 +1,316 @@
+"""What every request passes before a route sees it: the name it calls, who asks, what they may, how often, its body.
+
+The rules are here and nowhere else, by method and path, so that a route that is added is guarded without a word. Who
+asks is found out by `services.access`; what connections must keep to, before there is a request, is `connections`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import problems
+from api.problems import ProblemError
+from api.schemas.problem import MEDIA_TYPE, InvalidPart
+from api.services import json_bodies
+from api.services.access import Access, Denied, Principal, Unknowable, is_loopback, now_utc
+from api.services.rates import Rates, Usage
+from cartograph import audit, keys
+from cartograph.settings import Settings
+
+MAX_BODY_BYTES = 64 * 1024
+"""Ten times what the largest sensible request about one thing takes."""
+MAX_BULK_BYTES = 2 * 1024 * 1024
+"""A thousand rows of features, or events."""
+_BULK = re.compile(r"/v1/events|/v1/.*/batch")
+_OPEN = frozenset({"/health", "/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/dbt-docs"})
+_OPEN_FOLDER = "/static-offline-docs/"
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+_PROBES = frozenset({"/health", "/ready"})
+_REALM = 'Bearer realm="cartograph"'
+_CLOSE = {"Connection": "close"}
+"""Beside an answer that was given before the body was read: what still comes of it is not waited for."""
+
+
+def scope_needed(method: str, path: str) -> keys.Scope | None:
+    """What a request must be allowed, None where everybody may: to read, unless a path below says otherwise."""
+    if path in _OPEN or path.startswith(_OPEN_FOLDER):
+        return None
+    if path == "/v1/admin" or path.startswith("/v1/admin/"):
+        return "admin"
+    if method in _READING:
+        return "read"
+    return "ingest" if path == "/v1/events" else "predict"
+
+
+def most_bytes(path: str) -> int:
+    """How long the body of a request may be: longer where it is about many things at once."""
+    return MAX_BULK_BYTES if _BULK.fullmatch(path) else MAX_BODY_BYTES
+
+
+class Guard:
+    """Passes on what is allowed, with its whole body read; answers all else with a problem. Who asks is then
+    `request.state.principal`.
+    """
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, access: Access) -> None:
+        self._app = app
+        self._access = access
+        self._rates = Rates(settings.api_rate)
+        self._hosts = settings.allowed_hosts
+        self._seconds = settings.api_timeout_seconds
+        self._audit_log = settings.audit_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers, method, path = Headers(scope=scope), scope["method"], scope["path"]
+        needed, usage, status = scope_needed(method, path), None, 0
+        principal: Principal | None = None
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if usage is not None:
+                    MutableHeaders(scope=message).update(rate_headers(usage))
+            await send(message)
+
+        try:
+            self._require_host(headers, path)
+            if needed is not None:
+                principal = await self._principal(headers)
+                require_scope(principal, needed)
+                if principal.is_counted:
+                    usage = self._rates.count(principal.id, principal.rate)
+                    require_within(usage)
+            scope.setdefault("state", {})["principal"] = principal
+            if method in _BODY_METHODS:
+                receive = await self._with_body(headers, path, receive)
+            await self._answered(scope, receive, send_on)
+        except ProblemError as error:
+            if status:  # the answer has begun: the connection ends instead
+                raise
+            unread = _CLOSE if announces_body(headers) else {}
+            error.headers = {**(error.headers or {}), **unread}
+            await problems.response_to(error, path)(scope, receive, send_on)
+        finally:
+            if needed == "admin" and principal is not None and principal.is_counted and method not in _READING:
+                await asyncio.to_thread(audit.record, self._audit_log, act_of(principal, method, path, status))
+
+    def _require_host(self, headers: Headers, path: str) -> None:
+        """A name of this machine where everybody may ask: a page from elsewhere may call it by a name of its own."""
+        host = name_of(headers.get("host", ""))
+        if self._hosts:
+            is_known = host in self._hosts or path in _PROBES
+        else:
+            try:
+                is_known = is_loopback(host) or not self._access.is_open
+            except Unknowable as error:
+                raise _unknowable(error) from None
+        if not is_known:
+            raise ProblemError(
+                421,
+                "unknown-host",
+                "The service does not answer by this name. CARTOGRAPH_API_ALLOWED_HOSTS lists its names.",
+            )
+
+    async def _principal(self, headers: Headers) -> Principal:
+        found = {name: headers.getlist(name) for name in ("authorization", "x-api-key")}
+        if any(len(values) > 1 for values in found.values()):
+            raise _denied(Denied("two-keys", "Send one X-API-Key or one Authorization."))
+        try:
+            return await self._access.principal(headers.get("authorization"), headers.get("x-api-key"))
+        except Denied as error:
+            raise _denied(error) from None
+        except Unknowable as error:
+            raise _unknowable(error) from None
+
+    async def _with_body(self, headers: Headers, path: str, receive: Receive) -> Receive:
+        """The request's body, read and found to be fit to be parsed, as what the route receives."""
+        most = most_bytes(path)
+        announced = headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > most:
+            raise _too_large(most)
+        if announces_body(headers):
+            require_json(headers)
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await whole_body(receive, most)
+        except TimeoutError:
+            detail = (
+                f"The request's body did not come within {self._seconds:g} seconds. Send it in one go, or less of it."
+            )
+            raise ProblemError(408, "slow-request", detail) from None
+        fault = json_bodies.fault(body)
+        if fault is not None:
+            raise problems.invalid_request([InvalidPart(detail=f"The body {fault}.", pointer="")])
+        is_given = False
+
+        async def receive_body() -> Message:
+            nonlocal is_given
+            if is_given:
+                return await receive()
+            is_given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        return receive_body
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(self._seconds) as deadline:
+                await self._app(scope, receive, send)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            detail = (
+                f"The answer took longer than {self._seconds:g} seconds. Ask for less at a time, or try again later."
+            )
+            raise ProblemError(503, "slow-answer", detail) from None
+
+
+def require_scope(principal: Principal, needed: keys.Scope) -> None:
+    """Raise a 403 problem where `principal` may not do what is needed."""
+    if needed not in principal.scopes:
+        has = ", ".join(sorted(principal.scopes)) or "none"
+        challenge = f'{_REALM}, error="insufficient_scope", scope="{needed}"'
+        raise ProblemError(
+            403,
+            "missing-scope",
+            f"This needs the scope {needed}; {principal.name} has {has}.",
+            headers={"WWW-Authenticate": challenge},
+        )
+
+
+def require_within(usage: Usage) -> None:
+    """Raise a 429 problem where the rate is used up."""
+    if not usage.is_within:
+        raise ProblemError(
+            429,
+            "rate-exceeded",
+            f"{usage.quota} requests in {usage.window} seconds are allowed. Go on in {usage.reset} seconds.",
+            headers={"Retry-After": str(usage.reset)},
+        )
+
+
+def require_json(headers: Headers) -> None:
+    """Raise a 415 problem where a body is anything but JSON in UTF-8 as it is."""
+    kind, _, parameters = headers.get("content-type", "").partition(";")
+    charset = parameters.strip().lower().replace('"', "")
+    is_plain = headers.get("content-encoding", "identity").strip().lower() == "identity"
+    if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8"} or not is_plain:
+        detail = "A body is JSON in UTF-8, not compressed: send it with `Content-Type: application/json`."
+        raise ProblemError(415, "no-json", detail)
+
+
+def announces_body(headers: Headers) -> bool:
+    """Whether a body comes with the request."""
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+async def whole_body(receive: Receive, most: int) -> bytes:
+    """The body of up to `most` bytes; a longer one raises a 413 problem. What a client leaves unsent raises a 400."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ProblemError(400, "cut-short", "The connection ended before the body did.")
+        part = message.get("body", b"")
+        size += len(part)
+        if size > most:
+            raise _too_large(most)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def name_of(host: str) -> str:
+    """The name in a header `Host`, in lower case and without the port; empty for what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def rate_headers(usage: Usage) -> dict[str, str]:
+    """The rate and what is left of it, as draft-ietf-httpapi-ratelimit-headers-10 writes them."""
+    return {
+        "RateLimit-Policy": f'"key";q={usage.quota};w={usage.window}',
+        "RateLimit": f'"key";r={usage.remaining};t={usage.reset}',
+    }
+
+
+def act_of(principal: Principal, method: str, path: str, status: int) -> audit.Act:
+    """What the audit log tells of an administrative request that was answered with `status`, or with none (0)."""
+    outcome = "done" if 200 <= status < 400 else "refused" if 400 <= status < 500 else "failed"
+    actor = f"{principal.name} ({principal.id})"
+    return audit.Act(at=now_utc(), actor=actor, action=method, target=path, outcome=outcome, detail=f"status {status}")
+
+
+def documented(openapi: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with how to say who asks, and with what the guard answers by itself."""
+    problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    openapi["components"]["securitySchemes"] = {
+        "key": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "A key of `cartograph keys create`.",
+        },
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key, or an OIDC token where the service takes them.",
+        },
+    }
+    for path, operations in openapi["paths"].items():
+        for method, operation in operations.items():
+            needed = scope_needed(method.upper(), path)
+            if needed is not None:
+                operation["security"] = [{"key": []}, {"bearer": []}]
+                operation["description"] = f"{operation.get('description', '')}\n\nScope: `{needed}`.".strip()
+            for status, description in answers_of(method.upper(), needed).items():
+                operation["responses"].setdefault(str(status), {"description": description, **problem})
+            operation["responses"] = dict(sorted(operation["responses"].items()))
+    return openapi
+
+
+def answers_of(method: str, needed: keys.Scope | None) -> dict[int, str]:
+    """What the guard may answer to a request by `method` that needs this scope: statuses, with a word on each."""
+    found = {421: "The service is called by a name that is not its own."}
+    if needed is not None:
+        found |= {
+            401: "No key, or none that is valid.",
+            403: f"The key has not the scope `{needed}`.",
+            429: "More requests than the key may send; `Retry-After` tells when to go on.",
+            503: "The service cannot answer now.",
+        }
+    if method in _BODY_METHODS:
+        found |= {
+            400: "The request was cut short.",
+            408: "The body took too long to come.",
+            413: f"The body has over {MAX_BODY_BYTES // 1024} KiB, or {MAX_BULK_BYTES // 1024} KiB for many at once.",
+            415: "The body is not JSON.",
+            422: "The body is no sound JSON, or not what is asked for.",
+        }
+    return found
+
+
+def _too_large(most: int) -> ProblemError:
+    return ProblemError(413, "body-too-large", f"A request's body may have {most} bytes here; this one has more.")
+
+
+def _denied(error: Denied) -> ProblemError:
+    return ProblemError(401, error.kind, str(error), headers={"WWW-Authenticate": _REALM})
+
+
+def _unknowable(error: Unknowable) -> ProblemError:
+    return ProblemError(503, "access-unknown", str(error), headers={"Retry-After": "5"})

@@ -1,0 +1,259 @@
+"""What attackers send: it ends in a problem or an ended connection, never in a fault, and never reaches anything."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+from fastapi import APIRouter
+
+from api.connections import MAX_HEADER_BYTES, BoundedProtocol
+from api.guard import MAX_BODY_BYTES
+from api.main import create_app
+from cartograph.settings import Settings
+from tests.api.making import problem, publish, service, serving
+
+JSON = {"Content-Type": "application/json"}
+TEXTS = (
+    "' OR '1'='1",
+    "'; DROP TABLE customers; --",
+    '" UNION SELECT * FROM read_csv("/etc/passwd") --',
+    "$(cat /etc/passwd)",
+    "{{7*7}}",
+    "<script>alert(1)</script>",
+    "%0d%0aSet-Cookie:a=b",
+    "C0001%00",
+    "\u202e\ufeff\u0000",
+    "😀" * 30,
+)
+PATHS = (
+    "/v1/models/..%2f..%2f..%2fetc/card",
+    "/v1/models/%2e%2e/%2e%2e/card",
+    "/v1/models/churn_classifier/..%2fcard.svg",
+    "/v1/models/..%5c..%5cwindows/card",
+    "/v1/causal/effects/..%2f..%2fmanifest/a.svg",
+    "/static-offline-docs/..%2f..%2f..%2f..%2f..%2fetc/passwd",
+    "/static-offline-docs/%2e%2e/%2e%2e/main.py",
+    "/v1/../health/../v1/release",
+    "//v1/release",
+    "/dbt-docs/../keys.db",
+)
+
+
+class Impatient(BoundedProtocol):
+    """Waits no longer than a test does."""
+
+    header_seconds = 0.2
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    settings = Settings(home=tmp_path_factory.mktemp("impatient"), api_timeout_seconds=0.2)
+    publish(settings)
+    with serving(create_app(settings), Impatient) as client:
+        yield client
+
+
+def connect(client: httpx.Client) -> socket.socket:
+    address = urlsplit(str(client.base_url))
+    return socket.create_connection((address.hostname, address.port), timeout=30)
+
+
+def said(connection: socket.socket) -> bytes:
+    """All that comes until the service ends the connection; a test that waits for ever fails by its timeout."""
+    parts = []
+    try:
+        while part := connection.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def sent(client: httpx.Client, raw: bytes) -> bytes:
+    """What the service says to these bytes, and ends the connection."""
+    with connect(client) as connection:
+        connection.sendall(raw)
+        return said(connection)
+
+
+def ask(*lines: bytes, body: bytes = b"") -> bytes:
+    return b"\r\n".join([*lines, b"", body])
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_texts_that_are_code_elsewhere_are_plain_texts_here(client: httpx.Client, text: str) -> None:
+    quoted = quote(text, safe="")
+    for path in (f"/v1/customers/{quoted}", f"/v1/products/{quoted}/similar", f"/v1/causal/effects/{quoted}"):
+        found = client.get(path)
+        assert found.status_code in {404, 422}, (path, found.text)
+        assert "root:" not in found.text
+    bodies = ({"products": [text]}, {"features": {text: text}}, {text: text})
+    for url, body in zip(("/v1/recommendations/session", "/v1/predict/churn", "/v1/orders/risk"), bodies, strict=True):
+        found = client.post(url, content=json.dumps(body), headers=JSON)
+        assert found.status_code in {404, 422}, (url, found.text)
+        assert "set-cookie" not in found.headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_path_leaves_the_release(client: httpx.Client, path: str) -> None:
+    answer = sent(client, ask(b"GET " + path.encode() + b" HTTP/1.1", b"Host: localhost", b"Connection: close"))
+    assert answer.split()[1] in {b"404", b"422"}, answer
+    for leaked in (b"root:", b"def create_app", b"SQLite format"):
+        assert leaked not in answer
+
+
+def test_a_body_that_is_too_long_is_not_read(client: httpx.Client) -> None:
+    for url in ("/v1/predict/churn", "/v1/recommendations/session"):
+        start = (f"POST {url} HTTP/1.1".encode(), b"Host: localhost", b"Content-Type: application/json")
+        refused = sent(client, ask(*start, b"Content-Length: 1000000000000", body=b"{"))
+        assert refused.startswith(b"HTTP/1.1 413 ")
+        assert b"urn:cartograph:problem:body-too-large" in refused
+        unannounced = client.post(url, content=iter([b" " * 1024] * (MAX_BODY_BYTES // 1024 + 1)), headers=JSON)
+        problem(unannounced, 413, "body-too-large")
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * MAX_BODY_BYTES, b'{"features":' * 5000, b'{"features": {"recency_days": NaN}}', b"\xff\xfe{\0}\0"]
+)
+def test_a_body_that_harms_parsers_is_not_parsed(client: httpx.Client, body: bytes) -> None:
+    told = problem(client.post("/v1/predict/churn", content=body, headers=JSON), 422, "invalid-request")
+    assert told["errors"][0]["detail"].startswith("The body ")
+
+
+def test_numbers_beyond_all_bounds_are_refused(client: httpx.Client) -> None:
+    for number in ("1e999", "-1e999", "9" * 400, "9" * 5000):
+        body = f'{{"features": {{"recency_days": {number}, "mean_gap_days": 1.0, "is_opted_in": true}}}}'
+        assert client.post("/v1/predict/churn", content=body, headers=JSON).status_code in {400, 422}, number
+
+
+LENGTH = b"Content-Length: 2"
+CHUNKED = b"Transfer-Encoding: chunked"
+SMUGGLED = {
+    "a length in two ways": [LENGTH, CHUNKED],
+    "two lengths": [LENGTH, b"Content-Length: 3"],
+    "the same length twice": [LENGTH, LENGTH],
+    "a list of lengths": [b"Content-Length: 2, 2"],
+    "a length that is no number": [b"Content-Length: +2"],
+    "a negative length": [b"Content-Length: -1"],
+    "two codings": [CHUNKED, b"Transfer-Encoding: identity"],
+    "a list of codings": [b"Transfer-Encoding: chunked, identity"],
+    "an unknown coding": [b"Transfer-Encoding: xchunked"],
+    "a coding with a tab": [b"Transfer-Encoding:\tchunked\x0b"],
+    "a space before the colon": [b"Content-Length : 2"],
+    "a line that goes on": [b"X-A: b", b" Content-Length: 2"],
+    "two hosts": [b"Host: evil.example"],
+    "a NUL": [b"X-A: a\0b"],
+    "a bare CR": [b"X-A: a\rX-B: b"],
+}
+
+
+@pytest.mark.parametrize("headers", SMUGGLED.values(), ids=SMUGGLED.keys())
+def test_a_header_that_can_be_read_in_two_ways_ends_the_connection(client: httpx.Client, headers: list[bytes]) -> None:
+    """None of what comes after it is taken for a request: that one would be somebody else's."""
+    host = b"Host: " + urlsplit(str(client.base_url)).netloc.encode()
+    smuggled = ask(b"GET /v1/release HTTP/1.1", host, b"Connection: close")
+    raw = ask(b"POST /v1/predict/churn HTTP/1.1", host, b"Content-Type: application/json", *headers, body=b"0\r\n\r\n")
+    answer = sent(client, raw + smuggled)
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"release_id" not in answer
+
+
+def test_a_chunked_body_is_one_body(client: httpx.Client) -> None:
+    host = b"Host: " + urlsplit(str(client.base_url)).netloc.encode()
+    start = (b"POST /v1/predict/churn HTTP/1.1", host, b"Content-Type: application/json", CHUNKED)
+    assert sent(client, ask(*start, b"Connection: close", body=b"2\r\n{}\r\n0\r\n\r\n")).startswith(b"HTTP/1.1 422 ")
+    assert sent(client, ask(*start, body=b"2g\r\n{}\r\n0\r\n\r\n")).startswith(b"HTTP/1.1 4")
+
+
+def test_a_header_that_is_too_long_ends_the_connection(client: httpx.Client) -> None:
+    host = b"Host: " + urlsplit(str(client.base_url)).netloc.encode()
+    long = MAX_HEADER_BYTES + 1
+    for raw in (
+        ask(b"GET /" + b"a" * long + b" HTTP/1.1", host),
+        ask(b"GET /health HTTP/1.1", host, b"X-A: " + b"a" * long),
+        ask(b"GET /health HTTP/1.1", host, *[b"X-%d: a" % n for n in range(5000)]),
+        b"GET /health HTTP/1.1\r\nX-A: " + b"a" * long * 8,
+    ):
+        assert sent(client, raw).startswith(b"HTTP/1.1 400 ")
+
+
+def test_long_headers_within_bounds_pass_one_request_after_another(client: httpx.Client) -> None:
+    for _ in range(4):
+        assert client.get("/health", headers={"X-A": "a" * (MAX_HEADER_BYTES // 2)}).status_code == 200
+
+
+SLOW = {
+    "nothing at all": b"",
+    "a part of a line": b"GET /hea",
+    "a header without its end": b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
+    "empty lines": b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("begun", SLOW.values(), ids=SLOW.keys())
+def test_a_connection_whose_header_does_not_come_is_ended(impatient: httpx.Client, begun: bytes) -> None:
+    assert sent(impatient, begun) == b""
+
+
+@pytest.mark.parametrize("begun", [b"GET /hea", b"\r\n"])
+def test_so_is_one_whose_next_header_does_not_come(impatient: httpx.Client, begun: bytes) -> None:
+    answer = sent(impatient, ask(b"GET /health HTTP/1.1", b"Host: localhost") + begun)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_header_that_dribbles_in_is_not_waited_for_longer(impatient: httpx.Client) -> None:
+    """Each byte that comes is no reason to wait anew: the connection ends although there is always one more."""
+    with connect(impatient) as connection:
+        connection.settimeout(0.02)
+        ended = False
+        for _ in range(2000):
+            try:
+                connection.sendall(b"a")
+                ended = connection.recv(1) == b""
+            except TimeoutError:
+                continue
+            except (ConnectionResetError, BrokenPipeError):
+                ended = True
+            if ended:
+                break
+    assert ended
+
+
+def test_a_body_that_does_not_come_is_a_problem_and_ends_the_connection(impatient: httpx.Client) -> None:
+    start = (b"POST /v1/predict/churn HTTP/1.1", b"Host: localhost", b"Content-Type: application/json")
+    for body in (ask(*start, b"Content-Length: 10", body=b"{"), ask(*start, CHUNKED, body=b"1\r\n{\r\n")):
+        answer = sent(impatient, body)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"urn:cartograph:problem:slow-request" in answer
+
+
+def test_an_answer_that_takes_too_long_is_a_problem(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, api_timeout_seconds=0.2)
+    app, router = create_app(settings), APIRouter()
+    stopped = []
+
+    @router.get("/v1/endless")
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append(True)
+
+    app.include_router(router)
+    with serving(app) as client:
+        assert "Ask for less" in problem(client.get("/v1/endless"), 503, "slow-answer")["detail"]
+    assert stopped == [True]
+
+
+def test_the_connection_is_kept_where_nothing_is_wrong(tmp_path: Path) -> None:
+    with service(Settings(home=tmp_path)) as client, connect(client) as connection:
+        for _ in range(3):
+            connection.sendall(ask(b"GET /health HTTP/1.1", b"Host: localhost"))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
