@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.problems import ProblemError
+from api.services.event_log import EventLog, NoEventLogError
 from api.services.release import LoadedRelease
 from api.services.serving import Serving, State
 
@@ -25,3 +26,14 @@ async def _release(state: CurrentState) -> LoadedRelease:
 
 CurrentRelease = Annotated[LoadedRelease, Depends(_release)]
 """The release to answer from: one for the whole request. Without one the request ends with a 503 problem."""
+
+
+async def _event_log(request: Request) -> EventLog:
+    log: EventLog | NoEventLogError = request.app.state.event_log
+    if isinstance(log, NoEventLogError):
+        raise ProblemError(404, "no-event-log", str(log))
+    return log
+
+
+CurrentEventLog = Annotated[EventLog, Depends(_event_log)]
+"""Where events go. In a shop that loads none from here the request ends with a 404 problem."""

@@ -15,6 +15,7 @@ from api.routes import (
     causal,
     customers,
     dbt_docs,
+    events,
     experiments,
     health,
     models,
@@ -23,6 +24,7 @@ from api.routes import (
     recommendations,
     release,
 )
+from api.services.event_log import NoEventLogError, open_event_log
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import open_store
 from cartograph.settings import Settings, get_settings
@@ -43,7 +45,8 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         app.state.serving = serving
         await asyncio.to_thread(serving.refresh)
         watcher = asyncio.create_task(serving.watch())
-        yield
+        async with taking_events(app, chosen):
+            yield
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
@@ -57,9 +60,34 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
-    for module in (health, release, customers, products, predictions, recommendations, models, causal, experiments):
+    for module in (
+        health,
+        release,
+        customers,
+        products,
+        predictions,
+        recommendations,
+        models,
+        causal,
+        experiments,
+        events,
+    ):
         app.include_router(module.router)
     if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
         app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))
     app.openapi_schema = problems.with_problem_media_type(app.openapi())
     return app
+
+
+@asynccontextmanager
+async def taking_events(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """Have the application's event log at work; without one, have it know why."""
+    try:
+        log = open_event_log(settings)
+    except NoEventLogError as why:
+        app.state.event_log = why
+        yield
+        return
+    app.state.event_log = log
+    async with log.running():
+        yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,10 @@ import pyarrow.compute as pc
 
 from cartograph.contracts import PROVENANCE, Column, Contract
 from cartograph.erasure import Register
+from cartograph.events import Event
 from cartograph.lake import Lake
+from cartograph.settings import Settings
+from ecom_assets.contracts.web import EVENTS
 
 CUSTOMER, ORDER = "customer_id", "order_id"
 """What every contract calls the customer and the order: by these a row is known to be a customer's."""
@@ -46,6 +49,15 @@ def erased_in(lake: Lake) -> Erased | None:
     """
     register = Register.of(lake.settings)
     return Erased(register, orders_of(lake, register.pseudonyms)) if register.entries else None
+
+
+def known_erased(settings: Settings) -> Erased:
+    """The erased customers of the chosen shop, without their orders: for who cannot ask the lake at each row.
+
+    Raises:
+        ErasureError: the register cannot be used.
+    """
+    return Erased(Register.of(settings), pa.array([], pa.string()))
 
 
 def orders_of(lake: Lake, customers: list[str]) -> pa.Array:
@@ -96,6 +108,17 @@ def anonymised(rows: pa.Table, contract: Contract, erased: Erased) -> pa.Table:
         if pc.any(chosen).as_py():
             rows = _with(rows, name, _blank(rows[name], chosen, column, register))
     return rows
+
+
+def events_without(erased: Erased) -> Callable[[Sequence[Event]], list[Event]]:
+    """What takes the erased customers out of events of the log (`cartograph.events`), as a load takes them out."""
+
+    def change(events: Sequence[Event]) -> list[Event]:
+        columns = {name: pa.array([event.get(name) for event in events], pa.string()) for name in EVENTS.names}
+        rows = anonymised(pa.table(columns), EVENTS, erased).to_pylist()
+        return [{name: value for name, value in row.items() if value is not None} for row in rows]
+
+    return change
 
 
 def renamed(rows: pa.Table, register: Register) -> pa.Table:
