@@ -75,6 +75,11 @@ def hold(given: Sequence[object], *, now: datetime, shop_window: Window, late_li
     return verdicts
 
 
+def is_text(value: str) -> bool:
+    """Whether a text can be a value: neither empty nor long, and without control characters or half of one."""
+    return 0 < len(value) <= MOST_CHARACTERS and value.isprintable()
+
+
 def _row(one: object, now: datetime) -> dict[str, str | datetime]:
     """The columns of an event that have a value; raises _RefusedError."""
     if not isinstance(one, dict):
@@ -93,7 +98,7 @@ def _row(one: object, now: datetime) -> dict[str, str | datetime]:
 def _value(column: Column, value: Any) -> str | datetime:
     if not isinstance(value, str):
         raise _RefusedError(f"wrong_type:{column.name}", f"{column.name} must be a text")
-    if not 0 < len(value) <= MOST_CHARACTERS or not value.isprintable():
+    if not is_text(value):
         raise _RefusedError(
             f"wrong_text:{column.name}",
             f"{column.name} must have 1 to {MOST_CHARACTERS} characters, all printable; leave out what is empty",

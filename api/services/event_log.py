@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, NoReturn, Protocol
 
-from api.services.event_contract import Verdict, hold
+from api.services.event_contract import Verdict, hold, is_text
 from cartograph.events import Event, EventSink, LogUnavailableError, SegmentWriter, Tail, recover
 from cartograph.settings import Settings
 from cartograph.shops import ADDING, ShopError, load_shop
@@ -48,7 +48,10 @@ class NoEventLogError(RuntimeError):
 
 
 class Outcome(NamedTuple):
-    """What became of one event of a request. `repeated` ones were taken before, and count as taken."""
+    """What became of one event of a request. `repeated` ones were taken before, and count as taken.
+
+    `event_id` is None where it had none that can be shown.
+    """
 
     event_id: str | None
     status: Literal["accepted", "repeated", "refused"]
@@ -209,13 +212,14 @@ class EventLog:
 
     def _outcome(self, event: object, verdict: Verdict | None, refused: Mapping[str | None, Verdict]) -> Outcome:
         event_id = _id(event)
+        shown = event_id if event_id is not None and is_text(event_id) else None
         if verdict is None:  # it repeats another, whatever else it says
             verdict = refused.get(event_id)
             if verdict is None:
-                return Outcome(event_id, "repeated")
+                return Outcome(shown, "repeated")
         if verdict.event is None:
-            return Outcome(event_id, "refused", verdict.reason, verdict.detail)
-        return Outcome(event_id, "accepted")
+            return Outcome(shown, "refused", verdict.reason, verdict.detail)
+        return Outcome(shown, "accepted")
 
     def _remember(self, ids: Iterator[str]) -> None:
         self._remembered.update(dict.fromkeys(ids))
