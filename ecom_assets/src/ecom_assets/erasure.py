@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cartograph.contracts import PROVENANCE, Column, Contract
 from cartograph.erasure import Register
-from cartograph.events import Event
+from cartograph.events import Event, read, rewrite, segments
 from cartograph.lake import Lake
 from cartograph.settings import Settings
 from ecom_assets.contracts.web import EVENTS
@@ -245,3 +246,23 @@ def anonymise_lake(lake: Lake, contracts: Mapping[str, Contract]) -> list[str]:
         if lake.rewrite(table, change):
             touched.append(table)
     return touched
+
+
+# --- in the event log
+
+
+def events_of(folder: Path, names: Collection[str]) -> int:
+    """How many events of the log in `folder` are those of the customer who goes by any of `names`."""
+    return sum(event.get(CUSTOMER) in names for path in segments(folder) for event in read(path).events)
+
+
+def anonymise_log(lake: Lake) -> list[str]:
+    """Take the erased customers out of the shop's event log, also while services write to it; the segments it changed.
+
+    After the lake, by whose orders it is known that an event is theirs which names an order only.
+
+    Raises:
+        ErasureError: the register cannot be used.
+    """
+    erased = erased_in(lake)
+    return rewrite(lake.settings.events_dir, events_without(erased)) if erased else []
