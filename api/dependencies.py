@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from api.problems import ProblemError
 from api.services.access import Principal
+from api.services.event_log import EventLog, NoEventLogError
 from api.services.release import LoadedRelease
 from api.services.serving import Serving, State
 
@@ -35,3 +36,14 @@ async def _sees_personal(request: Request) -> bool:
 
 SeesPersonal = Annotated[bool, Depends(_sees_personal)]
 """Whether personal data may be shown: whoever asks has the scope `pii`."""
+
+
+async def _event_log(request: Request) -> EventLog:
+    log: EventLog | NoEventLogError = request.app.state.event_log
+    if isinstance(log, NoEventLogError):
+        raise ProblemError(404, "no-event-log", str(log))
+    return log
+
+
+CurrentEventLog = Annotated[EventLog, Depends(_event_log)]
+"""Where events go. In a shop that loads none from here the request ends with a 404 problem."""

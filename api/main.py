@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -17,6 +17,7 @@ from api.routes import (
     causal,
     customers,
     dbt_docs,
+    events,
     experiments,
     health,
     models,
@@ -26,9 +27,23 @@ from api.routes import (
     release,
 )
 from api.services.access import Access
+from api.services.event_log import NoEventLogError, open_event_log
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import open_store
 from cartograph.settings import Settings, get_settings
+
+ROUTES = (
+    health,
+    release,
+    customers,
+    products,
+    predictions,
+    recommendations,
+    models,
+    causal,
+    experiments,
+    events,
+)
 
 
 def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_SECONDS) -> FastAPI:
@@ -46,7 +61,9 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         app.state.serving, app.state.access = serving, access
         await asyncio.to_thread(serving.refresh)
         watcher = asyncio.create_task(serving.watch())
-        async with access.kept():
+        async with AsyncExitStack() as work:
+            await work.enter_async_context(access.kept())
+            await work.enter_async_context(taking_events(app, chosen))
             yield
         watcher.cancel()
         with suppress(asyncio.CancelledError):
@@ -69,9 +86,23 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
         )
     app.add_middleware(SecurityHeaders, https_only=chosen.env != "local")
-    for module in (health, release, customers, products, predictions, recommendations, models, causal, experiments):
+    for module in ROUTES:
         app.include_router(module.router)
     if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
         app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))
     app.openapi_schema = guard.documented(problems.with_problem_media_type(app.openapi()))
     return app
+
+
+@asynccontextmanager
+async def taking_events(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """Have the application's event log at work; without one, have it know why."""
+    try:
+        log = open_event_log(settings)
+    except NoEventLogError as why:
+        app.state.event_log = why
+        yield
+        return
+    app.state.event_log = log
+    async with log.running():
+        yield

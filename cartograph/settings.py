@@ -277,6 +277,11 @@ class Settings(BaseSettings):
         return self.shop_home / "logs"
 
     @property
+    def events_dir(self) -> Path:
+        """The folder of the event log: what the API took and the lake may not have yet."""
+        return self.shop_home / "events"
+
+    @property
     def alerts_path(self) -> Path:
         """The SQLite file that keeps what was alerted and what is still to be sent."""
         return self.shop_home / "alerts.db"

@@ -18,6 +18,8 @@ from cartograph.windows import Grain, Window, at_midnight, floor, windows
 from cartograph.yaml_files import YamlFileError, read_yaml, variables_in
 
 FOREVER = date(9999, 1, 1)
+ADDING = frozenset({"ecom_assets.components.EventLogSource"})
+"""Sources that may deliver a dataset beside another source: their rows are added to its rows."""
 
 
 class ShopError(ValueError):
@@ -107,11 +109,21 @@ class Shop(BaseModel):
 
     @model_validator(mode="after")
     def _one_source_for_a_dataset(self) -> Shop:
-        names = [name for source in self.sources for name in source.datasets]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        names = [(name, source.type in ADDING) for source in self.sources for name in source.datasets]
+        twice = sorted({name for name, adds in names if names.count((name, adds)) > 1})
         if twice:
             raise ValueError(f"more than one source delivers {', '.join(twice)}")
         return self
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether events that the API takes are loaded."""
+        return any(source.type in ADDING for source in self.sources)
+
+    def only_adds(self, source: SourceSpec) -> bool:
+        """Whether all that `source` delivers is added to what other sources deliver of the same."""
+        others = {name for other in self.sources if other.type not in ADDING for name in other.datasets}
+        return source.type in ADDING and source.datasets.keys() <= others
 
     @property
     def datasets(self) -> frozenset[str]:

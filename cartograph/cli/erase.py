@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 MADE_OF_RAW = 'not group:"raw"'
 """What is made anew. Not raw: its rows were changed where they are, and a source may have withdrawn its old files."""
 
+EVENT_LOG = "event log"
+"""What the register calls the event log, beside the tables of the lake."""
 SHOWN = 20
 """At most so many files that still hold the customer are named; the rest is counted."""
 
@@ -67,7 +69,7 @@ def erase(
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List who was erased, by pseudonym, when and why.")] = False,
 ) -> None:
-    """Erase customers: out of the lake, the warehouse, the marts, the features, all releases and the logs.
+    """Erase customers: out of lake, event log, warehouse, marts, features, all releases and logs.
 
     Their orders stay, under a pseudonym, so that all totals do. Afterwards every file of the shop's folder is searched
     for them, and a later load of their rows brings nothing back. Stopped, it goes on when it is called again.
@@ -110,6 +112,7 @@ def begin(settings: Settings, customers: Sequence[str], reason: str | None) -> l
     Raises:
         ErasureError: a customer is unknown, the reason is missing or names somebody, or a run is at work.
     """
+    from ecom_assets.erasure import events_of
     from ecom_assets.personal import near_customers, personal_values, rows_of, totals
 
     if not settings.shop_home.is_dir():
@@ -125,6 +128,8 @@ def begin(settings: Settings, customers: Sequence[str], reason: str | None) -> l
                 known = register.find(customer)
                 names = [customer, known.pseudonym] if known else [customer]
                 rows = rows_of(lake, names)
+                if in_log := events_of(settings.events_dir, names):
+                    rows[EVENT_LOG] = in_log
                 if known is None and (not rows or customer.startswith(ERASED)):
                     near = ", ".join(near_customers(lake, customer))
                     raise ErasureError(
@@ -152,9 +157,9 @@ def begin(settings: Settings, customers: Sequence[str], reason: str | None) -> l
     for subject in subjects:
         if subject.erasure in new:
             rows = subject.erasure.rows
-            say(
-                f"{subject.customer}: {counted(sum(rows.values()), 'row')} in {counted(len(rows), 'table')} of the lake"
-            )
+            places = counted(len(rows.keys() - {EVENT_LOG}), "table") + " of the lake"
+            places += " and the event log" if EVENT_LOG in rows else ""
+            say(f"{subject.customer}: {counted(sum(rows.values()), 'row')} in {places}")
     return subjects
 
 
@@ -215,7 +220,7 @@ def wanted_cells(
 
 def take_out(settings: Settings, subjects: Sequence[Subject]) -> None:
     """Change the rows, make anew what is made of them, and drop what still has the old ones."""
-    from ecom_assets.erasure import anonymise_lake
+    from ecom_assets.erasure import anonymise_lake, anonymise_log
     from ecom_assets.warehouse.dbt_project import dbt_home
 
     lake, wanted = Lake.from_settings(settings), wanted_of(subjects)
@@ -223,6 +228,8 @@ def take_out(settings: Settings, subjects: Sequence[Subject]) -> None:
         with output.status("rewriting the lake"):
             touched = anonymise_lake(lake, personal_contracts())
         say(f"[green]✓[/] lake: {counted(len(touched), 'table')} rewritten")
+        segments = anonymise_log(lake)
+        say(f"[green]✓[/] event log: {counted(len(segments), 'segment')} rewritten")
         for left in settings.shop_home.glob("spill-*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         was_built = settings.warehouse_path.is_file() or any(
@@ -286,8 +293,9 @@ def wanted_of(subjects: Sequence[Subject]) -> Wanted:
 
 
 def not_texts(settings: Settings) -> list[Path]:
-    """The folders whose files are not to be blanked: tables, releases with their checksums, and the register."""
-    return [*searched_folders(settings)[1:], *(settings.shop_home / name for name in ("lake", "releases", "erasures"))]
+    """The folders whose files are not to be blanked: tables, releases and events with checksums, and the register."""
+    kept = (settings.shop_home / name for name in ("lake", "releases", "erasures"))
+    return [*searched_folders(settings)[1:], *kept, settings.events_dir]
 
 
 def searched_folders(settings: Settings) -> list[Path]:

@@ -46,13 +46,13 @@ def show_shops() -> None:
 @app.command()
 def check(name: ShopName = None) -> None:
     """Read everything that the shop's sources deliver, hold it against the contracts and load nothing."""
-    from ecom_assets.defs.ingestion.shop_sources import source_component
+    from ecom_assets.defs.ingestion.shop_sources import shop_readers
     from ecom_assets.sources.shop_check import check_shop
     from ecom_assets.warehouse.dbt_project import require_known_vars
 
     settings = load_settings(**({"shop": name} if name else {}))
     shop = load_shop(settings)
-    readers = [source_component(spec, shop).reader(shop) for spec in shop.sources]
+    readers = shop_readers(shop)
     with output.status("reading"):
         report = check_shop(shop, readers, shop.windows(settings.partition_grain, datetime.now(UTC)))
     for dataset in report.datasets:

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from cartograph.cli.erase import begin, checked_reason, conclude, search
 from cartograph.erasure import ErasureError, Register
+from cartograph.events import read, segments
 from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.releases.contents import (
@@ -33,6 +34,7 @@ from ecom_assets.ingestion import quarantine_summary
 from ml_assets.core.models.recommendation.lists import RECOMMENDATIONS as LISTS
 from tests.api.recommending import batch
 from tests.support.whole_run import Bench, content
+from tests.unit.events.making import append, make_event
 
 NAMELESS = (
     "agg_daily_sales",
@@ -137,6 +139,8 @@ def gone(tmp_path_factory: pytest.TempPathFactory) -> Gone:
     people = lake.batches("raw.customers").read_all().to_pylist()
     recommend_earlier(lake, customer)
     publish_an_earlier_one(bench)
+    event = make_event("not loaded yet", customer_id=customer, visitor_id="v_of_the_phone")
+    append(bench.settings.events_dir, event, make_event("of a stranger"))
     (bench.settings.logs_dir / "some.log").write_text(f"one line\na bad row of {customer}\n")
     before = {
         "person": next(row for row in people if row["customer_id"] == customer),
@@ -188,6 +192,15 @@ def test_the_person_is_anonymous_and_the_totals_are_what_they_were(gone: Gone) -
     now = content(gone.bench.settings, "published")
     assert {f"published.{mart}" for mart in NAMELESS} <= now.keys()
     assert [mart for mart in NAMELESS if now[f"published.{mart}"] != gone.marts[f"published.{mart}"]] == []
+
+
+def test_the_event_log_knows_the_pseudonym_only(gone: Gone) -> None:
+    events = [event for path in segments(gone.bench.settings.events_dir) for event in read(path).events]
+    assert [event.get("customer_id") for event in events] == [gone.pseudonym, None]
+    assert "v_of_the_phone" not in str(events)
+    found = Register.of(gone.bench.settings).find(gone.customer)
+    assert found is not None
+    assert found.rows["event log"] == 1
 
 
 def test_the_api_knows_the_pseudonym_only(gone: Gone) -> None:

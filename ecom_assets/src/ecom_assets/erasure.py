@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cartograph.contracts import PROVENANCE, Column, Contract
 from cartograph.erasure import Register
+from cartograph.events import Event, read, rewrite, segments
 from cartograph.lake import Lake
+from cartograph.settings import Settings
+from ecom_assets.contracts.web import EVENTS
 
 CUSTOMER, ORDER = "customer_id", "order_id"
 """What every contract calls the customer and the order: by these a row is known to be a customer's."""
@@ -46,6 +50,15 @@ def erased_in(lake: Lake) -> Erased | None:
     """
     register = Register.of(lake.settings)
     return Erased(register, orders_of(lake, register.pseudonyms)) if register.entries else None
+
+
+def known_erased(settings: Settings) -> Erased:
+    """The erased customers of the chosen shop, without their orders: for who cannot ask the lake at each row.
+
+    Raises:
+        ErasureError: the register cannot be used.
+    """
+    return Erased(Register.of(settings), pa.array([], pa.string()))
 
 
 def orders_of(lake: Lake, customers: list[str]) -> pa.Array:
@@ -96,6 +109,17 @@ def anonymised(rows: pa.Table, contract: Contract, erased: Erased) -> pa.Table:
         if pc.any(chosen).as_py():
             rows = _with(rows, name, _blank(rows[name], chosen, column, register))
     return rows
+
+
+def events_without(erased: Erased) -> Callable[[Sequence[Event]], list[Event]]:
+    """What takes the erased customers out of events of the log (`cartograph.events`), as a load takes them out."""
+
+    def change(events: Sequence[Event]) -> list[Event]:
+        columns = {name: pa.array([event.get(name) for event in events], pa.string()) for name in EVENTS.names}
+        rows = anonymised(pa.table(columns), EVENTS, erased).to_pylist()
+        return [{name: value for name, value in row.items() if value is not None} for row in rows]
+
+    return change
 
 
 def renamed(rows: pa.Table, register: Register) -> pa.Table:
@@ -222,3 +246,23 @@ def anonymise_lake(lake: Lake, contracts: Mapping[str, Contract]) -> list[str]:
         if lake.rewrite(table, change):
             touched.append(table)
     return touched
+
+
+# --- in the event log
+
+
+def events_of(folder: Path, names: Collection[str]) -> int:
+    """How many events of the log in `folder` are those of the customer who goes by any of `names`."""
+    return sum(event.get(CUSTOMER) in names for path in segments(folder) for event in read(path).events)
+
+
+def anonymise_log(lake: Lake) -> list[str]:
+    """Take the erased customers out of the shop's event log, also while services write to it; the segments it changed.
+
+    After the lake, by whose orders it is known that an event is theirs which names an order only.
+
+    Raises:
+        ErasureError: the register cannot be used.
+    """
+    erased = erased_in(lake)
+    return rewrite(lake.settings.events_dir, events_without(erased)) if erased else []

@@ -11,15 +11,17 @@ import duckdb
 import pytest
 
 from cartograph.erasure import ErasureError, Register, Wanted, scan
+from cartograph.events import read, segments
 from cartograph.lake import Lake
 from cartograph.settings import load_settings
 from ecom_assets.contracts import CONTRACTS
-from ecom_assets.erasure import anonymise_lake
+from ecom_assets.erasure import anonymise_lake, anonymise_log, events_of
 from ecom_assets.ingestion import Batch, LoadReport, load
 from ecom_assets.late_data import find
 from ecom_assets.personal import near_customers, personal_values, rows_of
 from ecom_assets.sources import Source
 from tests.unit.erasure.making import ADA, BROWSER, EMAIL, PSEUDONYM, erase_ada
+from tests.unit.events.making import append, make_event
 from tests.unit.sources.making import MONTHS, SHOP, source, write_csv
 
 EVE, SHARED = "C00000018", "v_shared"
@@ -154,6 +156,28 @@ def test_the_lake_by_itself_comes_to_what_a_load_would_make_of_it(
     in_place = content(lake)
     ingest()
     assert content(lake) == in_place
+
+
+def test_the_event_log_comes_to_what_a_load_would_make_of_it(
+    lake: Lake, ingest: Callable[[], dict[str, LoadReport]]
+) -> None:
+    ingest()
+    folder = lake.settings.events_dir
+    theirs = make_event("e6", customer_id=ADA, visitor_id="v_ada_tablet")
+    others = make_event("e7", customer_id=EVE), make_event("e8", visitor_id=SHARED)
+    bought = make_event("e9", event_type="purchase", order_id="o1", visitor_id="v_logged_out")
+    append(folder, [theirs, *others, make_event("e10", visitor_id=BROWSER)], [others[0]], [bought])
+    assert events_of(folder, [ADA]) == 1
+    erase(lake)
+    anonymise_lake(lake, contracts())  # so that their orders are known
+    assert len(anonymise_log(lake)) == 1
+    assert anonymise_log(lake) == []
+    assert events_of(folder, [ADA]) == 0
+    assert events_of(folder, [PSEUDONYM]) == 1
+    after = {event["event_id"]: event for path in segments(folder) for event in read(path).events}
+    assert [after["e7"], after["e8"]] == [*others]
+    assert [after[name]["visitor_id"][:7] for name in ("e6", "e9", "e10")] == ["erased-"] * 3
+    assert scan([folder], WANTED, duckdb.connect).hits == []
 
 
 def test_loading_waits_while_the_key_of_the_register_is_gone(

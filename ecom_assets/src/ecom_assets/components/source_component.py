@@ -19,11 +19,14 @@ from cartograph.windows import Window
 from ecom_assets.components.load_checks import load_check_specs, load_checks
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.contracts.validation import ContractError
+from ecom_assets.contracts.web import EVENTS
 from ecom_assets.defs.partitions import window_partitions, windows_of
 from ecom_assets.ingestion import Batch, LoadReport, load, quarantine_summary, raw_table
 from ecom_assets.lineage import Origins
 from ecom_assets.quality.policy import dataset_policy
 from ecom_assets.sources import Source, SourceError
+from ecom_assets.sources.event_log import EventLogReader
+from ecom_assets.sources.merged import MergedSource
 
 OWNERS = ["team:data-platform"]
 
@@ -42,6 +45,13 @@ class SourceComponent(dg.Component, dg.Model, dg.Resolvable):
     def kind(self) -> str:
         """The technology that the UI shows on the assets."""
 
+    def reader_beside_the_log(self, shop: Shop) -> Source:
+        """The source, together with the event log where the shop takes events and this source delivers some, too."""
+        reader = self.reader(shop)
+        if not shop.takes_events or EVENTS.dataset not in self.datasets or isinstance(reader, EventLogReader):
+            return reader
+        return MergedSource(reader, [EventLogReader(get_settings().events_dir, shop.span)])
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """What the source reads, and a raw and a quarantine asset for each dataset that it delivers."""
         shop = load_shop(get_settings())
@@ -50,7 +60,7 @@ class SourceComponent(dg.Component, dg.Model, dg.Resolvable):
             raise dg.DagsterInvalidDefinitionError(
                 f"{shop.file} delivers unknown datasets: {', '.join(unknown)}. Known datasets: {', '.join(CONTRACTS)}."
             )
-        reader = self.reader(shop)
+        reader = self.reader_beside_the_log(shop)
         contracts = [contract for contract in CONTRACTS.values() if contract.dataset in self.datasets]
         origins = {name: what for contract in contracts for name, what in reader.origins(contract.dataset).items()}
         return dg.Definitions(

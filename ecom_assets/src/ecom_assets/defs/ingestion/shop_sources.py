@@ -9,6 +9,7 @@ from cartograph.settings import get_settings
 from cartograph.shops import Shop, ShopError, SourceSpec, load_shop
 from ecom_assets.components import SourceComponent
 from ecom_assets.quality.policy import PolicyError, require_usable
+from ecom_assets.sources import Source
 
 
 def source_component(spec: SourceSpec, shop: Shop) -> SourceComponent:
@@ -44,8 +45,23 @@ def source_component(spec: SourceSpec, shop: Shop) -> SourceComponent:
     return component
 
 
+def shop_components(shop: Shop) -> list[SourceComponent]:
+    """The components of the shop's sources that have assets of their own: not those that only add to others' rows.
+
+    Raises:
+        ShopError: as from `source_component`.
+    """
+    components = [(spec, source_component(spec, shop)) for spec in shop.sources]
+    return [component for spec, component in components if not shop.only_adds(spec)]
+
+
+def shop_readers(shop: Shop) -> list[Source]:
+    """What reads the shop's datasets, each of them once and whole. Raises ShopError as `source_component` does."""
+    return [component.reader_beside_the_log(shop) for component in shop_components(shop)]
+
+
 @dg.definitions
 def shop_sources(context: dg.ComponentLoadContext) -> dg.Definitions:
     """All raw and quarantine assets of the chosen shop."""
     shop = load_shop(get_settings())
-    return dg.Definitions.merge(*(source_component(spec, shop).build_defs(context) for spec in shop.sources))
+    return dg.Definitions.merge(*(component.build_defs(context) for component in shop_components(shop)))

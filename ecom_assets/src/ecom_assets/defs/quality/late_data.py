@@ -20,7 +20,7 @@ from cartograph.trust.automation import ON_REQUEST, RANGE_TAGS, on_request
 from cartograph.windows import Window
 from ecom_assets.contracts.validation import ContractError
 from ecom_assets.defs.automation import repair_job
-from ecom_assets.defs.ingestion.shop_sources import source_component
+from ecom_assets.defs.ingestion.shop_sources import shop_readers
 from ecom_assets.defs.partitions import window_of
 from ecom_assets.defs.quality.rebuild import KEY as REBUILD
 from ecom_assets.late_data import Findings, Repair, find
@@ -149,8 +149,7 @@ def look(instance: dg.DagsterInstance, only: Collection[Window] | None = None) -
 
 def readers() -> list[Source]:
     """The readers of the chosen shop's sources."""
-    shop = load_shop(get_settings())
-    return [source_component(spec, shop).reader(shop) for spec in shop.sources]
+    return shop_readers(load_shop(get_settings()))
 
 
 def fingerprints(instance: dg.DagsterInstance) -> dict[str, str]:

@@ -1,0 +1,94 @@
+"""Reads the event log: what the service took by `POST /v1/events` becomes rows of `events`, each event once.
+
+A client may have sent an event again, and two processes may both have taken it: the one that was received first
+counts. The log's form is `cartograph.events`; that the rows join those of another source is `sources.merged`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cartograph.contracts import ARROW_TYPES
+from cartograph.events import Event, read, segments
+from cartograph.windows import Window
+from cartograph.words import counted
+from ecom_assets.contracts.web import EVENTS
+from ecom_assets.lineage import Origins
+from ecom_assets.sources import Delivery, Unreadable
+
+ORIGIN = "event_log"
+
+
+class EventLogReader:
+    """A `Source` of `events` from the log in `folder`, for a shop whose time is `span`."""
+
+    def __init__(self, folder: Path, span: Window) -> None:
+        self._folder, self._span = folder, span
+
+    @property
+    def datasets(self) -> frozenset[str]:
+        """The clickstream."""
+        return frozenset({EVENTS.dataset})
+
+    def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:  # noqa: ARG002 - it has one
+        """One delivery for each window; damaged lines are told with each, for nobody knows when they happened."""
+        rows, unreadable = self._rows()
+        time = rows[str(EVENTS.event_time)]
+        unplaced = pc.invert(_within(time, self._span))
+        untold = 0 if any(self._span.start in window for window in windows) else int(pc.sum(unplaced).as_py() or 0)
+        for window in windows:
+            is_first = self._span.start in window
+            chosen = pc.or_(_within(time, window), unplaced) if is_first else _within(time, window)
+            yield Delivery(window, rows.filter(chosen), unreadable, untold)
+            untold = 0
+
+    def fingerprint(self, dataset: str) -> str | None:  # noqa: ARG002 - it has one
+        """The segments and their sizes; None while there is none."""
+        found = [f"{path.name} {path.stat().st_size}" for path in segments(self._folder)]
+        return "; ".join(found) or None
+
+    def origins(self, dataset: str) -> dict[str, str]:  # noqa: ARG002 - it has one
+        """The log."""
+        return {ORIGIN: "Events that the API took by POST /v1/events."}
+
+    def column_origins(self, dataset: str) -> Origins:  # noqa: ARG002 - it has one
+        """Each column is the client's own."""
+        return {column: ((ORIGIN, column),) for column in EVENTS.names}
+
+    def _rows(self) -> tuple[pa.Table, tuple[Unreadable, ...]]:
+        """The events of the log, each once, typed, with the segment as `_source`; and what could not be read."""
+        first: dict[str, tuple[str, str, int, Event]] = {}
+        unreadable = []
+        for path in segments(self._folder):
+            found = read(path)
+            if found.damaged:
+                unreadable.append(
+                    Unreadable(
+                        f"{ORIGIN}/{path.name}",
+                        f"{counted(found.damaged, 'line')} of it {'is' if found.damaged == 1 else 'are'} damaged",
+                        "Put the segment back from a backup, or have the clients send that day's events again",
+                    )
+                )
+            for place, event in enumerate(found.events):
+                candidate = (event[str(EVENTS.received_time)], path.name, place, event)
+                known = first.get(event["event_id"])
+                if known is None or candidate[:3] < known[:3]:
+                    first[event["event_id"]] = candidate
+        columns = {
+            column.name: pa.array([event.get(column.name) for *_, event in first.values()], pa.string()).cast(
+                ARROW_TYPES[column.type]
+            )
+            for column in EVENTS.columns
+        }
+        source = pa.array([f"{ORIGIN}/{name}" for _, name, *_ in first.values()], pa.string())
+        return pa.table({**columns, "_source": source}), tuple(unreadable)
+
+
+def _within(time: pa.ChunkedArray, window: Window) -> pa.ChunkedArray:
+    return pc.and_(
+        pc.greater_equal(time, pa.scalar(window.start, time.type)), pc.less(time, pa.scalar(window.end, time.type))
+    )

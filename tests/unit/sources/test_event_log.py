@@ -1,0 +1,168 @@
+"""Events of the log are delivered once each, in their windows, and join what another source delivers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cartograph.events import read, segments
+from cartograph.lake import Lake
+from cartograph.settings import load_settings
+from cartograph.windows import Window
+from ecom_assets.contracts import CONTRACTS
+from ecom_assets.ingestion import LoadReport, load
+from ecom_assets.late_data import find
+from ecom_assets.simulator import SimulatedShop, SimulatorConfig
+from ecom_assets.sources import Delivery, Source
+from ecom_assets.sources.event_log import EventLogReader
+from ecom_assets.sources.merged import MergedSource, joined
+from tests.unit.events.making import append, make_event
+from tests.unit.ingestion.making import BATCH, FEBRUARY, JANUARY, SHOP, Rows
+
+BOTH = (JANUARY, FEBRUARY)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake.from_settings(load_settings(home=tmp_path / "home"))
+
+
+@pytest.fixture
+def log(lake: Lake) -> Path:
+    return lake.settings.events_dir
+
+
+def ingest(lake: Lake, source: Source, *windows: Window) -> LoadReport:
+    return load(
+        lake,
+        source,
+        CONTRACTS["events"],
+        windows or BOTH,
+        shop_window=SHOP,
+        grain="monthly",
+        batch=BATCH,
+        late_limit=timedelta(hours=48),
+    )
+
+
+def ids(rows: pa.Table) -> list[str]:
+    return sorted(rows["event_id"].to_pylist())
+
+
+def stored(lake: Lake) -> list[str]:
+    return ids(lake.batches("raw.events", columns=["event_id"]).read_all())
+
+
+def delivered(log: Path, *windows: Window) -> list[Delivery]:
+    return list(EventLogReader(log, SHOP).deliveries("events", windows or BOTH))
+
+
+def test_a_shop_without_a_log_delivers_nothing(lake: Lake, log: Path) -> None:
+    assert [delivery.rows.num_rows for delivery in delivered(log)] == [0, 0]
+    assert EventLogReader(log, SHOP).fingerprint("events") is None
+    assert ingest(lake, EventLogReader(log, SHOP)).stored == 0
+
+
+def test_events_come_in_their_windows_with_the_segment_they_are_from(log: Path) -> None:
+    append(log, make_event("a", 30.9), make_event("b", 31), make_event("c", 59.9))
+    january, february = delivered(log)
+    assert (ids(january.rows), ids(february.rows)) == (["a"], ["b", "c"])
+    assert january.rows["_source"].to_pylist() == [f"event_log/{segments(log)[0].name}"]
+
+
+def test_an_event_that_was_sent_again_is_one_event_the_first_received(lake: Lake, log: Path) -> None:
+    again = make_event("a", 1, received_at="2024-01-03T00:00:00+00:00", device="tablet")
+    append(log, again)
+    append(log, make_event("a", 1, device="mobile"), make_event("a", 1, device="mobile"))
+    report = ingest(lake, EventLogReader(log, SHOP))
+    assert (report.counts.delivered, report.stored) == (1, 1)
+    assert lake.batches("raw.events", columns=["device"]).read_all()["device"].to_pylist() == ["mobile"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 59), st.integers(0, 3)), max_size=30))
+def test_each_id_is_delivered_once_whatever_was_sent_how_often_to_whom(
+    tmp_path_factory: pytest.TempPathFactory, sent: list[tuple[int, float, int]]
+) -> None:
+    log = tmp_path_factory.mktemp("log")
+    writers = [append(log) for _ in range(4)]
+    for number, day, process in sent:
+        writers[process].append([make_event(f"e{number}", day)], SHOP.start)
+    found = [one for delivery in delivered(log) for one in delivery.rows["event_id"].to_pylist()]
+    assert sorted(found) == sorted({f"e{number}" for number, _, _ in sent})
+
+
+def test_events_outside_the_shops_dates_come_once_with_its_first_window(lake: Lake, log: Path) -> None:
+    append(log, make_event("a", 1), make_event("stray", 500))
+    assert [delivery.unplaced for delivery in delivered(log)] == [0, 0]
+    assert [delivery.unplaced for delivery in delivered(log, FEBRUARY)] == [1]
+    assert ingest(lake, EventLogReader(log, SHOP)).counts.quarantined == {"outside_shop_dates": 1}
+
+
+def test_damage_is_told_and_what_was_loaded_stays(lake: Lake, log: Path) -> None:
+    append(log, make_event("a", 1), make_event("b", 40))
+    ingest(lake, EventLogReader(log, SHOP))
+    (path,) = segments(log)
+    path.write_bytes(path.read_bytes().replace(b'"b"', b'"x"'))
+    assert read(path).damaged == 1
+    report = ingest(lake, EventLogReader(log, SHOP))
+    assert {piece.reason for piece in report.unreadable} == {"1 line of it is damaged"}
+    assert (stored(lake), report.kept) == (["a", "b"], 1)
+
+
+def test_two_sources_of_a_dataset_are_loaded_as_one_and_again_to_the_same(lake: Lake, log: Path) -> None:
+    simulated = SimulatedShop(SimulatorConfig(customers=20, seed=3, start=SHOP.start.date(), end=SHOP.end.date()))
+    alone = ingest(lake, simulated)
+    before = stored(lake)
+    append(log, make_event("mine-1", 3, customer_id="C1"), make_event("mine-2", 45))
+    merged = MergedSource(simulated, [EventLogReader(log, SHOP)])
+    first = ingest(lake, merged)
+    assert stored(lake) == sorted([*before, "mine-1", "mine-2"])
+    assert first.counts.delivered == alone.counts.delivered + 2
+    assert ingest(lake, merged, FEBRUARY).is_accounted_for
+    assert stored(lake) == sorted([*before, "mine-1", "mine-2"])
+    assert {"simulator", "event_log"} == set(merged.origins("events"))
+    assert merged.column_origins("events")["device"] == (("event_log", "device"), ("simulator", "device"))
+
+
+def test_an_event_of_both_sources_is_in_the_lake_once(lake: Lake, log: Path) -> None:
+    append(log, make_event("a", 2), make_event("b", 3))
+    moment = {"occurred_at": SHOP.start + timedelta(days=2), "received_at": SHOP.start + timedelta(days=2, seconds=1)}
+    other = Rows("events", [{"event_id": "a", **moment, "event_type": "page_view", "visitor_id": "v_17"}])
+    report = ingest(lake, MergedSource(other, [EventLogReader(log, SHOP)]))
+    assert stored(lake) == ["a", "b"]
+    assert report.counts.merged == 1
+
+
+def test_other_datasets_are_the_main_sources_alone(log: Path) -> None:
+    append(log, make_event("a", 2))
+    merged = MergedSource(Rows("orders", []), [EventLogReader(log, SHOP)])
+    assert merged.datasets == {"orders"}
+    assert [delivery.rows.num_rows for delivery in merged.deliveries("orders", BOTH)] == [0, 0]
+    assert merged.fingerprint("orders") == Rows("orders", []).fingerprint("orders")
+
+
+def test_an_event_that_comes_late_is_found_in_its_window(lake: Lake, log: Path) -> None:
+    simulated = SimulatedShop(SimulatorConfig(customers=20, seed=3, start=SHOP.start.date(), end=SHOP.end.date()))
+    merged = MergedSource(simulated, [EventLogReader(log, SHOP)])
+    ingest(lake, merged)
+    assert merged.fingerprint("events") is None, "nothing can have come"
+    prints = []
+    for number in range(2):
+        append(log, make_event(f"late-{number}", 40))
+        prints.append(merged.fingerprint("events"))
+    assert all(one != other for one, other in pairwise([None, *prints]))
+    found = find(lake, [merged], {"events": BOTH}, shop_window=SHOP, grain="monthly", late_limit=timedelta(hours=48))
+    assert [(change.window, change.new, change.gone) for change in found.changes] == [(FEBRUARY, 2, 0)]
+
+
+def test_columns_that_sources_type_differently_are_joined_as_text() -> None:
+    one = pa.table({"n": [1], "only": ["x"]})
+    other = pa.table({"n": ["two"]})
+    assert joined([one, other]).to_pylist() == [{"n": "1", "only": "x"}, {"n": "two", "only": None}]
+    assert joined([one.slice(0, 0), other.slice(0, 0)]).num_rows == 0
