@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.problems import ProblemError
+from api.services.prediction_log import PredictionLog
 from api.services.release import LoadedRelease
 from api.services.serving import Serving, State
 
@@ -25,3 +26,12 @@ async def _release(state: CurrentState) -> LoadedRelease:
 
 CurrentRelease = Annotated[LoadedRelease, Depends(_release)]
 """The release to answer from: one for the whole request. Without one the request ends with a 503 problem."""
+
+
+async def _predictions(request: Request) -> PredictionLog:
+    log: PredictionLog = request.app.state.predictions
+    return log
+
+
+Predictions = Annotated[PredictionLog, Depends(_predictions)]
+"""Where a route records the scores that it answers with."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.main import create_app
 from cartograph.settings import Settings
@@ -26,6 +27,7 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
     assert statuses == {
         "GET /health": {"200"},
         "GET /ready": {"200", "503"},
+        "GET /metrics": {"200"},
         "GET /v1/release": {"200", "503"},
         "GET /v1/customers/{customer_id}": {"200", "404", "422", "503"},
         "GET /v1/customers/{customer_id}/recommendations": {"200", "404", "422", "503"},
@@ -51,6 +53,7 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /v1/models/{name}/{picture}.svg": {"200", "404", "422", "503"},
     }
     texts = {
+        "/metrics": CONTENT_TYPE_LATEST,
         "/v1/models/{name}/card": "text/markdown",
         "/v1/models/{name}/{picture}.svg": "image/svg+xml",
         "/v1/causal/effects/{question}/{picture}.svg": "image/svg+xml",
