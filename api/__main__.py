@@ -3,9 +3,18 @@
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.connections import BoundedProtocol
+from api.main import create_app
+from api.observability import logs
 from cartograph.settings import SettingsError, get_settings
+
+
+def service() -> FastAPI:
+    """The service of this process, which logs as the settings say."""
+    logs.configure(get_settings())
+    return create_app()
 
 
 def main() -> None:
@@ -14,12 +23,14 @@ def main() -> None:
         settings = get_settings()
     except SettingsError as error:
         sys.exit(str(error))
+    logs.configure(settings)
     uvicorn.run(
-        "api.main:create_app",
+        "api.__main__:service",
         factory=True,
         host=settings.api_host,
         port=settings.api_port,
-        log_level=settings.log_level.lower(),
+        log_config=None,  # it would take the loggers to itself
+        access_log=False,  # it holds paths, and so customers' ids; api.observability.watching has lines of its own
         server_header=False,
         http=BoundedProtocol,
         ws="none",

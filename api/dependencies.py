@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 from api.problems import ProblemError
 from api.services.access import Principal
 from api.services.event_log import EventLog, NoEventLogError
+from api.services.prediction_log import PredictionLog
 from api.services.release import LoadedRelease
 from api.services.serving import Serving, State
 
@@ -47,3 +48,12 @@ async def _event_log(request: Request) -> EventLog:
 
 CurrentEventLog = Annotated[EventLog, Depends(_event_log)]
 """Where events go. In a shop that loads none from here the request ends with a 404 problem."""
+
+
+async def _predictions(request: Request) -> PredictionLog:
+    log: PredictionLog = request.app.state.predictions
+    return log
+
+
+Predictions = Annotated[PredictionLog, Depends(_predictions)]
+"""Where a route records the scores that it answers with."""

@@ -13,6 +13,8 @@ from fastapi_offline import FastAPIOffline
 from api import guard, problems
 from api.guard import Guard
 from api.middleware import SecurityHeaders
+from api.observability.tracing import Tracing, exporting
+from api.observability.watching import Watching
 from api.routes import (
     causal,
     customers,
@@ -20,6 +22,7 @@ from api.routes import (
     events,
     experiments,
     health,
+    metrics,
     models,
     predictions,
     products,
@@ -28,12 +31,14 @@ from api.routes import (
 )
 from api.services.access import Access
 from api.services.event_log import NoEventLogError, open_event_log
+from api.services.prediction_log import PredictionLog
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import open_store
 from cartograph.settings import Settings, get_settings
 
 ROUTES = (
     health,
+    metrics,
     release,
     customers,
     products,
@@ -50,24 +55,23 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     """The service of the shop that the settings choose. It starts without a release, and then waits for one.
 
     Raises:
-        SettingsError: the settings name a place for releases that there cannot be.
+        SettingsError: the settings name a place for releases that there cannot be, or a collector of traces, and what
+            sends them is not installed.
     """
     chosen = settings or get_settings()
-    store, access = open_store(chosen), Access(chosen)
+    store, access, tracing = open_store(chosen), Access(chosen), exporting(chosen)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        serving = Serving(store, poll_seconds)
-        app.state.serving, app.state.access = serving, access
-        await asyncio.to_thread(serving.refresh)
-        watcher = asyncio.create_task(serving.watch())
+        app.state.access = access
         async with AsyncExitStack() as work:
+            if tracing is not None:
+                work.push_async_callback(asyncio.to_thread, tracing.shutdown)
             await work.enter_async_context(access.kept())
+            await work.enter_async_context(logging_predictions(app, chosen))
             await work.enter_async_context(taking_events(app, chosen))
+            await work.enter_async_context(following(app, Serving(store, poll_seconds)))
             yield
-        watcher.cancel()
-        with suppress(asyncio.CancelledError):
-            await watcher
 
     app = FastAPIOffline(
         title="Cartograph",
@@ -86,12 +90,37 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
         )
     app.add_middleware(SecurityHeaders, https_only=chosen.env != "local")
+    if tracing is not None:
+        app.add_middleware(Tracing, provider=tracing)
+    app.add_middleware(Watching)  # the last is the outermost: it times all others
     for module in ROUTES:
         app.include_router(module.router)
     if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
         app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))
     app.openapi_schema = guard.documented(problems.with_problem_media_type(app.openapi()))
     return app
+
+
+@asynccontextmanager
+async def following(app: FastAPI, serving: Serving) -> AsyncIterator[None]:
+    """Serve the current release, and each that takes its place."""
+    app.state.serving = serving
+    await asyncio.to_thread(serving.refresh)
+    watcher = asyncio.create_task(serving.watch())
+    yield
+    watcher.cancel()
+    with suppress(asyncio.CancelledError):
+        await watcher
+
+
+@asynccontextmanager
+async def logging_predictions(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """Have the application's log of predictions at work."""
+    log = PredictionLog(settings.prediction_log_dir, settings.prediction_log_share)
+    app.state.predictions = log
+    log.start()
+    yield
+    await asyncio.to_thread(log.close)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from api.schemas.problem import MEDIA_TYPE, InvalidPart, Problem
 # What one request may get wrong at a time; more would let a small request ask for a large answer.
 _SHOWN_ERRORS = 20
 _SHOWN_CHARACTERS = 200
+REQUEST_ID_HEADER = "X-Request-ID"
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -111,9 +112,12 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
 
 async def _on_unexpected_error(request: Request, _: Exception) -> Response:
     phrase = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
-    detail = "The service failed at this request; its log says why. Nothing is wrong with the request."
+    detail = (
+        "The service failed at this request; its log says why, by the id in the header X-Request-ID. Nothing is wrong "
+        "with the request."
+    )
     problem = Problem(title=phrase, status=500, detail=detail, instance=request.url.path)
-    return problem_response(problem, SECURITY_HEADERS)
+    return problem_response(problem, {**SECURITY_HEADERS, REQUEST_ID_HEADER: request.state.request_id})
 
 
 def _invalid_part(found: Any) -> InvalidPart:

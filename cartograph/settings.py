@@ -146,6 +146,19 @@ class Settings(BaseSettings):
         "scope",
         description="Claim of an OIDC token that lists what it may do, e.g. `cartograph:read cartograph:predict`.",
     )
+    otlp_endpoint: str | None = Field(
+        None,
+        description="Collector that takes traces of the API's requests by OpenTelemetry's protocol over HTTP, e.g. "
+        "`http://localhost:4318`; needs `cartograph[tracing]`. Unset: no traces.",
+        pattern=r"^https?://\S+$",
+    )
+    prediction_log_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of the predictions of the API that are logged, without whose they are, and compared with "
+        "those of the graph. 0: none.",
+    )
     dagster_host: str = Field("127.0.0.1", description="Address that the Dagster UI listens on.", pattern=HOST)
     dagster_port: int = Field(3000, ge=1, le=65535, description="Port that the Dagster UI listens on.")
     alerts_file: Path | None = Field(
@@ -290,6 +303,11 @@ class Settings(BaseSettings):
     def alerts_log(self) -> Path:
         """The log file that takes each alert as a line of JSON."""
         return self.logs_dir / "alerts.jsonl"
+
+    @property
+    def prediction_log_dir(self) -> Path:
+        """The folder of the API's log of predictions, until the graph has loaded them."""
+        return self.shop_home / "prediction_log"
 
     @property
     def resolved_catalog_uri(self) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Path
 
-from api.dependencies import CurrentRelease
+from api.dependencies import CurrentRelease, Predictions
 from api.problems import ProblemError, documented, invalid_request, pointer
 from api.schemas.predictions import (
     ChurnPrediction,
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1", tags=["predictions"])
 
 
 @router.post("/predict/churn", responses=documented(404, 413, 422, 503))
-async def predict_churn(request: PredictionRequest, release: CurrentRelease) -> ChurnPrediction:
+async def predict_churn(request: PredictionRequest, release: CurrentRelease, log: Predictions) -> ChurnPrediction:
     """The probability that a customer with these features is lost. Every feature of the model must be given."""
     model = release.churn
     if model is None:
@@ -33,6 +33,7 @@ async def predict_churn(request: PredictionRequest, release: CurrentRelease) -> 
             "The check has_enough_data of models/churn_classifier says what is needed.",
         )
     _, probability = _predicted(model, request.features)
+    log.record(model.card.name, model.card.version, release.manifest.release_id, [probability])
     return ChurnPrediction(
         probability=probability,
         model_version=model.card.version,
@@ -46,6 +47,7 @@ async def predict_own(
     model: Annotated[str, Path(max_length=128, description="The name of one of the shop's own models.")],
     request: PredictionRequest,
     release: CurrentRelease,
+    log: Predictions,
 ) -> OwnPrediction:
     """What one of the shop's own models predicts of a customer with these features. Every feature must be given."""
     found = release.own.models.get(model)
@@ -58,6 +60,7 @@ async def predict_own(
             f"checks of models/{model} say why one that the shop brings is missing.",
         )
     _, probability = _predicted(found, request.features)
+    log.record(found.card.name, found.card.version, release.manifest.release_id, [probability])
     return OwnPrediction(
         model=model,
         probability=probability,
@@ -68,7 +71,7 @@ async def predict_own(
 
 
 @router.post("/orders/risk", responses=documented(404, 413, 422, 503))
-async def judge_order(request: OrderRiskRequest, release: CurrentRelease) -> OrderRisk:
+async def judge_order(request: OrderRiskRequest, release: CurrentRelease, log: Predictions) -> OrderRisk:
     """The probability that an order with these features is a fraud, and whether it is worth a look."""
     model = release.fraud
     if model is None:
@@ -80,6 +83,7 @@ async def judge_order(request: OrderRiskRequest, release: CurrentRelease) -> Ord
             "needed.",
         )
     row, probability = _predicted(model, request.features)
+    log.record(model.card.name, model.card.version, release.manifest.release_id, [probability])
     return OrderRisk(
         probability=probability,
         decision="review" if model.is_review(row, probability) else "accept",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.main import create_app
 from cartograph.settings import Settings
@@ -35,6 +36,7 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
     own = {
         "GET /health": {"200"},
         "GET /ready": {"200", "503"},
+        "GET /metrics": {"200"},
         "GET /v1/release": {"200", "503"},
         "GET /v1/customers/{customer_id}": {"200", "404", "422", "503"},
         "GET /v1/customers/{customer_id}/recommendations": {"200", "404", "422", "503"},
@@ -63,6 +65,7 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
     }
     assert statuses == {name: answers | guarded(name) for name, answers in own.items()}
     texts = {
+        "/metrics": CONTENT_TYPE_LATEST,
         "/v1/models/{name}/card": "text/markdown",
         "/v1/models/{name}/{picture}.svg": "image/svg+xml",
         "/v1/causal/effects/{question}/{picture}.svg": "image/svg+xml",

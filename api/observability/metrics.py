@@ -1,0 +1,138 @@
+"""The metrics of the service, as Prometheus reads them, and how several worker processes add theirs up.
+
+Counters live here, since what counts is everywhere; what can be told when it is asked for, such as the release's age,
+is collected then. Answers of a cache are the requests with status 304, and refusals of the guard those with 401, 403
+and 429: they have no counter of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from api.services.serving import State
+
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which the library hears, before it is imported, of the folder that worker processes share."""
+OTHER = "other"
+UNMATCHED = "unmatched"
+"""In place of a path that no route has, and that may hold anything."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Around the goal of 15 ms, where most of the answers are."""
+SCORES_UP_TO = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 10, 100, 1_000, 10_000)
+"""Tenths for probabilities; powers of ten for amounts, such as lifetime values."""
+
+REGISTRY = CollectorRegistry()
+REQUESTS = Counter(
+    "cartograph_requests", "Requests, by the template of their route.", ("method", "route", "status"), registry=REGISTRY
+)
+LATENCY = Histogram(
+    "cartograph_request_duration_seconds",
+    "Time from a request's headers to the end of its answer.",
+    ("method", "route"),
+    buckets=SECONDS,
+    registry=REGISTRY,
+)
+SCORES = Counter(
+    "cartograph_scores",
+    "Scores that models gave to requests, by the smallest of some bounds that is not below them.",
+    ("model", "up_to"),
+    registry=REGISTRY,
+)
+LOGGED = Counter(
+    "cartograph_logged_predictions",
+    "Sampled predictions: written to the log, or lost, since it could not be written or its folder was full.",
+    ("outcome",),
+    registry=REGISTRY,
+)
+
+_BOUNDS = np.array(SCORES_UP_TO)
+_UP_TO = (*(f"{bound:g}" for bound in SCORES_UP_TO), "+Inf")
+
+
+def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count a request that was answered within `seconds`."""
+    known = method if method in METHODS else OTHER
+    REQUESTS.labels(known, route, str(status)).inc()
+    LATENCY.labels(known, route).observe(seconds)
+
+
+def observe_scores(model: str, scores: Sequence[float]) -> None:
+    """Count the scores that a model gave; those that are no numbers are left out."""
+    values = np.asarray(scores, dtype=np.float64)
+    places = np.searchsorted(_BOUNDS, values[~np.isnan(values)])
+    counts = np.bincount(places, minlength=len(_UP_TO))
+    for place in np.flatnonzero(counts):
+        SCORES.labels(model, _UP_TO[place]).inc(int(counts[place]))
+
+
+class Served(Collector):
+    """What is served at the moment `now`, by the process that is asked: after a change, workers converge in seconds."""
+
+    def __init__(self, state: State, now: datetime) -> None:
+        self._state, self._now = state, now
+
+    def collect(self) -> Iterator[Metric]:
+        """Whether there is a release, which, how old it is, and whether a newer one cannot be served."""
+        release, problem = self._state.release, self._state.problem
+        yield _gauge("cartograph_ready", "Whether a verified release is served.", release is not None)
+        yield _gauge(
+            "cartograph_release_problem",
+            "Whether the current release cannot be served; /ready says why.",
+            bool(problem),
+        )
+        if release is None:
+            return
+        manifest = release.manifest
+        age = (self._now - manifest.created_at).total_seconds()
+        yield _gauge("cartograph_release_age_seconds", "Time since the release was made.", age)
+        served = GaugeMetricFamily(
+            "cartograph_release_info", "The release that is served.", labels=("release_id", "as_of")
+        )
+        served.add_metric((manifest.release_id, manifest.inputs.as_of.isoformat()), 1)
+        yield served
+
+
+def exposition(state: State, now: datetime) -> bytes:
+    """All metrics in Prometheus's text format: counters of all worker processes, and the rest of this one."""
+    registry = CollectorRegistry()
+    registry.register(Served(state, now))
+    ProcessCollector(registry=registry)
+    folder = os.environ.get(SHARED)
+    if folder:
+        MultiProcessCollector(registry, folder)
+    else:
+        registry.register(_Own())
+    return generate_latest(registry)
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """Let processes that start within the block add their counters up; those of this process stay its own."""
+    with TemporaryDirectory(prefix="cartograph-metrics-") as folder:
+        os.environ[SHARED] = folder
+        try:
+            yield
+        finally:
+            del os.environ[SHARED]
+
+
+class _Own(Collector):
+    """The counters of this process, where it is the only one."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield from REGISTRY.collect()
+
+
+def _gauge(name: str, about: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, about, value=float(value))

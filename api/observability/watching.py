@@ -1,0 +1,87 @@
+"""What every request is seen by: its id, its count and time, and its line in the log.
+
+An id that the caller gives in `X-Request-ID` is kept where it is fit to be logged, and each answer has one.
+"""
+
+from __future__ import annotations
+
+import re
+from logging import DEBUG, INFO, getLogger
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.observability.logs import REQUEST_ID
+from api.observability.metrics import METHODS, OTHER, UNMATCHED, observe_request
+from api.problems import REQUEST_ID_HEADER
+
+FIT = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+"""Such as a UUID or a trace's id: long enough to be one request's, and without anything that a log could mistake."""
+PROBES = frozenset({"/health", "/ready", "/metrics"})
+"""Asked every few seconds by machines: logged at DEBUG only."""
+UNANSWERED = 499
+"""Told of a request whose caller went away before an answer began (nginx's number)."""
+
+logger = getLogger("api.requests")
+_NAME = REQUEST_ID_HEADER.lower().encode()
+
+
+class Watching:
+    """Gives each request its id, counts and times it, and logs it by the template of its route."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and its answer back with the id."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = perf_counter(), UNANSWERED
+        request_id = given_or_new(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer_header = (_NAME, request_id.encode())
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), answer_header]}
+            await send(message)
+
+        REQUEST_ID.set(request_id)  # uvicorn runs each request in its own task, and so in its own context
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            status = 500
+            raise
+        finally:
+            _tell(scope, status, perf_counter() - began)
+
+
+def given_or_new(scope: Scope) -> str:
+    """The request's id: the caller's, where there is one that is fit, or a new one."""
+    given = next((value for name, value in scope["headers"] if name == _NAME), None)
+    return given.decode() if given is not None and FIT.fullmatch(given) else uuid4().hex
+
+
+def template(scope: Scope) -> str:
+    """The path of the request's route with the names of its parameters, as `/v1/customers/{customer_id}`."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) else UNMATCHED
+
+
+def _tell(scope: Scope, status: int, seconds: float) -> None:
+    route, method = template(scope), scope["method"]
+    observe_request(method, route, status, seconds)
+    level = DEBUG if route in PROBES else INFO
+    if logger.isEnabledFor(level):
+        about: dict[str, Any] = {
+            "method": method if method in METHODS else OTHER,
+            "route": route,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 3),
+        }
+        logger.log(level, "request", extra=about)
