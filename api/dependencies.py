@@ -31,7 +31,7 @@ CurrentRelease = Annotated[LoadedRelease, Depends(_release)]
 
 
 async def _sees_personal(request: Request) -> bool:
-    principal: Principal | None = request.state.principal
+    principal: Principal | None = getattr(request.state, "principal", None)
     return principal is not None and "pii" in principal.scopes
 
 

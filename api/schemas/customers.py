@@ -86,3 +86,4 @@ class Customer(BaseModel):
         description="By the name of each of the shop's own models that was asked of the customer."
     )
     features: dict[str, FeatureValue] = Field(examples=[{"recency_days": 12, "orders_count": 7}])
+    masked: list[str] = Field([], description="Features that are personal data: null without the scope `pii`.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -53,6 +53,12 @@ class CustomerRow:
     added_margin_high: float | None
     uplift_model_version: str | None
     features: dict[str, Value]
+    masked: tuple[str, ...] = ()
+
+    def without(self, personal: Collection[str]) -> CustomerRow:
+        """The row with its `personal` features null, and named in `masked`."""
+        masked = tuple(name for name in self.features if name in personal)
+        return replace(self, features={**self.features, **dict.fromkeys(masked)}, masked=masked) if masked else self
 
 
 class Customers:
@@ -120,6 +126,7 @@ def answer(row: CustomerRow, own: Sequence[OwnPrediction], release_id: str) -> C
         next_best_action=advice,
         predictions={one.model: OwnModelScore(probability=one.probability, **made_by(one.version)) for one in own},
         features=row.features,
+        masked=list(row.masked),
     )
 
 

@@ -47,6 +47,7 @@ from cartograph.releases.contents import (
     open_customers,
     open_products,
     own_model_files,
+    personal_columns,
 )
 
 CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
@@ -80,12 +81,14 @@ class LoadedRelease:
 
     `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
     or delivers too little; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's
-    own models. `pages` are the models' cards and the questions' memos with their pictures, by their paths in it.
+    own models. `personal` are the columns of the customers that are personal data. `pages` are the models' cards and
+    the questions' memos with their pictures, by their paths in it.
     """
 
     manifest: Manifest
     shop: ShopCard
     customers: Customers
+    personal: frozenset[str]
     churn: ReleasedModel | None
     fraud: ReleasedModel | None
     recommendations: Recommendations | None
@@ -127,6 +130,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             manifest=manifest,
             shop=ShopCard.model_validate_json((folder / SHOP).read_bytes()),
             customers=Customers(open_customers(folder / CUSTOMERS)),
+            personal=frozenset(personal_columns(folder / CUSTOMERS)),
             churn=ReleasedModel.load(folder, *CHURN_FILES) if CHURN_FILES in models else None,
             fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES)) if FRAUD_FILES in models else None,
             recommendations=Recommendations.load(folder) if RECOMMENDER_FILES in models else None,

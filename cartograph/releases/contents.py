@@ -6,7 +6,7 @@ how features, models and effects are computed is `ml_assets`.
 | file | content |
 |---|---|
 | `shop.json` | `ShopCard` |
-| `customers.arrow` | Arrow IPC file: one row for each customer, see `write_customers` |
+| `customers.arrow` | Arrow IPC file: one row for each customer, see `write_customers` and `mark_personal` |
 | `models/churn_classifier.onnx` | the model: input `features` float32 [n, k], output `probabilities` [n, 2] |
 | `models/churn_classifier.json` | `ModelCard`: the model's features in the order of its input, and its metrics |
 | `models/order_fraud.onnx`, `models/order_fraud.json` | likewise: the model of `POST /v1/orders/risk` |
@@ -42,6 +42,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from cartograph.contracts import Pii
+
 SHOP = "shop.json"
 CUSTOMERS = "customers.arrow"
 CHURN_MODEL = "models/churn_classifier.onnx"
@@ -63,6 +65,9 @@ EXPERIMENTS_FILE = "experiments.json"
 CARD_PAGE = "models/{name}/card.md"
 MEMO_PAGE = "causal/{name}/memo.md"
 EXPERIMENT_PAGE = "experiments/{name}/memo.md"
+
+_PERSONAL = b"pii"
+"""Key of a field's metadata in an Arrow file: the kind of personal data in that column."""
 
 LISTED = 20
 """A list of recommended or similar products has at most so many."""
@@ -520,6 +525,27 @@ def open_customers(path: Path) -> pa.Table:
         customers, [name for name in CUSTOMER_COLUMNS if name in {"customer_id", "as_of", *customers.column_names}]
     )
     return customers
+
+
+def mark_personal(customers: pa.Table, kinds: Mapping[str, Pii]) -> pa.Table:
+    """`customers` with those of its columns marked that are personal data, of the kinds `kinds`: the API masks them."""
+    fields = [
+        field.with_metadata({**(field.metadata or {}), _PERSONAL: kinds[field.name].encode()})
+        if field.name in kinds
+        else field
+        for field in customers.schema
+    ]
+    return customers.cast(pa.schema(fields))
+
+
+def personal_columns(path: Path) -> dict[str, str]:
+    """The columns of the table at `path` that `mark_personal` marked, with the kind of data that each holds.
+
+    Raises:
+        ContentError: it is not an Arrow file.
+    """
+    marked = {field.name: (field.metadata or {}).get(_PERSONAL) for field in _open(path).schema}
+    return {name: kind.decode() for name, kind in marked.items() if kind is not None}
 
 
 def write_lists(path: Path, lists: pa.Table, columns: Mapping[str, pa.DataType]) -> None:

@@ -43,6 +43,7 @@ def test_a_customer_has_features_segments_and_predictions(client: httpx.Client, 
         | made_by,
         "predictions": {},
         "features": {"recency_days": 41, "mean_gap_days": None, "is_opted_in": False},
+        "masked": [],
     }
 
 

@@ -13,10 +13,9 @@ from api.guard import MAX_BODY_BYTES, MAX_BULK_BYTES, most_bytes, scope_needed
 from api.main import create_app
 from cartograph.audit import acts
 from cartograph.keys import SCOPES, KeyStore, Scope
+from cartograph.releases.contents import mark_personal
 from cartograph.settings import Settings
-from tests.api.making import problem, publish, service, serving
-
-FEATURES = {"features": {"recency_days": 5, "mean_gap_days": None, "is_opted_in": True}}
+from tests.api.making import make_customers, problem, publish, service, serving
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +275,26 @@ def test_administrative_acts_are_recorded_with_who_asked(tmp_path: Path, *, fail
         ("ada", "POST", path, "failed" if fails else "done"),
     ]
     assert admin["X-API-Key"] not in settings.audit_log.read_text()
+
+
+def test_personal_data_need_their_own_scope(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, env="production")
+    customers = mark_personal(make_customers(["C1"]), {"recency_days": "birth_date", "is_opted_in": "device"})
+    publish(settings, customers=customers)
+    reader, insider = make_key(settings, "crm", "read"), make_key(settings, "dpo", "read", "pii")
+    with service(settings) as client:
+        masked = client.get("/v1/customers/C1", headers=reader).json()
+        shown = client.get("/v1/customers/C1", headers=insider).json()
+    assert masked["masked"] == ["recency_days", "is_opted_in"]
+    assert masked["features"] == {"recency_days": None, "mean_gap_days": None, "is_opted_in": None}
+    assert shown["masked"] == []
+    assert shown["features"] == {"recency_days": 0, "mean_gap_days": None, "is_opted_in": True}
+    same = {"features", "masked"}
+    assert {k: v for k, v in masked.items() if k not in same} == {k: v for k, v in shown.items() if k not in same}
+
+
+def test_a_laptop_shows_all_of_its_own_data(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings, customers=mark_personal(make_customers(["C1"]), {"recency_days": "birth_date"}))
+    with service(settings) as client:
+        assert client.get("/v1/customers/C1").json()["masked"] == []

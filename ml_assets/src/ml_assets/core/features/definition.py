@@ -11,14 +11,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from cartograph.contracts import Column, Contract
+from cartograph.contracts import Column, Contract, Pii
 from cartograph.releases.contents import FeatureSpec
 
 
 class Feature(BaseModel):
     """One feature, with the least and the greatest value that make sense.
 
-    `null_means` is None where it is never null; `needs` names the optional mart that it is made of.
+    `null_means` is None where it is never null; `needs` names the optional mart that it is made of. `pii` says which
+    kind of personal data (a mart's column with such a tag) it tells: the API shows it to the scope `pii` only.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,6 +30,7 @@ class Feature(BaseModel):
     description: str
     null_means: str | None = None
     needs: str | None = None
+    pii: Pii | None = None
     minimum: float = 0
     maximum: float | None = None
 
@@ -73,6 +75,7 @@ class FeatureTable(BaseModel):
                         name=feature.name,
                         type=feature.type,
                         nullable=feature.null_means is not None,
+                        pii=feature.pii,
                         description=feature.meaning,
                     )
                     for feature in self.features

@@ -40,6 +40,7 @@ from cartograph.releases.contents import (
     Budget,
     ShopCard,
     TreatmentPolicy,
+    mark_personal,
     own_model_files,
     write_customers,
     write_lists,
@@ -57,6 +58,7 @@ from ml_assets.core.evaluation.plots import Picture
 from ml_assets.core.experiments.memo import illustrated
 from ml_assets.core.experiments.report import Report, read_reports
 from ml_assets.core.features import order_risk
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
 from ml_assets.core.models.cards import page
@@ -146,6 +148,8 @@ OF_CUSTOMERS = {SCORES: "churned", PROPENSITIES: "bought", SEGMENTS: "behaves", 
 PREDICTIONS = (*OF_CUSTOMERS, RECOMMENDATIONS, SIMILAR, FORECASTS)
 MODEL_FILES = {churn.NAME: (CHURN_MODEL, CHURN_CARD), fraud.NAME: (FRAUD_MODEL, FRAUD_CARD)}
 """The files of the models that the API asks as they are."""
+PERSONAL = {feature.name: feature.pii for feature in CUSTOMER_FEATURES.features if feature.pii}
+"""The columns of the customers that the API shows to the scope `pii` only."""
 
 
 class ReleaseConfig(dg.Config):
@@ -282,7 +286,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             override=config.decision(),
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
-            write_customers(draft.path / CUSTOMERS, customers)
+            write_customers(draft.path / CUSTOMERS, mark_personal(customers, PERSONAL))
             for name, champion in champions.items():
                 write_card(draft.path, registry.version(name, champion.version), champion)
             for name in champions.keys() & (MODEL_FILES.keys() | own.keys()):
