@@ -11,7 +11,9 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.middleware import BodyLimit, SecurityHeaders
+from api.rehearsal import Rehearsal
 from api.routes import (
+    admin,
     causal,
     customers,
     dbt_docs,
@@ -23,9 +25,13 @@ from api.routes import (
     recommendations,
     release,
 )
+from api.services.refusals import Refusals, ReleaseAlerts
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import open_store
 from cartograph.settings import Settings, get_settings
+
+ANSWERING = (release, customers, products, predictions, recommendations, models, causal, experiments)
+"""The routes that answer from a release: those that golden requests may ask."""
 
 
 def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_SECONDS) -> FastAPI:
@@ -39,7 +45,9 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        serving = Serving(store, poll_seconds)
+        refusals = Refusals(chosen.refused_releases_path, judge=f"{health.VERSION} {store.trusted_ids}")
+        rehearsal = Rehearsal((module.router for module in ANSWERING), app.state)
+        serving = Serving(store, refusals, ReleaseAlerts(chosen), rehearsal, poll_seconds)
         app.state.serving = serving
         await asyncio.to_thread(serving.refresh)
         watcher = asyncio.create_task(serving.watch())
@@ -57,7 +65,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
-    for module in (health, release, customers, products, predictions, recommendations, models, causal, experiments):
+    for module in (health, *ANSWERING, admin):
         app.include_router(module.router)
     if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
         app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))
