@@ -47,8 +47,12 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /v1/experiments": {"200", "503"},
         "GET /v1/experiments/{name}": {"200", "404", "422", "503"},
         "GET /v1/models": {"200", "503"},
+        "GET /v1/models/{name}/schema": {"200", "404", "422", "503"},
         "GET /v1/models/{name}/card": {"200", "404", "422", "503"},
         "GET /v1/models/{name}/{picture}.svg": {"200", "404", "422", "503"},
+        "GET /v1/admin/releases": {"200", "503"},
+        "POST /v1/admin/releases/rollback": {"200", "409", "503"},
+        "POST /v1/admin/releases/{release_id}/activate": {"200", "404", "409", "422", "503"},
     }
     texts = {
         "/v1/models/{name}/card": "text/markdown",

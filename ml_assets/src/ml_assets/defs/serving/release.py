@@ -43,6 +43,7 @@ from cartograph.releases.contents import (
     write_customers,
     write_lists,
     write_products,
+    write_schema,
 )
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
@@ -111,6 +112,7 @@ from ml_assets.defs.scoring.reorder_advice import KEY as ADVICE_KEY
 from ml_assets.defs.scoring.reorder_advice import counts_stock
 from ml_assets.defs.scoring.similar_products import KEY as SIMILAR_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
+from ml_assets.defs.serving.golden import PATHS, Contents, write_golden
 from ml_assets.defs.serving.own_models import released_predictions
 from ml_assets.defs.serving.recommendations import released_recommendations, write_recommendations
 from ml_assets.defs.tracking import MlflowTracking
@@ -298,6 +300,12 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             if policies:
                 (draft.path / POLICIES_FILE).write_bytes(POLICIES.dump_json(tuple(policies), indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
+            served = [champions[name] for name in (*PATHS, *own) if name in champions]
+            effects = [effect_of(answer) for answer in answers]
+            write_golden(
+                draft.path,
+                Contents(as_of, shop_card(shop), customers, served, recommended, products, effects, policies, tried),
+            )
         pruned = store.prune(settings.release_keep)
     return dg.MaterializeResult(
         metadata={
@@ -447,6 +455,7 @@ def write_model(folder: Path, model: Registered) -> None:
     (folder / content).parent.mkdir(exist_ok=True)
     (folder / content).write_bytes(model.content)
     (folder / card).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
+    write_schema(folder, card_of(model))
 
 
 def write_card(folder: Path, version: Version, model: Registered) -> None:
