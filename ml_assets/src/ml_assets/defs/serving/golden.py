@@ -68,17 +68,16 @@ def write_golden(folder: Path, contents: Contents) -> None:
 
 
 def golden(contents: Contents) -> Golden:
-    """The golden requests of what is released."""
-    return Golden(
-        requests=(
-            _of_shop(contents),
-            *_of_customers(contents.customers),
-            *(one for model in contents.models for one in _of_model(model, contents)),
-            *_of_recommendations(contents.recommended),
-            *_of_products(contents.products),
-            *_of_decisions(contents),
-        )
+    """The golden requests of what is released; none of an id with a slash, which no path leads to."""
+    requests = (
+        _of_shop(contents),
+        *_of_customers(contents.customers),
+        *(one for model in contents.models for one in _of_model(model, contents)),
+        *_of_recommendations(contents.recommended),
+        *_of_products(contents.products),
+        *_of_decisions(contents),
     )
+    return Golden(requests=tuple(one for one in requests if "%2F" not in one.path))
 
 
 def _of_shop(contents: Contents) -> GoldenRequest:
@@ -99,9 +98,9 @@ def _of_customers(customers: pa.Table) -> Iterable[GoldenRequest]:
         for wanted in (customers[column].is_valid(), customers[column].is_null()):
             place = pc.index(wanted, True).as_py()
             places += [place] if place >= 0 else []
-    for row in customers.take(sorted(set(places))).to_pylist():
+    for number, row in enumerate(customers.take(sorted(set(places))).to_pylist(), 1):
         yield GoldenRequest(
-            name=f"customer {row['customer_id']}",
+            name=f"customer {number}",
             path=f"/v1/customers/{_quoted(row['customer_id'])}",
             answer=_customer(row),
         )
@@ -206,7 +205,7 @@ def _of_recommendations(recommended: Recommended | None) -> Iterable[GoldenReque
     if recommended is None:
         return
     made = {"model_version": recommended.card.version}
-    for row in _ends(recommended.customers):
+    for number, row in enumerate(_ends(recommended.customers), 1):
         listed = {
             "product_id": row["product_ids"],
             "score": row["scores"],
@@ -214,7 +213,7 @@ def _of_recommendations(recommended: Recommended | None) -> Iterable[GoldenReque
             "because_product_id": row["because_product_ids"],
         }
         yield GoldenRequest(
-            name=f"recommendations for {row['customer_id']}",
+            name=f"recommendations for customer {number}",
             path=f"/v1/customers/{_quoted(row['customer_id'])}/recommendations?limit={LISTED}",
             answer={"model_version": row["model_version"], "recommendations": _ranked(listed)},
         )
