@@ -18,8 +18,8 @@ CurrentServing = Annotated[Serving, Depends(_serving)]
 """What decides which release is served: for the routes that change it."""
 
 
-async def _state(serving: CurrentServing) -> State:
-    return serving.state
+async def _state(request: Request) -> State:
+    return (await _serving(request)).state
 
 
 CurrentState = Annotated[State, Depends(_state)]

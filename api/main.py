@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         refusals = Refusals(chosen.refused_releases_path, judge=f"{health.VERSION} {store.trusted_ids}")
-        rehearsal = Rehearsal((module.router for module in ANSWERING), app.state)
+        rehearsal = Rehearsal((module.router for module in ANSWERING), app.state, instead={}, caller={})
         serving = Serving(store, refusals, ReleaseAlerts(chosen), rehearsal, poll_seconds)
         app.state.serving = serving
         await asyncio.to_thread(serving.refresh)

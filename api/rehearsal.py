@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
@@ -25,14 +25,28 @@ from cartograph.releases.contents import GoldenRequest
 
 
 class Rehearsal:
-    """Holds candidates against their golden requests, one at a time. `state` is that of the application."""
+    """Holds candidates against their golden requests, one at a time.
 
-    def __init__(self, routers: Iterable[APIRouter], state: AppState) -> None:
+    Routes find the application's `state`, but for the members of `instead`: what has happened since a release was made
+    must not change what it answers, and what is asked here must leave no trace. `caller` is what routes find in
+    `request.state` of who asks.
+    """
+
+    def __init__(
+        self,
+        routers: Iterable[APIRouter],
+        state: AppState,
+        *,
+        instead: Mapping[str, object],
+        caller: Mapping[str, object],
+    ) -> None:
         self._app = FastAPI(openapi_url=None)
         problems.install(self._app)
         for router in routers:
             self._app.include_router(router)
         self._state = state
+        self._instead = dict(instead)
+        self._caller = dict(caller)
 
     def __call__(self, release: LoadedRelease) -> None:
         """Ask all golden requests of `release`; there are none in a release of an older Cartograph.
@@ -44,7 +58,8 @@ class Rehearsal:
         """
         if release.golden is None:
             return
-        self._app.state = _Bound(self._state, SimpleNamespace(state=State(release)))  # type: ignore[assignment]
+        bound = SimpleNamespace(state=State(release))
+        self._app.state = _Bound(self._state, {**self._instead, "serving": bound})  # type: ignore[assignment]
         try:
             wrong = asyncio.run(self._differences(release))
         finally:
@@ -61,7 +76,7 @@ class Rehearsal:
 
     async def _ask(self, request: GoldenRequest, release_id: str) -> list[str]:
         try:
-            status, content = await asked(self._app, request)
+            status, content = await asked(self._app, request, self._caller)
         except Exception as error:  # noqa: BLE001 - whatever a route raises, the release is not to be served
             return [f"it fails with {type(error).__name__}"]
         if status != request.status:
@@ -75,18 +90,18 @@ class Rehearsal:
 
 
 class _Bound:
-    """The application's state, but for what is served."""
+    """The application's state, with other members in the place of some."""
 
-    def __init__(self, rest: AppState, serving: SimpleNamespace) -> None:
+    def __init__(self, rest: AppState, instead: Mapping[str, object]) -> None:
         self._rest = rest
-        self.serving = serving
+        self._instead = instead
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._rest, name)
+        return self._instead[name] if name in self._instead else getattr(self._rest, name)
 
 
-async def asked(app: ASGIApp, request: GoldenRequest) -> tuple[int, bytes]:
-    """The status and the content of what `app` answers to `request`."""
+async def asked(app: ASGIApp, request: GoldenRequest, caller: Mapping[str, object]) -> tuple[int, bytes]:
+    """The status and the content of what `app` answers to `request`; `caller` is the request's own state."""
     path, _, query = request.path.partition("?")
     body = b"" if request.body is None else json.dumps(request.body).encode()
     scope = {
@@ -102,6 +117,7 @@ async def asked(app: ASGIApp, request: GoldenRequest) -> tuple[int, bytes]:
         "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
         "client": None,
         "server": None,
+        "state": dict(caller),
     }
     status, content = 0, b""
 
