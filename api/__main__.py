@@ -29,6 +29,7 @@ def main() -> None:
         factory=True,
         host=settings.api_host,
         port=settings.api_port,
+        workers=settings.api_workers,
         log_config=None,  # it would take the loggers to itself
         access_log=False,  # it holds paths, and so customers' ids; api.observability.watching has lines of its own
         server_header=False,

@@ -12,9 +12,17 @@ from api.services.release import LoadedRelease
 from api.services.serving import Serving, State
 
 
-async def _state(request: Request) -> State:
+async def _serving(request: Request) -> Serving:
     serving: Serving = request.app.state.serving
-    return serving.state
+    return serving
+
+
+CurrentServing = Annotated[Serving, Depends(_serving)]
+"""What decides which release is served: for the routes that change it."""
+
+
+async def _state(request: Request) -> State:
+    return (await _serving(request)).state
 
 
 CurrentState = Annotated[State, Depends(_state)]

@@ -15,7 +15,9 @@ from api.guard import Guard
 from api.middleware import SecurityHeaders
 from api.observability.tracing import Tracing, exporting
 from api.observability.watching import Watching
+from api.rehearsal import Rehearsal
 from api.routes import (
+    admin,
     causal,
     customers,
     dbt_docs,
@@ -29,26 +31,17 @@ from api.routes import (
     recommendations,
     release,
 )
-from api.services.access import Access
+from api.services.access import LAPTOP, Access
 from api.services.event_log import NoEventLogError, open_event_log
-from api.services.prediction_log import PredictionLog
+from api.services.prediction_log import PredictionLog, Unlogged
+from api.services.refusals import Refusals, ReleaseAlerts
 from api.services.serving import POLL_SECONDS, Serving
-from cartograph.releases import open_store
+from cartograph.releases import ReleaseStore, open_store
 from cartograph.settings import Settings, get_settings
 
-ROUTES = (
-    health,
-    metrics,
-    release,
-    customers,
-    products,
-    predictions,
-    recommendations,
-    models,
-    causal,
-    experiments,
-    events,
-)
+ANSWERING = (release, customers, products, predictions, recommendations, models, causal, experiments)
+"""The routes that answer from a release: those that golden requests may ask."""
+ROUTES = (health, metrics, *ANSWERING, events, admin)
 
 
 def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_SECONDS) -> FastAPI:
@@ -70,7 +63,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
             await work.enter_async_context(access.kept())
             await work.enter_async_context(logging_predictions(app, chosen))
             await work.enter_async_context(taking_events(app, chosen))
-            await work.enter_async_context(following(app, Serving(store, poll_seconds)))
+            await work.enter_async_context(following(app, chosen, store, poll_seconds))
             yield
 
     app = FastAPIOffline(
@@ -102,8 +95,16 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
 
 
 @asynccontextmanager
-async def following(app: FastAPI, serving: Serving) -> AsyncIterator[None]:
-    """Serve the current release, and each that takes its place."""
+async def following(app: FastAPI, settings: Settings, store: ReleaseStore, poll_seconds: float) -> AsyncIterator[None]:
+    """Serve the current release, and each that takes its place, once it has answered its golden requests."""
+    refusals = Refusals(settings.refused_releases_path, judge=f"{health.VERSION} {store.trusted_ids}")
+    rehearsal = Rehearsal(
+        (module.router for module in ANSWERING),
+        app.state,
+        instead={"predictions": Unlogged()},
+        caller={"principal": LAPTOP},
+    )
+    serving = Serving(store, refusals, ReleaseAlerts(settings), rehearsal, poll_seconds)
     app.state.serving = serving
     await asyncio.to_thread(serving.refresh)
     watcher = asyncio.create_task(serving.watch())

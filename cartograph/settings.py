@@ -110,6 +110,16 @@ class Settings(BaseSettings):
     release_keep: int = Field(
         5, ge=1, description="Releases to keep when a new one is published; older ones are pruned."
     )
+    release_signing_key: Path | None = Field(
+        None,
+        description="File of the private key that releases made here are signed with, as `cartograph release keygen` "
+        "makes it. Unset: they are not signed.",
+    )
+    release_trusted_keys: Path | None = Field(
+        None,
+        description="File of public keys, one after the other: a release is taken only if one of them has signed it. "
+        "Unset: no signature is asked for.",
+    )
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.", pattern=HOST)
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
     api_rate: str = Field(
@@ -159,6 +169,9 @@ class Settings(BaseSettings):
         description="Share of the predictions of the API that are logged, without whose they are, and compared with "
         "those of the graph. 0: none.",
     )
+    api_workers: int = Field(
+        1, ge=1, le=64, description="Processes that the API answers with. All serve the same release within seconds."
+    )
     dagster_host: str = Field("127.0.0.1", description="Address that the Dagster UI listens on.", pattern=HOST)
     dagster_port: int = Field(3000, ge=1, le=65535, description="Port that the Dagster UI listens on.")
     alerts_file: Path | None = Field(
@@ -196,7 +209,16 @@ class Settings(BaseSettings):
             raise ValueError("it takes a folder or s3://bucket/prefix")
         return value
 
-    @field_validator("home", "shops_dir", "models_dir", "experiments_dir", "questions_dir", "alerts_file")
+    @field_validator(
+        "home",
+        "shops_dir",
+        "models_dir",
+        "experiments_dir",
+        "questions_dir",
+        "release_signing_key",
+        "release_trusted_keys",
+        "alerts_file",
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
@@ -293,6 +315,11 @@ class Settings(BaseSettings):
     def events_dir(self) -> Path:
         """The folder of the event log: what the API took and the lake may not have yet."""
         return self.shop_home / "events"
+
+    @property
+    def refused_releases_path(self) -> Path:
+        """The file of the releases that the API has refused to serve, and why."""
+        return self.shop_home / "refused_releases.json"
 
     @property
     def alerts_path(self) -> Path:

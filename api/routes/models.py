@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Response
 
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
-from api.schemas.models import ReleasedModels, ReleasedVersion
+from api.schemas.models import ModelInput, ReleasedModels, ReleasedVersion
 from api.services.release import LoadedRelease
 from cartograph.releases.contents import CARD_PAGE
 
@@ -45,6 +45,23 @@ async def list_models(release: CurrentRelease) -> ReleasedModels:
 async def get_card(name: Name, release: CurrentRelease) -> Markdown:
     """The model's card as Markdown; its pictures are found beside it."""
     return Markdown(_page(release, name, CARD_PAGE.format(name=name)))
+
+
+@router.get("/{name}/schema", responses=documented(404, 422, 503))
+async def get_schema(name: Name, release: CurrentRelease) -> ModelInput:
+    """The JSON schema (2020-12) of the `features` that a POST to the model takes."""
+    schema = release.schemas.get(name)
+    if schema is None:
+        known = ", ".join(sorted(release.schemas)) or "none"
+        raise ProblemError(
+            404,
+            "no-schema",
+            f"Release {release.manifest.release_id} has no schema of the input of a model {name!r}; it has {known}. A "
+            "model that takes no features has none, nor has one in a release of an older Cartograph: `cartograph run` "
+            "makes a new one.",
+        )
+    version = next(card.version for card in release.cards if card.name == name)
+    return ModelInput(release_id=release.manifest.release_id, model=name, model_version=version, input_schema=schema)
 
 
 @router.get("/{name}/{picture}.svg", response_class=Svg, responses=documented(404, 422, 503))

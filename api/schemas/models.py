@@ -1,6 +1,7 @@
 """The models behind a release."""
 
 from datetime import date
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -19,3 +20,23 @@ class ReleasedModels(BaseModel):
     release_id: str
     as_of: date
     models: list[ReleasedVersion]
+
+
+class ModelInput(BaseModel):
+    """What a model takes as `features`, as a JSON schema that any validator of draft 2020-12 reads."""
+
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    model: str = Field(examples=["churn_classifier"])
+    model_version: str = Field(examples=["3"])
+    input_schema: dict[str, Any] = Field(
+        examples=[
+            {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "title": "Features of churn_classifier, version 3",
+                "type": "object",
+                "properties": {"orders_count": {"type": "integer", "description": "Orders so far.", "minimum": 0}},
+                "required": ["orders_count"],
+                "additionalProperties": False,
+            }
+        ]
+    )

@@ -40,6 +40,13 @@ class _Waiting(NamedTuple):
     score: float
 
 
+class Unlogged:
+    """Takes predictions and keeps none: those that nobody has asked for."""
+
+    def record(self, model: str, version: str, release_id: str, scores: Sequence[float]) -> None:
+        """Forget the scores."""
+
+
 class PredictionLog:
     """Takes predictions from any thread. `share` of them are kept, in `folder`.
 

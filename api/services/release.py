@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -28,6 +30,7 @@ from cartograph.releases.contents import (
     EXPERIMENTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    GOLDEN,
     OWN_PREDICTIONS,
     POLICIES,
     POLICIES_FILE,
@@ -35,15 +38,18 @@ from cartograph.releases.contents import (
     RECOMMENDER,
     RECOMMENDER_CARD,
     REORDER,
+    SCHEMA_FILE,
     SHOP,
     SIMILAR,
     Budget,
     ContentError,
     Effect,
     ExperimentResult,
+    Golden,
     ModelCard,
     ShopCard,
     TreatmentPolicy,
+    input_schema,
     open_customers,
     open_products,
     own_model_files,
@@ -82,7 +88,8 @@ class LoadedRelease:
     `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
     or delivers too little; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's
     own models. `personal` are the columns of the customers that are personal data. `pages` are the models' cards and
-    the questions' memos with their pictures, by their paths in it.
+    the questions' memos with their pictures, by their paths in it. `schemas` are those of what models take, by the
+    model, and `golden` what must be answered; neither is in a release that an older Cartograph made.
     """
 
     manifest: Manifest
@@ -99,6 +106,8 @@ class LoadedRelease:
     budget: Budget | None
     experiments: tuple[ExperimentResult, ...]
     pages: Mapping[str, bytes]
+    schemas: Mapping[str, dict[str, Any]]
+    golden: Golden | None
 
     @property
     def cards(self) -> list[ModelCard]:
@@ -113,8 +122,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     Raises:
         ReleaseError: it is unknown or damaged, or a file of it is missing or has another form.
     """
-    folder = store.fetch(release_id)
-    manifest = store.get(release_id)
+    folder, manifest = store.take(release_id)
     models = [files for files in ALL_FILES if any(manifest.file(name) for name in files)]
     if manifest.file(REORDER) and DEMAND_FILES not in models:
         models.append(DEMAND_FILES)
@@ -126,7 +134,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     if missing:
         raise UnusableRelease(f"Release {release_id} has no {', '.join(missing)}. {_CURE}")
     try:
-        return LoadedRelease(
+        loaded = LoadedRelease(
             manifest=manifest,
             shop=ShopCard.model_validate_json((folder / SHOP).read_bytes()),
             customers=Customers(open_customers(folder / CUSTOMERS)),
@@ -153,9 +161,13 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
                 for entry in manifest.files
                 if any(PurePosixPath(entry.path).match(folder) for folder in PAGES)
             },
+            schemas=_load_schemas(folder, manifest),
+            golden=Golden.model_validate_json((folder / GOLDEN).read_bytes()) if manifest.file(GOLDEN) else None,
         )
+        _require_schemas_fit(loaded)
     except (ContentError, ValidationError) as error:
         raise UnusableRelease(f"Release {release_id} cannot be served: {error}. {_CURE}") from None
+    return loaded
 
 
 def own_names(paths: Iterable[str]) -> list[str]:
@@ -163,6 +175,25 @@ def own_names(paths: Iterable[str]) -> list[str]:
     known = {name for files in ALL_FILES for name in files}
     exported = [Path(path) for path in paths if path not in known]
     return sorted(path.stem for path in exported if path.suffix == ".onnx" and path.parent.name == "models")
+
+
+def _load_schemas(folder: Path, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    paths = [PurePosixPath(entry.path) for entry in manifest.files]
+    found = {}
+    for path in (path for path in paths if path.match(_SCHEMAS)):
+        try:
+            found[path.name.removesuffix(_ENDING)] = json.loads((folder / path).read_bytes())
+        except ValueError as error:
+            raise ContentError(f"{path} is no JSON: {error}") from None
+    return found
+
+
+def _require_schemas_fit(release: LoadedRelease) -> None:
+    """Raise ContentError where a schema is not that of the model's card: clients would be told something wrong."""
+    cards = {card.name: card for card in release.cards}
+    for name, schema in release.schemas.items():
+        if name not in cards or schema != input_schema(cards[name]):
+            raise ContentError(f"{SCHEMA_FILE.format(name=name)} is not the schema of what the model takes by its card")
 
 
 def _deciding(model: ReleasedModel) -> ReleasedModel:
@@ -183,4 +214,5 @@ def _load_demand(folder: Path, *, has_advice: bool) -> ReleasedDemand:
     )
 
 
+_SCHEMAS, _ENDING = SCHEMA_FILE.format(name="*"), PurePosixPath(SCHEMA_FILE).name.format(name="")
 _CURE = "Publish a new one with `cartograph run`, or go back with `cartograph release rollback`."

@@ -98,6 +98,7 @@ SECTIONS = frozenset(
         "variants_were_alike_before",
         "estimates_are_sound",
         "all_guards_hold",
+        "release_is_served",
     }
 )
 """The sections that are about one check, about runs and what they left, or about a test of the sinks; all tests of the

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cartograph.cli.console import names_and_numbers, output, size
 from cartograph.releases import NoRelease, open_store
+from cartograph.releases.signing import generate
 from cartograph.settings import load_settings
 from cartograph.words import counted
 
@@ -69,3 +71,14 @@ def rollback(
     store = open_store(load_settings())
     manifest = store.activate(release_id) if release_id else store.rollback()
     output.print(f"[green]✓[/] {manifest.release_id} is current")
+
+
+@app.command()
+def keygen(
+    path: Annotated[Path, typer.Argument(help="Where to write the private key; the public one is beside it, as .pub.")],
+) -> None:
+    """Make a key to sign releases with."""
+    key_id = generate(path.expanduser().absolute())
+    output.print(f"[green]✓[/] key {key_id}: {path} is private, {path}.pub is for who serves the releases")
+    output.print(f"CARTOGRAPH_RELEASE_SIGNING_KEY={path} where they are made")
+    output.print(f"CARTOGRAPH_RELEASE_TRUSTED_KEYS={path}.pub where they are served")

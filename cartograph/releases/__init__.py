@@ -18,6 +18,7 @@ from cartograph.releases.errors import (
     StoreUnavailable,
     UnfitRelease,
     UnknownRelease,
+    UntrustedRelease,
 )
 from cartograph.releases.manifest import CheckOutcome, FileEntry, Manifest, Override, ReleaseInputs
 from cartograph.releases.opening import open_store
@@ -39,5 +40,6 @@ __all__ = [
     "StoreUnavailable",
     "UnfitRelease",
     "UnknownRelease",
+    "UntrustedRelease",
     "open_store",
 ]

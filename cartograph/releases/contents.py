@@ -27,16 +27,20 @@ how features, models and effects are computed is `ml_assets`.
 | `budget.json` | `Budget`: absent where the shop's spend on paid channels does not show what it does |
 | `experiments.json` | `EXPERIMENTS`: a list of `ExperimentResult`; absent where the shop has no experiment |
 | `experiments/<name>/memo.md` | the memo of each; its pictures are the SVG files in the same folder |
+| `models/<name>.schema.json` | the JSON schema of what each model of a POST takes, see `input_schema` |
+| `golden.json` | `Golden`: requests, and what the service must answer to them before it serves the release |
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,6 +66,8 @@ EFFECTS_FILE = "effects.json"
 POLICIES_FILE = "policies.json"
 BUDGET_FILE = "budget.json"
 EXPERIMENTS_FILE = "experiments.json"
+GOLDEN = "golden.json"
+SCHEMA_FILE = "models/{name}.schema.json"
 CARD_PAGE = "models/{name}/card.md"
 MEMO_PAGE = "causal/{name}/memo.md"
 EXPERIMENT_PAGE = "experiments/{name}/memo.md"
@@ -228,6 +234,44 @@ class ModelCard(_Content):
         if self.review is not None and self.review.amount not in names:
             raise ValueError(f"review needs the feature {self.review.amount}, got {', '.join(names)}")
         return self
+
+
+class GoldenRequest(_Content):
+    """A request, and what the answer must be, found without the service's own code.
+
+    Of objects in `answer` the members must be as here, and there may be more; lists are whole. Numbers are exact, or
+    where a model is run, within `tolerance`: its sums of float32 depend on the processor.
+    """
+
+    name: str
+    method: Literal["GET", "POST"] = "GET"
+    path: str
+    body: dict[str, Any] | None = None
+    status: int = 200
+    answer: dict[str, Any]
+    tolerance: float = Field(0.0, ge=0)
+
+
+class Golden(_Content):
+    """`golden.json`: what a release must answer. Each answer must name the release, too."""
+
+    requests: tuple[GoldenRequest, ...]
+
+    def renamed(self, names: Mapping[str, str]) -> Golden:
+        """The same of customers who have other ids: the new by the old in `names`."""
+        quoted = {quote(old, safe=""): quote(new, safe="") for old, new in names.items()}
+        return Golden(
+            requests=tuple(
+                one.model_copy(
+                    update={
+                        "path": "/".join(quoted.get(part, part) for part in one.path.split("/")),
+                        "body": _renamed(one.body, names),
+                        "answer": _renamed(one.answer, names),
+                    }
+                )
+                for one in self.requests
+            )
+        )
 
 
 class EffectCheck(_Content):
@@ -501,6 +545,34 @@ class ExperimentResult(_Content):
 EXPERIMENTS = TypeAdapter(tuple[ExperimentResult, ...])
 
 
+def input_schema(card: ModelCard) -> dict[str, Any]:
+    """The JSON schema (2020-12) of the `features` that a POST to the model takes: exactly those of its card."""
+    types = {"bigint": "integer", "double": "number", "boolean": "boolean"}
+    properties: dict[str, Any] = {}
+    for feature in card.features:
+        kind = types[feature.type]
+        properties[feature.name] = {
+            "type": [kind, "null"] if feature.nullable else kind,
+            "description": feature.description,
+            **({} if feature.minimum is None else {"minimum": feature.minimum}),
+            **({} if feature.maximum is None else {"maximum": feature.maximum}),
+        }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Features of {card.name}, version {card.version}",
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def write_schema(folder: Path, card: ModelCard) -> None:
+    """Write the JSON schema of a model's input into the release in `folder`."""
+    path = folder / SCHEMA_FILE.format(name=card.name)
+    path.write_text(json.dumps(input_schema(card), indent=2), encoding="utf-8")
+
+
 def write_customers(path: Path, customers: pa.Table) -> None:
     """Write `customers.arrow`: uncompressed, so that it can be memory-mapped, and sorted by `customer_id` for look-ups.
 
@@ -606,7 +678,22 @@ def rename_customers(folder: Path, names: Mapping[str, str]) -> bool:
         listed = folder / name
         if listed.is_file():
             renamed |= _rename(listed, open_lists(listed, columns), names, partial(write_lists, columns=columns))
+    golden = folder / GOLDEN
+    if renamed and golden.is_file():
+        golden.write_text(
+            Golden.model_validate_json(golden.read_bytes()).renamed(names).model_dump_json(indent=2), encoding="utf-8"
+        )
     return renamed
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, list):
+        return [_renamed(one, names) for one in value]
+    if isinstance(value, dict):
+        return {name: _renamed(one, names) for name, one in value.items()}
+    return value
 
 
 def _rename(path: Path, rows: pa.Table, names: Mapping[str, str], write: Callable[[Path, pa.Table], None]) -> bool:

@@ -30,6 +30,10 @@ class DamagedRelease(ReleaseError):
     """A file of a release, its manifest or the pointer is missing or is not what was released."""
 
 
+class UntrustedRelease(ReleaseError):
+    """A release is not signed by one of the keys that are trusted here."""
+
+
 class UnfitRelease(ReleaseError):
     """What was to be released must not be: it is empty, holds a link, has a bad name or failed a blocking check."""
 

@@ -5,20 +5,22 @@ Readers take no lock and write nothing, so a read-only mount serves. What is com
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cartograph.releases.drafts import WorkArea, sync, verify_folder
 from cartograph.releases.errors import DamagedRelease, StoreUnavailable
-from cartograph.releases.manifest import CURE, MANIFEST, POINTER, RELEASE_ID, Manifest
+from cartograph.releases.manifest import CURE, MANIFEST, POINTER, RELEASE_ID, Manifest, checked_id
+from cartograph.releases.signing import Signer, TrustedKeys
 from cartograph.releases.store import ReleaseStore
 
 
 class FolderStore(ReleaseStore):
     """Releases in the folder `root`, which is made when the first one is."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(str(root), WorkArea(root))
+    def __init__(self, root: Path, signer: Signer | None = None, trusted: TrustedKeys | None = None) -> None:
+        super().__init__(str(root), WorkArea(root), signer, trusted)
         self._root = root
 
     def ids(self) -> tuple[str, ...]:
@@ -27,16 +29,23 @@ class FolderStore(ReleaseStore):
             return ()
         return tuple(sorted(path.name for path in self._root.iterdir() if RELEASE_ID.fullmatch(path.name)))
 
-    def verify(self, release: str) -> Manifest:
-        """Hold every file of `release` against its manifest; see `ReleaseStore.verify`."""
-        manifest = self.get(release)
-        verify_folder(self._root / release, manifest)
-        return manifest
+    def token(self, release: str) -> str:
+        """What changes as soon as a file of `release` does; see `ReleaseStore.token`."""
+        folder = self._root / checked_id(release)
+        if not folder.is_dir():
+            raise self._unknown(release)
+        found = hashlib.sha256()
+        for path in sorted(folder.rglob("*")):
+            state = path.lstat()
+            found.update(f"{path} {state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}\n".encode())
+        return found.hexdigest()
 
-    def fetch(self, release: str) -> Path:
-        """The folder of `release`, verified; see `ReleaseStore.fetch`."""
-        self.verify(release)
-        return self._root / release
+    def _verify_files(self, manifest: Manifest) -> None:
+        verify_folder(self._root / manifest.release_id, manifest)
+
+    def _fetch(self, manifest: Manifest) -> Path:
+        self._verify_files(manifest)
+        return self._root / manifest.release_id
 
     def _exclusively(self) -> AbstractContextManager[None]:
         return self._work.locked()

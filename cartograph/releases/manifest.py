@@ -15,6 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
 from cartograph.releases.errors import DamagedRelease, NewerManifest, UnknownRelease
+from cartograph.releases.signing import Signature
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -100,13 +101,17 @@ class ReleaseInputs(_Frozen):
 
 
 class Manifest(_Frozen):
-    """All there is to know about a release. `files` is sorted by path, and `release_id` follows from it."""
+    """All there is to know about a release. `files` is sorted by path, and `release_id` follows from it.
+
+    `signature` is over all the rest, see `signing`; None where nobody signed it.
+    """
 
     schema_version: int
     release_id: str
     created_at: AwareDatetime
     inputs: ReleaseInputs
     files: tuple[FileEntry, ...] = Field(min_length=1)
+    signature: Signature | None = None
 
     @model_validator(mode="after")
     def _id_follows_from_files(self) -> Self:

@@ -19,7 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cartograph.releases.drafts import WorkArea, damaged, mismatch, verify_folder
 from cartograph.releases.errors import DamagedRelease, StoreUnavailable
-from cartograph.releases.manifest import MANIFEST, POINTER, RELEASE_ID, Manifest
+from cartograph.releases.manifest import MANIFEST, POINTER, RELEASE_ID, Manifest, checked_id
+from cartograph.releases.signing import Signer, TrustedKeys
 from cartograph.releases.store import ReleaseStore
 
 _MISSING = {"NoSuchKey", "404"}
@@ -33,9 +34,16 @@ class S3Store(ReleaseStore):
     """Releases under `s3://bucket/prefix`, with drafts and fetched copies in the local folder `cache`."""
 
     def __init__(
-        self, client: Any, bucket: str, prefix: str, cache: Path, abandoned_after: timedelta = ABANDONED_AFTER
+        self,
+        client: Any,
+        bucket: str,
+        prefix: str,
+        cache: Path,
+        abandoned_after: timedelta = ABANDONED_AFTER,
+        signer: Signer | None = None,
+        trusted: TrustedKeys | None = None,
     ) -> None:
-        super().__init__("/".join(filter(None, (f"s3://{bucket}", prefix))), WorkArea(cache))
+        super().__init__("/".join(filter(None, (f"s3://{bucket}", prefix))), WorkArea(cache), signer, trusted)
         self._client = client
         self._bucket = bucket
         self._base = f"{prefix}/" if prefix else ""
@@ -46,10 +54,19 @@ class S3Store(ReleaseStore):
         """The ids of all releases, sorted."""
         return tuple(sorted(release for release, names in self._objects().items() if MANIFEST in names))
 
-    def verify(self, release: str) -> Manifest:
-        """Read every file of `release` and hold it against its manifest; see `ReleaseStore.verify`."""
-        manifest = self.get(release)
-        damages = []
+    def token(self, release: str) -> str:
+        """What changes as soon as an object of `release` does; see `ReleaseStore.token`."""
+        found = []
+        with self._asking():
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._key(f"{checked_id(release)}/")):
+                found += [f"{item['Key']} {item['ETag']} {item['LastModified']}\n" for item in page.get("Contents", ())]
+        if not found:
+            raise self._unknown(release)
+        return hashlib.sha256("".join(found).encode()).hexdigest()
+
+    def _verify_files(self, manifest: Manifest) -> None:
+        release, damages = manifest.release_id, []
         for entry in manifest.files:
             digest = hashlib.sha256()
             size = 0
@@ -64,11 +81,10 @@ class S3Store(ReleaseStore):
             damages.extend([damage] if damage else [])
         if damages:
             raise damaged(release, damages)
-        return manifest
 
-    def fetch(self, release: str) -> Path:
-        """Download `release` into the cache, unless it is there unharmed; see `ReleaseStore.fetch`."""
-        manifest = self.get(release)
+    def _fetch(self, manifest: Manifest) -> Path:
+        """Download the release into the cache, unless it is there unharmed."""
+        release = manifest.release_id
         target = self._cache / release
         try:
             verify_folder(target, manifest)

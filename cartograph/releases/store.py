@@ -22,6 +22,7 @@ from cartograph.releases.errors import (
     RefusedRelease,
     StoreUnavailable,
     UnknownRelease,
+    UntrustedRelease,
 )
 from cartograph.releases.manifest import (
     MANIFEST,
@@ -35,6 +36,7 @@ from cartograph.releases.manifest import (
     parse_pointer,
     release_id,
 )
+from cartograph.releases.signing import Signer, TrustedKeys
 
 # Each lost race means that another writer moved the pointer; nobody loses twenty in a row to writers that publish.
 _POINTER_ATTEMPTS = 20
@@ -59,17 +61,30 @@ class Draft:
 
 
 class ReleaseStore(ABC):
-    """Releases in one place, and the pointer to the one that is current. `location` names the place in messages."""
+    """Releases in one place, and the pointer to the one that is current. `location` names the place in messages.
 
-    def __init__(self, location: str, work: WorkArea) -> None:
+    With a `signer` each release is signed that is made here; with `trusted` keys none is taken that they did not sign.
+    """
+
+    def __init__(
+        self, location: str, work: WorkArea, signer: Signer | None = None, trusted: TrustedKeys | None = None
+    ) -> None:
         self.location = location
+        self.trusted = trusted
         self._work = work
+        self._signer = signer
+
+    @property
+    def trusted_ids(self) -> tuple[str, ...]:
+        """The ids of the keys of which one must have signed a release; empty where no signature is asked for."""
+        return self.trusted.ids if self.trusted else ()
 
     @contextmanager
     def creating(self, inputs: ReleaseInputs, *, created_at: datetime) -> Iterator[Draft]:
         """A draft that becomes a release, and the current one, when the block ends without an exception.
 
-        The same files give the same release: where it is stored already, it stays as it is, its manifest included.
+        The same files give the same release: where it is stored already, it stays as it is, its manifest included,
+        unless it is damaged, or not signed by the key that signs here.
 
         Raises:
             RefusedRelease: a blocking check failed.
@@ -81,7 +96,7 @@ class ReleaseStore(ABC):
             draft = Draft(folder)
             yield draft
             with writing(self.location):
-                manifest = _finished(folder, inputs, created_at)
+                manifest = _finished(folder, inputs, created_at, self._signer)
                 with self._exclusively():
                     draft._manifest = self._stored(manifest.release_id) or self._place(folder, manifest)
                     self._move_pointer(partial(_moved_to, manifest.release_id), forgiving=True)
@@ -113,8 +128,20 @@ class ReleaseStore(ABC):
         """
         pointer = self._pointer()[0]
         if pointer is None:
-            raise NoRelease(f"There is no release in {self.location} yet. Make one with `cartograph run`.")
+            raise self._nothing()
         return pointer.current
+
+    def earlier_id(self) -> str:
+        """The id of the release that `rollback` leads to.
+
+        Raises:
+            NoRelease: there is none.
+        """
+        pointer = self._pointer()[0]
+        earlier = pointer.moved_back(self.ids()) if pointer else None
+        if earlier is None:
+            raise self._nothing_earlier()
+        return earlier.current
 
     def current(self) -> Manifest:
         """The manifest of the current release.
@@ -125,31 +152,48 @@ class ReleaseStore(ABC):
         """
         return self.get(self.current_id())
 
-    def activate(self, release: str) -> Manifest:
-        """Verify `release` and make it the current one.
+    def history(self) -> tuple[str, ...]:
+        """The current release and those that were so before it and are still stored, the latest first.
+
+        Raises:
+            NoRelease: nothing has been released yet.
+        """
+        pointer = self._pointer()[0]
+        if pointer is None:
+            raise self._nothing()
+        stored = set(self.ids())
+        earlier = [release for release in reversed(pointer.previous) if release in stored]
+        return tuple(dict.fromkeys((pointer.current, *earlier)))
+
+    def activate(self, release: str, *, is_verified: bool = False) -> Manifest:
+        """Verify `release` and make it the current one. Who has just verified it says so: that may take long.
 
         Raises:
             UnknownRelease: there is no such release.
-            DamagedRelease, NewerManifest: it cannot be served as it is; the pointer stays.
+            DamagedRelease, NewerManifest, UntrustedRelease: it cannot be served as it is; the pointer stays.
         """
         with self._exclusively():
-            manifest = self.verify(release)
+            manifest = self.get(release) if is_verified else self.verify(release)
             self._move_pointer(partial(_moved_to, release), forgiving=True)
         return manifest
 
-    def rollback(self) -> Manifest:
+    def rollback(self, *, verified: str | None = None) -> Manifest:
         """Make the release current that was so before, skipping those that were pruned since.
+
+        `verified` is a release that the caller has just verified, which is not done again.
 
         Raises:
             NoRelease: nothing has been released yet, or no earlier release is left.
-            DamagedRelease, NewerManifest: the earlier one cannot be served as it is; the pointer stays.
+            DamagedRelease, NewerManifest, UntrustedRelease: the earlier one cannot be served as it is; the pointer
+                stays.
         """
 
         def back(pointer: Pointer | None) -> Pointer:
             earlier = pointer.moved_back(self.ids()) if pointer else None
             if earlier is None:
-                raise NoRelease(f"There is no earlier release in {self.location} to go back to.")
-            self.verify(earlier.current)
+                raise self._nothing_earlier()
+            if earlier.current != verified:
+                self.verify(earlier.current)
             return earlier
 
         with self._exclusively():
@@ -179,8 +223,8 @@ class ReleaseStore(ABC):
         """Make each release anew whose files `change` alters in a copy of them; the new ids by the old ones.
 
         For what must not stay in any release, as an erased customer. The new ones take the places of the old in the
-        pointer, and have their manifests, but for the files; then the old ones are deleted. Can be stopped at any point
-        and done again.
+        pointer, and have their manifests, but for the files; then the old ones are deleted. What is trusted here is
+        signed again where there is a key to do it with. Can be stopped at any point and done again.
 
         Raises:
             DamagedRelease, NewerManifest: a release cannot be read; nothing was deleted.
@@ -188,7 +232,9 @@ class ReleaseStore(ABC):
         """
         made: dict[str, str] = {}
         for release in self.ids():
-            source, manifest = self.fetch(release), self.get(release)
+            manifest = self.get(release)
+            source = self._fetch(manifest)
+            signer = self._signer if self._is_trusted(release) else None
             with self._work.draft() as folder:
                 for entry in manifest.files:
                     copy = folder / entry.path
@@ -196,7 +242,7 @@ class ReleaseStore(ABC):
                     shutil.copyfile(source / entry.path, copy)
                 if change(folder):
                     with writing(self.location):
-                        anew = _finished(folder, manifest.inputs, manifest.created_at)
+                        anew = _finished(folder, manifest.inputs, manifest.created_at, signer)
                         with self._exclusively():
                             stored = self._stored(anew.release_id) or self._place(folder, anew)
                             made[release] = stored.release_id
@@ -212,19 +258,39 @@ class ReleaseStore(ABC):
     def ids(self) -> tuple[str, ...]:
         """The ids of all releases, sorted."""
 
-    @abstractmethod
     def verify(self, release: str) -> Manifest:
-        """Hold every file of `release` against its manifest, and give the manifest.
+        """Hold the signature of `release` against the trusted keys, and every file against the manifest; gives that.
 
         Raises:
             UnknownRelease: there is no such release.
+            UntrustedRelease: none of the trusted keys signed it.
             DamagedRelease: a file differs; the message names it with the expected and the found checksum.
             NewerManifest: the manifest cannot be read.
         """
+        manifest = self._signed(release)
+        self._verify_files(manifest)
+        return manifest
 
-    @abstractmethod
     def fetch(self, release: str) -> Path:
         """A local folder with the verified files of `release`, not to be written to. Raises as `verify` does."""
+        return self.take(release)[0]
+
+    def take(self, release: str) -> tuple[Path, Manifest]:
+        """As `fetch`, with the manifest that the files were held against. Raises as `verify` does."""
+        manifest = self._signed(release)
+        return self._fetch(manifest), manifest
+
+    @abstractmethod
+    def token(self, release: str) -> str:
+        """What changes as soon as a file of `release` does, without reading the files. Raises UnknownRelease."""
+
+    @abstractmethod
+    def _verify_files(self, manifest: Manifest) -> None:
+        """Hold every file against the manifest. Raises DamagedRelease."""
+
+    @abstractmethod
+    def _fetch(self, manifest: Manifest) -> Path:
+        """A local folder with the verified files of the release. Raises DamagedRelease."""
 
     @abstractmethod
     def _exclusively(self) -> AbstractContextManager[None]:
@@ -273,14 +339,39 @@ class ReleaseStore(ABC):
         raise StoreUnavailable(f"{self.location}/{POINTER} is being changed by others all the time. Try again.")
 
     def _stored(self, release: str) -> Manifest | None:
-        """The manifest of `release` where it is stored already; a damaged one is removed, to be stored anew."""
+        """The manifest of `release` where it is stored already; one not fit to stay is removed, to be stored anew."""
         if release not in self.ids():
             return None
         try:
-            return self.verify(release)
-        except DamagedRelease:
+            manifest = self.verify(release)
+        except (DamagedRelease, UntrustedRelease):
+            manifest = None
+        by = manifest.signature.key_id if manifest and manifest.signature else None
+        if manifest is None or (self._signer and self._signer.key_id != by):
             self._remove(release)
             return None
+        return manifest
+
+    def _signed(self, release: str) -> Manifest:
+        """The manifest of `release`, read once: its signature is over what is parsed."""
+        raw = self._read_manifest(checked_id(release))
+        where = f"{self.location}/{release}/{MANIFEST}"
+        if self.trusted is not None:
+            self.trusted.check(raw, where)
+        return parse_manifest(raw, release, where)
+
+    def _is_trusted(self, release: str) -> bool:
+        try:
+            self._signed(release)
+        except UntrustedRelease:
+            return False
+        return True
+
+    def _nothing(self) -> NoRelease:
+        return NoRelease(f"There is no release in {self.location} yet. Make one with `cartograph run`.")
+
+    def _nothing_earlier(self) -> NoRelease:
+        return NoRelease(f"There is no earlier release in {self.location} to go back to.")
 
     def _unknown(self, release: str) -> UnknownRelease:
         known = ", ".join(self.ids()) or "none"
@@ -315,8 +406,8 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_NAMED_CHECKS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _finished(folder: Path, inputs: ReleaseInputs, created_at: datetime) -> Manifest:
-    """Seal the draft in `folder` and put its manifest in, all of it on the disk."""
+def _finished(folder: Path, inputs: ReleaseInputs, created_at: datetime, signer: Signer | None) -> Manifest:
+    """Seal the draft in `folder` and put its manifest in, signed where there is a signer, all of it on the disk."""
     files = sealed(folder)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
@@ -325,6 +416,8 @@ def _finished(folder: Path, inputs: ReleaseInputs, created_at: datetime) -> Mani
         inputs=inputs,
         files=files,
     )
+    if signer is not None:
+        manifest = manifest.model_copy(update={"signature": signer.sign(manifest.model_dump(mode="json"))})
     path = folder / MANIFEST
     write_durably(path, manifest.model_dump_json(indent=2).encode())
     path.chmod(0o444)

@@ -60,8 +60,12 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /v1/experiments/{name}": {"200", "404", "422", "503"},
         "GET /v1/experiments/{name}/{picture}.svg": {"200", "404", "422", "503"},
         "GET /v1/models": {"200", "503"},
+        "GET /v1/models/{name}/schema": {"200", "404", "422", "503"},
         "GET /v1/models/{name}/card": {"200", "404", "422", "503"},
         "GET /v1/models/{name}/{picture}.svg": {"200", "404", "422", "503"},
+        "GET /v1/admin/releases": {"200", "503"},
+        "POST /v1/admin/releases/rollback": {"200", "409", "503"},
+        "POST /v1/admin/releases/{release_id}/activate": {"200", "404", "409", "422", "503"},
     }
     assert statuses == {name: answers | guarded(name) for name, answers in own.items()}
     texts = {

@@ -9,6 +9,7 @@ from time import monotonic
 import httpx
 import pytest
 
+from api.services.refusals import Refusals, ReleaseAlerts
 from api.services.serving import Serving
 from cartograph.releases import Manifest, open_store
 from cartograph.releases.contents import SHOP
@@ -92,7 +93,8 @@ def test_an_unexpected_failure_is_logged_and_outlived(
     settings = Settings(home=tmp_path)
     release = published(settings, "good")
     store = open_store(settings)
-    serving = Serving(store)
+    refusals = Refusals(settings.refused_releases_path, judge="a test")
+    serving = Serving(store, refusals, ReleaseAlerts(settings), rehearse=lambda _: None)
     with monkeypatch.context() as broken:
         broken.setattr(store, "current_id", lambda: 1 / 0)
         serving.refresh()

@@ -11,6 +11,7 @@ import dagster as dg
 
 import ecom_assets.definitions
 import ml_assets.definitions
+from api.services.refusals import CHECK
 from cartograph.alerts.runbook import RUNBOOK, SECTIONS, WAREHOUSE
 from cartograph.lake import Lake
 from cartograph.settings import get_settings
@@ -146,7 +147,7 @@ def test_the_runbook_has_a_section_for_each_check() -> None:
     of_dbt = {"seeds", "staging", "intermediate", "marts"}
     names = {key.name for graph in graphs() for key in graph.asset_check_keys if key.asset_key.path[0] not in of_dbt}
     assert names - SECTIONS == set()
-    assert SECTIONS - names == {"run", "test", STALE, FAILED_PARTITIONS, EXPOSED}
+    assert SECTIONS - names == {"run", "test", STALE, FAILED_PARTITIONS, EXPOSED, CHECK}
 
 
 def test_the_graph_is_as_reviewed() -> None:

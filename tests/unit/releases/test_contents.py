@@ -11,9 +11,12 @@ import pytest
 from cartograph.releases.contents import (
     CUSTOMER_COLUMNS,
     CUSTOMERS,
+    GOLDEN,
     RECOMMENDATION_COLUMNS,
     RECOMMENDATIONS,
     ContentError,
+    Golden,
+    GoldenRequest,
     open_customers,
     open_lists,
     rename_customers,
@@ -50,10 +53,24 @@ def test_recommendations_follow_the_customer(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {CUSTOMERS, RECOMMENDATIONS}
 
 
+def test_golden_requests_follow_the_customer(folder: Path) -> None:
+    asked = GoldenRequest(
+        name="a customer",
+        path="/v1/customers/C1/recommendations?limit=5",
+        answer={"customer_id": "C1", "list": ["C10"]},
+    )
+    (folder / GOLDEN).write_text(Golden(requests=(asked,)).model_dump_json())
+    assert rename_customers(folder, {"C1": "erased-1"})
+    (found,) = Golden.model_validate_json((folder / GOLDEN).read_bytes()).requests
+    assert found.path == "/v1/customers/erased-1/recommendations?limit=5"
+    assert found.answer == {"customer_id": "erased-1", "list": ["C10"]}
+
+
 def test_without_such_a_customer_nothing_is_written(folder: Path) -> None:
     before = (folder / CUSTOMERS).stat()
     assert not rename_customers(folder, {"C9": "erased-9"})
-    assert (folder / CUSTOMERS).stat() == before
+    after = (folder / CUSTOMERS).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_two_customers_do_not_become_one(folder: Path) -> None:

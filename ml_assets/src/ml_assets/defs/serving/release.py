@@ -45,6 +45,7 @@ from cartograph.releases.contents import (
     write_customers,
     write_lists,
     write_products,
+    write_schema,
 )
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
@@ -116,7 +117,9 @@ from ml_assets.defs.scoring.reorder_advice import KEY as ADVICE_KEY
 from ml_assets.defs.scoring.reorder_advice import counts_stock
 from ml_assets.defs.scoring.similar_products import KEY as SIMILAR_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
+from ml_assets.defs.serving.golden import PATHS, Contents, write_golden
 from ml_assets.defs.serving.own_models import released_predictions
+from ml_assets.defs.serving.parity import parities, parity_result, require_parity, served_spec
 from ml_assets.defs.serving.recommendations import released_recommendations, write_recommendations
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.campaign_uplift import KEY as UPLIFT_KEY
@@ -219,7 +222,8 @@ def warehouse() -> list[dg.AssetKey]:
             HOLDS,
             asset=KEY,
             description="All blocking checks of what the release is made of hold; it warns of one made by override.",
-        )
+        ),
+        served_spec(KEY),
     ],
     tags={"domain": "serving"},
     description=(
@@ -305,6 +309,10 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             if policies:
                 (draft.path / POLICIES_FILE).write_bytes(POLICIES.dump_json(tuple(policies), indent=2))
             (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
+            parity = require_parity(parities(draft.path, customers, predicted))
+            asked = [champions[name] for name in (*PATHS, *own) if name in champions]
+            about = (as_of, shop_card(shop), customers, asked, recommended, products)
+            write_golden(draft.path, Contents(*about, list(map(effect_of, answers)), policies, tried))
         pruned = store.prune(settings.release_keep)
     return dg.MaterializeResult(
         metadata={
@@ -321,7 +329,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
         },
-        check_results=[guards_result(made_from, draft.manifest)],
+        check_results=[guards_result(made_from, draft.manifest), parity_result(parity)],
     )
 
 
@@ -467,6 +475,7 @@ def write_model(folder: Path, model: Registered) -> None:
     (folder / content).parent.mkdir(exist_ok=True)
     (folder / content).write_bytes(model.content)
     (folder / card).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
+    write_schema(folder, card_of(model))
 
 
 def write_card(folder: Path, version: Version, model: Registered) -> None:

@@ -1,0 +1,210 @@
+"""What the asset graph says that a release must answer is what the service answers, and another release does not."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from api.services.golden import differences
+from cartograph.releases.contents import (
+    CHURN_MODEL,
+    CUSTOMERS,
+    DEMAND,
+    EFFECTS,
+    EFFECTS_FILE,
+    FRAUD_CARD,
+    GOLDEN,
+    RECOMMENDATION_COLUMNS,
+    RECOMMENDATIONS,
+    REORDER,
+    SHOP,
+    SIMILAR,
+    SIMILAR_COLUMNS,
+    Review,
+    ShopCard,
+    open_lists,
+)
+from cartograph.settings import Settings
+from ml_assets.core.models.export import to_onnx
+from ml_assets.core.registry import Registered
+from ml_assets.defs.serving.golden import Contents, golden
+from ml_assets.defs.serving.recommendations import Recommended
+from tests.api.making import (
+    AS_OF,
+    FEATURES,
+    arrow_file,
+    classifier,
+    demand_files,
+    make_advice,
+    make_card,
+    make_customers,
+    make_effect,
+    make_forecasts,
+    make_fraud_card,
+    onnx_model,
+    publish,
+    service,
+)
+from tests.api.recommending import batch
+
+SHOP_CARD = ShopCard(name="simulated", title="The simulated shop", currency="EUR")
+CARDS = (make_card(), make_fraud_card())
+PRODUCTS = ["P/1", "P2", "P3"]
+EFFECT = make_effect(name="email_winback_spend")
+
+
+def customers() -> pa.Table:
+    """Of whom one is lost already, and one has an id that a path must escape."""
+    table = make_customers(["C/1", "C1", "C2", "Cé 1"])
+    at = table.column_names.index("churn_model_version")
+    return table.set_column(at, "churn_model_version", pa.array(["3", "3", None, "3"]))
+
+
+def lists(files: Mapping[str, Any], name: str, columns: Mapping[str, pa.DataType]) -> pa.Table:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(files[name])
+        table = open_lists(path, columns)
+        return pa.table(table.to_pydict(), schema=table.schema)
+
+
+@pytest.fixture(scope="module")
+def contents() -> Contents:
+    files = batch().files
+    card = make_card(name="product_recommender", version="5", features=())
+    recommended = Recommended(
+        files["models/product_recommender.arrow"],
+        card,
+        lists(files, RECOMMENDATIONS, RECOMMENDATION_COLUMNS),
+        lists(files, SIMILAR, SIMILAR_COLUMNS),
+    )
+    models = [Registered(card.name, card.version, onnx_model(), card.model_dump(mode="json")) for card in CARDS]
+    products = {DEMAND: make_forecasts(PRODUCTS), REORDER: make_advice(PRODUCTS)}
+    return Contents(AS_OF, SHOP_CARD, customers(), models, recommended, products, [EFFECT], [], [])
+
+
+def released(settings: Settings, contents: Contents, replaced: Mapping[str, bytes | None] | None = None) -> str:
+    files: dict[str, bytes | None] = {
+        **demand_files(contents.products[DEMAND], contents.products[REORDER]),
+        EFFECTS_FILE: EFFECTS.dump_json((EFFECT,)),
+        GOLDEN: golden(contents).model_dump_json().encode(),
+        **(replaced or {}),
+    }
+    return publish(settings, customers=customers(), replaced=files).release_id
+
+
+def test_the_service_answers_what_the_graph_says_that_it_must(tmp_path: Path, contents: Contents) -> None:
+    settings = Settings(home=tmp_path)
+    release = released(settings, contents)
+    paths = {one.path.split("?")[0] for one in golden(contents).requests}
+    assert {"/v1/release", "/v1/predict/churn", "/v1/orders/risk", "/v1/recommendations/session"} <= paths
+    assert {"/v1/customers/C%C3%A9%201", "/v1/products/P3/demand", "/v1/products/P3/reorder"} <= paths
+    assert not any("%2F" in path for path in paths), "no path of the service leads there"
+    with service(settings) as client:
+        ready = client.get("/ready").json()
+    assert (ready["release_id"], ready["problem"]) == (release, None), "or a golden request was answered otherwise"
+
+
+def other_model() -> bytes:
+    draw = classifier()
+    other = HistGradientBoostingClassifier(max_iter=3, random_state=1).fit([[1, 2, 0], [9, 1, 1]] * 30, [0, 1] * 30)
+    return to_onnx(other, "other", draw.n_features_in_)
+
+
+def other_customers() -> bytes:
+    return arrow_file(make_customers(customers()["customer_id"].to_pylist(), 0.5))
+
+
+def other_review() -> bytes:
+    return make_fraud_card(review=Review(amount="total_amount", cost=1e6)).model_dump_json().encode()
+
+
+def other_shop() -> bytes:
+    return SHOP_CARD.model_copy(update={"currency": "USD"}).model_dump_json().encode()
+
+
+def other_demand() -> bytes | None:
+    return demand_files(make_forecasts(["P2", "P3"]), None)[DEMAND]
+
+
+def other_advice() -> bytes | None:
+    return demand_files(make_forecasts(PRODUCTS), make_advice(["P2", "P3"]))[REORDER]
+
+
+def other_effect() -> bytes:
+    return EFFECTS.dump_json((EFFECT.model_copy(update={"estimate": 9.9}),))
+
+
+SPOILT: dict[str, tuple[str, Callable[[], bytes | None]]] = {
+    "churn_classifier of given features": (CHURN_MODEL, other_model),
+    "/purchase/probability is 0.5, not 0.25": (CUSTOMERS, other_customers),
+    "/decision is 'accept'": (FRAUD_CARD, other_review),
+    "the release: /shop/currency": (SHOP, other_shop),
+    "demand for P3: /days/0/mean is 1.0": (DEMAND, other_demand),
+    "reorder advice for P3: /stock is 1.0": (REORDER, other_advice),
+    "the effect of email_winback_spend: /effect/estimate is 9.9": (EFFECTS_FILE, other_effect),
+}
+
+
+@pytest.mark.parametrize("told", SPOILT)
+def test_a_file_of_another_release_is_found(tmp_path: Path, contents: Contents, told: str) -> None:
+    file, spoil = SPOILT[told]
+    settings = Settings(home=tmp_path)
+    released(settings, contents, {file: spoil()})
+    with service(settings) as client:
+        answer = client.get("/ready")
+    assert answer.status_code == 503
+    assert told in answer.json()["detail"]
+
+
+def test_given_features_are_such_as_the_model_takes(contents: Contents) -> None:
+    asked = [one for one in golden(contents).requests if one.path in {"/v1/predict/churn", "/v1/orders/risk"}]
+    assert len(asked) >= 4
+    for one in asked:
+        assert one.body is not None
+        features = one.body["features"]
+        assert len(features) == len(FEATURES)
+        assert isinstance(features["is_opted_in"], bool)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-100, 100) | st.floats(-1e6, 1e6) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(values, st.dictionaries(st.just("more"), values))
+def test_an_answer_is_as_expected_if_it_is_the_same_or_an_object_with_more(value: Any, more: dict[str, Any]) -> None:
+    assert list(differences(value, value, 0.0)) == []
+    if isinstance(value, dict) and "more" not in value:
+        assert list(differences(value, value | more, 0.0)) == []
+        assert len(list(differences(value | {"more": 1}, value, 0.0))) == 1
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "told"),
+    [
+        ({"a": 1}, {"a": 2}, "/a is 2, not 1"),
+        ({"a": 1}, {"a": True}, "/a is True, not 1"),
+        ({"a": None}, {"a": 0}, "/a is 0, not None"),
+        ({"a": None}, {}, "/a is missing"),
+        ({"a": [1, 2]}, {"a": [1, 2, 3]}, "/a is [1, 2, 3], not a list of 2"),
+        ({"a": [{"b": "x"}]}, {"a": [{"b": "y"}]}, "/a/0/b is 'y', not 'x'"),
+        ({"a": {}}, {"a": []}, "/a is [], not an object"),
+        ({"a": 0.5}, {"a": 0.5 + 1e-9}, "/a is 0.500000001, not 0.5"),
+    ],
+)
+def test_a_difference_is_named(expected: object, found: object, told: str) -> None:
+    assert list(differences(expected, found, 0.0)) == [told]
+
+
+def test_a_computed_number_may_differ_by_the_tolerance() -> None:
+    assert list(differences({"p": 0.5}, {"p": 0.5 + 9e-7}, 1e-6)) == []
+    assert list(differences({"p": 0.5}, {"p": 0.5 + 3e-6}, 1e-6))
