@@ -14,6 +14,7 @@ from cartograph.cli import (
     dbt,
     docs,
     erase,
+    events,
     experiment,
     export,
     keys,
@@ -94,6 +95,7 @@ app.command("export")(export.export_marts)
 app.command("erase")(erase.erase)
 app.add_typer(shops.app, name="shops")
 app.add_typer(lake.app, name="lake")
+app.add_typer(events.app, name="events")
 causal.app.command("check")(questions.check)
 causal.app.command("memo")(questions.memo)
 app.add_typer(models.app, name="models")

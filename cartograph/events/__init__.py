@@ -7,7 +7,7 @@ such as Kafka comes behind the same two ends: an `EventSink` to append to, and a
 
 from cartograph.events.framing import Event
 from cartograph.events.reading import Segment, Tail, read, segments
-from cartograph.events.rewriting import recover, remove, rewrite
+from cartograph.events.rewriting import recover, remove, removed, rewrite
 from cartograph.events.writing import EventSink, LogUnavailableError, SegmentWriter
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "read",
     "recover",
     "remove",
+    "removed",
     "rewrite",
     "segments",
 ]

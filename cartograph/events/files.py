@@ -46,3 +46,13 @@ def make_entries_durable(folder: Path) -> None:
     """Have the names in `folder` on the disk: a durable file is lost if its name is."""
     with opened(folder, os.O_RDONLY) as file:
         os.fsync(file)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Make `content` what a file holds: at any moment the disk has the old one or the new one."""
+    aside = path.with_name(f".{path.name}.new")
+    with opened(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+        write_all(file, content)
+        os.fsync(file)
+    aside.replace(path)
+    make_entries_durable(path.parent)

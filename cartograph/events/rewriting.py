@@ -9,11 +9,14 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cartograph.events.files import locked, make_entries_durable, opened, write_all
+import orjson
+
+from cartograph.events.files import locked, make_entries_durable, opened, replace
 from cartograph.events.framing import Event, framed
 from cartograph.events.reading import read, segments
 
 _CHUNK = 64 * 1024
+_REMOVED = "removed.json"
 
 
 def recover(folder: Path) -> dict[str, int]:
@@ -47,28 +50,31 @@ def rewrite(folder: Path, change: Callable[[Sequence[Event]], Sequence[Event]]) 
             events = change(found.events) if is_there else found.events
             if list(events) == found.events:
                 continue
-            aside = path.with_name(f".{path.name}.new")
-            with opened(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as new:
-                write_all(new, b"".join(map(framed, events)))
-                os.fsync(new)
-            aside.replace(path)
-            make_entries_durable(folder)
+            replace(path, b"".join(map(framed, events)))
             changed.append(path.name)
     return changed
 
 
-def remove(folder: Path, is_done: Callable[[Sequence[Event]], bool]) -> list[str]:
-    """Remove the segments of which `is_done` is true; their names."""
-    removed = []
+def remove(folder: Path, is_done: Callable[[str, Sequence[Event]], bool]) -> list[str]:
+    """Remove the segments of which, by name and events, `is_done` is true; their names, which `removed` gives later."""
+    gone = []
     for path in segments(folder):
         with opened(path, os.O_RDONLY) as file, locked(file) as is_there:
             found = read(path)
-            if is_there and not found.damaged and is_done(found.events):
+            if is_there and not found.damaged and is_done(path.name, found.events):
+                replace(folder / _REMOVED, orjson.dumps([*removed(folder), path.name]))
                 path.unlink()
-                removed.append(path.name)
-    if removed:
+                gone.append(path.name)
+    if gone:
         make_entries_durable(folder)
-    return removed
+    return gone
+
+
+def removed(folder: Path) -> list[str]:
+    """The segments that were removed from a log, oldest first: what they held, others have."""
+    path = folder / _REMOVED
+    names: list[str] = orjson.loads(path.read_bytes()) if path.is_file() else []
+    return names
 
 
 def _last_end(file: int) -> int:

@@ -98,6 +98,24 @@ WITHOUT_FILES = (
         "test_orphans_whose_parent_came_late_are_found_with_it",
     ),
     (
+        "the API is killed twenty times while it takes events",
+        "each acknowledged event is in the lake once",
+        "tests/faults/test_killed_service.py",
+        "test_twenty_kills_lose_nothing_that_was_acknowledged_and_double_nothing",
+    ),
+    (
+        "the disk is full while the API takes events",
+        "none is acknowledged; with room, it goes on",
+        "tests/api/test_events.py",
+        "test_on_a_full_disk_nothing_is_acknowledged",
+    ),
+    (
+        "a line of the event log is damaged",
+        "the others are loaded; it is told, and what was loaded stays",
+        "tests/unit/sources/test_event_log.py",
+        "test_damage_is_told_and_what_was_loaded_stays",
+    ),
+    (
         "an erasure is killed",
         "it is known, and goes on when it is called again",
         "tests/integration/test_erase.py",

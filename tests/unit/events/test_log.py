@@ -12,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartograph.events import Event, LogUnavailableError, SegmentWriter, Tail, read, recover, remove, rewrite, segments
+from cartograph.events import (
+    Event,
+    LogUnavailableError,
+    SegmentWriter,
+    Tail,
+    read,
+    recover,
+    remove,
+    removed,
+    rewrite,
+    segments,
+)
 from cartograph.events.framing import framed, unframed
 
 AT = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -138,10 +149,14 @@ def test_only_segments_that_are_done_are_removed(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path)
     writer.append([event(1)], AT)
     writer.append([event(2)], AT + timedelta(days=1))
-    assert remove(tmp_path, lambda found: [one["event_id"] for one in found] == ["e1"]) != []
+    first, second = (path.name for path in segments(tmp_path))
+    assert remove(tmp_path, lambda name, found: name == first and len(found) == 1) == [first]
+    assert removed(tmp_path) == [first]
     assert events(tmp_path) == [event(2)]
     writer.append([event(3)], AT + timedelta(days=1))
-    assert events(tmp_path) == [event(2), event(3)]
+    assert sorted(one["event_id"] for one in events(tmp_path)) == ["e2", "e3"]
+    assert remove(tmp_path, lambda name, _: name == second) == [second]
+    assert removed(tmp_path) == [first, second]
 
 
 def test_a_tail_gives_each_event_once_as_it_comes(tmp_path: Path) -> None:

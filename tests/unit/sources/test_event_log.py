@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartograph.events import read, segments
+from cartograph.events import read, remove, segments
 from cartograph.lake import Lake
 from cartograph.settings import load_settings
 from cartograph.windows import Window
@@ -20,7 +20,7 @@ from ecom_assets.ingestion import LoadReport, load
 from ecom_assets.late_data import find
 from ecom_assets.simulator import SimulatedShop, SimulatorConfig
 from ecom_assets.sources import Delivery, Source
-from ecom_assets.sources.event_log import EventLogReader
+from ecom_assets.sources.event_log import EventLogReader, is_loaded, reader_of
 from ecom_assets.sources.merged import MergedSource, joined
 from tests.unit.events.making import append, make_event
 from tests.unit.ingestion.making import BATCH, FEBRUARY, JANUARY, SHOP, Rows
@@ -137,6 +137,22 @@ def test_an_event_of_both_sources_is_in_the_lake_once(lake: Lake, log: Path) -> 
     report = ingest(lake, MergedSource(other, [EventLogReader(log, SHOP)]))
     assert stored(lake) == ["a", "b"]
     assert report.counts.merged == 1
+
+
+def test_what_was_removed_once_it_was_loaded_stays_in_the_lake(lake: Lake, log: Path) -> None:
+    append(log, make_event("a", 2), make_event("b", 3))
+    append(log, make_event("waits", 40), at=FEBRUARY.start)
+    reader = reader_of(lake.settings, SHOP)
+    assert not is_loaded(lake, [make_event("a")])
+    ingest(lake, reader, JANUARY)
+    assert len(remove(log, lambda _, events: is_loaded(lake, events))) == 1
+    append(log, make_event("a", 2, device="tablet", received_at="2024-01-04T00:00:00Z"), at=FEBRUARY.start)
+    for _ in range(2):
+        report = ingest(lake, reader)
+        assert (report.vanished, report.unreadable) == (0, [])
+        assert stored(lake) == ["a", "b", "waits"]
+    devices = lake.batches("raw.events", columns=["device"]).read_all()["device"].to_pylist()
+    assert devices == [None] * 3, "the first that was received counts, also when its segment is gone"
 
 
 def test_other_datasets_are_the_main_sources_alone(log: Path) -> None:

@@ -7,7 +7,7 @@ from cartograph.shops import Shop
 from ecom_assets.components.source_component import SourceComponent
 from ecom_assets.contracts.web import EVENTS
 from ecom_assets.sources import SourceError
-from ecom_assets.sources.event_log import EventLogReader
+from ecom_assets.sources.event_log import EventLogReader, reader_of
 
 
 class EventLogSource(SourceComponent):
@@ -23,4 +23,4 @@ class EventLogSource(SourceComponent):
         others = sorted(self.datasets.keys() - {EVENTS.dataset})
         if others:
             raise SourceError(f"{shop.file}: the event log delivers {EVENTS.dataset} and not {', '.join(others)}.")
-        return EventLogReader(get_settings().events_dir, shop.span)
+        return reader_of(get_settings(), shop.span)

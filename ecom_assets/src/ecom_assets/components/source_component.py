@@ -25,7 +25,7 @@ from ecom_assets.ingestion import Batch, LoadReport, load, quarantine_summary, r
 from ecom_assets.lineage import Origins
 from ecom_assets.quality.policy import dataset_policy
 from ecom_assets.sources import Source, SourceError
-from ecom_assets.sources.event_log import EventLogReader
+from ecom_assets.sources.event_log import EventLogReader, reader_of
 from ecom_assets.sources.merged import MergedSource
 
 OWNERS = ["team:data-platform"]
@@ -50,7 +50,7 @@ class SourceComponent(dg.Component, dg.Model, dg.Resolvable):
         reader = self.reader(shop)
         if not shop.takes_events or EVENTS.dataset not in self.datasets or isinstance(reader, EventLogReader):
             return reader
-        return MergedSource(reader, [EventLogReader(get_settings().events_dir, shop.span)])
+        return MergedSource(reader, [reader_of(get_settings(), shop.span)])
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """What the source reads, and a raw and a quarantine asset for each dataset that it delivers."""

@@ -6,14 +6,17 @@ counts. The log's form is `cartograph.events`; that the rows join those of anoth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cartograph.contracts import ARROW_TYPES
-from cartograph.events import Event, read, segments
+from cartograph.events import Event, read, removed, segments
+from cartograph.lake import Lake
+from cartograph.settings import Settings
 from cartograph.windows import Window
 from cartograph.words import counted
 from ecom_assets.contracts.web import EVENTS
@@ -24,10 +27,14 @@ ORIGIN = "event_log"
 
 
 class EventLogReader:
-    """A `Source` of `events` from the log in `folder`, for a shop whose time is `span`."""
+    """A `Source` of `events` from the log in `folder`, for a shop whose time is `span`.
 
-    def __init__(self, folder: Path, span: Window) -> None:
-        self._folder, self._span = folder, span
+    What the segments held that were removed since, `loaded` gives, by their names as `_source`: it is in the lake, and
+    a load that did not deliver it again would take it from there.
+    """
+
+    def __init__(self, folder: Path, span: Window, loaded: Callable[[list[str]], pa.Table] | None = None) -> None:
+        self._folder, self._span, self._loaded = folder, span, loaded
 
     @property
     def datasets(self) -> frozenset[str]:
@@ -85,7 +92,40 @@ class EventLogReader:
             for column in EVENTS.columns
         }
         source = pa.array([f"{ORIGIN}/{name}" for _, name, *_ in first.values()], pa.string())
-        return pa.table({**columns, "_source": source}), tuple(unreadable)
+        rows = pa.table({**columns, "_source": source})
+        gone = removed(self._folder)
+        if gone and self._loaded is not None:
+            earlier = self._loaded([f"{ORIGIN}/{name}" for name in gone]).select(rows.column_names)
+            is_new = pc.invert(pc.is_in(rows["event_id"], value_set=earlier["event_id"].combine_chunks()))
+            rows = pa.concat_tables([earlier.cast(rows.schema), rows.filter(is_new)])
+        return rows, tuple(unreadable)
+
+
+def reader_of(settings: Settings, span: Window) -> EventLogReader:
+    """The reader of the chosen shop's log."""
+    return EventLogReader(settings.events_dir, span, partial(loaded_from, Lake.from_settings(settings)))
+
+
+def loaded_from(lake: Lake, sources: Sequence[str]) -> pa.Table:
+    """The events in the lake that came from `sources`."""
+    with lake.connect() as connection:
+        relation = lake.relation_sql(f"raw.{EVENTS.dataset}")
+        chosen = f"SELECT * FROM ({relation}) WHERE _source IN (SELECT unnest(?))"
+        return connection.execute(chosen, [list(sources)]).to_arrow_table()
+
+
+def is_loaded(lake: Lake, events: Sequence[Event]) -> bool:
+    """Whether the lake has each of the events, wherever from."""
+    if not lake.exists(f"raw.{EVENTS.dataset}"):
+        return False
+    wanted = {event["event_id"] for event in events}
+    with lake.connect() as connection:
+        found = connection.execute(
+            f"SELECT count(DISTINCT event_id) FROM ({lake.relation_sql(f'raw.{EVENTS.dataset}')}) "
+            "WHERE event_id IN (SELECT unnest(?))",
+            [sorted(wanted)],
+        ).fetchone()
+    return found == (len(wanted),)
 
 
 def _within(time: pa.ChunkedArray, window: Window) -> pa.ChunkedArray:
