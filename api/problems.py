@@ -117,7 +117,9 @@ async def _on_unexpected_error(request: Request, _: Exception) -> Response:
         "with the request."
     )
     problem = Problem(title=phrase, status=500, detail=detail, instance=request.url.path)
-    return problem_response(problem, {**SECURITY_HEADERS, REQUEST_ID_HEADER: request.state.request_id})
+    request_id = request.scope.get("state", {}).get("request_id")
+    about = {REQUEST_ID_HEADER: request_id} if request_id else {}
+    return problem_response(problem, {**SECURITY_HEADERS, **about})
 
 
 def _invalid_part(found: Any) -> InvalidPart:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import orjson
@@ -25,12 +26,43 @@ FRAMES = 20
 """Of a traceback, the innermost."""
 
 
+requests = logging.getLogger("api.requests")
+
+
+class _RequestLines:
+    """Writes the lines of requests itself: `logging` takes 40 microseconds for one, a tenth of a fast answer's time."""
+
+    def __init__(self) -> None:
+        self.out: TextIO | None = None
+
+    def tell(self, level: int, about: Mapping[str, Any]) -> None:
+        if not requests.isEnabledFor(level):
+            return
+        if self.out is None:
+            requests.log(level, "request", extra=dict(about))
+            return
+        line = {"event": "request", "timestamp": datetime.now(UTC), "level": logging.getLevelName(level).lower()}
+        told = {**line, "logger": requests.name, **about, "request_id": REQUEST_ID.get()}
+        self.out.write(orjson.dumps(told, option=orjson.OPT_UTC_Z).decode() + "\n")
+        self.out.flush()
+
+
+_lines = _RequestLines()
+
+
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
     """Send what this process logs, by whichever library, to `stream` (standard error), as the settings say."""
     out = stream or sys.stderr
+    for_people = settings.env == "local" and out.isatty()
     handler = logging.StreamHandler(out)
-    handler.setFormatter(formatter(for_people=settings.env == "local" and out.isatty()))
+    handler.setFormatter(formatter(for_people=for_people))
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
+    _lines.out = None if for_people else out
+
+
+def tell_request(level: int, about: Mapping[str, Any]) -> None:
+    """Log a request; `about` is what is known of it and may be told."""
+    _lines.tell(level, about)
 
 
 def formatter(*, for_people: bool) -> logging.Formatter:

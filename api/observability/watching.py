@@ -6,14 +6,13 @@ An id that the caller gives in `X-Request-ID` is kept where it is fit to be logg
 from __future__ import annotations
 
 import re
-from logging import DEBUG, INFO, getLogger
+from logging import DEBUG, INFO
+from secrets import token_hex
 from time import perf_counter
-from typing import Any
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.observability.logs import REQUEST_ID
+from api.observability.logs import REQUEST_ID, tell_request
 from api.observability.metrics import METHODS, OTHER, UNMATCHED, observe_request
 from api.problems import REQUEST_ID_HEADER
 
@@ -24,7 +23,6 @@ PROBES = frozenset({"/health", "/ready", "/metrics"})
 UNANSWERED = 499
 """Told of a request whose caller went away before an answer began (nginx's number)."""
 
-logger = getLogger("api.requests")
 _NAME = REQUEST_ID_HEADER.lower().encode()
 
 
@@ -64,7 +62,7 @@ class Watching:
 def given_or_new(scope: Scope) -> str:
     """The request's id: the caller's, where there is one that is fit, or a new one."""
     given = next((value for name, value in scope["headers"] if name == _NAME), None)
-    return given.decode() if given is not None and FIT.fullmatch(given) else uuid4().hex
+    return given.decode() if given is not None and FIT.fullmatch(given) else token_hex(16)
 
 
 def template(scope: Scope) -> str:
@@ -77,11 +75,5 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
     route, method = template(scope), scope["method"]
     observe_request(method, route, status, seconds)
     level = DEBUG if route in PROBES else INFO
-    if logger.isEnabledFor(level):
-        about: dict[str, Any] = {
-            "method": method if method in METHODS else OTHER,
-            "route": route,
-            "status": status,
-            "duration_ms": round(seconds * 1000, 3),
-        }
-        logger.log(level, "request", extra=about)
+    told = method if method in METHODS else OTHER
+    tell_request(level, {"method": told, "route": route, "status": status, "duration_ms": round(seconds * 1000, 3)})

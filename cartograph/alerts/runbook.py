@@ -69,7 +69,7 @@ SECTIONS = frozenset(
         "inputs_are_usual",
         "has_beaten_the_baseline",
         "predictions_held",
-        "served_as_scored",
+        "answers_are_usual",
         "choice_is_recorded",
         "has_overlap",
         "is_balanced",

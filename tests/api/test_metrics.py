@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.observability.metrics import SCORES, SCORES_UP_TO, Served, exposition, observe_scores
+from api.observability.metrics import SCORES, SCORES_UP_TO, SHARED, Served, exposition, observe_scores, shared
 from api.services.serving import State
 from cartograph.releases import Manifest
 from cartograph.settings import Settings
@@ -130,7 +130,7 @@ def test_each_score_is_counted_once_where_it_belongs(scores: list[float]) -> Non
     assert more.get("+Inf", 0) == sum(score > SCORES_UP_TO[-1] for score in known)
 
 
-def test_worker_processes_add_their_counters_up(tmp_path: Path) -> None:
+def test_worker_processes_add_their_counters_up() -> None:
     counting = (
         "from api.observability.metrics import observe_request, observe_scores\n"
         "observe_request('GET', '/v1/release', 200, 0.004)\n"
@@ -144,13 +144,15 @@ def test_worker_processes_add_their_counters_up(tmp_path: Path) -> None:
     )
 
     def run(code: str) -> str:
-        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-        command = [sys.executable, "-c", code]
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
-    for _ in range(3):
-        run(counting)
-    found = samples(run(telling))
+    with shared():
+        folder = Path(os.environ[SHARED])
+        for _ in range(3):
+            run(counting)
+        found = samples(run(telling))
+    assert SHARED not in os.environ
+    assert not folder.exists()
     assert value(found, "cartograph_requests_total", method="GET", route="/v1/release", status="200") == 3
     assert value(found, "cartograph_scores_total", model="churn_classifier", up_to="0.3") == 3
     assert value(found, "cartograph_scores_total", model="churn_classifier", up_to="0.8") == 3
@@ -159,7 +161,7 @@ def test_worker_processes_add_their_counters_up(tmp_path: Path) -> None:
 
 
 def test_one_process_tells_its_own_counters_without_a_shared_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    monkeypatch.delenv(SHARED, raising=False)
     observe_scores("alone", [0.25])
     found = samples(exposition(State(), datetime(2026, 1, 1, tzinfo=UTC)).decode())
     assert value(found, "cartograph_scores_total", model="alone", up_to="0.3") == 1

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.observability.logs import configure, formatter
+from api.observability import logs
+from api.observability.logs import REQUEST_ID, configure, formatter, tell_request
 from api.observability.watching import given_or_new
 from cartograph.settings import Settings
 from tests.api.making import publish, service
@@ -44,6 +45,21 @@ def logged(level: int = logging.INFO) -> Iterator[io.StringIO]:
         for one, handlers, propagate, own in kept:
             one.handlers, one.propagate = handlers, propagate
             one.setLevel(own)
+
+
+@contextmanager
+def configured(settings: Settings) -> Iterator[io.StringIO]:
+    """The logs of this process as those of the service's, within the block."""
+    root, out = logging.getLogger(), io.StringIO()
+    kept, level = root.handlers[:], root.level
+    try:
+        root.handlers = []
+        configure(settings, out)
+        yield out
+    finally:
+        root.handlers = kept
+        root.setLevel(level)
+        logs._lines.out = None
 
 
 def lines(out: io.StringIO) -> list[dict[str, Any]]:
@@ -131,16 +147,29 @@ def test_nothing_of_a_request_that_may_be_somebodys_is_logged(tmp_path: Path, mo
 
 
 def test_what_libraries_log_is_json_too_and_goes_where_the_settings_say(tmp_path: Path) -> None:
-    root, out = logging.getLogger(), io.StringIO()
-    kept, level = root.handlers[:], root.level
-    try:
-        root.handlers = []
-        configure(Settings(home=tmp_path, log_level="WARNING"), out)
+    with configured(Settings(home=tmp_path, log_level="WARNING")) as out:
         logging.getLogger("some.library").warning("%s is low", "space")
         logging.getLogger("some.library").info("not told")
-    finally:
-        root.handlers = kept
-        root.setLevel(level)
+        tell_request(logging.INFO, {"route": "/not/told"})
     (line,) = lines(out)
     assert line["event"] == "space is low"
     assert (line["level"], line["logger"]) == ("warning", "some.library")
+
+
+def test_the_line_of_a_request_is_the_same_whichever_way_it_is_written(tmp_path: Path) -> None:
+    about = {"method": "GET", "route": '/v1/"x"/{y}', "status": 200, "duration_ms": 0.5}
+    token = REQUEST_ID.set("an-id-of-ours")
+    try:
+        with logged() as by_logging:
+            tell_request(logging.INFO, about)
+        with configured(Settings(home=tmp_path)) as directly:
+            tell_request(logging.INFO, about)
+            tell_request(logging.DEBUG, about)
+    finally:
+        REQUEST_ID.reset(token)
+    (first,), (second,) = lines(by_logging), lines(directly)
+    assert first.keys() == second.keys()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", second.pop("timestamp"))
+    first.pop("timestamp")
+    assert first == second
+    assert second["request_id"] == "an-id-of-ours"

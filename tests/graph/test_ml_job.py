@@ -62,6 +62,7 @@ ASSETS = {
     "monitoring/lifetime_value_quality",
     "monitoring/demand_quality",
     "monitoring/recommendation_quality",
+    "monitoring/served_predictions",
     "models/customer_segments",
     "predictions/customer_segments",
     "models/purchase_propensity",

@@ -13,7 +13,7 @@ from ml_assets.defs.metadata import markdown_table, table_metadata
 KEY = dg.AssetKey(["monitoring", served.CONTRACT.dataset])
 TABLE = f"monitoring.{served.CONTRACT.dataset}"
 LOG = "raw.prediction_log"
-CHECK = "served_as_scored"
+CHECK = "answers_are_usual"
 
 
 @dg.definitions
