@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from api.services.customers import Customers
+from api.services.lookup import open_rows
 from api.services.model import ReleasedModel
 from api.services.own_models import OwnModels
 from api.services.products import Products
@@ -126,7 +127,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
         return LoadedRelease(
             manifest=manifest,
             shop=ShopCard.model_validate_json((folder / SHOP).read_bytes()),
-            customers=Customers(open_customers(folder / CUSTOMERS)),
+            customers=Customers(open_rows(folder / CUSTOMERS, open_customers(folder / CUSTOMERS), "customer_id")),
             churn=ReleasedModel.load(folder, *CHURN_FILES) if CHURN_FILES in models else None,
             fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES)) if FRAUD_FILES in models else None,
             recommendations=Recommendations.load(folder) if RECOMMENDER_FILES in models else None,

@@ -41,6 +41,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from cartograph.releases.rows import ROW, row_schema, with_rows
+
 SHOP = "shop.json"
 CUSTOMERS = "customers.arrow"
 CHURN_MODEL = "models/churn_classifier.onnx"
@@ -497,14 +499,15 @@ EXPERIMENTS = TypeAdapter(tuple[ExperimentResult, ...])
 def write_customers(path: Path, customers: pa.Table) -> None:
     """Write `customers.arrow`: uncompressed, so that it can be memory-mapped, and sorted by `customer_id` for look-ups.
 
-    `customers` has the columns of `CUSTOMER_COLUMNS` and any number of feature columns, one row for each customer.
+    Each row is there once more, for `rows.StoredRows`. `customers` has the columns of `CUSTOMER_COLUMNS` and any number
+    of feature columns, one row for each customer.
 
     Raises:
         ContentError: a column is missing or of another type, or a customer is there twice or without an id.
     """
     ordered = customers.sort_by("customer_id") if "customer_id" in customers.column_names else customers
     _check_customers(ordered, CUSTOMER_COLUMNS)
-    _write(path, ordered)
+    _write_rows(path, ordered)
 
 
 def open_customers(path: Path) -> pa.Table:
@@ -521,7 +524,9 @@ def open_customers(path: Path) -> pa.Table:
 
 
 def write_lists(path: Path, lists: pa.Table, columns: Mapping[str, pa.DataType]) -> None:
-    """Write the file of lists `path`, e.g. `recommendations.arrow`, sorted by the first of its `columns`.
+    """Write the file of lists `path`, e.g. `recommendations.arrow`, as `write_customers` writes its own.
+
+    It is sorted by the first of its `columns`.
 
     Raises:
         ContentError: it has other columns, or an id is there twice or missing.
@@ -529,7 +534,7 @@ def write_lists(path: Path, lists: pa.Table, columns: Mapping[str, pa.DataType])
     key = next(iter(columns))
     ordered = lists.sort_by(key) if key in lists.column_names else lists
     _check_lists(path.name, ordered, columns)
-    _write(path, ordered)
+    _write_rows(path, ordered)
 
 
 def open_lists(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
@@ -597,11 +602,18 @@ def _write(path: Path, rows: pa.Table) -> None:
         writer.write_table(rows)
 
 
+def _write_rows(path: Path, rows: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, row_schema(rows.schema)) as writer:
+        for batch in with_rows(rows):
+            writer.write_batch(batch)
+
+
 def _open(path: Path) -> pa.Table:
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except pa.ArrowInvalid as error:
         raise ContentError(f"{path.name} is not an Arrow file: {error}") from None
+    return table.drop_columns(ROW) if ROW in table.column_names else table
 
 
 def _check_lists(name: str, lists: pa.Table, columns: Mapping[str, pa.DataType]) -> None:
