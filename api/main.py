@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.middleware.gzip import GZipMiddleware
 
 from api import problems
-from api.answers import Head
+from api.answers import Compressed, Head
+from api.lane import Lane
 from api.middleware import BodyLimit, SecurityHeaders
 from api.routes import (
     causal,
@@ -28,11 +28,6 @@ from api.routes import (
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import open_store
 from cartograph.settings import Settings, get_settings
-
-GZIP_FROM_BYTES = 1400
-"""What fits into one packet gains nothing from being smaller."""
-GZIP_LEVEL = 4
-"""Twice as fast as the highest level, for a customer's answer that is a twentieth larger."""
 
 
 def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_SECONDS) -> FastAPI:
@@ -62,9 +57,10 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         lifespan=lifespan,
     )
     problems.install(app)
+    app.add_middleware(Lane)  # innermost: all that is asked of a request is asked before
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
+    app.add_middleware(Compressed)
     app.add_middleware(Head)  # outermost, so that the headers are those of a compressed answer, too
     for module in (health, release, customers, products, predictions, recommendations, models, causal, experiments):
         app.include_router(module.router)

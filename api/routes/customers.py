@@ -1,6 +1,6 @@
 """Customers by id."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -10,6 +10,7 @@ from api.problems import ProblemError, documented
 from api.schemas.customers import Customer, CustomerList
 from api.services.cursors import cursor as cursor_after
 from api.services.customers import answer
+from api.services.release import LoadedRelease
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"], route_class=CachedRoute)
 CustomerId = Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the customer.")]
@@ -37,8 +38,14 @@ async def list_customers(
 @router.get("/{customer_id}", response_model=Customer, responses=documented(404, 422, 503))
 async def get_customer(customer_id: CustomerId, release: CurrentRelease) -> Response:
     """A customer's features, segments and predictions, as of the release's date."""
-    release_id = release.manifest.release_id
-    row = release.customers.find(customer_id)
-    if row is None:
+    found = look_up(release, customer_id)
+    if found is None:
+        release_id = release.manifest.release_id
         raise ProblemError(404, "unknown-customer", f"Release {release_id} has no customer {customer_id}.")
-    return answered(answer(row, release.own.of(customer_id), release_id))
+    return answered(found)
+
+
+def look_up(release: LoadedRelease, customer_id: str) -> dict[str, Any] | None:
+    """The answer of `get_customer`, None for an unknown customer."""
+    row = release.customers.find(customer_id)
+    return None if row is None else answer(row, release.own.of(customer_id), release.manifest.release_id)

@@ -85,7 +85,7 @@ def test_a_long_answer_is_compressed_where_that_is_understood(client: httpx.Clie
     assert int(small.headers["content-length"]) < len(plain.content) / 2
     assert small.content == plain.content
     assert small.headers["etag"] == plain.headers["etag"]
-    assert "Accept-Encoding" in plain.headers["vary"]
+    assert small.headers["vary"] == "Accept-Encoding"
 
 
 @given(st.binary(max_size=20), st.binary(max_size=20), st.lists(st.sampled_from(['"a"', 'W/"b"', ""]), max_size=3))

@@ -54,6 +54,18 @@ def test_the_answer_has_the_documented_form(client: httpx.Client) -> None:
     assert Customer.model_validate(answer, extra="forbid").model_dump(mode="json") == answer
 
 
+@pytest.mark.parametrize("place", ["/v1/customers/{}", "/v1/customers/{}/recommendations"])
+@pytest.mark.parametrize(
+    "customer_id", ["C0041", "C0999", "C0000", "C1000", "%C3%A9", "C0041%2F", "x" * 128, "x" * 129, ""]
+)
+def test_the_short_way_answers_as_the_documented_route_does(client: httpx.Client, place: str, customer_id: str) -> None:
+    path = place.format(customer_id)
+    short, long = client.get(path), client.get(f"{path}?through=the-route")
+    assert (short.status_code, short.content) == (long.status_code, long.content)
+    for name in ("content-type", "etag", "cache-control", "content-length", "x-content-type-options"):
+        assert short.headers.get(name) == long.headers.get(name), name
+
+
 def test_each_customer_is_found(client: httpx.Client) -> None:
     for number in (0, 1, 499, 500, 998, 999):
         customer = client.get(f"/v1/customers/C{number:04d}").json()
