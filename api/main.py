@@ -19,6 +19,8 @@ from api.routes import (
     dbt_docs,
     experiments,
     health,
+    kpis,
+    lineage,
     models,
     predictions,
     products,
@@ -62,7 +64,10 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Compressed)
     app.add_middleware(Head)  # outermost, so that the headers are those of a compressed answer, too
-    for module in (health, release, customers, products, predictions, recommendations, models, causal, experiments):
+    for module in (
+        *(health, release, customers, products, predictions, recommendations),
+        *(kpis, models, causal, experiments, lineage),
+    ):
         app.include_router(module.router)
     if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
         app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))

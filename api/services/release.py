@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from api.services.customers import Customers
+from api.services.kpis import Kpis
 from api.services.lookup import open_rows
 from api.services.model import ReleasedModel
 from api.services.own_models import OwnModels
@@ -29,6 +30,10 @@ from cartograph.releases.contents import (
     EXPERIMENTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    KPI_CUSTOMERS,
+    KPI_FILE,
+    KPIS,
+    LINEAGE_FILE,
     OWN_PREDICTIONS,
     POLICIES,
     POLICIES_FILE,
@@ -42,6 +47,8 @@ from cartograph.releases.contents import (
     ContentError,
     Effect,
     ExperimentResult,
+    Lineage,
+    LineageNode,
     ModelCard,
     ShopCard,
     TreatmentPolicy,
@@ -54,8 +61,9 @@ CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
 FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)
 RECOMMENDER_FILES = (RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
 DEMAND_FILES = (DEMAND, DEMAND_CARD)
-ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES, DEMAND_FILES)
-"""The files of each model: a release has all of one, or none."""
+KPI_FILES = (KPI_FILE, KPIS, KPI_CUSTOMERS)
+ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES, DEMAND_FILES, KPI_FILES)
+"""The files of each model, and of the figures: a release has all of one, or none."""
 
 PAGES = ("models/*/*", "causal/*/*")
 """What is beneath a model's or a question's own folder is for people."""
@@ -81,7 +89,9 @@ class LoadedRelease:
 
     `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
     or delivers too little; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's
-    own models. `pages` are the models' cards and the questions' memos with their pictures, by their paths in it.
+    own models. `kpis` is None of a shop without an order, and as `lineage` (what its assets are made of, by key) in
+    releases of before there was one. `pages` are the models' cards and the questions' memos with their pictures, by
+    their paths in it.
     """
 
     manifest: Manifest
@@ -95,6 +105,8 @@ class LoadedRelease:
     effects: tuple[Effect, ...]
     policies: tuple[TreatmentPolicy, ...]
     budget: Budget | None
+    kpis: Kpis | None
+    lineage: Mapping[str, LineageNode] | None
     experiments: tuple[ExperimentResult, ...]
     pages: Mapping[str, bytes]
 
@@ -142,6 +154,8 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             budget=Budget.model_validate_json((folder / BUDGET_FILE).read_bytes())
             if manifest.file(BUDGET_FILE)
             else None,
+            kpis=Kpis.load(folder) if KPI_FILES in models else None,
+            lineage=_load_lineage(folder) if manifest.file(LINEAGE_FILE) else None,
             experiments=EXPERIMENTS.validate_json((folder / EXPERIMENTS_FILE).read_bytes())
             if manifest.file(EXPERIMENTS_FILE)
             else (),
@@ -166,6 +180,11 @@ def _deciding(model: ReleasedModel) -> ReleasedModel:
     if model.card.review is None:
         raise ContentError(f"{FRAUD_CARD} has no review, so it is not said when an order is worth a look")
     return model
+
+
+def _load_lineage(folder: Path) -> dict[str, LineageNode]:
+    lineage = Lineage.model_validate_json((folder / LINEAGE_FILE).read_bytes())
+    return {node.key: node for node in lineage.assets}
 
 
 def _load_demand(folder: Path, *, has_advice: bool) -> ReleasedDemand:
