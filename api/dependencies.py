@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.problems import ProblemError
-from api.services.access import Principal
+from api.services.access import sees_personal
 from api.services.event_log import EventLog, NoEventLogError
 from api.services.prediction_log import PredictionLog
 from api.services.release import LoadedRelease
@@ -39,8 +39,7 @@ CurrentRelease = Annotated[LoadedRelease, Depends(_release)]
 
 
 async def _sees_personal(request: Request) -> bool:
-    principal: Principal | None = getattr(request.state, "principal", None)
-    return principal is not None and "pii" in principal.scopes
+    return sees_personal(getattr(request.state, "principal", None))
 
 
 SeesPersonal = Annotated[bool, Depends(_sees_personal)]

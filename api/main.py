@@ -11,7 +11,9 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from api import guard, problems
+from api.answers import Compressed, Head
 from api.guard import Guard
+from api.lane import Lane
 from api.middleware import SecurityHeaders
 from api.observability.tracing import Tracing, exporting
 from api.observability.watching import Watching
@@ -24,6 +26,8 @@ from api.routes import (
     events,
     experiments,
     health,
+    kpis,
+    lineage,
     metrics,
     models,
     predictions,
@@ -39,7 +43,10 @@ from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import ReleaseStore, open_store
 from cartograph.settings import Settings, get_settings
 
-ANSWERING = (release, customers, products, predictions, recommendations, models, causal, experiments)
+ANSWERING = (
+    *(release, customers, products, predictions, recommendations),
+    *(kpis, models, causal, experiments, lineage),
+)
 """The routes that answer from a release: those that golden requests may ask."""
 ROUTES = (health, metrics, *ANSWERING, events, admin)
 
@@ -73,6 +80,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         lifespan=lifespan,
     )
     problems.install(app)
+    app.add_middleware(Lane)  # innermost: all that is asked of a request is asked before
     app.add_middleware(Guard, settings=chosen, access=access)
     if chosen.cors_origins:
         app.add_middleware(
@@ -83,6 +91,8 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After"],
         )
     app.add_middleware(SecurityHeaders, https_only=chosen.env != "local")
+    app.add_middleware(Compressed)
+    app.add_middleware(Head)  # outside, so that the headers are those of a compressed answer, too
     if tracing is not None:
         app.add_middleware(Tracing, provider=tracing)
     app.add_middleware(Watching)  # the last is the outermost: it times all others

@@ -34,7 +34,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in added.items():
-                    headers.setdefault(name, value)
+                    headers.setdefault(name, value)  # an answer that may be kept says so itself
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

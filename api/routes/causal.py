@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from api.answers import CachedRoute
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented, invalid_request, pointer
 from api.schemas.causal import ChannelBudget, Cost, Decision, DecisionRequest, EffectAndMemo, Effects, Policies
@@ -12,7 +13,7 @@ from api.services.decisions import decide, policy_features
 from api.services.release import LoadedRelease
 from cartograph.releases.contents import MEMO_PAGE, TreatmentPolicy
 
-router = APIRouter(prefix="/v1/causal", tags=["causal"])
+router = APIRouter(prefix="/v1/causal", tags=["causal"], route_class=CachedRoute)
 Question = Annotated[str, Path(max_length=128, description="The name of a question's file.")]
 Picture = Annotated[str, Path(pattern=r"^[a-z0-9_]+$", max_length=100)]
 

@@ -4,12 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from api.answers import CachedRoute
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
 from api.routes.models import Picture, Svg
 from api.schemas.experiments import Experiment, Experiments, ExperimentSummary
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=CachedRoute)
 Name = Annotated[
     str, Path(min_length=1, max_length=100, description="The experiment, as `GET /v1/experiments` has it.")
 ]

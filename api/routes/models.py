@@ -4,13 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from api.answers import CachedRoute
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
 from api.schemas.models import ModelInput, ReleasedModels, ReleasedVersion
 from api.services.release import LoadedRelease
 from cartograph.releases.contents import CARD_PAGE
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=CachedRoute)
 Name = Annotated[str, Path(min_length=1, max_length=100, description="The model, as `GET /v1/models` lists it.")]
 Picture = Annotated[str, Path(pattern=r"^[a-z0-9_]+$", max_length=100)]
 

@@ -1,18 +1,48 @@
-"""Products by id: the demand that is forecast, and what to order."""
+"""Products by id: what is sold, the demand that is forecast, and what to order."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 
+from api.answers import CachedRoute, Cursor, answered, page_after
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
-from api.schemas.products import Advice, DemandDay, DemandForecast, ReorderAdvice, ReorderList
-from api.services.products import Products
+from api.schemas.products import (
+    Advice,
+    DemandDay,
+    DemandForecast,
+    Product,
+    ProductList,
+    ReorderAdvice,
+    ReorderList,
+)
+from api.services.cursors import cursor as cursor_after
+from api.services.products import Products, listed, profile
+from api.services.recommendations import Recommendations
 from api.services.release import LoadedRelease, ReleasedDemand
 
-router = APIRouter(prefix="/v1", tags=["products"])
+router = APIRouter(prefix="/v1", tags=["products"], route_class=CachedRoute)
 ProductId = Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the product.")]
 MOST = 1000
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Products on a page.")]
+
+
+@router.get("/products", response_model=ProductList, responses=documented(404, 422, 503))
+async def list_products(release: CurrentRelease, limit: Limit = 100, cursor: Cursor = "") -> Response:
+    """All products that the shop knows, also those that it does not sell any more; page by page, by product."""
+    (after,) = page_after(cursor)
+    found = listed(_catalogue(release), after, limit + 1)
+    following = cursor_after(found[limit - 1]["product_id"]) if len(found) > limit else None
+    return answered({**_of(release), "next": following, "products": found[:limit]})
+
+
+@router.get("/products/{product_id}", response_model=Product, responses=documented(404, 422, 503))
+async def get_product(product_id: ProductId, release: CurrentRelease) -> Response:
+    """A product, and whether it is sold still; where it is not, what to show in its place."""
+    found = profile(_catalogue(release), product_id)
+    if found is None:
+        raise _unknown(release, product_id, "product", "The shop has never offered it.")
+    return answered({**_of(release), **found})
 
 
 @router.get("/products/{product_id}/demand", responses=documented(404, 422, 503))
@@ -42,19 +72,36 @@ async def get_reorder(product_id: ProductId, release: CurrentRelease) -> Reorder
 @router.get("/reorder-advice", responses=documented(404, 422, 503))
 async def get_reorder_advice(
     release: CurrentRelease,
-    limit: Annotated[int, Query(ge=1, le=MOST, description="Products on a page.")] = 100,
-    after: Annotated[str, Query(max_length=128, description="`next` of the page before; empty for the first.")] = "",
+    limit: Limit = 100,
+    cursor: Cursor = "",
 ) -> ReorderList:
     """What to order now of all products whose stock is known, page by page, by product."""
+    (after,) = page_after(cursor)
     rows, demand = _advice(release).after(after, limit + 1), _demand(release)
     page = rows[:limit]
     return ReorderList(
         model_version=demand.card.version,
         release_id=release.manifest.release_id,
         as_of=demand.as_of,
-        next=page[-1]["product_id"] if len(rows) > limit else None,
+        next=cursor_after(page[-1]["product_id"]) if len(rows) > limit else None,
         advice=[Advice.model_validate(row) for row in page],
     )
+
+
+def _of(release: LoadedRelease) -> dict[str, str]:
+    manifest = release.manifest
+    return {"release_id": manifest.release_id, "as_of": manifest.inputs.as_of.isoformat()}
+
+
+def _catalogue(release: LoadedRelease) -> Recommendations:
+    if release.recommendations is None:
+        raise ProblemError(
+            404,
+            "no-model",
+            f"Release {release.manifest.release_id} has no catalogue of products, which comes with the recommender: "
+            "the check has_enough_data of models/product_recommender says what is needed.",
+        )
+    return release.recommendations
 
 
 def _demand(release: LoadedRelease) -> ReleasedDemand:

@@ -1,10 +1,11 @@
 """Recommended products."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 
+from api.answers import CachedRoute, answered
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented, pointer
 from api.routes.customers import CustomerId
@@ -19,39 +20,52 @@ from api.services.recommendations import Recommendations
 from api.services.release import LoadedRelease
 from cartograph.releases.contents import LISTED
 
-router = APIRouter(prefix="/v1", tags=["recommendations"])
+router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=CachedRoute)
 ProductId = Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the product.")]
+LIMIT = 10
 Limit = Annotated[int, Query(ge=1, le=LISTED, description="How many products at most.")]
+Fallback = Annotated[
+    Literal["popular"] | None,
+    Query(description="For a customer that the release does not know: what is popular of late, in place of a 404."),
+]
 
 
-@router.get("/customers/{customer_id}/recommendations", responses=documented(404, 422, 503))
+@router.get(
+    "/customers/{customer_id}/recommendations",
+    response_model=CustomerRecommendations,
+    responses=documented(404, 422, 503),
+)
 async def get_customer_recommendations(
-    customer_id: CustomerId, release: CurrentRelease, limit: Limit = 10
-) -> CustomerRecommendations:
-    """The products that suit a customer best, as they were listed for the release."""
-    row = _recommendations(release).of_customer(customer_id)
-    if row is None:
+    customer_id: CustomerId, release: CurrentRelease, limit: Limit = LIMIT, fallback: Fallback = None
+) -> Response:
+    """The products that suit a customer best, as they were listed for the release. None of them is off sale.
+
+    A customer who has bought nothing yet gets what is popular of late.
+    """
+    known = _recommendations(release)
+    answer = recommended(release, customer_id, limit)
+    if answer is None and fallback:
+        answer = _customer_answer(release, customer_id, known.of_stranger(limit), limit)
+    if answer is None:
         release_id = release.manifest.release_id
         raise ProblemError(404, "unknown-customer", f"Release {release_id} has no customer {customer_id}.")
-    columns = {
-        "product_id": row["product_ids"],
-        "score": row["scores"],
-        "source": row["sources"],
-        "because_product_id": row["because_product_ids"],
-    }
-    return CustomerRecommendations.model_validate(
-        {
-            **_made_by(release, row["model_version"]),
-            "customer_id": customer_id,
-            "recommendations": _ranked(columns, limit),
-        }
-    )
+    return answered(answer)
 
 
-@router.get("/products/{product_id}/similar", responses=documented(404, 422, 503))
-async def get_similar_products(product_id: ProductId, release: CurrentRelease, limit: Limit = 10) -> SimilarProducts:
-    """What the purchase of a product leads to, and what often stands in the same order."""
-    row = _recommendations(release).of_product(product_id)
+def recommended(release: LoadedRelease, customer_id: str, limit: int = LIMIT) -> dict[str, Any] | None:
+    """The answer of `get_customer_recommendations`; None for an unknown customer, and without a recommender."""
+    row = release.recommendations.of_customer(customer_id) if release.recommendations else None
+    return None if row is None else _customer_answer(release, customer_id, row, limit)
+
+
+@router.get("/products/{product_id}/similar", response_model=SimilarProducts, responses=documented(404, 422, 503))
+async def get_similar_products(product_id: ProductId, release: CurrentRelease, limit: Limit = LIMIT) -> Response:
+    """What the purchase of a product leads to, and what often stands in the same order. None of it is off sale.
+
+    It is told of a product that is off sale itself, too: what to show in its place.
+    """
+    recommendations = _recommendations(release)
+    row = recommendations.of_product(product_id)
     if row is None:
         raise _unknown_product(release, product_id)
     similar = {
@@ -60,10 +74,11 @@ async def get_similar_products(product_id: ProductId, release: CurrentRelease, l
         "source": row["similar_sources"],
     }
     together = {"product_id": row["bought_together_product_ids"], "score": row["bought_together_scores"]}
-    return SimilarProducts.model_validate(
+    return answered(
         {
             **_made_by(release, row["model_version"]),
             "product_id": product_id,
+            "is_available": recommendations.is_available(product_id),
             "similar": _ranked(similar, limit),
             "bought_together": _ranked(together, limit),
         }
@@ -100,6 +115,17 @@ def _unknown_product(release: LoadedRelease, *products: str, places: Sequence[in
     return ProblemError(
         404, "unknown-product", f"Release {release.manifest.release_id} has no product {named}.", errors[:20]
     )
+
+
+def _customer_answer(release: LoadedRelease, customer_id: str, row: dict[str, Any], limit: int) -> dict[str, Any]:
+    columns = {
+        "product_id": row["product_ids"],
+        "score": row["scores"],
+        "source": row["sources"],
+        "because_product_id": row["because_product_ids"],
+    }
+    made_by = _made_by(release, row["model_version"])
+    return {**made_by, "customer_id": customer_id, "recommendations": _ranked(columns, limit)}
 
 
 def _made_by(release: LoadedRelease, version: str) -> dict[str, Any]:

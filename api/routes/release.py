@@ -2,11 +2,12 @@
 
 from fastapi import APIRouter
 
+from api.answers import CachedRoute
 from api.dependencies import CurrentRelease
 from api.problems import documented
 from api.schemas.release import Release, Window
 
-router = APIRouter(prefix="/v1/release", tags=["release"])
+router = APIRouter(prefix="/v1/release", tags=["release"], route_class=CachedRoute)
 
 
 @router.get("", responses=documented(503))

@@ -67,6 +67,15 @@ class NextBestAction(Prediction):
     high: float | None
 
 
+class CustomerList(BaseModel):
+    """A page of customers, by id. The next page is at the cursor `next`; it is null on the last one."""
+
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+    next: str | None = Field(examples=["WyJDMDAwMDA0MiJd"])
+    customer_ids: list[str] = Field(examples=[["C0000042"]])
+
+
 class Customer(BaseModel):
     """A customer's features, segments and predictions, all as of the same date."""
 

@@ -1,8 +1,35 @@
-"""What is expected to be asked for of a product, and what to order of it."""
+"""What a product is, what is expected to be asked for of it, and what to order of it."""
 
 from datetime import date
 
 from pydantic import BaseModel, Field
+
+
+class ListedProduct(BaseModel):
+    """A product that the shop knows."""
+
+    product_id: str = Field(examples=["P000042"])
+    category: str | None = Field(examples=["shoes"])
+    is_available: bool = Field(description="Whether the shop sells it still.")
+
+
+class ProductList(BaseModel):
+    """A page of products, by id. The next page is at the cursor `next`; it is null on the last one."""
+
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+    next: str | None = Field(examples=["WyJQMDAwMDQyIl0"])
+    products: list[ListedProduct]
+
+
+class Product(ListedProduct):
+    """A product. What is not sold any more is never recommended."""
+
+    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    as_of: date
+    in_its_place: list[str] = Field(
+        description="Of a product that is not sold any more: products like it that are, the most similar first."
+    )
 
 
 class DemandDay(BaseModel):
@@ -56,10 +83,10 @@ class ReorderAdvice(Advice):
 
 
 class ReorderList(BaseModel):
-    """A page of advice, by product. The next page is after `next`; it is null on the last one."""
+    """A page of advice, by product. The next page is at the cursor `next`; it is null on the last one."""
 
     model_version: str
     release_id: str = Field(examples=["2026-01-01-0123456789ab"])
     as_of: date
-    next: str | None = Field(examples=["P0042"])
+    next: str | None = Field(examples=["WyJQMDA0MiJd"])
     advice: list[Advice]

@@ -53,6 +53,7 @@ class SimilarProducts(Answer):
     """What goes with a product."""
 
     product_id: str = Field(examples=["P000042"])
+    is_available: bool = Field(description="Whether the shop sells it still.")
     similar: list[SimilarProduct] = Field(description="What its purchase leads to.")
     bought_together: list[ListedProduct] = Field(description="What often stands in the same order; may be empty.")
 

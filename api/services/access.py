@@ -40,6 +40,11 @@ LAPTOP = Principal("laptop", "somebody at this machine", frozenset(SCOPES), is_c
 """Whoever asks a service that is open."""
 
 
+def sees_personal(principal: Principal | None) -> bool:
+    """Whether personal data may be shown to whoever asks."""
+    return principal is not None and "pii" in principal.scopes
+
+
 class Denied(Exception):  # noqa: N818 - named for what happened
     """Nobody who may ask. `kind` is a slug of the reason, the message names the cure and nothing that was sent."""
 

@@ -6,9 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
-from api.services.lookup import find_row
+from api.services.lookup import Rows, open_rows
 from api.services.model import ReleasedModel
 from cartograph.releases.contents import OWN_PREDICTIONS, PREDICTION_COLUMNS, open_lists, own_model_files
 
@@ -27,7 +25,7 @@ class OwnModels:
     """All own models of a release. Its methods may be called from several threads."""
 
     models: Mapping[str, ReleasedModel]
-    predictions: pa.Table | None
+    predictions: Rows | None
 
     @classmethod
     def load(cls, folder: Path, names: Collection[str]) -> OwnModels:
@@ -37,11 +35,14 @@ class OwnModels:
             ContentError: a file cannot be read, or has another form.
         """
         models = {name: ReleasedModel.load(folder, *own_model_files(name)) for name in names}
-        return cls(models, open_lists(folder / OWN_PREDICTIONS, PREDICTION_COLUMNS) if names else None)
+        if not names:
+            return cls(models, None)
+        path = folder / OWN_PREDICTIONS
+        return cls(models, open_rows(path, open_lists(path, PREDICTION_COLUMNS), "customer_id"))
 
     def of(self, customer_id: str) -> list[OwnPrediction]:
         """The predictions of the customer of that id, by the models' names."""
-        row = find_row(self.predictions, "customer_id", customer_id) if self.predictions is not None else None
+        row = self.predictions.find(customer_id) if self.predictions is not None else None
         if row is None:
             return []
         entries = zip(row["models"], row["model_versions"], row["probabilities"], strict=True)

@@ -1,4 +1,4 @@
-"""Forecasts and reorder advice by product, read from the memory-mapped tables of a release."""
+"""Products of a release: the catalogue, and forecasts and reorder advice from its memory-mapped tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from bisect import bisect_left, bisect_right
 from typing import Any
 
 import pyarrow as pa
+
+from api.services.recommendations import Recommendations
 
 Row = dict[str, Any]
 
@@ -34,3 +36,28 @@ class Products:
     def _between(self, first: int, last: int) -> list[Row]:
         rows: list[Row] = self._table.slice(first, last - first).to_pylist()
         return rows
+
+
+def listed(known: Recommendations, after: str, limit: int) -> list[Row]:
+    """The first `limit` products of the catalogue that come after the id `after`."""
+    products = known.recommender.catalogue.products
+    first = bisect_right(products, after)
+    return [_listed(known, product) for product in products[first : first + limit]]
+
+
+def profile(known: Recommendations, product_id: str) -> Row | None:
+    """What the catalogue has of a product, None for an unknown one."""
+    if product_id not in known.places:
+        return None
+    found = _listed(known, product_id)
+    similar = None if found["is_available"] else known.of_product(product_id)
+    others = similar["similar_product_ids"] if similar else []
+    return {**found, "in_its_place": [other for other in others if known.is_available(other)]}
+
+
+def _listed(known: Recommendations, product_id: str) -> Row:
+    return {
+        "product_id": product_id,
+        "category": known.category(product_id),
+        "is_available": known.is_available(product_id),
+    }

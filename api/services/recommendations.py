@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from api.services.lookup import find_row
+from api.services.lookup import Rows, open_rows
 from cartograph.releases.contents import (
     RECOMMENDATION_COLUMNS,
     RECOMMENDATIONS,
@@ -32,8 +32,9 @@ class Recommendations:
 
     card: ModelCard
     recommender: ProductRecommender
-    customers: pa.Table
-    products: pa.Table
+    places: Mapping[str, int]
+    customers: Rows
+    products: Rows
 
     @classmethod
     def load(cls, folder: Path) -> Recommendations:
@@ -50,16 +51,38 @@ class Recommendations:
             recommender = ProductRecommender.from_bytes((folder / RECOMMENDER).read_bytes())
         except (ValueError, pa.ArrowException) as error:
             raise ContentError(f"{RECOMMENDER} cannot be used: {error}") from None
-        customers = open_lists(folder / RECOMMENDATIONS, RECOMMENDATION_COLUMNS)
-        return cls(card, recommender, customers, open_lists(folder / SIMILAR, SIMILAR_COLUMNS))
+        customers = _rows(folder / RECOMMENDATIONS, RECOMMENDATION_COLUMNS)
+        places = {product: at for at, product in enumerate(recommender.catalogue.products)}
+        return cls(card, recommender, places, customers, _rows(folder / SIMILAR, SIMILAR_COLUMNS))
 
     def of_customer(self, customer_id: str) -> dict[str, Any] | None:
         """The row of a customer, None for an unknown one."""
-        return find_row(self.customers, "customer_id", customer_id)
+        return self.customers.find(customer_id)
+
+    def of_stranger(self, limit: int) -> dict[str, Any]:
+        """A row as `of_customer` has them, of whom nothing is known: what is popular of late."""
+        found = self.of_session([], limit)
+        return {
+            "model_version": self.card.version,
+            "product_ids": [one.product_id for one in found],
+            "scores": [one.score for one in found],
+            "sources": [one.source for one in found],
+            "because_product_ids": [one.because_product_id for one in found],
+        }
+
+    def is_available(self, product_id: str) -> bool:
+        """Whether the shop sells the product; no for one that the release does not know."""
+        place = self.places.get(product_id)
+        return place is not None and bool(self.recommender.catalogue.offered[place])
+
+    def category(self, product_id: str) -> str | None:
+        """The product's category, None for an unknown product and for one without a category."""
+        place = self.places.get(product_id)
+        return None if place is None else self.recommender.catalogue.categories[place] or None
 
     def of_product(self, product_id: str) -> dict[str, Any] | None:
         """The row of a product, None for an unknown one."""
-        return find_row(self.products, "product_id", product_id)
+        return self.products.find(product_id)
 
     def unknown(self, products: Sequence[str]) -> list[int]:
         """The places in `products` of those that the release does not know."""
@@ -69,3 +92,7 @@ class Recommendations:
     def of_session(self, products: Sequence[str], limit: int) -> list[Suggestion]:
         """What suits a session in which these products were just seen, the latest last."""
         return self.recommender.session(products, limit)
+
+
+def _rows(path: Path, columns: Mapping[str, pa.DataType]) -> Rows:
+    return open_rows(path, open_lists(path, columns), next(iter(columns)))

@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.services.customers import Customers
+from api.services.kpis import Kpis
+from api.services.lookup import open_rows
 from api.services.model import ReleasedModel
 from api.services.own_models import OwnModels
 from api.services.products import Products
@@ -31,6 +33,10 @@ from cartograph.releases.contents import (
     FRAUD_CARD,
     FRAUD_MODEL,
     GOLDEN,
+    KPI_CUSTOMERS,
+    KPI_FILE,
+    KPIS,
+    LINEAGE_FILE,
     OWN_PREDICTIONS,
     POLICIES,
     POLICIES_FILE,
@@ -46,6 +52,8 @@ from cartograph.releases.contents import (
     Effect,
     ExperimentResult,
     Golden,
+    Lineage,
+    LineageNode,
     ModelCard,
     ShopCard,
     TreatmentPolicy,
@@ -60,8 +68,9 @@ CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
 FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)
 RECOMMENDER_FILES = (RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
 DEMAND_FILES = (DEMAND, DEMAND_CARD)
-ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES, DEMAND_FILES)
-"""The files of each model: a release has all of one, or none."""
+KPI_FILES = (KPI_FILE, KPIS, KPI_CUSTOMERS)
+ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES, DEMAND_FILES, KPI_FILES)
+"""The files of each model, and of the figures: a release has all of one, or none."""
 
 PAGES = ("models/*/*", "causal/*/*", "experiments/*/*")
 """What is beneath the own folder of a model, a question or an experiment is for people."""
@@ -87,9 +96,10 @@ class LoadedRelease:
 
     `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
     or delivers too little; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's
-    own models. `personal` are the columns of the customers that are personal data. `pages` are the models' cards and
-    the questions' memos with their pictures, by their paths in it. `schemas` are those of what models take, by the
-    model, and `golden` what must be answered; neither is in a release that an older Cartograph made.
+    own models. `personal` are the columns of the customers that are personal data. `kpis` is None of a shop without an
+    order, and as `lineage` (what its assets are made of, by key) in releases of before there was one. `pages` are the
+    models' cards and the questions' memos with their pictures, by their paths in it. `schemas` are those of what models
+    take, by the model, and `golden` what must be answered; neither is in a release that an older Cartograph made.
     """
 
     manifest: Manifest
@@ -104,6 +114,8 @@ class LoadedRelease:
     effects: tuple[Effect, ...]
     policies: tuple[TreatmentPolicy, ...]
     budget: Budget | None
+    kpis: Kpis | None
+    lineage: Mapping[str, LineageNode] | None
     experiments: tuple[ExperimentResult, ...]
     pages: Mapping[str, bytes]
     schemas: Mapping[str, dict[str, Any]]
@@ -137,7 +149,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
         loaded = LoadedRelease(
             manifest=manifest,
             shop=ShopCard.model_validate_json((folder / SHOP).read_bytes()),
-            customers=Customers(open_customers(folder / CUSTOMERS)),
+            customers=Customers(open_rows(folder / CUSTOMERS, open_customers(folder / CUSTOMERS), "customer_id")),
             personal=frozenset(personal_columns(folder / CUSTOMERS)),
             churn=ReleasedModel.load(folder, *CHURN_FILES) if CHURN_FILES in models else None,
             fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES)) if FRAUD_FILES in models else None,
@@ -153,6 +165,8 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             budget=Budget.model_validate_json((folder / BUDGET_FILE).read_bytes())
             if manifest.file(BUDGET_FILE)
             else None,
+            kpis=Kpis.load(folder) if KPI_FILES in models else None,
+            lineage=_load_lineage(folder) if manifest.file(LINEAGE_FILE) else None,
             experiments=EXPERIMENTS.validate_json((folder / EXPERIMENTS_FILE).read_bytes())
             if manifest.file(EXPERIMENTS_FILE)
             else (),
@@ -200,6 +214,11 @@ def _deciding(model: ReleasedModel) -> ReleasedModel:
     if model.card.review is None:
         raise ContentError(f"{FRAUD_CARD} has no review, so it is not said when an order is worth a look")
     return model
+
+
+def _load_lineage(folder: Path) -> dict[str, LineageNode]:
+    lineage = Lineage.model_validate_json((folder / LINEAGE_FILE).read_bytes())
+    return {node.key: node for node in lineage.assets}
 
 
 def _load_demand(folder: Path, *, has_advice: bool) -> ReleasedDemand:

@@ -25,6 +25,10 @@ how features, models and effects are computed is `ml_assets`.
 | `causal/<question>/memo.md` | the decision memo of each; its pictures are the SVG files in the same folder |
 | `policies.json` | `POLICIES`: a list of `TreatmentPolicy`; absent where no question has one |
 | `budget.json` | `Budget`: absent where the shop's spend on paid channels does not show what it does |
+| `kpis.json` | `KPI_LIST`: a list of `Kpi`, the figures that the shop has; absent without a day, as the files below |
+| `kpis.arrow` | Arrow IPC file: a row for each dimension, value and day, see `KPI_COLUMNS` |
+| `kpi_customers.arrow` | likewise, what customers are counted from, see `KPI_CUSTOMER_COLUMNS` |
+| `lineage.json` | `Lineage`: the assets that the release is made of, and what each is made of |
 | `experiments.json` | `EXPERIMENTS`: a list of `ExperimentResult`; absent where the shop has no experiment |
 | `experiments/<name>/memo.md` | the memo of each; its pictures are the SVG files in the same folder |
 | `models/<name>.schema.json` | the JSON schema of what each model of a POST takes, see `input_schema` |
@@ -34,7 +38,7 @@ how features, models and effects are computed is `ml_assets`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from functools import partial
 from itertools import pairwise
@@ -44,9 +48,10 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from cartograph.contracts import Pii
+from cartograph.releases.rows import ROW, row_schema, with_rows
 
 SHOP = "shop.json"
 CUSTOMERS = "customers.arrow"
@@ -68,6 +73,10 @@ BUDGET_FILE = "budget.json"
 EXPERIMENTS_FILE = "experiments.json"
 GOLDEN = "golden.json"
 SCHEMA_FILE = "models/{name}.schema.json"
+KPI_FILE = "kpis.json"
+KPIS = "kpis.arrow"
+KPI_CUSTOMERS = "kpi_customers.arrow"
+LINEAGE_FILE = "lineage.json"
 CARD_PAGE = "models/{name}/card.md"
 MEMO_PAGE = "causal/{name}/memo.md"
 EXPERIMENT_PAGE = "experiments/{name}/memo.md"
@@ -166,6 +175,20 @@ REORDER_COLUMNS = {
     "model_version": pa.string(),
 }
 """Columns of `reorder.arrow`; demand is that over lead and review time, in units as all quantities. None is null."""
+
+_KPI_KEY = {"dimension": pa.string(), "value": pa.string(), "date": pa.date32()}
+_AMOUNTS = ("revenue", "gross", "discounts", "shipping", "refunds", "sales", "margin")
+_COUNTS = ("orders", "units", "sessions", "bounces", "purchase_sessions")
+KPI_COLUMNS = {**_KPI_KEY, **dict.fromkeys((*_AMOUNTS, *_COUNTS), pa.int64())}
+"""Columns of `kpis.arrow`; amounts are in hundredths of the shop's currency, so that they add up exactly. None is null.
+
+The value of the dimension `total` is `all`."""
+
+KPI_CUSTOMER_COLUMNS = {**_KPI_KEY, "previous_date": pa.date32(), "customers": pa.int64()}
+"""Columns of `kpi_customers.arrow`: customers with an order on `date`, by the day of their order before; none is null.
+
+The day before of a first order is 1900-01-01. The customers of a range of days are the rows of its days whose day
+before lies ahead of it."""
 
 PRODUCT_FILES = {DEMAND: (DEMAND_COLUMNS, ("product_id", "date")), REORDER: (REORDER_COLUMNS, ("product_id",))}
 """The files about products: their columns, and by which of these they are sorted, each combination once."""
@@ -573,17 +596,63 @@ def write_schema(folder: Path, card: ModelCard) -> None:
     path.write_text(json.dumps(input_schema(card), indent=2), encoding="utf-8")
 
 
+class Kpi(_Content):
+    """A figure of `kpis.arrow`, or one that is made of two.
+
+    `formula` has one column of `KPI_COLUMNS`, `customers`, or two with a `/` or `-` between them. `dimensions` are what
+    it can be split by. An amount is in the shop's currency.
+    """
+
+    name: str
+    description: str
+    unit: Literal["amount", "count", "ratio"]
+    formula: str
+    dimensions: tuple[str, ...]
+
+    @property
+    def parts(self) -> tuple[str, str | None, str | None]:
+        """The first column, and where there is a second one, what is between them and that."""
+        first, *rest = self.formula.split(" ")
+        return (first, rest[0], rest[1]) if rest else (first, None, None)
+
+    @model_validator(mode="after")
+    def _can_be_computed(self) -> Self:
+        known = {*_AMOUNTS, *_COUNTS, "customers"}
+        first, sign, second = self.parts
+        if first not in known or (sign is not None and (sign not in {"/", "-"} or second not in known)):
+            raise ValueError(f"{self.formula!r} cannot be computed from {', '.join(sorted(known))}")
+        return self
+
+
+KPI_LIST = TypeAdapter(tuple[Kpi, ...])
+
+
+class LineageNode(_Content):
+    """An asset, what it is made of, and where it was read as a table, which snapshot of the lake."""
+
+    key: str
+    upstream: tuple[str, ...]
+    snapshot: int | None = None
+
+
+class Lineage(_Content):
+    """`lineage.json`: all assets that the release is made of, by key. What is upstream and not named is a source."""
+
+    assets: tuple[LineageNode, ...]
+
+
 def write_customers(path: Path, customers: pa.Table) -> None:
     """Write `customers.arrow`: uncompressed, so that it can be memory-mapped, and sorted by `customer_id` for look-ups.
 
-    `customers` has the columns of `CUSTOMER_COLUMNS` and any number of feature columns, one row for each customer.
+    Each row is there once more, for `rows.StoredRows`. `customers` has the columns of `CUSTOMER_COLUMNS` and any number
+    of feature columns, one row for each customer.
 
     Raises:
         ContentError: a column is missing or of another type, or a customer is there twice or without an id.
     """
     ordered = customers.sort_by("customer_id") if "customer_id" in customers.column_names else customers
     _check_customers(ordered, CUSTOMER_COLUMNS)
-    _write(path, ordered)
+    _write_rows(path, ordered)
 
 
 def open_customers(path: Path) -> pa.Table:
@@ -621,7 +690,9 @@ def personal_columns(path: Path) -> dict[str, str]:
 
 
 def write_lists(path: Path, lists: pa.Table, columns: Mapping[str, pa.DataType]) -> None:
-    """Write the file of lists `path`, e.g. `recommendations.arrow`, sorted by the first of its `columns`.
+    """Write the file of lists `path`, e.g. `recommendations.arrow`, as `write_customers` writes its own.
+
+    It is sorted by the first of its `columns`.
 
     Raises:
         ContentError: it has other columns, or an id is there twice or missing.
@@ -629,7 +700,7 @@ def write_lists(path: Path, lists: pa.Table, columns: Mapping[str, pa.DataType])
     key = next(iter(columns))
     ordered = lists.sort_by(key) if key in lists.column_names else lists
     _check_lists(path.name, ordered, columns)
-    _write(path, ordered)
+    _write_rows(path, ordered)
 
 
 def open_lists(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
@@ -665,6 +736,36 @@ def open_products(folder: Path, name: str) -> pa.Table:
     products = _open(folder / name)
     _check_products(name, products)
     return products
+
+
+def write_kpis(folder: Path, kpis: Sequence[Kpi], sums: pa.Table, customers: pa.Table) -> None:
+    """Write the files of figures.
+
+    Raises:
+        ContentError: a table has other columns than agreed, or a null.
+    """
+    for name, columns, table in ((KPIS, KPI_COLUMNS, sums), (KPI_CUSTOMERS, KPI_CUSTOMER_COLUMNS, customers)):
+        ordered = table.select([one for one in columns if one in table.column_names]).sort_by(
+            [(one, "ascending") for one in columns if one in {*_KPI_KEY, "previous_date"} & {*table.column_names}]
+        )
+        _check_kpis(name, ordered, columns)
+        _write(folder / name, ordered)
+    (folder / KPI_FILE).write_bytes(KPI_LIST.dump_json(tuple(kpis), indent=2))
+
+
+def open_kpis(folder: Path) -> tuple[tuple[Kpi, ...], pa.Table, pa.Table]:
+    """The figures that there are, and the memory-mapped tables that `write_kpis` wrote.
+
+    Raises:
+        ContentError: a file is not of the form that `write_kpis` gives.
+    """
+    sums, customers = _open(folder / KPIS), _open(folder / KPI_CUSTOMERS)
+    _check_kpis(KPIS, sums, KPI_COLUMNS)
+    _check_kpis(KPI_CUSTOMERS, customers, KPI_CUSTOMER_COLUMNS)
+    try:
+        return KPI_LIST.validate_json((folder / KPI_FILE).read_bytes()), sums, customers
+    except ValidationError as error:
+        raise ContentError(f"{KPI_FILE} cannot be used: {error}") from None
 
 
 def rename_customers(folder: Path, names: Mapping[str, str]) -> bool:
@@ -712,11 +813,25 @@ def _write(path: Path, rows: pa.Table) -> None:
         writer.write_table(rows)
 
 
+def _write_rows(path: Path, rows: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, row_schema(rows.schema)) as writer:
+        for batch in with_rows(rows):
+            writer.write_batch(batch)
+
+
 def _open(path: Path) -> pa.Table:
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except pa.ArrowInvalid as error:
         raise ContentError(f"{path.name} is not an Arrow file: {error}") from None
+    return table.drop_columns(ROW) if ROW in table.column_names else table
+
+
+def _check_kpis(name: str, table: pa.Table, columns: Mapping[str, pa.DataType]) -> None:
+    if dict(zip(table.schema.names, table.schema.types, strict=True)) != dict(columns):
+        raise ContentError(f"{name} must have the columns {', '.join(f'{n} {t}' for n, t in columns.items())}")
+    if any(column.null_count for column in table.columns):
+        raise ContentError(f"{name} must have no nulls")
 
 
 def _check_lists(name: str, lists: pa.Table, columns: Mapping[str, pa.DataType]) -> None:

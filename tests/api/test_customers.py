@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.schemas.customers import Customer, CustomerList
 from api.services.customers import Customers
+from api.services.lookup import TableRows, open_rows
 from cartograph.releases import Manifest
-from cartograph.releases.contents import ContentError, open_customers, write_customers
+from cartograph.releases.contents import ContentError, open_customers, write_customers, write_lists
+from cartograph.releases.rows import StoredRows
 from cartograph.settings import Settings
 from tests.api.making import make_customers, problem, publish, service
 
@@ -47,10 +50,40 @@ def test_a_customer_has_features_segments_and_predictions(client: httpx.Client, 
     }
 
 
+def test_the_answer_has_the_documented_form(client: httpx.Client) -> None:
+    answer = client.get("/v1/customers/C0041").json()
+    assert Customer.model_validate(answer, extra="forbid").model_dump(mode="json") == answer
+
+
+@pytest.mark.parametrize("place", ["/v1/customers/{}", "/v1/customers/{}/recommendations"])
+@pytest.mark.parametrize(
+    "customer_id", ["C0041", "C0999", "C0000", "C1000", "%C3%A9", "C0041%2F", "x" * 128, "x" * 129, ""]
+)
+def test_the_short_way_answers_as_the_documented_route_does(client: httpx.Client, place: str, customer_id: str) -> None:
+    path = place.format(customer_id)
+    short, long = client.get(path), client.get(f"{path}?through=the-route")
+    assert (short.status_code, short.content) == (long.status_code, long.content)
+    for name in ("content-type", "etag", "cache-control", "content-length", "x-content-type-options"):
+        assert short.headers.get(name) == long.headers.get(name), name
+
+
 def test_each_customer_is_found(client: httpx.Client) -> None:
     for number in (0, 1, 499, 500, 998, 999):
         customer = client.get(f"/v1/customers/C{number:04d}").json()
         assert customer["features"]["recency_days"] == number
+
+
+def test_the_pages_of_customers_hold_each_once(client: httpx.Client) -> None:
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None and len(seen) < 2000:
+        page = client.get("/v1/customers", params={"limit": 300, "cursor": cursor}).json()
+        assert CustomerList.model_validate(page, extra="forbid").model_dump(mode="json") == page
+        seen, cursor = [*seen, *page["customer_ids"]], page["next"]
+    assert seen == [f"C{n:04d}" for n in range(1000)]
+    assert len(client.get("/v1/customers").json()["customer_ids"]) == 100
+    refused = problem(client.get("/v1/customers?cursor=C0001"), 422, "invalid-request")
+    assert refused["errors"][0]["parameter"] == "cursor"
 
 
 @pytest.mark.parametrize("customer_id", ["C", "C00410", "c0041", "Ω", "..", "%00", "' OR 1=1 --", "C0041%20"])
@@ -105,12 +138,41 @@ def test_a_shop_without_customers_is_served(tmp_path: Path) -> None:
 @given(st.sets(st.text(max_size=4), max_size=30), st.text(max_size=4), st.integers(1, 7))
 def test_exactly_those_in_the_table_are_found(ids: set[str], other: str, chunk: int) -> None:
     table = make_customers(list(ids)).sort_by("customer_id")
-    customers = Customers(pa.Table.from_batches(table.to_batches(max_chunksize=chunk), table.schema))
-    for customer_id in ids:
-        found = customers.find(customer_id)
-        assert found is not None
-        assert found.customer_id == customer_id
-    assert (customers.find(other) is not None) == (other in ids)
+    chunked = pa.Table.from_batches(table.to_batches(max_chunksize=chunk), table.schema)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "customers.arrow"
+        write_customers(path, chunked)
+        rows = open_rows(path, open_customers(path), "customer_id")
+        assert isinstance(rows, StoredRows)
+    of_before = TableRows(chunked, "customer_id")
+    for customers in map(Customers, (rows, of_before)):
+        assert len(customers) == len(ids)
+        for customer_id in ids:
+            found = customers.find(customer_id)
+            assert found is not None
+            assert found.customer_id == customer_id
+        assert (customers.find(other) is not None) == (other in ids)
+        assert customers.after(other, chunk) == [one for one in sorted(ids) if one > other][:chunk]
+    assert all(rows.find(one) == of_before.find(one) for one in ids)
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 70_000])
+def test_rows_are_found_at_the_edges_of_steps_and_batches(tmp_path: Path, count: int) -> None:
+    ids = [f"{2 * n:06d}" for n in range(count)]
+    path = tmp_path / "lists.arrow"
+    columns = {"id": pa.string(), "values": pa.list_(pa.float64())}
+    values = [[at / 4] if at % 3 else [] for at in range(count)]
+    write_lists(path, pa.table({"id": ids, "values": values}, schema=pa.schema(list(columns.items()))), columns)
+    rows = StoredRows(path, "id")
+    path.unlink()  # a release that is pruned is served to the end
+    assert len(rows) == count
+    for at in {*range(min(count, 130)), *range(max(count - 70, 0), count), *range(65_530, min(65_540, count))}:
+        assert rows.find(ids[at]) == {"id": ids[at], "values": values[at]}
+        assert rows.find(f"{2 * at + 1:06d}") is None
+        assert rows.after(ids[at], 3) == ids[at + 1 : at + 4]
+    assert rows.after("", count + 1) == ids
+    assert rows.find("") is None
+    assert rows.find("\ud800") is None
 
 
 @given(st.sets(st.text(max_size=4), max_size=30))

@@ -1,12 +1,17 @@
 """Forecasts and reorder advice over HTTP: of one product, page by page, and where there is none."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from api.schemas.products import Product, ProductList
+from api.services.cursors import BadCursor, cursor, key_of
 from cartograph.releases import Manifest
 from cartograph.releases.contents import (
     DEMAND,
@@ -17,7 +22,16 @@ from cartograph.releases.contents import (
     write_products,
 )
 from cartograph.settings import Settings
-from tests.api.making import demand_files, make_advice, make_forecasts, problem, publish, service
+from tests.api.making import (
+    NO_RECOMMENDER,
+    demand_files,
+    make_advice,
+    make_forecasts,
+    problem,
+    publish,
+    service,
+)
+from tests.api.recommending import PRODUCTS, WITHDRAWN
 
 IDS = [f"P{number:03d}" for number in range(250)]
 
@@ -63,30 +77,72 @@ def test_a_product_has_reorder_advice(shop: tuple[httpx.Client, Manifest]) -> No
 @pytest.mark.parametrize("limit", [1, 100, 250, 1000])
 def test_the_pages_of_advice_hold_each_product_once(shop: tuple[httpx.Client, Manifest], limit: int) -> None:
     client, manifest = shop
-    seen, after, pages = [], "", 0
-    while after is not None and pages < 3:
-        page = client.get("/v1/reorder-advice", params={"limit": limit, "after": after}).json()
+    seen, at, pages = [], "", 0
+    while at is not None and pages < 3:
+        page = client.get("/v1/reorder-advice", params={"limit": limit, "cursor": at}).json()
         assert (page["release_id"], page["model_version"], page["as_of"]) == (manifest.release_id, "5", "2026-01-01")
         seen += [one["product_id"] for one in page["advice"]]
-        after, pages = page["next"], pages + 1
+        at, pages = page["next"], pages + 1
     assert seen == IDS[: 3 * limit]
-    assert (after is None) == (3 * limit >= len(IDS))
+    assert (at is None) == (3 * limit >= len(IDS))
 
 
 def test_a_page_has_a_hundred_products_and_may_begin_between_two(shop: tuple[httpx.Client, Manifest]) -> None:
     client, _ = shop
     assert len(client.get("/v1/reorder-advice").json()["advice"]) == 100
-    page = client.get("/v1/reorder-advice", params={"after": "P0019", "limit": 2}).json()
+    page = client.get("/v1/reorder-advice", params={"cursor": cursor("P0019"), "limit": 2}).json()
     assert [one["product_id"] for one in page["advice"]] == ["P002", "P003"]
-    end = client.get("/v1/reorder-advice", params={"after": "z"}).json()
+    end = client.get("/v1/reorder-advice", params={"cursor": cursor("z")}).json()
     assert (end["advice"], end["next"]) == ([], None)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after=" + "x" * 129])
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=" + "x" * 1001, "cursor=P001"])
 def test_a_page_that_is_too_large_or_makes_no_sense_is_refused(shop: tuple[httpx.Client, Manifest], query: str) -> None:
     client, _ = shop
     (error,) = problem(client.get(f"/v1/reorder-advice?{query}"), 422, "invalid-request")["errors"]
     assert error["parameter"] == query.split("=", maxsplit=1)[0]
+
+
+def test_the_pages_of_products_hold_each_once_with_those_off_sale(client: httpx.Client) -> None:
+    seen: list[dict[str, object]] = []
+    at: str | None = ""
+    while at is not None and len(seen) < 2 * PRODUCTS:
+        page = client.get("/v1/products", params={"limit": 25, "cursor": at}).json()
+        assert ProductList.model_validate(page, extra="forbid").model_dump(mode="json") == page
+        seen, at = [*seen, *page["products"]], page["next"]
+    assert [one["product_id"] for one in seen] == [f"P{n:02d}" for n in range(PRODUCTS)]
+    assert [one["product_id"] for one in seen if not one["is_available"]] == [WITHDRAWN]
+    assert seen[4]["category"] == "shelf 1"
+
+
+def test_a_product_off_sale_names_those_like_it(client: httpx.Client) -> None:
+    sold = client.get("/v1/products/P07").json()
+    assert Product.model_validate(sold, extra="forbid").model_dump(mode="json") == sold
+    assert (sold["is_available"], sold["in_its_place"]) == (True, [])
+    gone = client.get(f"/v1/products/{WITHDRAWN}").json()
+    similar = client.get(f"/v1/products/{WITHDRAWN}/similar?limit=20").json()["similar"]
+    assert gone["is_available"] is False
+    assert gone["in_its_place"] == [one["product_id"] for one in similar]
+    assert gone["in_its_place"]
+    problem(client.get("/v1/products/P999"), 404, "unknown-product")
+
+
+def test_a_release_without_a_recommender_has_no_catalogue(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings, replaced=NO_RECOMMENDER)
+    with service(settings) as client:
+        for place in ("/v1/products", "/v1/products/P07"):
+            assert "comes with the recommender" in problem(client.get(place), 404, "no-model")["detail"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.text(max_size=12))
+def test_a_cursor_is_its_key_or_refused(key: str, other: str) -> None:
+    assert list(key_of(cursor(key, "b"), 2)) == [key, "b"]
+    assert list(key_of("", 2)) == ["", ""]
+    with pytest.raises(BadCursor, match="take `next` of the page before"):
+        key_of(cursor(key), 2)
+    with suppress(BadCursor):
+        assert len(key_of(other, 1)) == 1
 
 
 def test_an_unknown_product_is_named(shop: tuple[httpx.Client, Manifest]) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import settings as checking
 from hypothesis import strategies as st
 
+from api.schemas.recommendations import CustomerRecommendations, SimilarProducts
 from cartograph.releases import Manifest
 from cartograph.releases.contents import RECOMMENDATIONS, RECOMMENDER, RECOMMENDER_CARD, SIMILAR
 from cartograph.settings import Settings
@@ -43,6 +44,7 @@ def test_a_customer_gets_what_batch_prediction_wrote(client: httpx.Client, manif
     expected = rows(batch().recommendations, customer_id=customer)
     assert len(expected) == 20
     assert answer == {**made_by(manifest), "customer_id": customer, "recommendations": expected}
+    assert CustomerRecommendations.model_validate(answer, extra="forbid").model_dump(mode="json") == answer
     assert client.get(f"/v1/customers/{customer}/recommendations?limit=3").json()["recommendations"] == expected[:3]
     assert len(client.get(f"/v1/customers/{customer}/recommendations").json()["recommendations"]) == 10
 
@@ -62,7 +64,9 @@ def test_a_product_has_what_batch_prediction_wrote(client: httpx.Client, manifes
     for row in together:
         assert row.pop("source") == "basket"
     similar = [{name: value for name, value in row.items() if name != "because_product_id"} for row in similar]
-    assert answer == {**made_by(manifest), "product_id": product, "similar": similar, "bought_together": together}
+    about = {"product_id": product, "is_available": product != WITHDRAWN}
+    assert answer == {**made_by(manifest), **about, "similar": similar, "bought_together": together}
+    assert SimilarProducts.model_validate(answer, extra="forbid").model_dump(mode="json") == answer
     assert len(similar) == 20
     assert product not in {row["product_id"] for row in similar}
 
@@ -94,6 +98,27 @@ def test_the_latest_of_a_session_says_most(client: httpx.Client) -> None:
         for seen in (["P00", *["P01"] * 4], ["P01", *["P00"] * 4])
     ]
     assert first == ["P01", "P00"]
+
+
+def test_an_unknown_customer_gets_what_is_popular_where_that_is_asked_for(client: httpx.Client) -> None:
+    answer = client.get("/v1/customers/nobody/recommendations?fallback=popular&limit=7").json()
+    stranger = client.post(SESSION, json={"products": [], "limit": 7}).json()
+    assert answer == {**stranger, "customer_id": "nobody"}
+    assert {one["source"] for one in answer["recommendations"]} == {"popularity"}
+    known = "/v1/customers/C0000/recommendations"
+    assert client.get(f"{known}?fallback=popular").json() == client.get(known).json()
+    refused = problem(client.get(f"{known}?fallback=random"), 422, "invalid-request")
+    assert refused["errors"][0]["parameter"] == "fallback"
+
+
+def test_nothing_off_sale_is_recommended_to_anybody(client: httpx.Client) -> None:
+    for n in range(0, 1000, 50):
+        listed = client.get(f"/v1/customers/C{n:04d}/recommendations?limit=20").json()["recommendations"]
+        assert WITHDRAWN not in {one["product_id"] for one in listed}
+    for n in range(PRODUCTS):
+        answer = client.get(f"/v1/products/P{n:02d}/similar?limit=20").json()
+        listed = [*answer["similar"], *answer["bought_together"]]
+        assert WITHDRAWN not in {one["product_id"] for one in listed}
 
 
 @pytest.mark.parametrize("place", ["customers/C1000/recommendations", "customers/%00/recommendations"])

@@ -8,6 +8,7 @@ DATASETS = {
     "fct_reviews": "reviews",
     "fct_events": "events",
     "fct_sessions": "events",
+    "conversion_funnel": "events",
     "fct_inventory_daily": "inventory",
     "fct_marketing_spend": "marketing_spend",
     "fct_experiment_assignments": "experiment_assignments",

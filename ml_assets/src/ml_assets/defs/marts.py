@@ -46,6 +46,8 @@ ORDER_RISK = "features.order_risk"
 FRAUD_SCORES = "predictions.fraud_scores"
 RESPONSE = "causal.channel_response"
 BUDGET = "causal.budget_allocation"
+KPIS = "serving.kpis"
+KPI_CUSTOMERS = "serving.kpi_customers"
 
 CAMPAIGN_MARTS = ("fct_events", "dim_campaigns")
 

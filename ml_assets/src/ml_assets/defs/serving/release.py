@@ -30,6 +30,7 @@ from cartograph.releases.contents import (
     EXPERIMENTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    LINEAGE_FILE,
     MEMO_PAGE,
     OWN_PREDICTIONS,
     POLICIES,
@@ -38,6 +39,8 @@ from cartograph.releases.contents import (
     REORDER,
     SHOP,
     Budget,
+    Lineage,
+    LineageNode,
     ShopCard,
     TreatmentPolicy,
     mark_personal,
@@ -49,6 +52,7 @@ from cartograph.releases.contents import (
 )
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
+from cartograph.trust.asset_graph import GuardedAsset
 from cartograph.trust.evidence import checked
 from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
@@ -83,6 +87,8 @@ from ml_assets.defs.marts import (
     BUDGET,
     FEATURES,
     FORECASTS,
+    KPI_CUSTOMERS,
+    KPIS,
     PROPENSITIES,
     RECOMMENDATIONS,
     SCORES,
@@ -118,6 +124,8 @@ from ml_assets.defs.scoring.reorder_advice import counts_stock
 from ml_assets.defs.scoring.similar_products import KEY as SIMILAR_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
 from ml_assets.defs.serving.golden import PATHS, Contents, write_golden
+from ml_assets.defs.serving.kpis import KEY as KPIS_KEY
+from ml_assets.defs.serving.kpis import kpi_marts, released_kpis, write_figures
 from ml_assets.defs.serving.own_models import released_predictions
 from ml_assets.defs.serving.parity import parities, parity_result, require_parity, served_spec
 from ml_assets.defs.serving.recommendations import released_recommendations, write_recommendations
@@ -188,7 +196,7 @@ def sources() -> list[dg.AssetKey]:
     """The assets of this location that a release of this shop is made of."""
     made_by_models = [key for name in models() for key in MODELS.get(name, ())]
     return [
-        *(FEATURES_KEY, *made_by_models, *own_keys()),
+        *(FEATURES_KEY, KPIS_KEY, *made_by_models, *own_keys()),
         *([ADVICE_KEY] if counts_stock() else []),
         *([RESPONSE_KEY, BUDGET_KEY] if spends_on_channels() else []),
         *experiment_keys(),
@@ -204,7 +212,7 @@ def upstream() -> list[dg.AssetKey]:
     of_budget = channel_marts() if spends_on_channels() else ()
     of_questions = [mart for question in questions() for mart in reads(question)]
     own = (*of_fraud, *of_own, *of_budget, *of_questions)
-    marts = dict.fromkeys((*feature_marts(), *demand_marts(), *own, *further))
+    marts = dict.fromkeys((*feature_marts(), *demand_marts(), *kpi_marts(), *own, *further))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
@@ -242,7 +250,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     of_experiments = [result_table(one.name) for one in experiments()]
     with plain_failures():
         tables = [
-            *(FEATURES, *PREDICTIONS, *published(["rfm_segments", "dim_products"])),
+            *(FEATURES, KPIS, KPI_CUSTOMERS, *PREDICTIONS, *published(["rfm_segments", "dim_products"])),
             *([ADVICE] if counts_stock() else []),
             *([BUDGET] if spends_on_channels() else []),
             *([ACTIONS] if sends_campaigns() else []),
@@ -266,6 +274,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             predicted = released_predictions(con, inputs, own, as_of) if own else None
             customers = released_customers(con, inputs, as_of)
             budget = released_budget(con, inputs)
+            figures = released_kpis(con, inputs, as_of)
             tried = read_reports(con, [lake.relation_sql(name, inputs.snapshots.get(name)) for name in of_experiments])
             pinned = {name: lake.relation_sql(name, inputs.snapshots.get(name)) for name in (*of_answers, *of_policies)}
             answers = [
@@ -301,6 +310,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
                 write_recommendations(draft.path, recommended)
             if forecaster and products:
                 write_demand(draft.path, forecaster, products)
+            write_lineage(draft.path, guarded_by(context, lake, KEY), made_from.snapshots)
+            write_figures(draft.path, figures)
             if budget:
                 (draft.path / BUDGET_FILE).write_text(budget.model_dump_json(indent=2), encoding="utf-8")
             if tried:
@@ -312,7 +323,9 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             parity = require_parity(parities(draft.path, customers, predicted))
             asked = [champions[name] for name in (*PATHS, *own) if name in champions]
             about = (as_of, shop_card(shop), customers, asked, recommended, products)
-            write_golden(draft.path, Contents(*about, list(map(effect_of, answers)), policies, tried))
+            write_golden(
+                draft.path, Contents(*about, list(map(effect_of, answers)), policies, [one.result for one in tried])
+            )
         pruned = store.prune(settings.release_keep)
     return dg.MaterializeResult(
         metadata={
@@ -322,6 +335,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "models": ", ".join(f"{name} {one.version}" for name, one in champions.items()) or "none yet",
             "budget": "none" if budget is None else f"{budget.gain.value:+.2f} {budget.currency} a day",
             "experiments": len(tried),
+            "kpis": len(figures.kpis) if figures else 0,
             "effects": sum(answer.is_identified for answer in answers),
             "questions": len(answers),
             "policies": len(policies),
@@ -493,6 +507,15 @@ def write_demand(folder: Path, model: Registered, products: Mapping[str, pa.Tabl
     (folder / DEMAND_CARD).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
     for name, rows in products.items():
         write_products(folder, name, rows)
+
+
+def write_lineage(folder: Path, made_of: Sequence[GuardedAsset], snapshots: Mapping[str, int]) -> None:
+    """Write what each asset of the release is made of, with the snapshot of those that were read as tables."""
+    nodes = [
+        LineageNode(key=one.key, upstream=one.upstream, snapshot=snapshots.get(one.key.replace("/", ".")))
+        for one in made_of
+    ]
+    (folder / LINEAGE_FILE).write_text(Lineage(assets=tuple(nodes)).model_dump_json(), encoding="utf-8")
 
 
 def shop_card(shop: Shop) -> ShopCard:

@@ -1,0 +1,105 @@
+"""How an answer is sent: as JSON without a second look at it, page by page, and not at all to whom has it already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Query, Request, Response
+from fastapi.routing import APIRoute
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import invalid_request
+from api.schemas.problem import InvalidPart
+from api.services.caching import is_held, tag
+from api.services.cursors import BadCursor, key_of
+
+CACHE_CONTROL = "private, no-cache"
+"""Who asked may keep the answer, and asks before each use whether it holds: a release may come any time."""
+
+GZIP_FROM_BYTES = 1400
+"""What fits into one packet gains nothing from being smaller."""
+GZIP_LEVEL = 4
+"""Twice as fast as the highest level, for a customer's answer that is a twentieth larger."""
+
+
+def answered(content: Any) -> Response:
+    """`content` as a JSON response. It is sent as it is: a test holds its form against the route's model."""
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+class CachedRoute(APIRoute):
+    """A route whose answers to GET have an `ETag`; to whom holds the same answer the response is an empty 304.
+
+    The answer is made all the same: so a 304 says as much as the answer would, also of rights and of unknown ids.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler, and the tag of what it answers."""
+        handle = super().get_route_handler()
+        if self.methods != {"GET"}:
+            return handle
+
+        async def handle_and_tag(request: Request) -> Response:
+            response = await handle(request)
+            if response.status_code != 200:
+                return response
+            headers = {"ETag": tag(bytes(response.body)), "Cache-Control": CACHE_CONTROL}
+            held = request.headers.get("if-none-match")
+            if held is not None and is_held(headers["ETag"], held):
+                return Response(status_code=304, headers=headers)
+            response.headers.update(headers)
+            return response
+
+        return handle_and_tag
+
+
+class Compressed:
+    """Compresses long answers for whom understands it; others do not even pay for the look at their answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._compressed = GZipMiddleware(app, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        wanted = scope["type"] == "http" and any(
+            name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"]
+        )
+        await (self._compressed if wanted else self._app)(scope, receive, send)
+
+
+class Head:
+    """Answers HEAD where GET is answered: with the same headers, and without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass HEAD on as GET, and of its answer only the headers."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_headers(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_headers)
+
+
+Cursor = Annotated[
+    str,
+    Query(max_length=1000, description="`next` of the page before; empty for the first page."),
+]
+
+
+def page_after(given: str, parts: int = 1) -> Sequence[str]:
+    """The key after which the page of the cursor `given` begins; the request ends with a 422 problem if it is none."""
+    try:
+        return key_of(given, parts)
+    except BadCursor as error:
+        raise invalid_request([InvalidPart(detail=str(error), parameter="cursor")]) from None

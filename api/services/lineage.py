@@ -1,0 +1,158 @@
+"""What an answer rests on: the assets from a prediction back to the sources, as the release has them on record."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from api.services.release import LoadedRelease
+from cartograph.releases.contents import (
+    CHURN_CARD,
+    CUSTOMERS,
+    DEMAND,
+    EFFECTS_FILE,
+    EXPERIMENTS_FILE,
+    FRAUD_MODEL,
+    KPIS,
+    OWN_PREDICTIONS,
+    POLICIES_FILE,
+    RECOMMENDATIONS,
+    REORDER,
+    SIMILAR,
+    LineageNode,
+    own_model_files,
+)
+
+
+class Origin(NamedTuple):
+    """Where an answer begins: the release's file, the asset behind it, and the model, where one made it."""
+
+    file: str
+    asset: str
+    model: str | None = None
+
+
+class UnknownAnswer(LookupError):  # noqa: N818 - it is the answer that is unknown
+    """There is no such answer, or this release does not have it."""
+
+
+_OF_CUSTOMERS = {
+    "profile": Origin(CUSTOMERS, "features/customer_features"),
+    "churn": Origin(CUSTOMERS, "predictions/churn_scores", "churn_classifier"),
+    "purchase": Origin(CUSTOMERS, "predictions/purchase_propensities", "purchase_propensity"),
+    "behaviour": Origin(CUSTOMERS, "predictions/customer_segments", "customer_segments"),
+    "lifetime_value": Origin(CUSTOMERS, "predictions/lifetime_values", "customer_lifetime_value"),
+    "next_best_action": Origin(CUSTOMERS, "predictions/next_best_actions", "campaign_uplift"),
+    "recommendations": Origin(RECOMMENDATIONS, "predictions/product_recommendations", "product_recommender"),
+}
+_OF_PRODUCTS = {
+    "similar": Origin(SIMILAR, "predictions/similar_products", "product_recommender"),
+    "demand": Origin(DEMAND, "predictions/demand_forecasts", "demand_forecaster"),
+    "reorder": Origin(REORDER, "predictions/reorder_advice", "demand_forecaster"),
+}
+FORMS = (
+    *(f"customer:<id>:{name}" for name in _OF_CUSTOMERS),
+    *(f"product:<id>:{name}" for name in _OF_PRODUCTS),
+    "prediction:<model>",
+    "kpi:<name>",
+    "effect:<question>",
+    "policy:<question>",
+    "experiment:<name>",
+)
+
+
+def origin(release: LoadedRelease, answer: str) -> Origin:
+    """Where the answer called `answer` begins, as one of `FORMS`. The colon parts it at both ends: an id may have some.
+
+    Raises:
+        UnknownAnswer: it is of no such form, or the release has no such answer.
+    """
+    kind, _, rest = answer.partition(":")
+    match kind:
+        case "customer" | "product":
+            subject, _, name = rest.rpartition(":")
+            known = (_OF_CUSTOMERS if kind == "customer" else _OF_PRODUCTS).get(name)
+            found = known if subject and known and _has_subject(release, kind, subject) else None
+        case "prediction":
+            files = {"churn_classifier": CHURN_CARD, "order_fraud": FRAUD_MODEL}
+            is_known = any(card.name == rest for card in release.cards)
+            found = Origin(files.get(rest, own_model_files(rest)[0]), f"models/{rest}", rest) if is_known else None
+        case "kpi":
+            found = Origin(KPIS, "serving/kpis") if release.kpis and rest in release.kpis.kpis else None
+        case "effect":
+            is_known = any(effect.name == rest for effect in release.effects)
+            found = Origin(EFFECTS_FILE, f"causal/{rest}") if is_known else None
+        case "policy":
+            is_known = any(policy.name == rest for policy in release.policies)
+            found = Origin(POLICIES_FILE, f"causal/{rest}_policy") if is_known else None
+        case "experiment":
+            is_known = any(one.name == rest for one in release.experiments)
+            found = Origin(EXPERIMENTS_FILE, f"experiments/{rest}") if is_known else None
+        case _:
+            found = None
+    if found is None or release.manifest.file(found.file) is None:
+        found = _of_own_model(release, kind, rest)
+    if found is None:
+        raise UnknownAnswer(f"has no answer {answer}. What is asked of is {', '.join(FORMS)}.")
+    return found
+
+
+def described(
+    release: LoadedRelease, assets: Mapping[str, LineageNode], answer: str, found: Origin
+) -> dict[str, object]:
+    """The way from the answer that begins at `found` to its sources; `assets` are those of the release, by key."""
+    manifest, made_of = release.manifest, ancestors(assets, found.asset)
+    file = manifest.file(found.file)
+    return {
+        "answer": answer,
+        "release_id": manifest.release_id,
+        "as_of": manifest.inputs.as_of,
+        "created_at": manifest.created_at,
+        "shop": manifest.inputs.shop,
+        "git_commit": manifest.inputs.git_commit,
+        "file": {"path": found.file, "sha256": file.sha256 if file else None},
+        "model": _model(release, found.model) if found.model else None,
+        "assets": [{"key": one.key, "upstream": one.upstream, "snapshot": one.snapshot} for one in made_of],
+        "sources": sorted(one.key for one in made_of if not one.upstream),
+    }
+
+
+def ancestors(assets: Mapping[str, LineageNode], of: str) -> list[LineageNode]:
+    """The asset `of` and those that it is made of, the nearest first, as far as they are on record."""
+    found, waiting = {of: None}, deque([of])
+    while waiting:
+        key = waiting.popleft()
+        for upstream in assets[key].upstream if key in assets else ():
+            if upstream not in found:
+                found[upstream] = None
+                waiting.append(upstream)
+    return [assets.get(key) or LineageNode(key=key, upstream=()) for key in found]
+
+
+def _model(release: LoadedRelease, name: str) -> dict[str, object] | None:
+    version = release.manifest.inputs.models.get(name)
+    card = next((card for card in release.cards if card.name == name), None)
+    if version is None and card is None:
+        return None
+    return {
+        "name": name,
+        "version": version or (card.version if card else None),
+        "trained_as_of": card.as_of if card else None,
+        "features": [feature.name for feature in card.features] if card else [],
+    }
+
+
+def _has_subject(release: LoadedRelease, kind: str, subject: str) -> bool:
+    if kind == "customer":
+        return release.customers.find(subject) is not None
+    known = release.recommendations is not None and subject in release.recommendations.places
+    return known or (release.demand is not None and bool(release.demand.forecasts.rows(subject)))
+
+
+def _of_own_model(release: LoadedRelease, kind: str, rest: str) -> Origin | None:
+    """What one of the shop's own models says of a customer: `customer:<id>:<model>`."""
+    subject, _, name = rest.rpartition(":")
+    if kind != "customer" or name not in release.own.models or not _has_subject(release, kind, subject):
+        return None
+    return Origin(OWN_PREDICTIONS, f"predictions/{name}_predictions", name)
