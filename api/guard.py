@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.problems import ProblemError
 from api.schemas.problem import MEDIA_TYPE, InvalidPart
 from api.services import json_bodies
-from api.services.access import Access, Denied, Principal, Unknowable, is_loopback, now_utc
+from api.services.access import LAPTOP, Access, Denied, Principal, Unknowable, is_loopback, now_utc
 from api.services.rates import Rates, Usage
 from cartograph import audit, keys
 from cartograph.settings import Settings
@@ -33,6 +34,18 @@ _OPEN_FOLDER = "/static-offline-docs/"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 _PROBES = frozenset({"/health", "/ready"})
+_READ = {
+    name.encode(): name
+    for name in (
+        "host",
+        "authorization",
+        "x-api-key",
+        "content-type",
+        "content-length",
+        "content-encoding",
+        "transfer-encoding",
+    )
+}
 _REALM = 'Bearer realm="cartograph"'
 _CLOSE = {"Connection": "close"}
 """Beside an answer that was given before the body was read: what still comes of it is not waited for."""
@@ -72,30 +85,31 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers, method, path = Headers(scope=scope), scope["method"], scope["path"]
-        needed, usage, status = scope_needed(method, path), None, 0
+        method, path, headers = scope["method"], scope["path"], headers_of(scope)
+        needed = scope_needed(method, path)
         principal: Principal | None = None
+        usage: Usage | None = None
+        status = 0
 
         async def send_on(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if usage is not None:
-                    MutableHeaders(scope=message).update(rate_headers(usage))
+                    message["headers"] = [*message["headers"], *rate_headers(usage)]
             await send(message)
 
         try:
-            self._require_host(headers, path)
+            is_open = self._is_open()
+            self._require_host(headers.get("host", ""), path, is_open=is_open)
             if needed is not None:
-                principal = await self._principal(headers)
+                principal = LAPTOP if is_open else await self._principal(headers)
                 require_scope(principal, needed)
                 if principal.is_counted:
                     usage = self._rates.count(principal.id, principal.rate)
                     require_within(usage)
             scope.setdefault("state", {})["principal"] = principal
-            if method in _BODY_METHODS:
-                receive = await self._with_body(headers, path, receive)
-            await self._answered(scope, receive, send_on)
+            await self._answered(scope, receive, send_on, headers)
         except ProblemError as error:
             if status:  # the answer has begun: the connection ends instead
                 raise
@@ -106,75 +120,55 @@ class Guard:
             if needed == "admin" and principal is not None and principal.is_counted and method not in _READING:
                 await asyncio.to_thread(audit.record, self._audit_log, act_of(principal, method, path, status))
 
-    def _require_host(self, headers: Headers, path: str) -> None:
-        """A name of this machine where everybody may ask: a page from elsewhere may call it by a name of its own."""
-        host = name_of(headers.get("host", ""))
-        if self._hosts:
-            is_known = host in self._hosts or path in _PROBES
-        else:
-            try:
-                is_known = is_loopback(host) or not self._access.is_open
-            except Unknowable as error:
-                raise _unknowable(error) from None
-        if not is_known:
-            raise ProblemError(
-                421,
-                "unknown-host",
-                "The service does not answer by this name. CARTOGRAPH_API_ALLOWED_HOSTS lists its names.",
-            )
+    def _is_open(self) -> bool:
+        try:
+            return self._access.is_open
+        except Unknowable:
+            return False
 
-    async def _principal(self, headers: Headers) -> Principal:
-        found = {name: headers.getlist(name) for name in ("authorization", "x-api-key")}
-        if any(len(values) > 1 for values in found.values()):
-            raise _denied(Denied("two-keys", "Send one X-API-Key or one Authorization."))
+    def _require_host(self, host: str, path: str, *, is_open: bool) -> None:
+        """Where everybody may ask, a name of this machine: a page from elsewhere may call it by a name of its own."""
+        name = name_of(host)
+        if not (name in self._hosts or path in _PROBES if self._hosts else not is_open or is_loopback(name)):
+            detail = "The service does not answer by this name. CARTOGRAPH_API_ALLOWED_HOSTS lists its names."
+            raise ProblemError(421, "unknown-host", detail)
+
+    async def _principal(self, headers: Mapping[str, str]) -> Principal:
         try:
             return await self._access.principal(headers.get("authorization"), headers.get("x-api-key"))
         except Denied as error:
-            raise _denied(error) from None
+            challenge = {"WWW-Authenticate": _REALM}
+            raise ProblemError(401, error.kind, str(error), headers=challenge) from None
         except Unknowable as error:
-            raise _unknowable(error) from None
+            raise ProblemError(503, "access-unknown", str(error), headers={"Retry-After": "5"}) from None
 
-    async def _with_body(self, headers: Headers, path: str, receive: Receive) -> Receive:
-        """The request's body, read and found to be fit to be parsed, as what the route receives."""
-        most = most_bytes(path)
-        announced = headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > most:
-            raise _too_large(most)
-        if announces_body(headers):
-            require_json(headers)
-        try:
-            async with asyncio.timeout(self._seconds):
-                body = await whole_body(receive, most)
-        except TimeoutError:
-            detail = (
-                f"The request's body did not come within {self._seconds:g} seconds. Send it in one go, or less of it."
-            )
-            raise ProblemError(408, "slow-request", detail) from None
-        fault = json_bodies.fault(body)
-        if fault is not None:
-            raise problems.invalid_request([InvalidPart(detail=f"The body {fault}.", pointer="")])
-        is_given = False
-
-        async def receive_body() -> Message:
-            nonlocal is_given
-            if is_given:
-                return await receive()
-            is_given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        return receive_body
-
-    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answered(self, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
+        """Read the body and let the app answer, both together within the time."""
+        has_all = scope["method"] not in _BODY_METHODS
         try:
             async with asyncio.timeout(self._seconds) as deadline:
+                if not has_all:
+                    receive = await with_body(headers, scope["path"], receive)
+                    has_all = True
                 await self._app(scope, receive, send)
         except TimeoutError:
             if not deadline.expired():
                 raise
-            detail = (
-                f"The answer took longer than {self._seconds:g} seconds. Ask for less at a time, or try again later."
-            )
+            if not has_all:
+                detail = f"The body did not come within {self._seconds:g} seconds. Send it in one go, or less of it."
+                raise ProblemError(408, "slow-request", detail) from None
+            detail = f"The answer took longer than {self._seconds:g} seconds. Ask for less, or try again later."
             raise ProblemError(503, "slow-answer", detail) from None
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers that the guard reads, by lower-case name. What is sent twice is no key, host or type any more."""
+    found: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        name = _READ.get(raw)
+        if name is not None:
+            found[name] = f"{found[name]}, {value.decode('latin-1')}" if name in found else value.decode("latin-1")
+    return found
 
 
 def require_scope(principal: Principal, needed: keys.Scope) -> None:
@@ -201,7 +195,7 @@ def require_within(usage: Usage) -> None:
         )
 
 
-def require_json(headers: Headers) -> None:
+def require_json(headers: Mapping[str, str]) -> None:
     """Raise a 415 problem where a body is anything but JSON in UTF-8 as it is."""
     kind, _, parameters = headers.get("content-type", "").partition(";")
     charset = parameters.strip().lower().replace('"', "")
@@ -211,9 +205,33 @@ def require_json(headers: Headers) -> None:
         raise ProblemError(415, "no-json", detail)
 
 
-def announces_body(headers: Headers) -> bool:
+def announces_body(headers: Mapping[str, str]) -> bool:
     """Whether a body comes with the request."""
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+async def with_body(headers: Mapping[str, str], path: str, receive: Receive) -> Receive:
+    """What a route receives in place of `receive`: the whole body, found to be fit to be parsed."""
+    most = most_bytes(path)
+    announced = headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > most:
+        raise _too_large(most)
+    if announces_body(headers):
+        require_json(headers)
+    body = await whole_body(receive, most)
+    fault = json_bodies.fault(body)
+    if fault is not None:
+        raise problems.invalid_request([InvalidPart(detail=f"The body {fault}.", pointer="")])
+    is_given = False
+
+    async def receive_body() -> Message:
+        nonlocal is_given
+        if is_given:
+            return await receive()
+        is_given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_body
 
 
 async def whole_body(receive: Receive, most: int) -> bytes:
@@ -232,6 +250,7 @@ async def whole_body(receive: Receive, most: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+@lru_cache(maxsize=256)
 def name_of(host: str) -> str:
     """The name in a header `Host`, in lower case and without the port; empty for what is none."""
     try:
@@ -240,12 +259,12 @@ def name_of(host: str) -> str:
         return ""
 
 
-def rate_headers(usage: Usage) -> dict[str, str]:
+def rate_headers(usage: Usage) -> list[tuple[bytes, bytes]]:
     """The rate and what is left of it, as draft-ietf-httpapi-ratelimit-headers-10 writes them."""
-    return {
-        "RateLimit-Policy": f'"key";q={usage.quota};w={usage.window}',
-        "RateLimit": f'"key";r={usage.remaining};t={usage.reset}',
-    }
+    return [
+        (b"ratelimit-policy", b'"key";q=%d;w=%d' % (usage.quota, usage.window)),
+        (b"ratelimit", b'"key";r=%d;t=%d' % (usage.remaining, usage.reset)),
+    ]
 
 
 def act_of(principal: Principal, method: str, path: str, status: int) -> audit.Act:
@@ -306,11 +325,3 @@ def answers_of(method: str, needed: keys.Scope | None) -> dict[int, str]:
 
 def _too_large(most: int) -> ProblemError:
     return ProblemError(413, "body-too-large", f"A request's body may have {most} bytes here; this one has more.")
-
-
-def _denied(error: Denied) -> ProblemError:
-    return ProblemError(401, error.kind, str(error), headers={"WWW-Authenticate": _REALM})
-
-
-def _unknowable(error: Unknowable) -> ProblemError:
-    return ProblemError(503, "access-unknown", str(error), headers={"Retry-After": "5"})

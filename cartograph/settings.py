@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         pattern=RATE,
     )
     api_timeout_seconds: float = Field(
-        30.0, gt=0, le=600, description="How long a request's body, and then its answer, may take."
+        30.0, gt=0, le=600, description="How long a request's body and its answer may take."
     )
     api_allowed_hosts: str | None = Field(
         None,

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 
 class Usage(NamedTuple):
@@ -27,15 +26,15 @@ class Rates:
 
     def __init__(self, default: str) -> None:
         self._default = default
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._storage = MemoryStorage()
 
     def count(self, who: str, rate: str | None) -> Usage:
         """Count a request of `who`, by their own `rate` (`100/second`) or the default one."""
         item = _parsed(rate or self._default)
-        is_within = self._limiter.hit(item, who)
-        stats = self._limiter.get_window_stats(item, who)
-        reset = max(1, math.ceil(stats.reset_time - time.time()))
-        return Usage(is_within, item.amount, item.get_expiry(), stats.remaining, reset)
+        key = item.key_for(who)
+        count = self._storage.incr(key, item.get_expiry())
+        reset = max(1, math.ceil(self._storage.get_expiry(key) - time.time()))
+        return Usage(count <= item.amount, item.amount, item.get_expiry(), max(0, item.amount - count), reset)
 
 
 @lru_cache(maxsize=1024)

@@ -12,9 +12,11 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from cartograph.cli.instance import open_instance
+from cartograph.erasure import Wanted, scan
 from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.shops import load_shop
+from ecom_assets.personal import personal_values
 from tests.support.whole_run import Bench
 
 
@@ -49,6 +51,22 @@ def test_a_run_ends_in_a_summary_and_a_verified_release(small_shop: tuple[Bench,
     assert {(check.passed, check.basis) for check in blocking} == {(True, "current")}
     assert {check.asset_key.split("/")[0] for check in blocking} >= {"raw", "staging", "marts", "published", "features"}
     assert release.inputs.snapshots.keys() >= {"raw.orders", "published.fct_orders", "features.customer_features"}
+
+
+def test_no_file_of_the_release_holds_personal_data(small_shop: tuple[Bench, str], tmp_path: Path) -> None:
+    """Addresses, numbers and devices of a hundred customers, looked for in what each file says when it is decoded."""
+    settings = small_shop[0].settings
+    lake, released = Lake.from_settings(settings), open_store(settings).current()
+    with lake.connect() as connection:
+        rows = connection.execute(f"SELECT DISTINCT customer_id FROM ({lake.relation_sql('raw.customers')}) ORDER BY 1")
+        customers = [customer for (customer,) in rows.fetchmany(100)]
+    identifiers = frozenset(found.value for found in personal_values(lake, customers) if found.is_identifier)
+    assert len(identifiers) > 100
+    (tmp_path / "control.txt").write_text(f"Write to {min(identifiers)}.", encoding="utf-8")
+    folder = Path(settings.resolved_release_uri) / released.release_id
+    found = scan([folder, tmp_path], Wanted(frozenset(), identifiers), lake.connect)
+    assert found.files == sum(path.is_file() for path in folder.rglob("*")) + 1
+    assert [hit.partition(":")[0] for hit in found.hits] == [str(tmp_path / "control.txt")]
 
 
 def test_status_tells_the_state_as_json(small_shop: tuple[Bench, str]) -> None:
