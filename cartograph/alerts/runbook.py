@@ -97,6 +97,7 @@ SECTIONS = frozenset(
         "nobody_is_exposed_before",
         "variants_were_alike_before",
         "estimates_are_sound",
+        "kpis_tie_out",
         "all_guards_hold",
         "release_is_served",
     }

@@ -80,6 +80,7 @@ ASSETS = {
     "causal/email_winback_spend_policy",
     "models/campaign_uplift",
     "predictions/next_best_actions",
+    "serving/kpis",
     "serving/release",
 }
 FEATURES = "features.customer_features"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -142,6 +143,7 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
                 "ordered_at": at,
                 "order_date": at.cast(pa.date32()),
                 "customer_id": ids[owner],
+                "geography_key": ["Vienna"] * len(owner),
                 "status": np.where(cancelled, "cancelled", "completed"),
                 "channel": ["direct"] * len(owner),
                 "device": ["desktop"] * len(owner),
@@ -222,7 +224,28 @@ def planted_shop(customers: int = 2500, seed: int = 4) -> Planted:
             }
         ),
     }
-    return Planted(marts, order_rate, drop_rate)
+    return Planted({**marts, **_reported(marts)}, order_rate, drop_rate)
+
+
+def _reported(marts: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """The marts that are made of the others."""
+    selects = {
+        "dim_geographies": "SELECT 'Vienna' AS geography_key, 'AT' AS country",
+        "agg_daily_sales": """SELECT order_date, count(*) AS orders_count,
+            sum(total_amount)::DECIMAL(18, 2) AS revenue_amount,
+            sum(gross_amount)::DECIMAL(18, 2) AS gross_amount, sum(discount_amount)::DECIMAL(18, 2) AS discount_amount,
+            sum(margin_amount)::DECIMAL(18, 2) AS margin_amount
+            FROM fct_orders JOIN (SELECT order_id, margin_amount FROM fct_order_items) USING (order_id)
+            WHERE NOT is_cancelled GROUP BY ALL""",
+        "conversion_funnel": """SELECT occurred_at::DATE AS session_date, channel, device,
+            count(DISTINCT session_key) AS sessions_count, 0::BIGINT AS bounces_count,
+            0::BIGINT AS purchase_sessions_count FROM fct_events WHERE session_key NOTNULL GROUP BY ALL""",
+    }
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        for name, table in marts.items():
+            con.register(name, table)
+        return {name: con.execute(select).to_arrow_table() for name, select in selects.items()}
 
 
 def date_of(number: int) -> date:

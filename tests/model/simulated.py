@@ -74,7 +74,8 @@ MARTS = {
         SELECT customer_id, DATE '2024-01-01' AS as_of_date, 'Champions' AS segment
         FROM dim_customers WHERE is_current AND customer_id <> '(guest)'""",
     "fct_refunds": """
-        SELECT refund_id, refunded_at, order_id, customer_id, product_id, quantity, amount, reason FROM refunds""",
+        SELECT refund_id, refunded_at, CAST(refunded_at AS DATE) AS refund_date, order_id, customer_id, product_id,
+            quantity, amount, reason FROM refunds""",
     "fct_experiment_assignments": """
         SELECT experiment_id, customer_id, variant, assigned_at, CAST(assigned_at AS DATE) AS assignment_date
         FROM experiment_assignments""",
@@ -84,13 +85,22 @@ MARTS = {
     "dim_campaigns": """
         SELECT DISTINCT ON (campaign_id) campaign_id, channel, started_at, ended_at FROM campaigns""",
     "agg_daily_sales": """
-        SELECT o.order_date, count(*) AS orders_count, CAST(sum(o.gross_amount) AS DECIMAL(18, 2)) AS gross_amount,
-            CAST(sum(o.discount_amount) AS DECIMAL(18, 2)) AS discount_amount,
-            CAST(sum(o.total_amount) AS DECIMAL(18, 2)) AS revenue_amount,
-            CAST(sum(i.margin_amount) AS DECIMAL(18, 2)) AS margin_amount
-        FROM fct_orders o
-        JOIN (SELECT order_id, sum(margin_amount) AS margin_amount FROM fct_order_items GROUP BY ALL) i USING (order_id)
-        WHERE NOT o.is_cancelled GROUP BY o.order_date""",
+        SELECT order_date, coalesce(orders_count, 0) AS orders_count, gross_amount, discount_amount, revenue_amount,
+            margin_amount, coalesce(refunded_amount, 0) AS refunded_amount
+        FROM (
+            SELECT o.order_date, count(*) AS orders_count, CAST(sum(o.gross_amount) AS DECIMAL(18, 2)) AS gross_amount,
+                CAST(sum(o.discount_amount) AS DECIMAL(18, 2)) AS discount_amount,
+                CAST(sum(o.total_amount) AS DECIMAL(18, 2)) AS revenue_amount,
+                CAST(sum(i.margin_amount) AS DECIMAL(18, 2)) AS margin_amount
+            FROM fct_orders o
+            JOIN (SELECT order_id, sum(margin_amount) AS margin_amount FROM fct_order_items GROUP BY ALL) i
+                USING (order_id)
+            WHERE NOT o.is_cancelled GROUP BY o.order_date
+        ) FULL JOIN (
+            SELECT r.refund_date AS order_date, CAST(sum(r.amount) AS DECIMAL(18, 2)) AS refunded_amount
+            FROM fct_refunds r LEFT JOIN fct_orders o USING (order_id)
+            WHERE o.is_cancelled IS NOT TRUE GROUP BY ALL
+        ) USING (order_date)""",
     "market_basket_rules": """
         SELECT '' AS antecedent_product_id, '' AS consequent_product_id, 0::BIGINT AS orders_count,
             0::BIGINT AS antecedent_orders_count, 0::BIGINT AS consequent_orders_count

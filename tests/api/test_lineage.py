@@ -1,0 +1,107 @@
+"""The way from an answer back to the sources, as the release has it on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from api.schemas.lineage import AnswerLineage
+from api.services.lineage import ancestors
+from cartograph.releases import Manifest
+from cartograph.releases.contents import CUSTOMERS, LINEAGE_FILE, Lineage, LineageNode
+from cartograph.settings import Settings
+from tests.api.figuring import Order, kpi_files
+from tests.api.making import demand_files, make_advice, make_effect, make_forecasts, problem, publish, service
+
+GRAPH = {
+    "predictions/churn_scores": ("features/customer_features", "models/churn_classifier"),
+    "models/churn_classifier": ("features/customer_features",),
+    "features/customer_features": ("published/fct_orders",),
+    "predictions/demand_forecasts": ("published/fct_orders",),
+    "published/fct_orders": ("marts/fct_orders",),
+    "marts/fct_orders": ("raw/orders",),
+    "raw/orders": ("source/simulator",),
+    "serving/kpis": ("published/fct_orders", "published/agg_daily_sales"),
+    "causal/email_spring": ("features/customer_features",),
+}
+SNAPSHOTS = {"published/fct_orders": 7, "raw/orders": 5}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Manifest]]:
+    settings = Settings(home=tmp_path_factory.mktemp("lineage"))
+    nodes = tuple(LineageNode(key=key, upstream=of, snapshot=SNAPSHOTS.get(key)) for key, of in GRAPH.items())
+    files = {
+        LINEAGE_FILE: Lineage(assets=nodes).model_dump_json().encode(),
+        **kpi_files([Order(1, 1, "DE", 1, 1)]),
+        **demand_files(make_forecasts(["P:1"]), make_advice(["P:1"])),
+    }
+    manifest = publish(settings, effects=(make_effect(name="email_spring"),), replaced=files)
+    with service(settings) as client:
+        yield client, manifest
+
+
+def test_a_score_goes_back_to_its_model_features_snapshots_and_source(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, manifest = shop
+    found = client.get("/v1/lineage/customer:C1:churn").json()
+    assert AnswerLineage.model_validate(found, extra="forbid").model_dump(mode="json") == found
+    assert found["release_id"] == manifest.release_id
+    entry = manifest.file(CUSTOMERS)
+    assert entry is not None
+    assert found["file"] == {"path": CUSTOMERS, "sha256": entry.sha256}
+    assert (found["model"]["name"], found["model"]["version"]) == ("churn_classifier", "3")
+    assert found["model"]["features"] == ["recency_days", "mean_gap_days", "is_opted_in"]
+    assert [one["key"] for one in found["assets"]] == [
+        "predictions/churn_scores",
+        "features/customer_features",
+        "models/churn_classifier",
+        "published/fct_orders",
+        "marts/fct_orders",
+        "raw/orders",
+        "source/simulator",
+    ]
+    assert {one["key"]: one["snapshot"] for one in found["assets"] if one["snapshot"]} == SNAPSHOTS
+    assert found["sources"] == ["source/simulator"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "asset", "model"),
+    [
+        ("customer:C1:profile", "features/customer_features", None),
+        ("customer:C2:recommendations", "predictions/product_recommendations", "product_recommender"),
+        ("product:P:1:demand", "predictions/demand_forecasts", "demand_forecaster"),
+        ("product:P07:similar", "predictions/similar_products", "product_recommender"),
+        ("prediction:order_fraud", "models/order_fraud", "order_fraud"),
+        ("kpi:revenue", "serving/kpis", None),
+        ("effect:email_spring", "causal/email_spring", None),
+    ],
+)
+def test_each_kind_of_answer_has_its_origin(
+    shop: tuple[httpx.Client, Manifest], answer: str, asset: str, model: str | None
+) -> None:
+    found = shop[0].get(f"/v1/lineage/{answer}").raise_for_status().json()
+    assert found["assets"][0]["key"] == asset
+    assert (found["model"] or {}).get("name") == model
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "customer:C9:churn", "customer:C1:height", "customer:C1", "customer::churn", "churn", "kpi:profit", "kpi:",
+        "effect:", "policy:email_spring", "product:P999:demand", "prediction:oracle", "experiment:none", "::::", "%00",
+    ],
+)  # fmt: skip
+def test_an_unknown_answer_is_named_with_those_that_there_are(shop: tuple[httpx.Client, Manifest], answer: str) -> None:
+    document = problem(shop[0].get(f"/v1/lineage/{answer}"), 404, "unknown-answer")
+    assert "customer:<id>:churn" in document["detail"]
+
+
+def test_a_release_of_before_says_so(client: httpx.Client) -> None:
+    assert "older Cartograph" in problem(client.get("/v1/lineage/customer:C0001:churn"), 404, "no-lineage")["detail"]
+
+
+def test_a_circle_ends() -> None:
+    nodes = {key: LineageNode(key=key, upstream=(of,)) for key, of in (("a", "b"), ("b", "a"))}
+    assert [one.key for one in ancestors(nodes, "a")] == ["a", "b"]
