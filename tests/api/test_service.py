@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.main import create_app
 from cartograph.settings import Settings
 from tests.api.making import problem, publish, service
+from tests.api.swapping import release
 
 
 def guarded(name: str) -> set[str]:
@@ -131,8 +133,8 @@ def test_a_wrong_place_for_releases_ends_the_start(tmp_path: Path) -> None:
         create_app(Settings(home=tmp_path, release_uri="ftp://x"))
 
 
-def start(tmp_path: Path, port: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "CARTOGRAPH_HOME": str(tmp_path), "CARTOGRAPH_API_PORT": port}
+def start(tmp_path: Path, port: str, **variables: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "CARTOGRAPH_HOME": str(tmp_path), "CARTOGRAPH_API_PORT": port, **variables}
     return subprocess.Popen(
         [sys.executable, "-m", "api"], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
@@ -156,6 +158,32 @@ def test_the_process_listens_where_the_settings_say_and_ends_when_interrupted(tm
         _, rest = process.communicate(timeout=30)
         assert process.returncode in {0, -signal.SIGINT}
         assert "Traceback" not in seen + rest
+    finally:
+        process.kill()
+
+
+def test_several_processes_answer_and_follow_one_activation(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    first, second = (release(settings, version).release_id for version in ("first", "second"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = start(tmp_path, str(port), CARTOGRAPH_API_WORKERS="2")
+    url = f"http://127.0.0.1:{port}"
+    try:
+        assert process.stderr is not None
+        started = 0
+        while started < 2:
+            line = process.stderr.readline()
+            assert line
+            started += "startup complete" in line
+        assert {httpx.get(f"{url}/ready").json()["release_id"] for _ in range(20)} == {second}
+        httpx.post(f"{url}/v1/admin/releases/{first}/activate", timeout=30).raise_for_status()
+        deadline = monotonic() + 30
+        while {httpx.get(f"{url}/ready").json()["release_id"] for _ in range(20)} != {first}:
+            assert monotonic() < deadline, "a process stays behind"
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
     finally:
         process.kill()
 
