@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 
 from api.problems import ProblemError
 from api.services.access import sees_personal
 from api.services.event_log import EventLog, NoEventLogError
-from api.services.prediction_log import PredictionLog
 from api.services.release import LoadedRelease
 from api.services.serving import Serving, State
 
@@ -34,6 +34,21 @@ async def _release(state: CurrentState) -> LoadedRelease:
     return state.release
 
 
+async def current_release(request: Request) -> LoadedRelease:
+    """What a route that asks for `CurrentRelease` gets, for those that do not ask."""
+    return await _release(await _state(request))
+
+
+def needs_release_only(dependant: Dependant) -> bool:
+    """Whether a route's function can be called with the request and the release where a request has no query."""
+    others = (dependant.path_params, dependant.header_params, dependant.cookie_params, dependant.body_params)
+    return (
+        [found.call for found in dependant.dependencies] == [_release]
+        and not any(others)
+        and not any(found.field_info.is_required() for found in dependant.query_params)
+    )
+
+
 CurrentRelease = Annotated[LoadedRelease, Depends(_release)]
 """The release to answer from: one for the whole request. Without one the request ends with a 503 problem."""
 
@@ -55,12 +70,3 @@ async def _event_log(request: Request) -> EventLog:
 
 CurrentEventLog = Annotated[EventLog, Depends(_event_log)]
 """Where events go. In a shop that loads none from here the request ends with a 404 problem."""
-
-
-async def _predictions(request: Request) -> PredictionLog:
-    log: PredictionLog = request.app.state.predictions
-    return log
-
-
-Predictions = Annotated[PredictionLog, Depends(_predictions)]
-"""Where a route records the scores that it answers with."""

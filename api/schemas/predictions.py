@@ -19,23 +19,144 @@ class PredictionRequest(BaseModel):
     )
 
 
-class ChurnPrediction(BaseModel):
-    """The probability that a customer with these features is lost, and what said so."""
+class BatchRequest(BaseModel):
+    """The features of up to 1,000 customers or orders: of each feature of the model a list with a value for each."""
 
-    probability: float = Field(ge=0, le=1, examples=[0.37])
+    model_config = ConfigDict(extra="forbid")
+
+    features: dict[str, Annotated[list[GivenValue], Field(min_length=1, max_length=1000)]] = Field(
+        max_length=1000, examples=[{"recency_days": [12, 3], "orders_count": [7, 1], "mean_gap_days": [31.5, None]}]
+    )
+
+
+Method = Annotated[
+    Literal["trees", "turns"],
+    Field(
+        description="`trees`: exact Shapley values of the model's trees (TreeSHAP), of which `base_value` is the mean "
+        "over customers or orders like those of the release. `turns`: features take their turn from the value of a "
+        "typical one, whose prediction is `base_value`, to the given value; Shapley values over all orders of turns "
+        "for up to six features, over 64 fixed ones for more."
+    ),
+]
+Unit = Annotated[
+    str,
+    Field(
+        description="`log_odds` of a probability p: ln(p / (1 - p)). Else the shop's currency.", examples=["log_odds"]
+    ),
+]
+
+
+class Contribution(BaseModel):
+    """By how much one feature, at this value, moves the prediction up or down."""
+
+    feature: str = Field(examples=["recency_days"])
+    value: float | None = Field(examples=[12])
+    contribution: float = Field(examples=[-0.83])
+
+
+class Explanation(BaseModel):
+    """Why: `base_value` and all contributions add up to `prediction`. They say what the model does, not what causes.
+
+    `prediction` is the answer's in `unit`, within rounding: 1e-5 of the probability.
+    """
+
+    method: Method
+    unit: Unit
+    base_value: float = Field(examples=[-1.2])
+    prediction: float = Field(examples=[-0.53])
+    contributions: list[Contribution] = Field(description="Of all features of the model, the strongest first.")
+
+
+class BatchExplanation(BaseModel):
+    """As `Explanation`, with an entry of each list for each row of the request."""
+
+    method: Method
+    unit: Unit
+    base_value: float
+    predictions: list[float]
+    contributions: dict[str, list[float]] = Field(
+        description="By feature.", examples=[{"recency_days": [-0.83, 0.11], "orders_count": [-0.2, 0.4]}]
+    )
+
+
+class MadeBy(BaseModel):
+    """What an answer was made by."""
+
     model_version: str = Field(examples=["3"])
     release_id: str = Field(examples=["2026-01-01-0123456789ab"])
     as_of: date
 
 
-class OwnPrediction(BaseModel):
+class ExplainedOnRequest(MadeBy):
+    """An answer that is explained where the request says `explain=true`."""
+
+    explanation: Explanation | None = Field(None, description="Left out unless asked for.")
+
+
+class ChurnPrediction(ExplainedOnRequest):
+    """The probability that a customer with these features is lost, and what said so."""
+
+    probability: float = Field(ge=0, le=1, examples=[0.37])
+
+
+class PropensityPrediction(ExplainedOnRequest):
+    """The probability that a customer with these features orders in the next 30 days, and what said so."""
+
+    probability: float = Field(ge=0, le=1, examples=[0.37])
+
+
+class OrderFraudPrediction(ExplainedOnRequest):
+    """The probability that an order with these features will be charged back, what to do, and what said so."""
+
+    probability: float = Field(ge=0, le=1, examples=[0.37])
+    decision: Literal["review", "accept"] = Field(
+        description="`review` where the probability times the order's amount is above the cost of a review."
+    )
+
+
+class OwnPrediction(ExplainedOnRequest):
     """The probability of what one of the shop's own models predicts, and what said so."""
 
     model: str = Field(examples=["second_order"])
     probability: float = Field(ge=0, le=1, examples=[0.37])
-    model_version: str = Field(examples=["3"])
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
+
+
+class LifetimeValuePrediction(ExplainedOnRequest):
+    """What a customer with these features is expected to bring in the 365 days from `as_of`, and what said so."""
+
+    amount: float = Field(description="Discounted margin; where the shop's costs are not known, discounted revenue.")
+    expected_orders: float = Field(ge=0, description="Days with an order.")
+    expected_revenue: float = Field(description="Net of cancellations and refunds.")
+    alive_probability: float = Field(ge=0, le=1, description="That the customer has not left.")
+    currency: str = Field(examples=["EUR"])
+
+
+class BatchPrediction(MadeBy):
+    """A probability for each row of the request, in its order."""
+
+    model: str = Field(examples=["churn"])
+    probabilities: list[float] = Field(examples=[[0.37, 0.81]])
+    explanation: BatchExplanation | None = Field(None, description="Left out unless asked for.")
+
+
+class LifetimeValueBatch(MadeBy):
+    """As `LifetimeValuePrediction`, with an entry of each list for each row of the request."""
+
+    amounts: list[float]
+    expected_orders: list[float]
+    expected_revenues: list[float]
+    alive_probabilities: list[float]
+    currency: str = Field(examples=["EUR"])
+    explanation: BatchExplanation | None = Field(None, description="Left out unless asked for.")
+
+
+class CustomerExplanation(MadeBy):
+    """Why a released customer has the prediction that `GET /v1/customers/{customer_id}` shows."""
+
+    customer_id: str = Field(examples=["C0000042"])
+    model: str = Field(examples=["churn"])
+    score: float = Field(description="A probability, or of `lifetime_value` the amount.", examples=[0.37])
+    explanation: Explanation
 
 
 class OrderRiskRequest(BaseModel):
@@ -46,15 +167,3 @@ class OrderRiskRequest(BaseModel):
     features: dict[str, GivenValue] = Field(
         max_length=1000, examples=[{"total_amount": 129.9, "card_others": 2, "is_first_order": 1}]
     )
-
-
-class OrderRisk(BaseModel):
-    """The probability that an order with these features will be charged back, what to do, and what said so."""
-
-    probability: float = Field(ge=0, le=1, examples=[0.37])
-    decision: Literal["review", "accept"] = Field(
-        description="`review` where the probability times the order's amount is above the cost of a review."
-    )
-    model_version: str = Field(examples=["3"])
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date

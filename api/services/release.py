@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from api.services.customers import Customers
 from api.services.kpis import Kpis
+from api.services.lifetime_values import LifetimeValues
 from api.services.lookup import open_rows
 from api.services.model import ReleasedModel
 from api.services.own_models import OwnModels
@@ -23,6 +24,8 @@ from cartograph.releases.contents import (
     BUDGET_FILE,
     CHURN_CARD,
     CHURN_MODEL,
+    CLV_CARD,
+    CLV_MODEL,
     CUSTOMERS,
     DEMAND,
     DEMAND_CARD,
@@ -40,6 +43,8 @@ from cartograph.releases.contents import (
     OWN_PREDICTIONS,
     POLICIES,
     POLICIES_FILE,
+    PROPENSITY_CARD,
+    PROPENSITY_MODEL,
     RECOMMENDATIONS,
     RECOMMENDER,
     RECOMMENDER_CARD,
@@ -66,10 +71,12 @@ from cartograph.releases.contents import (
 
 CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
 FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)
+PROPENSITY_FILES = (PROPENSITY_MODEL, PROPENSITY_CARD)
+CLV_FILES = (CLV_MODEL, CLV_CARD)
 RECOMMENDER_FILES = (RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
 DEMAND_FILES = (DEMAND, DEMAND_CARD)
 KPI_FILES = (KPI_FILE, KPIS, KPI_CUSTOMERS)
-ALL_FILES = (CHURN_FILES, FRAUD_FILES, RECOMMENDER_FILES, DEMAND_FILES, KPI_FILES)
+ALL_FILES = (CHURN_FILES, FRAUD_FILES, PROPENSITY_FILES, CLV_FILES, RECOMMENDER_FILES, DEMAND_FILES, KPI_FILES)
 """The files of each model, and of the figures: a release has all of one, or none."""
 
 PAGES = ("models/*/*", "causal/*/*", "experiments/*/*")
@@ -94,12 +101,13 @@ class ReleasedDemand:
 class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
-    `churn`, `fraud`, `recommendations` and `demand` are None in the release of a shop that is too young for the model,
-    or delivers too little; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's
-    own models. `personal` are the columns of the customers that are personal data. `kpis` is None of a shop without an
-    order, and as `lineage` (what its assets are made of, by key) in releases of before there was one. `pages` are the
-    models' cards and the questions' memos with their pictures, by their paths in it. `schemas` are those of what models
-    take, by the model, and `golden` what must be answered; neither is in a release that an older Cartograph made.
+    `churn`, `fraud`, `propensity`, `lifetime_values`, `recommendations` and `demand` are None in the release of a shop
+    that is too young for the model, or delivers too little; `budget` where it does not tell what it spends, or nothing
+    is shown. `own` are the shop's own models. `personal` are the columns of the customers that are personal data.
+    `kpis` is None of a shop without an order, and as `lineage` (what its assets are made of, by key) in releases of
+    before there was one. `pages` are the models' cards and the questions' memos with their pictures, by their paths in
+    it. `schemas` are those of what models take, by the model, and `golden` what must be answered; neither is in a
+    release that an older Cartograph made.
     """
 
     manifest: Manifest
@@ -108,6 +116,8 @@ class LoadedRelease:
     personal: frozenset[str]
     churn: ReleasedModel | None
     fraud: ReleasedModel | None
+    propensity: ReleasedModel | None
+    lifetime_values: LifetimeValues | None
     recommendations: Recommendations | None
     demand: ReleasedDemand | None
     own: OwnModels
@@ -124,8 +134,13 @@ class LoadedRelease:
     @property
     def cards(self) -> list[ModelCard]:
         """The cards of the models in it."""
-        own = self.own.models.values()
-        return [model.card for model in (self.churn, self.fraud, self.recommendations, self.demand, *own) if model]
+        fixed = (self.churn, self.fraud, self.propensity, self.lifetime_values, self.recommendations, self.demand)
+        return [model.card for model in (*fixed, *self.own.models.values()) if model]
+
+    def classifier(self, name: str) -> ReleasedModel | None:
+        """The model of yes or no that routes call so; None where the release has none of that name."""
+        named = {"churn": self.churn, "propensity": self.propensity, "order_fraud": self.fraud}
+        return named[name] if name in named else self.own.models.get(name)
 
 
 def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
@@ -153,6 +168,8 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             personal=frozenset(personal_columns(folder / CUSTOMERS)),
             churn=ReleasedModel.load(folder, *CHURN_FILES) if CHURN_FILES in models else None,
             fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES)) if FRAUD_FILES in models else None,
+            propensity=ReleasedModel.load(folder, *PROPENSITY_FILES) if PROPENSITY_FILES in models else None,
+            lifetime_values=LifetimeValues.load(folder, manifest.inputs.as_of) if CLV_FILES in models else None,
             recommendations=Recommendations.load(folder) if RECOMMENDER_FILES in models else None,
             demand=_load_demand(folder, has_advice=manifest.file(REORDER) is not None)
             if DEMAND_FILES in models

@@ -10,6 +10,10 @@ how features, models and effects are computed is `ml_assets`.
 | `models/churn_classifier.onnx` | the model: input `features` float32 [n, k], output `probabilities` [n, 2] |
 | `models/churn_classifier.json` | `ModelCard`: the model's features in the order of its input, and its metrics |
 | `models/order_fraud.onnx`, `models/order_fraud.json` | likewise: the model of `POST /v1/orders/risk` |
+| `models/purchase_propensity.onnx`, `models/purchase_propensity.json` | likewise: of `POST /v1/predict/propensity` |
+| `models/customer_lifetime_value.parameters.json` | the fitted model as `ml_assets.core` reads it: numbers and dates |
+| `models/customer_lifetime_value.json` | `ModelCard` of it |
+| `models/<name>.explanation.json` | `Explainer`: by what the model's predictions are split among its features |
 | `models/product_recommender.arrow` | Arrow IPC file: a row for each product, which `ml_assets.core` reads and scores |
 | `models/product_recommender.json` | `ModelCard`, without features |
 | `recommendations.arrow` | Arrow IPC file: one row for each customer, see `RECOMMENDATION_COLUMNS` |
@@ -59,6 +63,10 @@ CHURN_MODEL = "models/churn_classifier.onnx"
 CHURN_CARD = "models/churn_classifier.json"
 FRAUD_MODEL = "models/order_fraud.onnx"
 FRAUD_CARD = "models/order_fraud.json"
+PROPENSITY_MODEL = "models/purchase_propensity.onnx"
+PROPENSITY_CARD = "models/purchase_propensity.json"
+CLV_MODEL = "models/customer_lifetime_value.parameters.json"
+CLV_CARD = "models/customer_lifetime_value.json"
 OWN_PREDICTIONS = "predictions.arrow"
 RECOMMENDER = "models/product_recommender.arrow"
 RECOMMENDER_CARD = "models/product_recommender.json"
@@ -199,6 +207,11 @@ def own_model_files(name: str) -> tuple[str, str]:
     return f"models/{name}.onnx", f"models/{name}.json"
 
 
+def explanation_file(name: str) -> str:
+    """The file that splits the predictions of the model `name` among its features; a release of before has none."""
+    return f"models/{name}.explanation.json"
+
+
 class ContentError(ValueError):
     """A file of a release does not have the form that this module gives it."""
 
@@ -295,6 +308,65 @@ class Golden(_Content):
                 for one in self.requests
             )
         )
+
+
+class TreeNodes(_Content):
+    """The nodes of all trees of a model, an entry of each list for each; children come after their parent.
+
+    `feature` is the column that a node asks of, None of a leaf, which adds `value`. Up to `threshold` a row goes to
+    the node at `left`, above it to `right`, and where the feature is null to `left` if `null_left`. `share` is the
+    part of the rows at a tree's `roots` that come to the node: above 0 for each, so that none is impossible.
+    """
+
+    roots: tuple[int, ...] = Field(min_length=1)
+    feature: tuple[int | None, ...]
+    threshold: tuple[float, ...]
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    null_left: tuple[bool, ...]
+    value: tuple[float, ...]
+    share: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _are_trees(self) -> Self:
+        nodes = len(self.feature)
+        lists = (self.threshold, self.left, self.right, self.null_left, self.value, self.share)
+        if any(len(one) != nodes for one in lists):
+            raise ValueError("each list of nodes must have as many entries")
+        found = list(self.roots)
+        for at, feature in enumerate(self.feature):
+            if not 0 < self.share[at] <= 1:
+                raise ValueError("a node's share must be above 0 and at most 1")
+            if feature is not None:
+                found += (self.left[at], self.right[at])
+                if min(self.left[at], self.right[at]) <= at:
+                    raise ValueError("a node must come before its children")
+        if sorted(found) != list(range(nodes)):
+            raise ValueError("each node must be a root or the child of one other")
+        return self
+
+
+class Explainer(_Content):
+    """`models/<name>.explanation.json`: by what a model's predictions are split among its features.
+
+    With `trees` the prediction is `offset` plus `scale` times what the leaves of the trees add, and is split by the
+    shares of rows that go each way. Without, it is split against the row `reference`, of features in the order of the
+    model's card with None for null: a typical customer or order.
+    """
+
+    features: tuple[str, ...]
+    reference: tuple[float | None, ...]
+    scale: float = 1.0
+    offset: float = 0.0
+    trees: TreeNodes | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.reference) != len(self.features):
+            raise ValueError(f"{len(self.features)} features need as many values of a reference")
+        if self.trees and any(not 0 <= one < len(self.features) for one in self.trees.feature if one is not None):
+            raise ValueError(f"the trees ask of a feature that is none of the {len(self.features)}")
+        return self
 
 
 class EffectCheck(_Content):

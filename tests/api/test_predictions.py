@@ -70,7 +70,7 @@ def test_it_predicts_what_the_trained_model_does(
         ({"is_opted_in": 1}, "is_opted_in", "valid boolean; is_opted_in takes true or false"),
         ({"spend": 3}, "spend", "no such feature; it takes recency_days, mean_gap_days, is_opted_in"),
         ({"a/b~c": 3}, "a~1b~0c", "no such feature"),
-        ({"\ud800": 3}, None, "unicode"),
+        ({"\ud800": 3}, None, "Invalid JSON"),
     ],
 )
 def test_a_wrong_feature_is_refused_with_what_it_takes(

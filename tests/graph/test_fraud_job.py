@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from math import exp
 
 import dagster as dg
 import duckdb
@@ -114,6 +115,11 @@ def test_the_released_model_scores_a_row_as_the_batch_did_and_so_does_the_api(sh
             assert answer.status_code == 200, answer.text
             assert answer.json()["probability"] == pytest.approx(scored[order]["fraud_probability"], abs=1e-7)
             assert answer.json()["decision"] == ("review" if scored[order]["is_review"] else "accept")
+        why = client.post(
+            "/v1/predict/order_fraud?explain=true", json={"features": {name: row[name] for name in names}}
+        ).json()
+        assert 1 / (1 + exp(-why["explanation"]["prediction"])) == pytest.approx(why["probability"], abs=1e-5)
+        assert why["probability"] == answer.json()["probability"]
 
 
 def test_a_budget_is_released_and_served_where_the_channels_are_shown_and_only_there(shop, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from cartograph.lake import Lake
@@ -12,11 +13,15 @@ from cartograph.releases import open_store
 from cartograph.releases.contents import (
     CHURN_CARD,
     CHURN_MODEL,
+    CLV_CARD,
+    CLV_MODEL,
     CUSTOMERS,
     DEMAND,
     DEMAND_CARD,
     EFFECTS,
     EFFECTS_FILE,
+    PROPENSITY_CARD,
+    PROPENSITY_MODEL,
     RECOMMENDATIONS,
     RECOMMENDER,
     RECOMMENDER_CARD,
@@ -25,6 +30,7 @@ from cartograph.releases.contents import (
     SIMILAR,
     ModelCard,
     ShopCard,
+    explanation_file,
     open_customers,
     open_products,
 )
@@ -130,6 +136,8 @@ MODELS = (
 EARLY = ("2024-02-01", "2024-04-01")
 OF_MODELS = (
     CHURN_MODEL, CHURN_CARD, RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR, DEMAND, DEMAND_CARD, REORDER,
+    PROPENSITY_MODEL, PROPENSITY_CARD, CLV_MODEL, CLV_CARD, explanation_file("churn_classifier"),
+    explanation_file("purchase_propensity"), explanation_file("customer_lifetime_value"),
 )  # fmt: skip
 
 
@@ -153,6 +161,7 @@ def test_a_young_shop_is_released_without_a_model_and_told_why(shop):
     assert customers["churn_probability"].null_count == len(customers)
     assert shop.young_release.inputs.models == {}
     assert not any(shop.young_release.file(name) for name in OF_MODELS)
+    assert all(store.current().file(name) for name in OF_MODELS)
     assert EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()) == ()
 
 
@@ -220,6 +229,35 @@ def test_the_released_model_gives_the_released_scores(shop):
     matrix = column_values(scored, [feature.name for feature in card.features])
     again = predict((folder / CHURN_MODEL).read_bytes(), matrix)
     assert again == pytest.approx(scored["churn_probability"].to_numpy(), abs=0)
+
+
+def test_the_api_predicts_what_was_released_and_says_why(shop):
+    """Of the same features the same figures, whose explanations add up to them."""
+    from tests.api.making import service
+
+    store = open_store(shop.settings)
+    customers = open_customers(store.fetch(store.current_id()) / CUSTOMERS)
+    scored = customers.filter(customers["churn_probability"].is_valid()).slice(0, 12).to_pylist()
+    shown = {"churn": "churn_probability", "propensity": "purchase_probability"}
+    with service(shop.settings) as client:
+        cards = {card["name"]: card for card in client.get("/v1/release").json()["models"]}
+        takes = {name: [feature["name"] for feature in card["features"]] for name, card in cards.items()}
+        for model, name in {"churn": "churn_classifier", "propensity": "purchase_propensity"}.items():
+            columns = {feature: [row[feature] for row in scored] for feature in takes[name]}
+            answer = client.post(f"/v1/predict/{model}/batch?explain=true", json={"features": columns}).json()
+            found = np.array(answer["probabilities"])
+            assert found == pytest.approx([row[shown[model]] for row in scored], abs=1e-7)
+            assert answer["explanation"]["method"] == "trees"
+            told = np.array(answer["explanation"]["predictions"])
+            assert 1 / (1 + np.exp(-told)) == pytest.approx(found, abs=1e-5)
+            why = client.get(f"/v1/customers/{scored[0]['customer_id']}/explanations/{model}").json()
+            assert why["score"] == scored[0][shown[model]]
+            assert why["explanation"]["prediction"] == pytest.approx(told[0], abs=1e-9)
+        columns = {feature: [row[feature] for row in scored] for feature in takes["customer_lifetime_value"]}
+        answer = client.post("/v1/predict/lifetime_value/batch?explain=true", json={"features": columns}).json()
+        amounts = [row["lifetime_value_amount"] for row in scored]
+        assert answer["amounts"] == pytest.approx(amounts)
+        assert answer["explanation"]["predictions"] == pytest.approx(amounts)
 
 
 def test_the_api_recommends_what_was_predicted_from_the_released_recommender(shop):

@@ -11,8 +11,8 @@ from ml_assets.core.models.errors import OwnModelError
 from ml_assets.core.models.recipes import RECIPES
 from ml_assets.core.own_models.form import OwnModel, read_model
 
-SHIPPED = frozenset(RECIPES) | {segments.NAME}
-"""The names that Cartograph's own models have."""
+SHIPPED = frozenset(RECIPES) | {segments.NAME, "churn", "propensity", "lifetime_value"}
+"""The names that Cartograph's own models have, and those by which the API calls them."""
 
 
 class ModelFile(NamedTuple):

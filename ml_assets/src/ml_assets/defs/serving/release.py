@@ -19,6 +19,8 @@ from cartograph.releases.contents import (
     CARD_PAGE,
     CHURN_CARD,
     CHURN_MODEL,
+    CLV_CARD,
+    CLV_MODEL,
     CUSTOMER_COLUMNS,
     CUSTOMERS,
     DEMAND,
@@ -36,6 +38,8 @@ from cartograph.releases.contents import (
     POLICIES,
     POLICIES_FILE,
     PREDICTION_COLUMNS,
+    PROPENSITY_CARD,
+    PROPENSITY_MODEL,
     REORDER,
     SHOP,
     Budget,
@@ -43,6 +47,7 @@ from cartograph.releases.contents import (
     LineageNode,
     ShopCard,
     TreatmentPolicy,
+    explanation_file,
     mark_personal,
     own_model_files,
     write_customers,
@@ -81,6 +86,7 @@ from ml_assets.defs.causal.questions import answer_keys, questions
 from ml_assets.defs.experiments.files import experiment_keys, experiments
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
+from ml_assets.defs.features.order_risk import KEY as RISK_KEY
 from ml_assets.defs.marts import (
     ACTIONS,
     ADVICE,
@@ -89,6 +95,7 @@ from ml_assets.defs.marts import (
     FORECASTS,
     KPI_CUSTOMERS,
     KPIS,
+    ORDER_RISK,
     PROPENSITIES,
     RECOMMENDATIONS,
     SCORES,
@@ -123,6 +130,7 @@ from ml_assets.defs.scoring.reorder_advice import KEY as ADVICE_KEY
 from ml_assets.defs.scoring.reorder_advice import counts_stock
 from ml_assets.defs.scoring.similar_products import KEY as SIMILAR_KEY
 from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
+from ml_assets.defs.serving.explanations import order_rows, released_explainer
 from ml_assets.defs.serving.golden import PATHS, Contents, write_golden
 from ml_assets.defs.serving.kpis import KEY as KPIS_KEY
 from ml_assets.defs.serving.kpis import kpi_marts, released_kpis, write_figures
@@ -156,8 +164,19 @@ MODELS = {
 """The models of a release: where each is trained, and where it makes the predictions that are released."""
 OF_CUSTOMERS = {SCORES: "churned", PROPENSITIES: "bought", SEGMENTS: "behaves", VALUES: "worth"}
 """The tables of predictions that are released as columns of the customers, and what they are called in the query."""
+SCORED_BY = {
+    churn.NAME: (SCORES, "churn_model_version"),
+    propensity.NAME: (PROPENSITIES, "propensity_model_version"),
+    clv.NAME: (VALUES, "clv_model_version"),
+}
+"""The tables and their columns that must name the champion: the API predicts and explains by it, too."""
 PREDICTIONS = (*OF_CUSTOMERS, RECOMMENDATIONS, SIMILAR, FORECASTS)
-MODEL_FILES = {churn.NAME: (CHURN_MODEL, CHURN_CARD), fraud.NAME: (FRAUD_MODEL, FRAUD_CARD)}
+MODEL_FILES = {
+    churn.NAME: (CHURN_MODEL, CHURN_CARD),
+    propensity.NAME: (PROPENSITY_MODEL, PROPENSITY_CARD),
+    fraud.NAME: (FRAUD_MODEL, FRAUD_CARD),
+    clv.NAME: (CLV_MODEL, CLV_CARD),
+}
 """The files of the models that the API asks as they are."""
 PERSONAL = {feature.name: feature.pii for feature in CUSTOMER_FEATURES.features if feature.pii}
 """The columns of the customers that the API shows to the scope `pii` only."""
@@ -198,6 +217,7 @@ def sources() -> list[dg.AssetKey]:
     return [
         *(FEATURES_KEY, KPIS_KEY, *made_by_models, *own_keys()),
         *([ADVICE_KEY] if counts_stock() else []),
+        *([RISK_KEY] if tells_fraud() else []),
         *([RESPONSE_KEY, BUDGET_KEY] if spends_on_channels() else []),
         *experiment_keys(),
         *answer_keys(),
@@ -252,6 +272,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
         tables = [
             *(FEATURES, KPIS, KPI_CUSTOMERS, *PREDICTIONS, *published(["rfm_segments", "dim_products"])),
             *([ADVICE] if counts_stock() else []),
+            *([ORDER_RISK] if tells_fraud() else []),
             *([BUDGET] if spends_on_channels() else []),
             *([ACTIONS] if sends_campaigns() else []),
             *(of_answers := [table_of(answer_key(question.name)) for question in questions()]),
@@ -266,13 +287,15 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
         recommender, forecaster = champions.get(product_recommender.NAME), champions.get(DEMAND_NAME)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
-            require_scored_by(con, inputs, as_of, SCORES, "churn_model_version", churn.NAME, champions)
+            for name, (table, column) in SCORED_BY.items():
+                require_scored_by(con, inputs, as_of, table, column, name, champions)
             own = {model.name: champions[model.name] for model in own_models() if model.name in champions}
             for model in own_models():
                 table = predictions_table(model.name)
                 require_scored_by(con, inputs, as_of, table, "model_version", model.name, champions)
             predicted = released_predictions(con, inputs, own, as_of) if own else None
             customers = released_customers(con, inputs, as_of)
+            judged = order_rows(con, inputs.selects["order_risk"]) if tells_fraud() else customers
             budget = released_budget(con, inputs)
             figures = released_kpis(con, inputs, as_of)
             tried = read_reports(con, [lake.relation_sql(name, inputs.snapshots.get(name)) for name in of_experiments])
@@ -303,7 +326,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             for name, champion in champions.items():
                 write_card(draft.path, registry.version(name, champion.version), champion)
             for name in champions.keys() & (MODEL_FILES.keys() | own.keys()):
-                write_model(draft.path, champions[name])
+                write_model(draft.path, champions[name], judged if name == fraud.NAME else customers)
             if predicted is not None:
                 write_lists(draft.path / OWN_PREDICTIONS, predicted, PREDICTION_COLUMNS)
             if recommended:
@@ -483,13 +506,15 @@ def released_products(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[st
     return found if len(found[DEMAND]) else {}
 
 
-def write_model(folder: Path, model: Registered) -> None:
-    """Write the model and its card."""
+def write_model(folder: Path, model: Registered, rows: pa.Table) -> None:
+    """Write the model, its card, and what explains it by the customers or orders in `rows`, where there are some."""
     content, card = MODEL_FILES.get(model.name) or own_model_files(model.name)
     (folder / content).parent.mkdir(exist_ok=True)
     (folder / content).write_bytes(model.content)
     (folder / card).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
     write_schema(folder, card_of(model))
+    if explains := released_explainer(model, rows):
+        (folder / explanation_file(model.name)).write_text(explains.model_dump_json(), encoding="utf-8")
 
 
 def write_card(folder: Path, version: Version, model: Registered) -> None:

@@ -1,0 +1,54 @@
+"""What is answered of a prediction: its figures, what made it, and its explanation where that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from api.services.explanations import Explanation, ReleasedExplainer
+from api.services.release import LoadedRelease
+from cartograph.releases.contents import ModelCard
+
+LOG_ODDS = "log_odds"
+
+
+def made_by(card: ModelCard, release: LoadedRelease) -> dict[str, Any]:
+    """Of which model and release an answer is."""
+    manifest = release.manifest
+    return {
+        "model_version": card.version,
+        "release_id": manifest.release_id,
+        "as_of": manifest.inputs.as_of,
+    }
+
+
+def explained(explainer: ReleasedExplainer, card: ModelCard, row: npt.NDArray[Any], unit: str) -> dict[str, Any]:
+    """The explanation of the prediction for `row`, of shape [k]."""
+    found = explainer.explain(row)
+    parts = zip((feature.name for feature in card.features), row.tolist(), found.contributions.tolist(), strict=True)
+    return {
+        "method": found.method,
+        "unit": unit,
+        "base_value": found.base,
+        "prediction": found.total,
+        "contributions": [
+            {"feature": feature, "value": value, "contribution": part}
+            for feature, value, part in sorted(parts, key=lambda one: -abs(one[2]))
+        ],
+    }
+
+
+def all_explained(explainer: ReleasedExplainer, card: ModelCard, rows: npt.NDArray[Any], unit: str) -> dict[str, Any]:
+    """The explanations of the predictions for `rows`, of shape [n, k], as lists over these."""
+    found: Sequence[Explanation] = [explainer.explain(row) for row in rows]
+    split = np.array([one.contributions for one in found])
+    return {
+        "method": found[0].method,
+        "unit": unit,
+        "base_value": found[0].base,
+        "predictions": [one.total for one in found],
+        "contributions": {feature.name: split[:, at].tolist() for at, feature in enumerate(card.features)},
+    }

@@ -1,0 +1,164 @@
+"""Explanations over HTTP: of given features, of many rows, and of the scores of a released customer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from api.schemas.predictions import BatchPrediction, ChurnPrediction, CustomerExplanation
+from cartograph.releases.contents import OWN_PREDICTIONS, Explainer, explanation_file, own_model_files
+from cartograph.settings import Settings
+from ml_assets.core.features.customers import column_values
+from ml_assets.core.models.export import predict
+from tests.api.making import make_card, make_customers, onnx_model, problem, publish, service
+from tests.api.test_own_models import PREDICTED, written
+from tests.api.valuing import NAMES, clv_files, explained, propensity_files
+
+GOOD: dict[str, Any] = {"recency_days": 200, "mean_gap_days": 12.5, "is_opted_in": True}
+ASKED = {"explain": "true"}
+
+
+def customers() -> pa.Table:
+    """Three customers with the churn scores that the model gives them, of whom the last one has none."""
+    table = make_customers(["C1", "C2", "C3"])
+    features = {"recency_days": [1, 5, 7], "order_days_count": [3, 1, 2], "tenure_days": [90, 5, 9]}
+    for name, values in (features | {"spend_amount": [80.0, 12.5, 9.0]}).items():
+        table = with_column(table, name, pa.array(values))
+    scores = predict(onnx_model(), column_values(table, NAMES)).tolist()
+    return with_column(table, "churn_probability", pa.array([*scores[:2], None], pa.float64()))
+
+
+def with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    kept = table.drop_columns([name]) if name in table.column_names else table
+    return kept.append_column(name, values)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    model, card = own_model_files("second_order")
+    own = {
+        model: onnx_model(),
+        card: make_card(name="second_order", version="4").model_dump_json().encode(),
+        OWN_PREDICTIONS: written(PREDICTED),
+        explanation_file("second_order"): Explainer(features=tuple(NAMES), reference=(20.0, None, 1.0))
+        .model_dump_json()
+        .encode(),
+    }
+    files = explained("churn_classifier") | clv_files() | propensity_files() | own
+    publish(settings, customers=customers(), replaced=files)
+    with service(settings) as client:
+        yield client
+
+
+def probability(log_odds: float) -> float:
+    return 1 / (1 + exp(-log_odds))
+
+
+@pytest.mark.parametrize("change", [{}, {"mean_gap_days": None}, {"recency_days": 0}, {"is_opted_in": False}])
+def test_base_and_contributions_add_up_to_the_log_odds(client: httpx.Client, change: dict[str, Any]) -> None:
+    answer = client.post("/v1/predict/churn", params=ASKED, json={"features": GOOD | change}).raise_for_status().json()
+    ChurnPrediction.model_validate(answer)
+    told = answer["explanation"]
+    assert (told["method"], told["unit"]) == ("trees", "log_odds")
+    sizes = [abs(part["contribution"]) for part in told["contributions"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert {part["feature"]: part["value"] for part in told["contributions"]} == GOOD | change
+    total = told["base_value"] + sum(part["contribution"] for part in told["contributions"])
+    assert told["prediction"] == pytest.approx(total)
+    assert probability(total) == pytest.approx(answer["probability"], abs=1e-5)
+
+
+def test_what_drives_the_label_drives_the_prediction(client: httpx.Client) -> None:
+    answer = client.post("/v1/predict/churn", params=ASKED, json={"features": GOOD}).json()
+    parts = {part["feature"]: part["contribution"] for part in answer["explanation"]["contributions"]}
+    assert parts["recency_days"] > 0  # long overdue
+    assert abs(parts["is_opted_in"]) < 0.1 * parts["recency_days"]  # told nothing in training
+
+
+def test_an_explanation_is_left_out_unless_asked_for(client: httpx.Client) -> None:
+    for params in ({}, {"explain": "false"}):
+        assert "explanation" not in client.post("/v1/predict/churn", params=params, json={"features": GOOD}).json()
+    wrong = client.post("/v1/predict/churn", params={"explain": "perhaps"}, json={"features": GOOD})
+    assert problem(wrong, 422, "invalid-request")["errors"][0]["parameter"] == "explain"
+
+
+def test_a_batch_is_explained_as_its_rows_are(client: httpx.Client) -> None:
+    rows = [GOOD, GOOD | {"recency_days": 3, "mean_gap_days": None}]
+    columns = {name: [row[name] for row in rows] for name in GOOD}
+    answer = client.post("/v1/predict/churn/batch", params=ASKED, json={"features": columns}).raise_for_status().json()
+    BatchPrediction.model_validate(answer)
+    for at, row in enumerate(rows):
+        single = client.post("/v1/predict/churn", params=ASKED, json={"features": row}).json()
+        assert answer["probabilities"][at] == pytest.approx(single["probability"], abs=1e-9)
+        assert answer["explanation"]["predictions"][at] == pytest.approx(single["explanation"]["prediction"])
+        for part in single["explanation"]["contributions"]:
+            found = answer["explanation"]["contributions"][part["feature"]][at]
+            assert found == pytest.approx(part["contribution"], abs=1e-9)
+
+
+def test_few_rows_are_explained_at_a_time(client: httpx.Client) -> None:
+    columns = {name: [value] * 101 for name, value in GOOD.items()}
+    assert client.post("/v1/predict/churn/batch", json={"features": columns}).status_code == 200
+    refused = client.post("/v1/predict/churn/batch", params=ASKED, json={"features": columns})
+    assert "send them in parts" in problem(refused, 422, "invalid-request")["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("customer", ["C1", "C2"])
+def test_a_customers_score_is_explained(client: httpx.Client, customer: str) -> None:
+    answer = client.get(f"/v1/customers/{customer}/explanations/churn").raise_for_status().json()
+    CustomerExplanation.model_validate(answer)
+    assert answer["score"] == client.get(f"/v1/customers/{customer}").json()["churn"]["probability"]
+    assert probability(answer["explanation"]["prediction"]) == pytest.approx(answer["score"], abs=1e-5)
+    assert answer["model_version"] == "3"
+
+
+def test_a_customers_lifetime_value_and_own_prediction_are_explained(client: httpx.Client) -> None:
+    value = client.get("/v1/customers/C1/explanations/lifetime_value").raise_for_status().json()
+    assert (value["explanation"]["unit"], value["score"]) == ("EUR", -1.5)
+    assert len(value["explanation"]["contributions"]) == 4
+    own = client.get("/v1/customers/C1/explanations/second_order").raise_for_status().json()
+    assert (own["explanation"]["method"], own["score"]) == ("turns", 0.25)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("C3/explanations/churn", "no-prediction"),
+        ("C2/explanations/second_order", "no-prediction"),
+        ("C1/explanations/nothing", "no-prediction"),
+        ("C9/explanations/churn", "unknown-customer"),
+        ("C1/explanations/propensity", "no-explanation"),
+    ],
+)
+def test_what_cannot_be_explained_is_a_problem(client: httpx.Client, path: str, kind: str) -> None:
+    problem(client.get(f"/v1/customers/{path}"), 404, kind)
+
+
+def test_a_release_made_before_predicts_and_does_not_explain(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings)
+    with service(settings) as client:
+        assert client.post("/v1/predict/churn", json={"features": GOOD}).status_code == 200
+        detail = problem(client.post("/v1/predict/churn", params=ASKED, json={"features": GOOD}), 404, "no-explanation")
+        assert "`cartograph run` makes a new one" in detail["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{}", "cannot be used"),
+        (Explainer(features=("x",), reference=(1.0,)).model_dump_json().encode(), "is about x"),
+    ],
+)
+def test_an_explainer_that_does_not_fit_its_model_is_not_served(tmp_path: Path, content: bytes, message: str) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings, replaced={explanation_file("churn_classifier"): content})
+    with service(settings) as client:
+        assert message in problem(client.get("/v1/release"), 503, "no-release")["detail"]
