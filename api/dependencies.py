@@ -8,6 +8,7 @@ from fastapi.dependencies.models import Dependant
 from api.problems import ProblemError
 from api.services.access import sees_personal
 from api.services.event_log import EventLog, NoEventLogError
+from api.services.online import OnlineState
 from api.services.release import LoadedRelease
 from api.services.serving import Serving, State
 
@@ -25,6 +26,13 @@ async def _state(request: Request) -> State:
     return (await _serving(request)).state
 
 
+async def _online(request: Request) -> OnlineState:
+    online: OnlineState = request.app.state.online
+    return online
+
+
+CurrentOnline = Annotated[OnlineState, Depends(_online)]
+"""What has happened since the release, as far as the service was told."""
 CurrentState = Annotated[State, Depends(_state)]
 
 

@@ -29,19 +29,27 @@ class _Read(NamedTuple):
 
     path: re.Pattern[str]
     route: SimpleNamespace
-    answer: Callable[[LoadedRelease, str, bool], Any]
+    answer: Callable[[Scope, LoadedRelease, str], Any]
+
+
+def _customer(scope: Scope, release: LoadedRelease, customer_id: str) -> Any:
+    return look_up(release, customer_id, sees_personal=sees_personal(scope["state"].get("principal")))
+
+
+def _recommendations(scope: Scope, release: LoadedRelease, customer_id: str) -> Any:
+    return recommended(release, scope["app"].state.online, customer_id)
 
 
 _READS = (
     _Read(
         re.compile(r"/v1/customers/([^/]{1,128})"),
         SimpleNamespace(path="/v1/customers/{customer_id}"),
-        lambda release, customer_id, sees_personal: look_up(release, customer_id, sees_personal=sees_personal),
+        _customer,
     ),
     _Read(
         re.compile(r"/v1/customers/([^/]{1,128})/recommendations"),
         SimpleNamespace(path="/v1/customers/{customer_id}/recommendations"),
-        lambda release, customer_id, _: recommended(release, customer_id),
+        _recommendations,
     ),
 )
 _PREFIX = "/v1/customers/"
@@ -78,7 +86,7 @@ def _answer(scope: Scope) -> bytes | None:
         found = read.path.fullmatch(scope["path"])
         if found:
             release = scope["app"].state.serving.state.release
-            content = release and read.answer(release, found[1], sees_personal(scope["state"].get("principal")))
+            content = release and read.answer(scope, release, found[1])
             if not content:
                 return None
             scope["route"] = read.route  # by which requests are counted

@@ -31,6 +31,7 @@ from api.routes import (
     lineage,
     metrics,
     models,
+    orders,
     predictions,
     products,
     recommendations,
@@ -38,6 +39,7 @@ from api.routes import (
 )
 from api.services.access import LAPTOP, Access
 from api.services.event_log import NoEventLogError, open_event_log
+from api.services.online import NothingOnline, OnlineState
 from api.services.prediction_log import PredictionLog, Unlogged
 from api.services.refusals import Refusals, ReleaseAlerts
 from api.services.serving import POLL_SECONDS, Serving
@@ -45,7 +47,7 @@ from cartograph.releases import ReleaseStore, open_store
 from cartograph.settings import Settings, get_settings
 
 ANSWERING = (
-    *(predictions, customers, explanations, recommendations, products),
+    *(predictions, customers, explanations, recommendations, products, orders),
     *(release, kpis, models, causal, experiments, lineage),
 )
 """The routes that answer from a release: those that golden requests may ask."""
@@ -72,6 +74,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
                 work.push_async_callback(asyncio.to_thread, tracing.shutdown)
             await work.enter_async_context(access.kept())
             await work.enter_async_context(logging_predictions(app, chosen))
+            await work.enter_async_context(keeping_state(app, chosen))
             await work.enter_async_context(taking_events(app, chosen))
             await work.enter_async_context(following(app, chosen, store, poll_seconds))
             yield
@@ -114,7 +117,7 @@ async def following(app: FastAPI, settings: Settings, store: ReleaseStore, poll_
     rehearsal = Rehearsal(
         (module.router for module in ANSWERING),
         app.state,
-        instead={"predictions": Unlogged()},
+        instead={"predictions": Unlogged(), "online": NothingOnline()},
         caller={"principal": LAPTOP},
     )
     serving = Serving(store, refusals, ReleaseAlerts(settings), rehearsal, poll_seconds)
@@ -138,10 +141,23 @@ async def logging_predictions(app: FastAPI, settings: Settings) -> AsyncIterator
 
 
 @asynccontextmanager
+async def keeping_state(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """Have the application know what it is told of visitors and orders, in whichever process."""
+    state = OnlineState(settings.online_path)
+    app.state.online = state
+    watcher = asyncio.create_task(state.watch())
+    yield
+    watcher.cancel()
+    with suppress(asyncio.CancelledError):
+        await watcher
+    state.close()
+
+
+@asynccontextmanager
 async def taking_events(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """Have the application's event log at work; without one, have it know why."""
     try:
-        log = open_event_log(settings)
+        log = open_event_log(settings, app.state.online)
     except NoEventLogError as why:
         app.state.event_log = why
         yield

@@ -322,6 +322,11 @@ class Settings(BaseSettings):
         return self.shop_home / "refused_releases.json"
 
     @property
+    def online_path(self) -> Path:
+        """The SQLite file that keeps what the API was told since the release, for its next answers."""
+        return self.shop_home / "online" / "state.db"
+
+    @property
     def alerts_path(self) -> Path:
         """The SQLite file that keeps what was alerted and what is still to be sent."""
         return self.shop_home / "alerts.db"

@@ -147,7 +147,7 @@ async def predict_many(
 
     Of each feature of the model a list is given, with a value for each row. One wrong value refuses the request.
     """
-    asked = _classifier(release, model)
+    asked = classifier_of(release, model)
     try:
         rows = asked.given.many(await request.body())
         if explain:
@@ -173,8 +173,8 @@ async def predict_own(
 async def _probability(
     request: Request, release: LoadedRelease, name: str, *, explain: bool, named: dict[str, str] | None = None
 ) -> Response:
-    model = _classifier(release, name)
-    row, probability = await _one(request, model)
+    model = classifier_of(release, name)
+    row, probability = predicted(model, await request.body())
     record(request, model.card, release, [probability])
     answer: dict[str, Any] = {**(named or {}), "probability": probability, **made_by(model.card, release)}
     if model.card.review is not None:
@@ -190,10 +190,10 @@ def record(request: Request, card: ModelCard, release: LoadedRelease, scores: Se
     log.record(card.name, card.version, release.manifest.release_id, scores)
 
 
-async def _one(request: Request, model: ReleasedModel) -> tuple[Matrix, float]:
+def predicted(model: ReleasedModel, body: bytes) -> tuple[Matrix, float]:
     """The model's input and its probability; what is wrong with the features becomes a 422."""
     try:
-        row = model.given.one(await request.body())
+        row = model.given.one(body)
         return row, model.probability(row)
     except FeaturesError as error:
         raise _invalid(error) from None
@@ -221,7 +221,8 @@ def explainer_of(model: ReleasedModel | LifetimeValues, release: LoadedRelease) 
     return model.explainer
 
 
-def _classifier(release: LoadedRelease, name: str) -> ReleasedModel:
+def classifier_of(release: LoadedRelease, name: str) -> ReleasedModel:
+    """The model of that name; a 404 problem in a release that has none."""
     found = release.classifier(name)
     if found is not None:
         return found

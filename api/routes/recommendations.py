@@ -6,19 +6,23 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 
 from api.answers import CachedRoute, answered
-from api.dependencies import CurrentRelease
+from api.dependencies import CurrentOnline, CurrentRelease
 from api.problems import ProblemError, documented, pointer
 from api.routes.customers import CustomerId
 from api.schemas.problem import InvalidPart
 from api.schemas.recommendations import (
+    BasketRecommendations,
+    BasketRequest,
     CustomerRecommendations,
     SessionRecommendations,
     SessionRequest,
     SimilarProducts,
 )
+from api.services.online import OnlineState, moment_of
 from api.services.recommendations import Recommendations
 from api.services.release import LoadedRelease
 from cartograph.releases.contents import LISTED
+from cartograph.windows import at_midnight
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=CachedRoute)
 ProductId = Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the product.")]
@@ -36,14 +40,20 @@ Fallback = Annotated[
     responses=documented(404, 422, 503),
 )
 async def get_customer_recommendations(
-    customer_id: CustomerId, release: CurrentRelease, limit: Limit = LIMIT, fallback: Fallback = None
+    customer_id: CustomerId,
+    release: CurrentRelease,
+    online: CurrentOnline,
+    limit: Limit = LIMIT,
+    fallback: Fallback = None,
 ) -> Response:
     """The products that suit a customer best, as they were listed for the release. None of them is off sale.
 
-    A customer who has bought nothing yet gets what is popular of late.
+    Of whom events have come since, the list is held against them: what they bought is left out, and what they looked
+    at in their latest session counts as much as all before. A customer who has bought nothing yet gets what is popular
+    of late.
     """
     known = _recommendations(release)
-    answer = recommended(release, customer_id, limit)
+    answer = recommended(release, online, customer_id, limit)
     if answer is None and fallback:
         answer = _customer_answer(release, customer_id, known.of_stranger(limit), limit)
     if answer is None:
@@ -52,10 +62,21 @@ async def get_customer_recommendations(
     return answered(answer)
 
 
-def recommended(release: LoadedRelease, customer_id: str, limit: int = LIMIT) -> dict[str, Any] | None:
+def recommended(
+    release: LoadedRelease, online: OnlineState, customer_id: str, limit: int = LIMIT
+) -> dict[str, Any] | None:
     """The answer of `get_customer_recommendations`; None for an unknown customer, and without a recommender."""
-    row = release.recommendations.of_customer(customer_id) if release.recommendations else None
-    return None if row is None else _customer_answer(release, customer_id, row, limit)
+    known = release.recommendations
+    row = known.of_customer(customer_id) if known else None
+    if known is None or row is None:
+        return None
+    recent = online.customer(customer_id, moment_of(at_midnight(release.manifest.inputs.as_of)))
+    if recent is None:
+        return _customer_answer(release, customer_id, row, limit)
+    found = known.just_now(row, recent)[:limit]
+    made_by = _made_by(release, row["model_version"])
+    ranked = [{"rank": at, **one._asdict()} for at, one in enumerate(found, 1)]
+    return {**made_by, "customer_id": customer_id, "recommendations": ranked}
 
 
 @router.get("/products/{product_id}/similar", response_model=SimilarProducts, responses=documented(404, 422, 503))
@@ -86,16 +107,35 @@ async def get_similar_products(product_id: ProductId, release: CurrentRelease, l
 
 
 @router.post("/recommendations/session", responses=documented(404, 413, 422, 503))
-async def recommend_for_session(request: SessionRequest, release: CurrentRelease) -> SessionRecommendations:
-    """What suits somebody who has just seen these products; what is popular of late where there are none."""
+async def recommend_for_session(
+    request: SessionRequest, release: CurrentRelease, online: CurrentOnline
+) -> SessionRecommendations:
+    """What suits somebody who has just seen these products; what is popular of late where there are none.
+
+    Products that the events name and the release does not know are passed over.
+    """
     recommendations = _recommendations(release)
     unknown = recommendations.unknown(request.products)
     if unknown:
         raise _unknown_product(release, *(request.products[at] for at in unknown), places=unknown)
-    found = recommendations.of_session(request.products, request.limit)
+    seen = online.session(request.visitor_id) if request.visitor_id else ()
+    found = recommendations.of_session([*seen, *request.products], request.limit)
     ranked = [{"rank": at, **suggestion._asdict()} for at, suggestion in enumerate(found, 1)]
     version = recommendations.card.version
     return SessionRecommendations.model_validate({**_made_by(release, version), "recommendations": ranked})
+
+
+@router.post("/recommendations/basket", responses=documented(404, 413, 422, 503))
+async def recommend_for_basket(request: BasketRequest, release: CurrentRelease) -> BasketRecommendations:
+    """What goes with a basket: what often stands in one order with its products, then what they lead to."""
+    recommendations = _recommendations(release)
+    unknown = recommendations.unknown(request.products)
+    if unknown:
+        raise _unknown_product(release, *(request.products[at] for at in unknown), places=unknown)
+    found = recommendations.of_basket(request.products, request.limit)
+    ranked = [{"rank": at, **suggestion._asdict()} for at, suggestion in enumerate(found, 1)]
+    version = recommendations.card.version
+    return BasketRecommendations.model_validate({**_made_by(release, version), "recommendations": ranked})
 
 
 def _recommendations(release: LoadedRelease) -> Recommendations:

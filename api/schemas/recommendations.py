@@ -1,14 +1,16 @@
 """Recommended products: of a customer, of a product, of a session."""
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from cartograph.releases.contents import LISTED
 
 ProductId = Annotated[str, Field(min_length=1, max_length=128)]
 Source = Literal["history", "category", "popularity"]
+BasketSource = Literal["basket", "history", "category", "popularity"]
 
 
 class Answer(BaseModel):
@@ -59,12 +61,45 @@ class SimilarProducts(Answer):
 
 
 class SessionRequest(BaseModel):
-    """What somebody has just seen, the latest last. Of a stranger it is empty."""
+    """What somebody has just seen, the latest last. Of a stranger it is empty.
+
+    With `visitor_id`, what the events say that the visitor saw in the latest session comes before `products`, which may
+    then be left out.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    products: list[ProductId] = Field(max_length=100, examples=[["P000042", "P000007"]])
+    products: list[ProductId] = Field([], max_length=100, examples=[["P000042", "P000007"]])
+    visitor_id: str | None = Field(None, min_length=1, max_length=128, examples=["V0000042"])
     limit: int = Field(10, ge=1, le=LISTED, strict=True)
+
+    @model_validator(mode="after")
+    def _says_who(self) -> Self:
+        if self.visitor_id is None and "products" not in self.model_fields_set:
+            raise PydanticCustomError("nobody", "give products, visitor_id or both")
+        return self
+
+
+class BasketRequest(BaseModel):
+    """What is in a basket, in whatever order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    products: list[ProductId] = Field(min_length=1, max_length=100, examples=[["P000042", "P000007"]])
+    limit: int = Field(10, ge=1, le=LISTED, strict=True)
+
+
+class BasketProduct(ListedProduct):
+    """A product that goes with a basket, and what speaks for it."""
+
+    source: BasketSource = Field(description="`basket`: often in one order with it; else as in a session.")
+    because_product_id: str | None = Field(description="The product that spoke most; null where none did.")
+
+
+class BasketRecommendations(Answer):
+    """The products that go with a basket, without those that are in it."""
+
+    recommendations: list[BasketProduct]
 
 
 class SessionRecommendations(Answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from api.services.lookup import Rows, open_rows
+from api.services.online import Recent
 from cartograph.releases.contents import (
+    LISTED,
     RECOMMENDATION_COLUMNS,
     RECOMMENDATIONS,
     RECOMMENDER,
@@ -22,8 +25,12 @@ from cartograph.releases.contents import (
     ModelCard,
     open_lists,
 )
+from ml_assets.core.models.recommendation.lists import BASKET
 from ml_assets.core.models.recommendation.product_recommender import ProductRecommender, Suggestion
 from ml_assets.core.models.recommendation.recommender import NOTHING
+
+_DAMPING = 60
+"""What keeps a first place from being worth much more than a second (the paper's own choice)."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,49 @@ class Recommendations:
         """The places in `products` of those that the release does not know."""
         places = self.recommender.catalogue.find(products)
         return [at for at, place in enumerate(places) if place == NOTHING]
+
+    def just_now(self, row: Mapping[str, Any], recent: Recent) -> list[Suggestion]:
+        """The list of a customer's `row`, held against what they have done since: the best `LISTED`.
+
+        What they bought is left out. What they saw makes a list of its own, and the two are merged by reciprocal rank:
+        a product's score is the sum of 1 / (60 + rank) over the lists that it is in (Cormack, Clarke and Büttcher,
+        SIGIR 2009), so neither list needs scores on the other's scale. Source and reason are of the list that has it
+        further up.
+        """
+        columns = (row["product_ids"], row["scores"], row["sources"], row["because_product_ids"])
+        lists = [
+            [Suggestion(*values) for values in zip(*columns, strict=True)],
+            self.recommender.session(recent.viewed, LISTED) if recent.viewed else [],
+        ]
+        found: dict[str, Suggestion] = {}
+        for rank in range(max(map(len, lists))):
+            for one in (listed[rank] for listed in lists if rank < len(listed)):
+                known = found.get(one.product_id, one._replace(score=0.0))
+                found[one.product_id] = known._replace(score=known.score + 1 / (_DAMPING + rank + 1))
+        left = [one for product, one in found.items() if product not in recent.bought]
+        return sorted(left, key=lambda one: -one.score)[:LISTED]
+
+    def of_basket(self, products: Sequence[str], limit: int) -> list[Suggestion]:
+        """What goes with a basket: first what often stands in one order with its products, then what they lead to.
+
+        The score of the first is the sum of the cosines with the products; all products of a basket count the same.
+        """
+        together: dict[str, float] = {}
+        reason: dict[str, tuple[float, str]] = {}
+        for product in dict.fromkeys(products):
+            row = self.of_product(product) or {"bought_together_product_ids": (), "bought_together_scores": ()}
+            for other, score in zip(row["bought_together_product_ids"], row["bought_together_scores"], strict=True):
+                together[other] = together.get(other, 0.0) + score
+                reason[other] = max(reason.get(other, (0.0, "")), (score, product))
+        first = [
+            Suggestion(other, score, BASKET, reason[other][1])
+            for other, score in sorted(together.items(), key=lambda one: (-one[1], one[0]))
+            if other not in products
+        ]
+        listed = {one.product_id for one in first}
+        alike = self.recommender._replace(recommender=self.recommender.recommender._replace(half_life=math.inf))
+        then = alike.session(products, min(limit + len(first), len(alike.catalogue.products)))
+        return [*first, *(one for one in then if one.product_id not in listed)][:limit]
 
     def of_session(self, products: Sequence[str], limit: int) -> list[Suggestion]:
         """What suits a session in which these products were just seen, the latest last."""

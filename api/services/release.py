@@ -40,6 +40,7 @@ from cartograph.releases.contents import (
     KPI_FILE,
     KPIS,
     LINEAGE_FILE,
+    ORDER_HISTORY,
     OWN_PREDICTIONS,
     POLICIES,
     POLICIES_FILE,
@@ -68,6 +69,7 @@ from cartograph.releases.contents import (
     own_model_files,
     personal_columns,
 )
+from ml_assets.core.features.order_ledger import OrderHistory
 
 CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
 FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)
@@ -102,12 +104,12 @@ class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
     `churn`, `fraud`, `propensity`, `lifetime_values`, `recommendations` and `demand` are None in the release of a shop
-    that is too young for the model, or delivers too little; `budget` where it does not tell what it spends, or nothing
-    is shown. `own` are the shop's own models. `personal` are the columns of the customers that are personal data.
-    `kpis` is None of a shop without an order, and as `lineage` (what its assets are made of, by key) in releases of
-    before there was one. `pages` are the models' cards and the questions' memos with their pictures, by their paths in
-    it. `schemas` are those of what models take, by the model, and `golden` what must be answered; neither is in a
-    release that an older Cartograph made.
+    that is too young for the model, or delivers too little; so is `orders`, and of a release that was made before there
+    was a history; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's own models.
+    `personal` are the columns of the customers that are personal data. `kpis` is None of a shop without an order, and
+    as `lineage` (what its assets are made of, by key) in releases of before there was one. `pages` are the models'
+    cards and the memos with their pictures, by their paths in it. `schemas` are those of what models take, by the
+    model, and `golden` what must be answered; neither is in a release that an older Cartograph made.
     """
 
     manifest: Manifest
@@ -118,6 +120,7 @@ class LoadedRelease:
     fraud: ReleasedModel | None
     propensity: ReleasedModel | None
     lifetime_values: LifetimeValues | None
+    orders: OrderHistory | None
     recommendations: Recommendations | None
     demand: ReleasedDemand | None
     own: OwnModels
@@ -170,6 +173,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES)) if FRAUD_FILES in models else None,
             propensity=ReleasedModel.load(folder, *PROPENSITY_FILES) if PROPENSITY_FILES in models else None,
             lifetime_values=LifetimeValues.load(folder, manifest.inputs.as_of) if CLV_FILES in models else None,
+            orders=OrderHistory.open(folder / ORDER_HISTORY) if manifest.file(ORDER_HISTORY) else None,
             recommendations=Recommendations.load(folder) if RECOMMENDER_FILES in models else None,
             demand=_load_demand(folder, has_advice=manifest.file(REORDER) is not None)
             if DEMAND_FILES in models

@@ -36,6 +36,7 @@ from cartograph.erasure import (
 from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.releases.contents import rename_customers
+from cartograph.releases.order_history import key_of
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import load_shop
 from cartograph.trust.columns import Column, Dependencies, made_of, recorded_lineage
@@ -220,6 +221,7 @@ def wanted_cells(
 
 def take_out(settings: Settings, subjects: Sequence[Subject]) -> None:
     """Change the rows, make anew what is made of them, and drop what still has the old ones."""
+    from api.services.journal import forget
     from ecom_assets.erasure import anonymise_lake, anonymise_log
     from ecom_assets.warehouse.dbt_project import dbt_home
 
@@ -249,6 +251,8 @@ def take_out(settings: Settings, subjects: Sequence[Subject]) -> None:
         store, names = open_store(settings), {s.customer: s.erasure.pseudonym for s in subjects}
         made = store.remake(partial(rename_customers, names=names))
         say(f"[green]✓[/] releases: {count(len(made))} made anew without them")
+        told = forget(settings.online_path, [key_of("customer", subject.customer) for subject in subjects])
+        say(f"[green]✓[/] online state: {counted(told, 'fact')} taken out; restart a service that runs")
         blanked = list(blank_texts(settings.shop_home, wanted, kept=not_texts(settings)))
         say(f"[green]✓[/] logs and run histories: {counted(len(blanked), 'file')} blanked")
 

@@ -37,6 +37,7 @@ how features, models and effects are computed is `ml_assets`.
 | `experiments/<name>/memo.md` | the memo of each; its pictures are the SVG files in the same folder |
 | `models/<name>.schema.json` | the JSON schema of what each model of a POST takes, see `input_schema` |
 | `golden.json` | `Golden`: requests, and what the service must answer to them before it serves the release |
+| `order_history.arrow` | what the fraud model's features are made of, by keys: `cartograph.releases.order_history` |
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ KPI_FILE = "kpis.json"
 KPIS = "kpis.arrow"
 KPI_CUSTOMERS = "kpi_customers.arrow"
 LINEAGE_FILE = "lineage.json"
+ORDER_HISTORY = "order_history.arrow"
 CARD_PAGE = "models/{name}/card.md"
 MEMO_PAGE = "causal/{name}/memo.md"
 EXPERIMENT_PAGE = "experiments/{name}/memo.md"
@@ -856,6 +858,10 @@ def rename_customers(folder: Path, names: Mapping[str, str]) -> bool:
         golden.write_text(
             Golden.model_validate_json(golden.read_bytes()).renamed(names).model_dump_json(indent=2), encoding="utf-8"
         )
+    if (folder / ORDER_HISTORY).is_file():
+        from cartograph.releases.order_history import rename_in_history  # its form builds on this module
+
+        renamed |= rename_in_history(folder / ORDER_HISTORY, names)
     return renamed
 
 

@@ -150,7 +150,8 @@ def test_what_is_out_of_bounds_is_refused(client: httpx.Client, path: str, param
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        ({}, "/products"),
+        ({}, ""),
+        ({"visitor_id": ""}, "/visitor_id"),
         ({"products": ["P00"] * 101}, "/products"),
         ({"products": [7]}, "/products/0"),
         ({"products": [""]}, "/products/0"),

@@ -111,7 +111,7 @@ def test_the_released_model_scores_a_row_as_the_batch_did_and_so_does_the_api(sh
         cards = {card["name"]: card for card in client.get("/v1/release").json()["models"]}
         names = [feature["name"] for feature in cards["order_fraud"]["features"]]
         for order, row in list(risks.items())[:25]:
-            answer = client.post("/v1/orders/risk", json={"features": {name: row[name] for name in names}})
+            answer = client.post("/v1/predict/order_fraud", json={"features": {name: row[name] for name in names}})
             assert answer.status_code == 200, answer.text
             assert answer.json()["probability"] == pytest.approx(scored[order]["fraud_probability"], abs=1e-7)
             assert answer.json()["decision"] == ("review" if scored[order]["is_review"] else "accept")

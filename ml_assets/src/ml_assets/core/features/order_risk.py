@@ -8,7 +8,7 @@ same microsecond do not know of each other, but for what they link. An order cou
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 
@@ -31,10 +31,10 @@ CHARGEBACK = "chargeback"
 """The reason of a refund that the cardholder's bank has forced."""
 ROWS_AT_A_TIME = 100_000
 
-_CUSTOMER = "customer:"
+CUSTOMER = "customer:"
 """How an actor begins who is a customer; no token does."""
-_HOUR = 3_600_000_000
-_DAY = 24 * _HOUR
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
 
 # Microseconds are integers, and windows over them end one before the order's own: nothing of the same moment counts.
 _BEFORE = "RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
@@ -74,9 +74,9 @@ _STEPS = {
             SELECT kind, token, actor, min(us) AS us FROM shown SEMI JOIN now USING (kind, token) GROUP BY ALL
         ), counted AS (
             SELECT order_id, kind, coalesce(sum(is_customer) OVER (token {_BEFORE}), 0) AS customers,
-                sum(is_order) OVER (token {_last(_DAY)}) AS orders_24h
+                sum(is_order) OVER (token {_last(DAY)}) AS orders_24h
             FROM (
-                SELECT NULL AS order_id, kind, token, us, CAST(actor LIKE '{_CUSTOMER}%' AS BIGINT) AS is_customer,
+                SELECT NULL AS order_id, kind, token, us, CAST(actor LIKE '{CUSTOMER}%' AS BIGINT) AS is_customer,
                     0 AS is_order FROM firsts
                 UNION ALL SELECT order_id, kind, token, us, 0, 1 FROM shown WHERE order_date >= $first - 1
             )
@@ -97,8 +97,8 @@ _STEPS = {
         SELECT order_id, max(declined_7d) AS declined_7d, max(card_declined_7d) AS card_declined_7d,
             max(charged_back) AS charged_back
         FROM (
-            SELECT order_id, sum(is_declined) OVER (PARTITION BY actor ORDER BY us {_last(7 * _DAY)}) AS declined_7d,
-                sum(is_declined) OVER (PARTITION BY card ORDER BY us {_last(7 * _DAY)}) AS card_declined_7d,
+            SELECT order_id, sum(is_declined) OVER (PARTITION BY actor ORDER BY us {_last(7 * DAY)}) AS declined_7d,
+                sum(is_declined) OVER (PARTITION BY card ORDER BY us {_last(7 * DAY)}) AS card_declined_7d,
                 sum(is_charged) OVER (PARTITION BY actor ORDER BY us {_BEFORE}) AS charged_back
             FROM (
                 SELECT order_id, actor, card, us, 0 AS is_declined, 0 AS is_charged FROM placed
@@ -115,9 +115,9 @@ _STEPS = {
         ), lately AS (
             SELECT order_id, order_date, actor, min(us) OVER (customer {_BEFORE}) AS first_at,
                 max(us) OVER (customer {_BEFORE}) AS last_at, count(*) OVER (customer {_BEFORE}) AS orders,
-                count(*) OVER (customer {_last(_HOUR)}) AS orders_1h,
-                count(*) OVER (customer {_last(_DAY)}) AS orders_24h,
-                count(*) OVER (customer {_last(7 * _DAY)}) AS orders_7d,
+                count(*) OVER (customer {_last(HOUR)}) AS orders_1h,
+                count(*) OVER (customer {_last(DAY)}) AS orders_24h,
+                count(*) OVER (customer {_last(7 * DAY)}) AS orders_7d,
                 sum(total_amount) OVER (customer {_BEFORE}) AS spent
             FROM placed WHERE order_date >= $first - 7 WINDOW customer AS (PARTITION BY actor ORDER BY us)
         )
@@ -154,9 +154,9 @@ _VALUES = {
     "is_guest": "p.customer_id IS NULL",
     "is_first_order": "h.orders_before = 0",
     "registered_hours": f"""CASE WHEN p.registered_at IS NOT NULL
-        THEN greatest(p.us - epoch_us(p.registered_at), 0) / {_HOUR} END""",
-    "tenure_days": f"(p.us - h.first_at) / {_DAY}",
-    "hours_since_order": f"(p.us - h.last_at) / {_HOUR}",
+        THEN greatest(p.us - epoch_us(p.registered_at), 0) / {HOUR} END""",
+    "tenure_days": f"(p.us - h.first_at) / {DAY}",
+    "hours_since_order": f"(p.us - h.last_at) / {HOUR}",
     "orders_1h": "h.orders_1h",
     "orders_24h": "h.orders_24h",
     "orders_7d": "h.orders_7d",
@@ -197,10 +197,7 @@ def order_risk(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until:
 
     The tables have the schema of `ORDER_RISK`. `con` must work in UTC; temporary tables are made in it.
     """
-    for name, query in _STEPS.items():
-        given: dict[str, Any] = {"first": first, "until": until, "chargeback": CHARGEBACK}
-        values = {value: given[value] for value in given if f"${value}" in query}
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query.format(**marts, customer=_CUSTOMER)}", values)
+    _make(con, marts, first, until, _STEPS)
     con.register("linked_rows", linked(con, first))
     con.execute("CREATE OR REPLACE TEMP TABLE linked AS FROM linked_rows")
     con.unregister("linked_rows")
@@ -208,6 +205,15 @@ def order_risk(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until:
     found = con.execute(_query(schema), {"first": first})
     for batch in found.to_arrow_reader(ROWS_AT_A_TIME):
         yield pa.Table.from_batches([batch]).cast(schema)
+
+
+def facts(con: duckdb.DuckDBPyConnection, marts: Marts, until: date) -> None:
+    """Make the temporary tables that all features are made of: `placed`, `shown`, `declined` and `charged_back`.
+
+    They hold the orders before the day `until`, and the chargebacks and the last declined payments of these orders,
+    whenever they were. `con` must work in UTC.
+    """
+    _make(con, marts, until, until, ("placed", "shown", "declined", "charged_back"))
 
 
 def risk_table(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until: date) -> pa.Table:
@@ -292,11 +298,20 @@ class _Groups:
     def _root(self, node: str) -> str:
         if node not in self._parent:
             self._parent[node] = node
-            self.customers[node] = int(node.startswith(_CUSTOMER))
+            self.customers[node] = int(node.startswith(CUSTOMER))
         while self._parent[node] != node:
             self._parent[node] = self._parent[self._parent[node]]
             node = self._parent[node]
         return node
+
+
+def _make(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until: date, steps: Iterable[str]) -> None:
+    """Make the temporary tables of some of the steps, in their order."""
+    for name in steps:
+        query = _STEPS[name]
+        given: dict[str, Any] = {"first": first, "until": until, "chargeback": CHARGEBACK}
+        values = {value: given[value] for value in given if f"${value}" in query}
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query.format(**marts, customer=CUSTOMER)}", values)
 
 
 def _next_rows(facts: duckdb.DuckDBPyConnection) -> list[tuple[int, int, str, str, list[str]]]:

@@ -7,7 +7,7 @@ costs. Scores of a model are computed in `ml_assets.core.evaluation`; one traini
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
@@ -145,17 +145,19 @@ def rules_fired(rows: pa.Table) -> Vector:
     Velocity of customer or card, delivery elsewhere than the address on file, an amount three times the shop's mean,
     a card or device that another customer has used.
     """
-    fired = np.stack(
-        [
-            (_or_zero(rows, "orders_24h") >= VELOCITY_ORDERS)
-            | (_or_zero(rows, "card_orders_24h") >= VELOCITY_CARD_ORDERS),
-            _or_zero(rows, "is_sent_elsewhere") > 0,
-            _or_zero(rows, "amount_to_shop_mean") >= LARGE_AMOUNT,
-            (_or_zero(rows, "card_others") > 0) | (_or_zero(rows, "device_others") > 0),
-        ]
-    )
+    fired = np.stack(list(rules(lambda name: _or_zero(rows, name)).values()))
     total: Vector = fired.sum(axis=0).astype(np.float64)
     return total
+
+
+def rules(values: Callable[[str], Vector]) -> dict[str, Flags]:
+    """Which of the four rules orders break, by the rules' names; `values` gives a feature, with 0 for null."""
+    return {
+        "velocity": (values("orders_24h") >= VELOCITY_ORDERS) | (values("card_orders_24h") >= VELOCITY_CARD_ORDERS),
+        "sent elsewhere": values("is_sent_elsewhere") > 0,
+        "large amount": values("amount_to_shop_mean") >= LARGE_AMOUNT,
+        "shared card or device": (values("card_others") > 0) | (values("device_others") > 0),
+    }
 
 
 def rules_needed(labels: Labels, fired: Vector, amount: Vector) -> int:

@@ -3,9 +3,10 @@
 The form of the files is `cartograph.releases.contents`; how they are kept is the rest of `cartograph.releases`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import dagster as dg
 import duckdb
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
+from cartograph.lake import Lake
 from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
 from cartograph.releases.contents import (
     BUDGET_FILE,
@@ -34,6 +36,7 @@ from cartograph.releases.contents import (
     FRAUD_MODEL,
     LINEAGE_FILE,
     MEMO_PAGE,
+    ORDER_HISTORY,
     OWN_PREDICTIONS,
     POLICIES,
     POLICIES_FILE,
@@ -55,6 +58,7 @@ from cartograph.releases.contents import (
     write_products,
     write_schema,
 )
+from cartograph.releases.order_history import write_history
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
 from cartograph.trust.asset_graph import GuardedAsset
@@ -70,6 +74,7 @@ from ml_assets.core.experiments.report import Report, read_reports
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import as_of_dates
+from ml_assets.core.features.order_history import history_columns
 from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
 from ml_assets.core.models.cards import page
 from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
@@ -133,10 +138,10 @@ from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_s
 from ml_assets.defs.serving.explanations import order_rows, released_explainer
 from ml_assets.defs.serving.golden import PATHS, Contents, write_golden
 from ml_assets.defs.serving.kpis import KEY as KPIS_KEY
-from ml_assets.defs.serving.kpis import kpi_marts, released_kpis, write_figures
+from ml_assets.defs.serving.kpis import ReleasedKpis, kpi_marts, released_kpis, write_figures
 from ml_assets.defs.serving.own_models import released_predictions
 from ml_assets.defs.serving.parity import parities, parity_result, require_parity, served_spec
-from ml_assets.defs.serving.recommendations import released_recommendations, write_recommendations
+from ml_assets.defs.serving.recommendations import Recommended, released_recommendations, write_recommendations
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.campaign_uplift import KEY as UPLIFT_KEY
 from ml_assets.defs.training.churn_classifier import KEY as CHURN_KEY
@@ -236,6 +241,11 @@ def upstream() -> list[dg.AssetKey]:
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
+def read_marts() -> list[str]:
+    """The marts that the release itself reads: segments, products, and what the history of orders is made of."""
+    return list(dict.fromkeys(("rfm_segments", "dim_products", *(order_risk.MARTS if tells_fraud() else ()))))
+
+
 def warehouse() -> list[dg.AssetKey]:
     """The marts behind the published ones: they record which snapshots of the raw tables they were built from."""
     return [dg.AssetKey(["marts", key.path[-1]]) for key in upstream() if key.path[0] == "published"]
@@ -243,7 +253,7 @@ def warehouse() -> list[dg.AssetKey]:
 
 @dg.asset(
     key=KEY,
-    deps=[*sources(), *depends_on(["rfm_segments", "dim_products"]), GRAPH_KEY, QUALITY_KEY],
+    deps=[*sources(), *depends_on(read_marts()), GRAPH_KEY, QUALITY_KEY],
     kinds={"python"},
     check_specs=[
         dg.AssetCheckSpec(
@@ -267,49 +277,14 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
     """Write the files, make them current, and prune old releases."""
     settings = get_settings()
     shop, lake = load_shop(settings), open_lake()
-    of_experiments = [result_table(one.name) for one in experiments()]
     with plain_failures():
-        tables = [
-            *(FEATURES, KPIS, KPI_CUSTOMERS, *PREDICTIONS, *published(["rfm_segments", "dim_products"])),
-            *([ADVICE] if counts_stock() else []),
-            *([ORDER_RISK] if tells_fraud() else []),
-            *([BUDGET] if spends_on_channels() else []),
-            *([ACTIONS] if sends_campaigns() else []),
-            *(of_answers := [table_of(answer_key(question.name)) for question in questions()]),
-            *(of_policies := [table_of(policy_key(asked.name)) for asked in questions() if has_policy(asked)]),
-            *(predictions_table(model.name) for model in own_models()),
-            *of_experiments,
-        ]
-        require_made(context, lake, tables, KEY)
-        inputs = pin(lake, tables)
+        require_made(context, lake, tables(), KEY)
+        inputs = pin(lake, tables())
         registry = ModelRegistry(tracking.uri)
         champions = {name: found for name in models() if (found := registry.champion(name))}
-        recommender, forecaster = champions.get(product_recommender.NAME), champions.get(DEMAND_NAME)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
-            for name, (table, column) in SCORED_BY.items():
-                require_scored_by(con, inputs, as_of, table, column, name, champions)
-            own = {model.name: champions[model.name] for model in own_models() if model.name in champions}
-            for model in own_models():
-                table = predictions_table(model.name)
-                require_scored_by(con, inputs, as_of, table, "model_version", model.name, champions)
-            predicted = released_predictions(con, inputs, own, as_of) if own else None
-            customers = released_customers(con, inputs, as_of)
-            judged = order_rows(con, inputs.selects["order_risk"]) if tells_fraud() else customers
-            budget = released_budget(con, inputs)
-            figures = released_kpis(con, inputs, as_of)
-            tried = read_reports(con, [lake.relation_sql(name, inputs.snapshots.get(name)) for name in of_experiments])
-            pinned = {name: lake.relation_sql(name, inputs.snapshots.get(name)) for name in (*of_answers, *of_policies)}
-            answers = [
-                Answer.model_validate_json(text)
-                for text in stored(con, [pinned[name] for name in of_answers], "answer")
-            ]
-            policies = [
-                TreatmentPolicy.model_validate_json(text)
-                for text in stored(con, [pinned[name] for name in of_policies], "policy")
-            ]
-            recommended = released_recommendations(con, inputs, recommender, as_of) if recommender else None
-            products = released_products(con, inputs) if forecaster else {}
+            found = gathered(con, lake, inputs, as_of, champions)
         store = release_store(settings)
         made_from = ReleaseInputs(
             as_of=as_of,
@@ -322,51 +297,145 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             override=config.decision(),
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
-            write_customers(draft.path / CUSTOMERS, mark_personal(customers, PERSONAL))
+            write_contents(draft.path, found, champions, shop_card(shop))
             for name, champion in champions.items():
                 write_card(draft.path, registry.version(name, champion.version), champion)
-            for name in champions.keys() & (MODEL_FILES.keys() | own.keys()):
-                write_model(draft.path, champions[name], judged if name == fraud.NAME else customers)
-            if predicted is not None:
-                write_lists(draft.path / OWN_PREDICTIONS, predicted, PREDICTION_COLUMNS)
-            if recommended:
-                write_recommendations(draft.path, recommended)
-            if forecaster and products:
-                write_demand(draft.path, forecaster, products)
             write_lineage(draft.path, guarded_by(context, lake, KEY), made_from.snapshots)
-            write_figures(draft.path, figures)
-            if budget:
-                (draft.path / BUDGET_FILE).write_text(budget.model_dump_json(indent=2), encoding="utf-8")
-            if tried:
-                write_experiments(draft.path, tried)
-            write_answers(draft.path, answers)
-            if policies:
-                (draft.path / POLICIES_FILE).write_bytes(POLICIES.dump_json(tuple(policies), indent=2))
-            (draft.path / SHOP).write_text(shop_card(shop).model_dump_json(indent=2), encoding="utf-8")
-            parity = require_parity(parities(draft.path, customers, predicted))
-            asked = [champions[name] for name in (*PATHS, *own) if name in champions]
-            about = (as_of, shop_card(shop), customers, asked, recommended, products)
-            write_golden(
-                draft.path, Contents(*about, list(map(effect_of, answers)), policies, [one.result for one in tried])
-            )
+            parity = require_parity(parities(draft.path, found.customers, found.predicted))
         pruned = store.prune(settings.release_keep)
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": len(customers),
+            "dagster/row_count": len(found.customers),
             "release_id": draft.manifest.release_id,
             "as_of_date": str(as_of),
             "models": ", ".join(f"{name} {one.version}" for name, one in champions.items()) or "none yet",
-            "budget": "none" if budget is None else f"{budget.gain.value:+.2f} {budget.currency} a day",
-            "experiments": len(tried),
-            "kpis": len(figures.kpis) if figures else 0,
-            "effects": sum(answer.is_identified for answer in answers),
-            "questions": len(answers),
-            "policies": len(policies),
-            "products_forecast": len(pc.unique(products[DEMAND]["product_id"])) if products else 0,
+            "budget": f"{found.budget.gain.value:+.2f} {found.budget.currency} a day" if found.budget else "none",
+            "experiments": len(found.experiments),
+            "kpis": len(found.figures.kpis) if found.figures else 0,
+            "effects": sum(answer.is_identified for answer in found.answers),
+            "questions": len(found.answers),
+            "policies": len(found.policies),
+            "products_forecast": len(pc.unique(found.products[DEMAND]["product_id"])) if found.products else 0,
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
         },
         check_results=[guards_result(made_from, draft.manifest), parity_result(parity)],
+    )
+
+
+def tables() -> list[str]:
+    """The tables of the lake that a release is made of."""
+    return [
+        *(FEATURES, KPIS, KPI_CUSTOMERS, *PREDICTIONS, *published(read_marts())),
+        *([ADVICE] if counts_stock() else []),
+        *([ORDER_RISK] if tells_fraud() else []),
+        *([BUDGET] if spends_on_channels() else []),
+        *([ACTIONS] if sends_campaigns() else []),
+        *(table_of(answer_key(question.name)) for question in questions()),
+        *(table_of(policy_key(asked.name)) for asked in questions() if has_policy(asked)),
+        *(predictions_table(model.name) for model in own_models()),
+        *(result_table(one.name) for one in experiments()),
+    ]
+
+
+class Gathered(NamedTuple):
+    """What is released, as it was read from the lake.
+
+    `predicted` is of the shop's own models; `orders` is the moment and the history that orders are judged by, and
+    `judged` some orders with their features.
+    """
+
+    as_of: date
+    customers: pa.Table
+    predicted: pa.Table | None
+    judged: pa.Table
+    orders: tuple[int, dict[str, Any]] | None
+    recommended: Recommended | None
+    products: Mapping[str, pa.Table]
+    figures: ReleasedKpis | None
+    budget: Budget | None
+    answers: Sequence[Answer]
+    policies: Sequence[TreatmentPolicy]
+    experiments: Sequence[Report]
+
+
+def gathered(
+    con: duckdb.DuckDBPyConnection, lake: Lake, inputs: Pinned, as_of: date, champions: Mapping[str, Registered]
+) -> Gathered:
+    """Read what is released.
+
+    Raises:
+        UnfitRelease: predictions are of another version than the champion.
+    """
+    for name, (table, column) in SCORED_BY.items():
+        require_scored_by(con, inputs, as_of, table, column, name, champions)
+    for model in own_models():
+        require_scored_by(con, inputs, as_of, predictions_table(model.name), "model_version", model.name, champions)
+    own, recommender = own_champions(champions), champions.get(product_recommender.NAME)
+
+    def of(names: Iterable[str]) -> list[str]:
+        return [lake.relation_sql(name, inputs.snapshots.get(name)) for name in names]
+
+    answers = of(table_of(answer_key(question.name)) for question in questions())
+    policies = of(table_of(policy_key(asked.name)) for asked in questions() if has_policy(asked))
+    customers = released_customers(con, inputs, as_of)
+    return Gathered(
+        as_of=as_of,
+        customers=customers,
+        predicted=released_predictions(con, inputs, own, as_of) if own else None,
+        judged=order_rows(con, inputs.selects["order_risk"]) if tells_fraud() else customers,
+        orders=history_columns(con, inputs.selects, as_of) if fraud.NAME in champions else None,
+        recommended=released_recommendations(con, inputs, recommender, as_of) if recommender else None,
+        products=released_products(con, inputs) if DEMAND_NAME in champions else {},
+        figures=released_kpis(con, inputs, as_of),
+        budget=released_budget(con, inputs),
+        answers=[Answer.model_validate_json(text) for text in stored(con, answers, "answer")],
+        policies=[TreatmentPolicy.model_validate_json(text) for text in stored(con, policies, "policy")],
+        experiments=read_reports(con, of(result_table(one.name) for one in experiments())),
+    )
+
+
+def own_champions(champions: Mapping[str, Registered]) -> dict[str, Registered]:
+    """The champions among the shop's own models."""
+    return {model.name: champions[model.name] for model in own_models() if model.name in champions}
+
+
+def write_contents(folder: Path, found: Gathered, champions: Mapping[str, Registered], shop: ShopCard) -> None:
+    """Write what was read, the models, and the golden requests."""
+    own = own_champions(champions)
+    write_customers(folder / CUSTOMERS, mark_personal(found.customers, PERSONAL))
+    for name in champions.keys() & (MODEL_FILES.keys() | own.keys()):
+        write_model(folder, champions[name], found.judged if name == fraud.NAME else found.customers)
+    if found.predicted is not None:
+        write_lists(folder / OWN_PREDICTIONS, found.predicted, PREDICTION_COLUMNS)
+    if found.recommended:
+        write_recommendations(folder, found.recommended)
+    if found.products:
+        write_demand(folder, champions[DEMAND_NAME], found.products)
+    write_figures(folder, found.figures)
+    if found.orders:
+        write_history(folder / ORDER_HISTORY, *found.orders)
+    if found.budget:
+        (folder / BUDGET_FILE).write_text(found.budget.model_dump_json(indent=2), encoding="utf-8")
+    if found.experiments:
+        write_experiments(folder, found.experiments)
+    write_answers(folder, found.answers)
+    if found.policies:
+        (folder / POLICIES_FILE).write_bytes(POLICIES.dump_json(tuple(found.policies), indent=2))
+    (folder / SHOP).write_text(shop.model_dump_json(indent=2), encoding="utf-8")
+    write_golden(
+        folder,
+        Contents(
+            as_of=found.as_of,
+            shop=shop,
+            customers=found.customers,
+            models=[champions[name] for name in (*PATHS, *own) if name in champions],
+            recommended=found.recommended,
+            products=found.products,
+            effects=list(map(effect_of, found.answers)),
+            policies=found.policies,
+            experiments=[one.result for one in found.experiments],
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from cartograph.releases.contents import FRAUD_CARD, FRAUD_MODEL, Review
 from cartograph.settings import Settings
 from tests.api.making import classifier, make_fraud_card, problem, publish, service
 
-PATH = "/v1/orders/risk"
+PATH = "/v1/predict/order_fraud"
 GOOD: dict[str, Any] = {"total_amount": 200, "mean_gap_days": 12.5, "is_opted_in": True}
 
 

@@ -1,0 +1,105 @@
+"""Orders at the checkout: how likely a fraud is, and what became of them."""
+
+import asyncio
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Path, Request
+
+from api.dependencies import CurrentOnline, CurrentRelease
+from api.problems import ProblemError, documented, invalid_request, pointer
+from api.routes.predictions import classifier_of, predicted, record
+from api.schemas.orders import CountedOutcome, OrderAtCheckout, OrderJudgement, OrderOutcome
+from api.schemas.problem import InvalidPart
+from api.services.online import moment_of
+from api.services.orders import broken_rules, instruments, key, placed
+from api.services.release import LoadedRelease
+from cartograph.releases.order_history import key_of
+from ml_assets.core.features.order_catalogue import ORDER_RISK
+from ml_assets.core.features.order_ledger import OrderHistory
+
+router = APIRouter(prefix="/v1/orders", tags=["orders"])
+_KNOWN = frozenset(feature.name for feature in ORDER_RISK.features)
+
+
+@router.post("/risk", responses=documented(404, 413, 422, 503))
+async def judge_order(
+    request: OrderAtCheckout, release: CurrentRelease, online: CurrentOnline, call: Request
+) -> OrderJudgement:
+    """The probability that this order is a fraud, from what is known of who places it and with what.
+
+    From then on it counts as placed, for the orders after it; asked again with the same `order_id`, it counts once.
+    """
+    model, history = classifier_of(release, "order_fraud"), _history(release)
+    unknown = [feature.name for feature in model.card.features if feature.name not in _KNOWN]
+    if unknown:
+        raise ProblemError(
+            404,
+            "no-checkout-model",
+            f"The fraud model of release {release.manifest.release_id} takes {', '.join(unknown)}, which no order has. "
+            "POST /v1/predict/order_fraud takes its features as they are.",
+        )
+    order = placed(request, history)
+    wrong = []
+    if order.us < history.as_of_us:
+        wrong.append(_part("placed_at", f"the release knows the orders before {release.manifest.inputs.as_of} (UTC)"))
+    if order.total_cents < 0:
+        wrong.append(_part("discount_amount", "it is more than there is to pay"))
+    if wrong:
+        raise invalid_request(wrong)
+    products = [line.product_id for line in request.lines]
+    features = await asyncio.to_thread(online.judge, history, order, products)
+    asked = {feature.name: features[feature.name] for feature in model.card.features}
+    row, probability = predicted(model, orjson.dumps({"features": asked}))
+    record(call, model.card, release, [probability])
+    return OrderJudgement(
+        order_id=request.order_id,
+        probability=probability,
+        decision="review" if model.is_review(row, probability) else "accept",
+        rules=broken_rules(features),
+        instruments=instruments(features),
+        features=features,
+        model_version=model.card.version,
+        release_id=release.manifest.release_id,
+        as_of=release.manifest.inputs.as_of,
+    )
+
+
+@router.post("/{order_id}/outcomes", responses=documented(404, 413, 422, 503))
+async def count_outcome(
+    order_id: Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the order.")],
+    request: OrderOutcome,
+    release: CurrentRelease,
+    online: CurrentOnline,
+) -> CountedOutcome:
+    """Tell what became of an order, so that the next one of the same customer, card or group knows it. Once is enough.
+
+    What was before the release's `as_of` is known already.
+    """
+    counted = await asyncio.to_thread(
+        online.settle,
+        _history(release),
+        request.outcome,
+        key_of("order", order_id),
+        key("customer", request.customer_id),
+        key("card", request.card),
+        key("device", request.device),
+        moment_of(request.at),
+    )
+    return CountedOutcome(order_id=order_id, counted=counted, release_id=release.manifest.release_id)
+
+
+def _history(release: LoadedRelease) -> OrderHistory:
+    if release.orders is None:
+        raise ProblemError(
+            404,
+            "no-order-history",
+            f"Release {release.manifest.release_id} has no history of orders: it was made before there was one, or "
+            "the shop has no fraud model. `cartograph run` makes a release that has; until then "
+            "POST /v1/predict/order_fraud takes the features as they are.",
+        )
+    return release.orders
+
+
+def _part(name: str, detail: str) -> InvalidPart:
+    return InvalidPart(detail=detail, pointer=pointer([name]))

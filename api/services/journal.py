@@ -1,0 +1,95 @@
+"""The journal of orders at the checkout: a SQLite file that all workers of the service share, and that outlives them.
+
+It keeps what was told of orders, in the order in which it was told; what follows from it is `online`. Nobody's id is
+in it in plain, but its key (`cartograph.releases.order_history.key_of`). A commit waits for no disk: after a power cut
+the last moments may be missing, and never a part of one. Events are kept by the event log.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+KEPT = 100_000
+"""So many facts, the latest: of a shop that places 10,000 orders a day those of ten days."""
+_PRUNED_EVERY = 5_000
+
+_TABLE = """
+    CREATE TABLE IF NOT EXISTS facts (number INTEGER PRIMARY KEY AUTOINCREMENT, customer TEXT, body BLOB NOT NULL)"""
+
+
+class Journal:
+    """The file at `path`, which is made with the first fact. One thread at a time may call it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def after(self, number: int) -> list[tuple[int, list[Any]]]:
+        """The facts after the one of that number, each with its own."""
+        if self._connection is None and not self._path.exists():
+            return []
+        rows = self._open().execute("SELECT number, body FROM facts WHERE number > ? ORDER BY number", (number,))
+        return [(found, orjson.loads(body)) for found, body in rows]
+
+    def append(self, customer: int, body: Sequence[object]) -> int:
+        """Write a fact, within `writing`: a list that JSON can hold, about the customer of that key; its number."""
+        row = (_hex(customer), orjson.dumps(body))
+        number = self._open().execute("INSERT INTO facts (customer, body) VALUES (?, ?)", row).lastrowid or 0
+        if number % _PRUNED_EVERY == 0:
+            self._open().execute("DELETE FROM facts WHERE number <= ?", (number - KEPT,))
+        return number
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep all other workers from writing: what is read and written within belongs together."""
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute(_TABLE)
+        return self._connection
+
+
+def forget(path: Path, customers: Iterable[int]) -> int:
+    """Take the facts about customers, by their keys, out of the file; how many there were.
+
+    The file is written anew, so that nothing of them stays in its free pages.
+    """
+    if not path.exists():
+        return 0
+    keys = [_hex(customer) for customer in customers]
+    with closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as connection:
+        connection.execute(_TABLE)
+        marks = ", ".join("?" * len(keys))
+        gone = connection.execute(f"DELETE FROM facts WHERE customer IN ({marks})", keys).rowcount
+        if gone:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return gone
+
+
+def _hex(key: int) -> str | None:
+    return f"{key:016x}" if key else None

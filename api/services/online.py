@@ -1,0 +1,255 @@
+"""The online state: what has happened since a release was made, as the next recommendation and fraud check need it.
+
+Sessions of visitors, what customers have just seen and bought, and the orders at the checkout, in memory and bounded.
+The event log keeps the events, and tells them to each worker and anew after a start; orders are shared by all workers
+and survive them through the journal. How features follow from orders is `ml_assets.core.features.order_ledger`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from threading import RLock
+from typing import Any, NamedTuple, NoReturn
+
+from api.services.journal import KEPT, Journal
+from cartograph.releases.order_history import NO_KEY, key_of
+from ml_assets.core.features.order_ledger import Line, OrderHistory, OrderLedger, Placed, Value
+
+FOLLOW_SECONDS = 0.2
+"""So often a worker looks for what others' orders were of: what a purchase's event does not say."""
+SESSION_GAP_US = 30 * 60 * 1_000_000
+"""A visitor who does nothing for so long begins a new session, as in the marts."""
+SESSION_PRODUCTS = 20
+BOUGHT = 50
+"""So many purchases of a customer, the latest."""
+MOST_VISITORS = 50_000
+MOST_CUSTOMERS = 50_000
+MOST_BASKETS = 20_000
+LEDGERS = 2
+"""Of so many releases the orders since are kept in memory: the one that is served, and that before it."""
+
+_SEEN = frozenset({"product_view", "add_to_cart"})
+_PURCHASE = "purchase"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+logger = logging.getLogger("uvicorn.error")
+
+
+class Recent(NamedTuple):
+    """What a customer has just done: the products of their latest session, and those bought, the latest last."""
+
+    viewed: tuple[str, ...]
+    bought: tuple[str, ...]
+
+
+class _Visit:
+    """The products of a latest session with their moments, the latest last."""
+
+    __slots__ = ("products",)
+
+    def __init__(self) -> None:
+        self.products: list[tuple[int, str]] = []
+
+    def see(self, us: int, product: str) -> None:
+        """A product, seen again, is the latest; one of a session before the latest is passed over.
+
+        The same event changes nothing when it is told again.
+        """
+        last = self.products[-1][0] if self.products else us
+        if us < last - SESSION_GAP_US:
+            return
+        if us > last + SESSION_GAP_US:
+            self.products = []
+        before = max((then for then, seen in self.products if seen == product), default=us)
+        kept = [seen for seen in self.products if seen[1] != product]
+        self.products = sorted([*kept, (max(us, before), product)])[-SESSION_PRODUCTS:]
+
+
+class _Bounded(OrderedDict[int, Any]):
+    """A dictionary of the latest `most` entries by when they were last `touched`."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def touched(self, key: int, make: Any) -> Any:
+        """The entry of `key`, made where there is none."""
+        if key not in self:
+            self[key] = make()
+            if len(self) > self._most:
+                self.popitem(last=False)
+        self.move_to_end(key)
+        return self[key]
+
+
+class NothingOnline:
+    """Of whom nothing has happened since the release, in the place of `OnlineState` where only it is to be asked."""
+
+    def session(self, visitor_id: str) -> tuple[str, ...]:  # noqa: ARG002
+        """No product."""
+        return ()
+
+    def customer(self, customer_id: str, since_us: int) -> None:
+        """Nothing."""
+
+
+class OnlineState:
+    """All methods may be called from several threads; with a journal of the same file, processes share one state."""
+
+    def __init__(self, path: Path) -> None:
+        self._journal = Journal(path)
+        self._lock = RLock()
+        self._visitors = _Bounded(MOST_VISITORS)
+        self._viewed = _Bounded(MOST_CUSTOMERS)
+        self._bought = _Bounded(MOST_CUSTOMERS)
+        self._baskets = _Bounded(MOST_BASKETS)
+        self._baskets_seen = 0
+        self._ledgers: OrderedDict[OrderHistory, tuple[OrderLedger, int]] = OrderedDict()
+
+    def apply(self, events: Sequence[Mapping[str, object]]) -> None:
+        """Take events in the form of the contract `events`, which are valid; its timestamps are datetimes or ISO 8601.
+
+        What says nothing about sessions and purchases is passed over; an event may be told twice.
+        """
+        with self._lock:
+            for event in events:
+                self._take(event)
+
+    def session(self, visitor_id: str) -> tuple[str, ...]:
+        """The products of the visitor's latest session, the latest last; none of an unknown visitor."""
+        visit = self._visitors.get(key_of("visitor", visitor_id))
+        return tuple(product for _, product in visit.products) if visit else ()
+
+    def customer(self, customer_id: str, since_us: int) -> Recent | None:
+        """What a customer has just seen, and bought from `since_us` on; None of whom nothing is known."""
+        if not self._viewed and not self._bought:
+            return None
+        key = key_of("customer", customer_id)
+        visit, purchases = self._viewed.get(key), sorted(self._bought.get(key, ()))
+        viewed = tuple(product for _, product in visit.products) if visit else ()
+        bought = tuple(
+            product
+            for us, named, order in purchases
+            if us >= since_us
+            for product in ([named] if named else self._baskets.get(order, ()))
+        )
+        return Recent(viewed, bought) if viewed or bought else None
+
+    def judge(self, history: OrderHistory, order: Placed, products: Sequence[str]) -> dict[str, Value]:
+        """The features of an order, which from now on counts as placed: once, whatever is asked of it again."""
+        with self._lock:
+            try:
+                with self._journal.writing():
+                    ledger, number = self._ledger(history)
+                    features = ledger.features(order)
+                    if order.order not in ledger.orders:
+                        body = ["order", _plain(order), list(products)]
+                        number = self._journal.append(order.customer, body)
+                        ledger.place(order)
+                        self._ledgers[history] = (ledger, number)
+            except BaseException:
+                self._ledgers.pop(history, None)  # it may be ahead of the journal
+                raise
+            self._baskets.touched(order.order, partial(tuple, products))
+            return features
+
+    def settle(
+        self, history: OrderHistory, outcome: str, order: int, customer: int, card: int, device: int, us: int
+    ) -> bool:
+        """Count what became of an order, `declined` or `charged_back`, once; whether it is known whose it was."""
+        body = [outcome, order, customer, card, device, us]
+        with self._lock:
+            try:
+                with self._journal.writing():
+                    ledger, number = self._ledger(history)
+                    counted = _settle(ledger, body)
+                    if counted:
+                        number = self._journal.append(customer, body)
+                    self._ledgers[history] = (ledger, number)
+            except BaseException:
+                self._ledgers.pop(history, None)
+                raise
+        return counted
+
+    def follow(self) -> None:
+        """Learn what the orders that other workers judged were of."""
+        with self._lock:
+            for number, body in self._journal.after(self._baskets_seen):
+                self._baskets_seen = number
+                if body[0] == "order":
+                    self._baskets.touched(_placed(body[1]).order, partial(tuple, body[2]))
+
+    async def watch(self) -> NoReturn:
+        """Follow for ever."""
+        while True:
+            try:
+                await asyncio.to_thread(self.follow)
+            except Exception:  # it must outlive whatever a full or broken disk does
+                logger.exception("Following the journal of the online state failed")
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        with self._lock:
+            self._journal.close()
+
+    def _take(self, event: Mapping[str, object]) -> None:
+        kind, product, order = event["event_type"], event.get("product_id"), event.get("order_id")
+        customer = key_of("customer", str(event["customer_id"])) if event.get("customer_id") else NO_KEY
+        happened = event["occurred_at"]
+        us = moment_of(happened if isinstance(happened, datetime) else datetime.fromisoformat(str(happened)))
+        if kind in _SEEN and product:
+            self._visitors.touched(key_of("visitor", str(event["visitor_id"])), _Visit).see(us, str(product))
+            if customer:
+                self._viewed.touched(customer, _Visit).see(us, str(product))
+        elif kind == _PURCHASE and customer:
+            purchases = self._bought.touched(customer, set)
+            purchases.add((us, str(product or ""), key_of("order", str(order))))
+            if len(purchases) > BOUGHT:
+                purchases.remove(min(purchases))
+
+    def _ledger(self, history: OrderHistory) -> tuple[OrderLedger, int]:
+        """The orders since a history, as far as any worker knows them, and the number of the last fact of them."""
+        ledger, number = self._ledgers.pop(history, (None, 0))
+        if ledger is None or len(ledger.orders) > 2 * KEPT:
+            ledger, number = OrderLedger(history), 0
+        for told, body in self._journal.after(number):
+            number = told
+            if body[0] == "order":
+                ledger.place(_placed(body[1]))
+            else:
+                _settle(ledger, body)
+        self._ledgers[history] = (ledger, number)
+        while len(self._ledgers) > LEDGERS:
+            self._ledgers.popitem(last=False)
+        return ledger, number
+
+
+def moment_of(value: datetime) -> int:
+    """Microseconds since 1970 (UTC) of a moment with a time zone."""
+    since = value - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _settle(ledger: OrderLedger, body: Sequence[Any]) -> bool:
+    outcome, order, customer, card, device, us = body
+    if outcome == "declined":
+        return ledger.decline(order, customer, card, us)
+    return ledger.charge_back(order, customer, (card, device), us)
+
+
+def _plain(order: Placed) -> list[object]:
+    lines = [[line.category, line.quantity, str(line.unit_price), line.gross_cents] for line in order.lines]
+    return [*order[:-1], lines]
+
+
+def _placed(values: Any) -> Placed:
+    lines = tuple(Line(category, units, Decimal(price), gross) for category, units, price, gross in values[-1])
+    return Placed._make([*values[:-1], lines])

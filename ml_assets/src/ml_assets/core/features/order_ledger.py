@@ -1,0 +1,422 @@
+"""The order-risk features of one order at the checkout: from a release's history, and what has happened since.
+
+The same features as `order_risk` computes by SQL for the orders of a window, one order at a time and in microseconds:
+`order_catalogue` says what each means, and tests replay simulated orders through both and compare every digit. Where
+the history comes from is `order_history`; that what happened since is kept and shared is the API's business.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cartograph.releases.order_history import (
+    NEVER,
+    NO_KEY,
+    Columns,
+    Keys,
+    contains,
+    key_of,
+    open_history,
+    pair,
+    place_of,
+)
+from ml_assets.core.features.order_catalogue import ORDER_RISK
+from ml_assets.core.features.order_history import KINDS, MONTH_DAYS, NO_CATEGORY
+from ml_assets.core.features.order_risk import DAY, HOUR
+
+Value = float | int | None
+UNCATEGORISED = key_of("category", NO_CATEGORY)
+
+
+class Line(NamedTuple):
+    """A line of an order; `category` is a key, amounts are in the shop's currency."""
+
+    category: int
+    quantity: int
+    unit_price: Decimal
+    gross_cents: int
+
+
+class Placed(NamedTuple):
+    """An order as its features see it: keys instead of names, `NO_KEY` for what is not there.
+
+    A guest has no `customer`. `registered_us`, `address`, `city` and `country` are the customer's on file, None where
+    the history has to be asked; `ship_city` and `ship_country` say where the order is sent.
+    """
+
+    order: int
+    us: int
+    customer: int
+    card: int
+    device: int
+    network: int
+    address: int | None
+    registered_us: int | None
+    city: int | None
+    country: int | None
+    ship_city: int
+    ship_country: int
+    gross_cents: int
+    discount_cents: int
+    total_cents: int
+    lines: tuple[Line, ...]
+
+
+class Seen(NamedTuple):
+    """Who placed an order since the history's end, and with which card; `actor` is a node of the links."""
+
+    actor: int
+    customer: int
+    card: int
+
+
+class OnFile(NamedTuple):
+    """What a history knows of a customer; zeros and `NEVER` for whom it does not know."""
+
+    registered_us: int
+    address: int
+    city: int
+    country: int
+    first_us: int
+    last_us: int
+    orders: int
+    spent_cents: int
+    group: int
+
+
+_STRANGER = OnFile(NEVER, NO_KEY, NO_KEY, NO_KEY, NEVER, NEVER, 0, 0, -1)
+
+
+class OrderHistory:
+    """The orders before the moment `as_of_us`, memory-mapped: a look-up is a binary search. It is never changed."""
+
+    def __init__(self, as_of_us: int, columns: Columns) -> None:
+        self.as_of_us = as_of_us
+        self._columns = columns
+
+    @classmethod
+    def open(cls, path: Path) -> OrderHistory:
+        """The history in a release's file.
+
+        Raises:
+            ContentError: it is damaged.
+        """
+        return cls(*open_history(path))
+
+    def customer(self, key: int) -> OnFile:
+        """What is known of a customer."""
+        place = place_of(self._columns["customer_key"], key)
+        if place is None:
+            return _STRANGER
+        return OnFile(*(int(self._columns[f"customer_{name}"][place]) for name in OnFile._fields))
+
+    def token(self, key: int) -> tuple[int, int | None]:
+        """How many customers have ordered with a token, and its group; none of both for one that nobody showed."""
+        place = place_of(self._columns["token_key"], key)
+        if place is None:
+            return 0, None
+        return int(self._columns["token_customers"][place]), int(self._columns["token_group"][place])
+
+    def has_pair(self, token: int, customer: int) -> bool:
+        """Whether the customer has ordered with the token, or from the category."""
+        return contains(self._columns["pair_key"], pair(token, customer))
+
+    def category(self, product: int) -> int:
+        """The category of a product, that of products without one where it is not known."""
+        place = place_of(self._columns["product_key"], product)
+        return UNCATEGORISED if place is None else int(self._columns["product_category"][place])
+
+    def group(self, number: int) -> tuple[int, int]:
+        """The customers and the chargebacks of a group."""
+        return int(self._columns["group_customers"][number]), int(self._columns["group_chargebacks"][number])
+
+    def ordered(self, key: int, since: int, before: int) -> int:
+        """The orders of a customer or with a token in `[since, before)`, which must not reach back over 7 days or 1."""
+        return _within(self._columns["recent_key"], self._columns["recent_us"], key, since, before)
+
+    def declined(self, key: int, since: int, before: int) -> int:
+        """The payments of a customer or with a card that were declined in `[since, before)`, of the last 7 days."""
+        return _within(self._columns["declined_key"], self._columns["declined_us"], key, since, before)
+
+    def days(self) -> Iterator[tuple[int, int, int]]:
+        """The number, the amount in hundredths and the orders of each of the last days."""
+        names = ("day_number", "day_cents", "day_orders")
+        yield from zip(*(self._columns[name].tolist() for name in names), strict=True)
+
+
+class OrderLedger:
+    """A history and what has happened since: `features` of an order, which only `place` makes part of it.
+
+    Orders are counted once, as they were placed first. What happened before the history's end is in it already, and
+    is passed over. Links and chargebacks are known from when they are told on, and counts go by the orders' own times.
+    """
+
+    def __init__(self, history: OrderHistory) -> None:
+        self.history = history
+        self.orders: dict[int, Seen] = {}
+        self._of_customer: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        self._with_token: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._shown: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
+        self._declined: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._charged: set[int] = set()
+        self._days: dict[int, tuple[int, int]] = {day: (cents, orders) for day, cents, orders in history.days()}
+        self._parent: dict[int, int] = {}
+        self._counts: dict[int, tuple[int, int]] = {}
+
+    def features(self, order: Placed) -> dict[str, Value]:
+        """The features of `order` by their names, in the catalogue's order; itself, placed or not, does not count.
+
+        Its moment must not be before the history's.
+        """
+        on_file = self._on_file(order)
+        tokens = self._tokens(order, on_file)
+        values = {
+            **self._habits(order, on_file),
+            **self._instruments(order, tokens),
+            **self._links(order, tokens),
+            **self._basket(order),
+            "is_guest": int(not order.customer),
+            "is_by_card": int(bool(order.card)),
+            "declined_7d": self._declines(order.customer, order) if order.customer else 0,
+            "card_declined_7d": self._declines(order.card, order) if order.card else None,
+            "is_sent_elsewhere": int((order.ship_city, order.ship_country) != (on_file.city, on_file.country))
+            if on_file.country and order.ship_country
+            else None,
+            "hour_of_day": order.us // HOUR % 24,
+        }
+        return {feature.name: values[feature.name] for feature in ORDER_RISK.features}
+
+    def place(self, order: Placed) -> None:
+        """Count an order from now on, once."""
+        if order.us < self.history.as_of_us or order.order in self.orders:
+            return
+        on_file = self._on_file(order)
+        actor = self._actor(order)
+        self.orders[order.order] = Seen(actor, order.customer, order.card)
+        if order.customer:
+            self._of_customer[order.customer].append((order.us, order.total_cents, order.order))
+            for line in order.lines:
+                self._show(line.category, order)
+        tokens = self._tokens(order, on_file)
+        for kind, token in tokens.items():
+            self._with_token[token].append((order.us, order.order))
+            if order.customer:
+                self._show(token, order)
+            if kind != "network":
+                self._join(actor, self._node(token))
+        day = order.us // DAY
+        cents, orders = self._days.get(day, (0, 0))
+        self._days[day] = (cents + order.total_cents, orders + 1)
+
+    def decline(self, order: int, customer: int, card: int, us: int) -> bool:
+        """Count a declined payment of an order, once; whether it is known whose it was.
+
+        Without customer and card (`NO_KEY`) they are the order's, if that was placed since the history's end.
+        """
+        if us < self.history.as_of_us:
+            return True
+        seen = self.orders.get(order)
+        keys = {customer, card} - {NO_KEY}
+        if seen and not keys:
+            keys = {seen.customer, seen.card} - {NO_KEY}
+        for key in keys:
+            if (us, order) not in self._declined[key]:
+                self._declined[key].append((us, order))
+        return bool(keys)
+
+    def charge_back(self, order: int, customer: int, tokens: Sequence[int], us: int) -> bool:
+        """Count that an order was charged back, once; whether it is known whose it was.
+
+        If it was not placed since the history's end, it is the customer's, or a guest's who is known by one of the
+        `tokens`, card or device; `NO_KEY` says nothing.
+        """
+        if us < self.history.as_of_us:
+            return True
+        seen = self.orders.get(order)
+        shown = [token for token in tokens if token and self._is_known(token)]
+        if seen is None and not customer and not shown:
+            return False
+        if order not in self._charged:
+            self._charged.add(order)
+            node = seen.actor if seen else self._customer_node(customer) if customer else self._node(shown[0])
+            root = self._root(node)
+            customers, chargebacks = self._count(root)
+            self._counts[root] = (customers, chargebacks + 1)
+        return True
+
+    def _on_file(self, order: Placed) -> OnFile:
+        known = self.history.customer(order.customer) if order.customer else _STRANGER
+        told = {name: getattr(order, name) for name in ("registered_us", "address", "city", "country")}
+        return known._replace(**{name: value for name, value in told.items() if value is not None})
+
+    @staticmethod
+    def _tokens(order: Placed, on_file: OnFile) -> dict[str, int]:
+        shown = (order.card, order.device, order.network, on_file.address)
+        return {kind: token for kind, token in zip(KINDS, shown, strict=True) if token}
+
+    def _habits(self, order: Placed, on_file: OnFile) -> dict[str, Value]:
+        """How long and how often the customer has ordered before, and for how much."""
+        since = [
+            (us, cents) for us, cents, number in self._of_customer.get(order.customer, ()) if number != order.order
+        ]
+        since = [(us, cents) for us, cents in since if us < order.us]
+        moments = [us for us, _ in since]
+        first = on_file.first_us if on_file.orders else min(moments, default=None)
+        last = max(moments, default=on_file.last_us if on_file.orders else None)
+        before = on_file.orders + len(since)
+        spent = (on_file.spent_cents + sum(cents for _, cents in since)) / 100
+        amount = order.total_cents / 100
+
+        def within(microseconds: int) -> int:
+            start = order.us - microseconds
+            lately = sum(us >= start for us in moments)
+            return lately + (self.history.ordered(order.customer, start, order.us) if order.customer else 0)
+
+        registered = None if on_file.registered_us == NEVER else max(order.us - on_file.registered_us, 0) / HOUR
+        cents, orders = self._month_before(order)
+        return {
+            "is_first_order": int(before == 0),
+            "registered_hours": registered,
+            "tenure_days": None if first is None else (order.us - first) / DAY,
+            "hours_since_order": None if last is None else (order.us - last) / HOUR,
+            "orders_1h": within(HOUR),
+            "orders_24h": within(DAY),
+            "orders_7d": within(7 * DAY),
+            "orders_before": before,
+            "amount_to_own_mean": amount * before / spent if before and spent else None,
+            "amount_to_shop_mean": amount * orders / (cents / 100) if cents else None,
+        }
+
+    def _month_before(self, order: Placed) -> tuple[int, int]:
+        today = order.us // DAY
+        days = [self._days.get(day, (0, 0)) for day in range(today - MONTH_DAYS, today)]
+        return sum(cents for cents, _ in days), sum(orders for _, orders in days)
+
+    def _instruments(self, order: Placed, tokens: Mapping[str, int]) -> dict[str, Value]:
+        """Who else was seen with what the order shows, and how fast it is used."""
+        values: dict[str, Value] = {}
+        for kind in KINDS:
+            token = tokens.get(kind)
+            values[f"{kind}_others"] = None if token is None else self._others(token, order)
+            values[f"{kind}_orders_24h"] = None if token is None else self._orders_with(token, order)
+        for kind in ("card", "device"):
+            values[f"is_new_{kind}"] = int(not self._knows(tokens[kind], order)) if kind in tokens else None
+        return values
+
+    def _others(self, token: int, order: Placed) -> int:
+        customers, _ = self.history.token(token)
+        own = bool(order.customer) and self.history.has_pair(token, order.customer)
+        since = self._shown.get(token, {})
+        return customers - own + sum(us < order.us and who != order.customer for who, (us, _) in since.items())
+
+    def _orders_with(self, token: int, order: Placed) -> int:
+        start = order.us - DAY
+        since = self._with_token.get(token, ())
+        lately = sum(start <= us < order.us and number != order.order for us, number in since)
+        return lately + self.history.ordered(token, start, order.us)
+
+    def _knows(self, token: int, order: Placed) -> bool:
+        """Whether the customer has shown the token, or ordered from the category, before."""
+        if not order.customer:
+            return False
+        us, number = self._shown.get(token, {}).get(order.customer, (order.us, order.order))
+        return (us < order.us and number != order.order) or self.history.has_pair(token, order.customer)
+
+    def _links(self, order: Placed, tokens: Mapping[str, int]) -> dict[str, Value]:
+        """What the order links with all before it; it is not joined to them yet."""
+        nodes = [self._actor(order), *(self._node(token) for kind, token in tokens.items() if kind != "network")]
+        counts = [self._count(root) for root in {self._root(node) for node in nodes}]
+        customers, chargebacks = (sum(numbers) for numbers in zip(*counts, strict=True))
+        return {"linked_customers": customers, "linked_chargebacks": chargebacks}
+
+    def _basket(self, order: Placed) -> dict[str, Value]:
+        lines = order.lines
+        gross = sum(line.gross_cents for line in lines)
+        new = sum(line.gross_cents for line in lines if not self._knows(line.category, order))
+        has_ordered = bool(order.customer) and self._has_ordered(order)
+        return {
+            "total_amount": order.total_cents / 100,
+            "discount_share": order.discount_cents / 100 / (order.gross_cents / 100) if order.gross_cents else None,
+            "units_count": sum(line.quantity for line in lines),
+            "lines_count": len(lines),
+            "largest_line_units": max((line.quantity for line in lines), default=0),
+            "dearest_unit_price": float(max((line.unit_price for line in lines), default=0)),
+            "categories_count": len({line.category for line in lines} - {UNCATEGORISED}),
+            "new_category_share": new / 100 / (gross / 100) if has_ordered and gross else None,
+        }
+
+    def _has_ordered(self, order: Placed) -> bool:
+        since = self._of_customer.get(order.customer, ())
+        return self.history.customer(order.customer).orders > 0 or any(
+            us < order.us and number != order.order for us, _, number in since
+        )
+
+    def _declines(self, key: int, order: Placed) -> int:
+        start = order.us - 7 * DAY
+        since = self._declined.get(key, ())
+        lately = sum(start <= us < order.us and number != order.order for us, number in since)
+        return lately + self.history.declined(key, start, order.us)
+
+    def _show(self, token: int, order: Placed) -> None:
+        """Keep the first time that a customer showed a token or ordered from a category, where it is not history."""
+        if not self.history.has_pair(token, order.customer):
+            known = self._shown[token].get(order.customer)
+            if known is None or order.us < known[0]:
+                self._shown[token][order.customer] = (order.us, order.order)
+
+    def _actor(self, order: Placed) -> int:
+        return self._customer_node(order.customer) if order.customer else order.order
+
+    def _customer_node(self, customer: int) -> int:
+        """The node of a customer: that of their group, or their own, which counts them."""
+        group = self.history.customer(customer).group
+        if group >= 0:
+            return ~group
+        self._counts.setdefault(customer, (1, 0))
+        return customer
+
+    def _node(self, token: int) -> int:
+        """The node of a token: that of its group, or its own. A group's is below zero, and a key never is."""
+        _, group = self.history.token(token)
+        return token if group is None or group < 0 else ~group
+
+    def _is_known(self, token: int) -> bool:
+        return token in self._with_token or self.history.token(token)[1] is not None
+
+    def _root(self, node: int) -> int:
+        path = []
+        while (parent := self._parent.get(node, node)) != node:
+            path.append(node)
+            node = parent
+        self._parent.update(dict.fromkeys(path, node))
+        return node
+
+    def _join(self, one: int, other: int) -> None:
+        left, right = self._root(one), self._root(other)
+        if left != right:
+            counts = zip(self._count(left), self._count(right), strict=True)
+            self._parent[right] = left
+            customers, chargebacks = (sum(both) for both in counts)
+            self._counts.pop(right, None)
+            self._counts[left] = (customers, chargebacks)
+
+    def _count(self, root: int) -> tuple[int, int]:
+        """The customers and the chargebacks of a group."""
+        return self._counts.get(root) or (self.history.group(~root) if root < 0 else (0, 0))
+
+
+def _within(keys: Keys, moments: Any, key: int, since: int, before: int) -> int:
+    """How many of the entries of `key`, sorted by key and moment, are in `[since, before)`."""
+    wanted = np.uint64(key)
+    first, last = int(np.searchsorted(keys, wanted, side="left")), int(np.searchsorted(keys, wanted, side="right"))
+    if first == last:
+        return 0
+    of_key = moments[first:last].tolist()
+    return bisect_left(of_key, before) - bisect_left(of_key, since)

@@ -1,0 +1,245 @@
+"""Orders at the checkout over HTTP: what the next call knows of the last one, whoever takes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as checking
+from hypothesis import strategies as st
+
+from cartograph.releases import Manifest
+from cartograph.releases.contents import FRAUD_CARD, ORDER_HISTORY, Review
+from cartograph.releases.order_history import write_history
+from cartograph.settings import Settings
+from ml_assets.core.features.order_catalogue import ORDER_RISK
+from ml_assets.core.features.order_history import history_columns
+from tests.api.making import AS_OF, classifier, make_fraud_card, problem, publish, service
+from tests.unit.ml.test_order_risk import MARTS, add_customer, add_order, make_connection
+
+PATH = "/v1/orders/risk"
+TAKEN = ("total_amount", "card_others", "orders_24h")
+
+
+@cache
+def history_file() -> bytes:
+    """Customers A and B, in Graz, who ordered tea two years before; A with card X, which was charged back."""
+    con = make_connection()
+    for customer in "AB":
+        add_customer(con, customer)
+    add_order(con, "1", 1, "A", card="X", charged_back=9)
+    add_order(con, "2", 2, "B", card="Y")
+    of_products = {**MARTS, "dim_products": "SELECT *, product_key AS product_id FROM dim_products"}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / ORDER_HISTORY
+        write_history(path, *history_columns(con, of_products, AS_OF))
+        return path.read_bytes()
+
+
+def judging_files() -> dict[str, bytes | None]:
+    """What a release has more that judges orders: the history, and a model that takes three of the features."""
+    card = make_fraud_card(features=tuple(ORDER_RISK.specs(TAKEN)), review=Review(amount="total_amount", cost=5))
+    return {FRAUD_CARD: card.model_dump_json().encode(), ORDER_HISTORY: history_file()}
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> tuple[Settings, Manifest]:
+    settings = Settings(home=tmp_path)
+    return settings, publish(settings, replaced=judging_files())
+
+
+@pytest.fixture
+def shop(released: tuple[Settings, Manifest]) -> Iterator[httpx.Client]:
+    with service(released[0]) as client:
+        yield client
+
+
+def order(order_id: str, minute: int = 0, **changes: Any) -> dict[str, Any]:
+    """An order of two teas for 20.00 in all, by customer A with card X, some minutes after the release's date."""
+    made = {
+        "order_id": order_id,
+        "placed_at": f"2026-01-01T00:{minute:02d}:00Z",
+        "customer_id": "A",
+        "lines": [{"product_id": "tea", "quantity": 2, "unit_price": 10, "category": "tea"}],
+        "card": "X",
+        "device": "device of A",
+        "ship_city": "Graz",
+        "ship_country": "AT",
+    }
+    return {**made, **changes}
+
+
+def judged(client: httpx.Client, *given: Any, **changes: Any) -> dict[str, Any]:
+    answer = client.post(PATH, json=order(*given, **changes))
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def test_an_order_is_judged_by_features_that_the_history_and_the_order_tell(
+    shop: httpx.Client, released: tuple[Settings, Manifest]
+) -> None:
+    answer = judged(shop, "10", shipping_amount=5)
+    features = answer["features"]
+    assert list(features) == [feature.name for feature in ORDER_RISK.features]
+    assert (features["orders_before"], features["is_first_order"], features["is_new_card"]) == (1, 0, 0)
+    assert (features["linked_chargebacks"], features["total_amount"], features["units_count"]) == (1, 25, 2)
+    assert (features["is_sent_elsewhere"], features["new_category_share"], features["amount_to_own_mean"]) == (
+        0,
+        0,
+        2.5,
+    )
+    assert features["tenure_days"] == (datetime(2026, 1, 1, tzinfo=UTC) - datetime(2024, 1, 2, tzinfo=UTC)).days
+    assert features["amount_to_shop_mean"] is None
+    row = np.array([[features[name] for name in TAKEN]], np.float32)
+    assert answer["probability"] == pytest.approx(classifier().predict_proba(row)[0, 1], abs=1e-5)
+    assert answer["decision"] == ("review" if answer["probability"] * 25 > 5 else "accept")
+    assert answer["instruments"]["card"] == {"others": 0, "orders_24h": 0, "is_new": False}
+    assert answer["instruments"].keys() == {"card", "device", "address"}
+    assert (answer["rules"], answer["release_id"], answer["as_of"]) == ([], released[1].release_id, "2026-01-01")
+
+
+def test_the_next_order_knows_of_the_one_before(shop: httpx.Client) -> None:
+    judged(shop, "10")
+    second = judged(shop, "11", 1, customer_id="B", card="X", device="new")
+    assert second["instruments"]["card"] == {"others": 1, "orders_24h": 1, "is_new": True}
+    assert (second["features"]["linked_customers"], second["features"]["linked_chargebacks"]) == (2, 1)
+    assert second["rules"] == ["shared card or device"]
+    judged(shop, "12", 2)
+    third = judged(shop, "13", 3, ship_city="Linz")
+    assert (third["features"]["orders_1h"], third["features"]["card_orders_24h"]) == (2, 3)
+    assert third["rules"] == ["velocity", "sent elsewhere", "shared card or device"]
+
+
+def test_an_order_that_is_asked_again_counts_once(shop: httpx.Client) -> None:
+    first = judged(shop, "10")
+    assert judged(shop, "10") == first
+    assert judged(shop, "11", 1)["features"]["orders_before"] == 2
+
+
+def test_a_guest_is_linked_by_what_is_shown_only(shop: httpx.Client) -> None:
+    features = judged(shop, "10", customer_id=None)["features"]
+    assert (features["is_guest"], features["card_others"], features["linked_customers"]) == (1, 1, 1)
+    assert features["linked_chargebacks"] == 1
+    assert features["address_others"] is None
+
+
+def test_what_became_of_an_order_is_known_to_the_next(shop: httpx.Client) -> None:
+    judged(shop, "10")
+    told = {"outcome": "declined", "at": "2026-01-01T00:01:00Z"}
+    for _ in range(2):
+        assert shop.post("/v1/orders/10/outcomes", json=told).json()["counted"] is True
+    charged = {"outcome": "charged_back", "at": "2026-01-01T00:02:00Z", "customer_id": "B"}
+    for number in ("2", "2"):
+        assert shop.post(f"/v1/orders/{number}/outcomes", json=charged).json()["counted"] is True
+    features = judged(shop, "11", 3)["features"]
+    assert (features["declined_7d"], features["card_declined_7d"], features["linked_chargebacks"]) == (1, 1, 1)
+    assert judged(shop, "12", 4, customer_id="B", card="Y", device="of B")["features"]["linked_chargebacks"] == 1
+    nobody = shop.post("/v1/orders/99/outcomes", json=told).json()
+    assert (nobody["order_id"], nobody["counted"]) == ("99", False)
+
+
+def test_another_worker_and_the_next_start_know_the_same(released: tuple[Settings, Manifest]) -> None:
+    with service(released[0]) as one, service(released[0]) as other:
+        judged(one, "10")
+        assert judged(other, "11", 1)["features"]["orders_before"] == 2
+        assert judged(one, "12", 2)["features"]["orders_before"] == 3
+    with service(released[0]) as again:
+        assert judged(again, "13", 3)["features"]["orders_before"] == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"placed_at": "2025-12-31T23:59:59Z"}, "/placed_at"),
+        ({"placed_at": "2026-01-01T00:00:00"}, "/placed_at"),
+        ({"discount_amount": 21}, "/discount_amount"),
+        ({"discount_amount": -1}, "/discount_amount"),
+        ({"lines": []}, "/lines"),
+        ({"lines": [{"product_id": "tea", "quantity": 0, "unit_price": 1}]}, "/lines/0/quantity"),
+        ({"lines": [{"product_id": "tea", "quantity": 1, "unit_price": 1, "price": 2}]}, "/lines/0/price"),
+        ({"shipping_amount": float("nan")}, "/shipping_amount"),
+        ({"customer": {"address_token": "Long Lane 1"}}, "/customer/address_token"),
+        ({"email": "a@example.org"}, "/email"),
+    ],
+)
+def test_an_order_that_is_none_is_refused_and_does_not_count(
+    shop: httpx.Client, change: dict[str, Any], where: str
+) -> None:
+    body = json.dumps(order("10", **change))
+    answer = shop.post(PATH, content=body, headers={"content-type": "application/json"})
+    assert [part["pointer"] for part in problem(answer, 422, "invalid-request")["errors"]] == [where]
+    assert judged(shop, "11", 1)["features"]["orders_before"] == 1
+
+
+def test_what_is_newer_than_the_release_may_be_told(shop: httpx.Client) -> None:
+    told = {
+        "registered_at": "2026-01-01T00:00:00Z",
+        "address_token": "00000000000000aa",
+        "city": "Wien",
+        "country": "AT",
+    }
+    features = judged(shop, "10", 30, customer_id="new", card=None, customer=told)["features"]
+    assert (features["registered_hours"], features["is_sent_elsewhere"], features["is_by_card"]) == (0.5, 1, 0)
+    assert judged(shop, "11", 31, customer_id="B", customer=told)["features"]["address_others"] == 1
+
+
+def test_a_release_without_a_history_says_so(tmp_path: Path) -> None:
+    older = Settings(home=tmp_path)
+    publish(older, replaced={**judging_files(), ORDER_HISTORY: None})
+    with service(older) as client:
+        assert "no history of orders" in problem(client.post(PATH, json=order("1")), 404, "no-order-history")["detail"]
+    publish(older, replaced={ORDER_HISTORY: history_file()})
+    with service(older) as client:
+        detail = problem(client.post(PATH, json=order("1")), 404, "no-checkout-model")["detail"]
+        assert "takes mean_gap_days, is_opted_in, which no order has" in detail
+
+
+@pytest.mark.parametrize("length", [0, 400])
+def test_a_release_whose_history_is_damaged_is_not_served(tmp_path: Path, length: int) -> None:
+    damaged = Settings(home=tmp_path)
+    publish(damaged, replaced={**judging_files(), ORDER_HISTORY: history_file()[:length]})
+    with service(damaged) as client:
+        assert ORDER_HISTORY in problem(client.get("/ready"), 503, "no-release")["detail"]
+
+
+@checking(max_examples=60, deadline=None)
+@given(
+    body=st.dictionaries(
+        st.sampled_from([*order("1"), "customer", "discount_amount", "network"]),
+        st.none() | st.integers() | st.floats() | st.text() | st.lists(st.text(), max_size=2),
+        max_size=4,
+    )
+)
+def test_no_json_makes_the_checkout_fail(judging: httpx.Client, body: dict[str, Any]) -> None:
+    content = json.dumps({**order("any"), **body})
+    answer = judging.post(PATH, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code in {200, 422}, answer.text
+
+
+@pytest.fixture(scope="module")
+def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    settings = Settings(home=tmp_path_factory.mktemp("judging"))
+    publish(settings, replaced=judging_files())
+    with service(settings) as client:
+        yield client
+
+
+def test_the_home_and_the_release_hold_nobodys_id_card_device_or_address(released: tuple[Settings, Manifest]) -> None:
+    with service(released[0]) as client:
+        judged(
+            client, "order-of-anna", customer_id="anna-4711", card="card-4711", device="dev-4711", network="10.9.8.7"
+        )
+    content = b"".join(path.read_bytes() for path in released[0].home.rglob("*") if path.is_file())
+    assert b"A street" not in content
+    for plain in (b"order-of-anna", b"anna-4711", b"card-4711", b"dev-4711", b"10.9.8.7", b"device of"):
+        assert plain not in content

@@ -1,0 +1,74 @@
+"""An order's features at the checkout are those that training computes by SQL, whatever was ordered before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from cartograph.releases.order_history import write_history
+from ml_assets.core.features.order_history import history_columns
+from ml_assets.core.features.order_ledger import OrderHistory, OrderLedger
+from ml_assets.core.features.order_risk import risk_table
+from tests.model.test_checkout_skew import given as as_given
+from tests.model.test_checkout_skew import replayed
+from tests.unit.ml.test_order_risk import MARTS, START, add_customer, add_order, day, make_connection
+
+OF_PRODUCTS = {**MARTS, "dim_products": "SELECT *, product_key AS product_id FROM dim_products"}
+UNTIL = (START + timedelta(days=60)).date()
+
+
+@settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(
+    orders=st.lists(
+        st.tuples(
+            st.sampled_from(["A", "B", "C", None]),
+            st.integers(0, 40 * 24 * 4).map(lambda quarter: quarter / 96),
+            st.sampled_from(["X", "Y", None]),
+            st.sampled_from(["D", "E"]),
+            st.sampled_from(["N", None]),
+            st.sampled_from(["tea", "toys"]),
+            st.floats(0.1, 30),
+        ),
+        min_size=2,
+        max_size=16,
+    ),
+    cut=st.integers(0, 41),
+)
+def test_the_ledger_tells_what_training_does(orders, cut):
+    con = make_connection()
+    for customer, street in {"A": "Long Lane", "B": "Long Lane", "C": None}.items():
+        add_customer(con, customer, street)
+    for number, (customer, at, card, device, network, category, delay) in enumerate(orders):
+        add_order(con, f"O{number:02d}", at, customer, card=card, device=device, network=network, category=category,
+                  total=10 + number, units=1 + number % 3, discount=number % 2, charged_back=at + delay,
+                  city="Linz" if number % 4 == 0 else "Graz", attempts=("declined", "captured"))  # fmt: skip
+    as_of = day(cut).date()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "order_history.arrow"
+        write_history(path, *history_columns(con, OF_PRODUCTS, as_of))
+        served = dict(replayed(con, OF_PRODUCTS, OrderLedger(OrderHistory.open(path)), as_of))
+    expected = {row["order_id"]: row for row in risk_table(con, MARTS, as_of, UNTIL).to_pylist()}
+    assert served.keys() == expected.keys()
+    for order, values in served.items():
+        told = {name: as_given(value) for name, value in values.items()}
+        assert told == {name: as_given(expected[order][name]) for name in told}, order
+
+
+def test_a_question_changes_nothing():
+    """Without being placed, an order leaves no trace; placed twice, it counts once."""
+    con = make_connection()
+    add_customer(con, "A")
+    add_order(con, "1", 1, card="X")
+    moment, columns = history_columns(con, OF_PRODUCTS, day(2).date())
+    assert all(np.all(np.diff(columns[name].astype(np.float64)) >= 0) for name in ("customer_key", "pair_key"))
+    add_order(con, "2", 3, card="X")
+    ledger = OrderLedger(OrderHistory(moment, columns))
+    first = dict(replayed(con, OF_PRODUCTS, ledger, day(2).date()))
+    again = dict(replayed(con, OF_PRODUCTS, ledger, day(2).date()))
+    assert first == again
+    assert first["2"]["orders_before"] == 1
