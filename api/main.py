@@ -84,6 +84,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         summary="Customers, products, predictions, causal effects and experiments of one released state of a shop.",
         version=health.VERSION,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,  # what a generated client calls the operation
     )
     problems.install(app)
     app.add_middleware(Lane)  # innermost: all that is asked of a request is asked before

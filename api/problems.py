@@ -98,6 +98,8 @@ def response_to(error: ProblemError, path: str) -> Response:
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
     path = request.url.path
+    if error.status_code == 400 and error.__cause__:  # FastAPI could not parse the body, and not for JSON's syntax
+        error = invalid_request([InvalidPart(detail=_unreadable(error.__cause__), pointer="")])
     if isinstance(error, ProblemError):
         return response_to(error, path)
     phrase = HTTPStatus(error.status_code).phrase
@@ -120,6 +122,12 @@ async def _on_unexpected_error(request: Request, _: Exception) -> Response:
     request_id = request.scope.get("state", {}).get("request_id")
     about = {REQUEST_ID_HEADER: request_id} if request_id else {}
     return problem_response(problem, {**SECURITY_HEADERS, **about})
+
+
+def _unreadable(cause: BaseException) -> str:
+    if isinstance(cause, UnicodeDecodeError):
+        return "the body is not text in UTF-8"
+    return "the body is nested too deeply" if isinstance(cause, RecursionError) else "the body has a number too long"
 
 
 def _invalid_part(found: Any) -> InvalidPart:

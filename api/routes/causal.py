@@ -111,7 +111,7 @@ async def get_effect(question: Question, release: CurrentRelease) -> EffectAndMe
 
 
 @router.get("/effects/{question}/{picture}.svg", response_class=Svg, responses=documented(404, 422, 503))
-async def get_picture(question: Question, picture: Picture, release: CurrentRelease) -> Svg:
+async def get_effect_picture(question: Question, picture: Picture, release: CurrentRelease) -> Svg:
     """A picture of the memo."""
     content = release.pages.get(f"causal/{question}/{picture}.svg")
     if content is None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from api.schemas.numbers import WholeNumber
 from cartograph.releases.contents import LISTED
 
 ProductId = Annotated[str, Field(min_length=1, max_length=128)]
@@ -86,7 +87,7 @@ class BasketRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     products: list[ProductId] = Field(min_length=1, max_length=100, examples=[["P000042", "P000007"]])
-    limit: int = Field(10, ge=1, le=LISTED, strict=True)
+    limit: WholeNumber = Field(10, ge=1, le=LISTED)
 
 
 class BasketProduct(ListedProduct):

@@ -84,6 +84,9 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "POST /v1/admin/releases/{release_id}/activate": {"200", "404", "409", "422", "503"},
     }
     assert statuses == {name: answers | guarded(name) for name, answers in own.items()}
+    named = [operation["operationId"] for operations in document["paths"].values() for operation in operations.values()]
+    assert len(set(named)) == len(named)
+    assert "get_customer" in named
     texts = {
         "/metrics": CONTENT_TYPE_LATEST,
         "/v1/models/{name}/card": "text/markdown",

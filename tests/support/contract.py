@@ -1,0 +1,143 @@
+"""Holds a running service against its own OpenAPI document: what is sent is made by schemathesis, as are the checks.
+
+The document cannot say which features a model takes, since a release decides that; here it is narrowed to the models of
+the release that is served, so that what it allows must be answered and what it forbids must be refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+PROGRAM = Path(sys.executable).with_name("st")
+TYPES = {"bigint": "integer", "double": "number", "boolean": "boolean"}
+# The largest whole number that JSON readers agree on, and the largest 32-bit float.
+LIMITS = {"bigint": 2**53 - 1, "double": 3.4028234663852886e38}
+
+
+class Held(NamedTuple):
+    """How many requests were made, how many different failures were found, and what the tool says of them."""
+
+    cases: int
+    failures: int
+    log: str
+
+
+def hold(
+    service: httpx.Client,
+    folder: Path,
+    known: Mapping[str, Sequence[str]],
+    *,
+    examples: int,
+    phases: Sequence[str] = ("examples", "coverage", "fuzzing"),
+    seed: int = 7,
+) -> Held:
+    """Send requests of all kinds to each operation of `service`, `examples` of them drawn; its headers are sent, too.
+
+    `known` are values of path parameters for which there is an answer: half of the requests have one of them. What the
+    tool writes goes to `folder`.
+
+    Raises:
+        RuntimeError: the tool could not do its work.
+    """
+    document, config, report = (folder / name for name in ("openapi.json", "schemathesis.toml", "report.json"))
+    cards = service.get("/v1/release").raise_for_status().json()["models"]
+    policies = service.get("/v1/causal/policies").raise_for_status().json()["policies"]
+    narrowed = narrow(service.get("/openapi.json").raise_for_status().json(), cards, policies)
+    document.write_text(json.dumps(narrowed), encoding="utf-8")
+    config.write_text(_config(known, service.headers), encoding="utf-8")
+    command = [str(PROGRAM), "--config-file", str(config), "--no-color", "run", str(document)]
+    command += ["--url", str(service.base_url), "--phases", ",".join(phases), "--max-examples", str(examples)]
+    command += ["--seed", str(seed), "--generation-database", "none", "--continue-on-failure"]
+    command += ["--warnings", "off", "--report-json-path", str(report)]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    log = ran.stdout + ran.stderr
+    if not report.is_file():
+        raise RuntimeError(log)
+    found = json.loads(report.read_text(encoding="utf-8"))
+    if found["errors"] or not found["complete"]:
+        raise RuntimeError(log)
+    return Held(found["test_cases"]["generated"], found["test_cases"]["unique_failures"], log)
+
+
+def known_values(service: httpx.Client, customers: Sequence[str]) -> dict[str, list[str]]:
+    """Values of path parameters for which `service` has an answer, as its lists name them; `customers` are given."""
+
+    def listed(path: str, under: str, name: str) -> list[str]:
+        answer = service.get(path)
+        return [one[name] for one in answer.json()[under]] if answer.status_code == 200 else []
+
+    found = {
+        "customer_id": list(customers),
+        "product_id": listed("/v1/reorder-advice", "advice", "product_id"),
+        "question": listed("/v1/causal/policies", "policies", "name"),
+        "name": listed("/v1/models", "models", "name") + listed("/v1/experiments", "experiments", "name"),
+    }
+    return {name: values[:20] for name, values in found.items() if values}
+
+
+def narrow(
+    document: Mapping[str, Any], cards: Sequence[Mapping[str, Any]], policies: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The OpenAPI `document`, in which features are those of the models and `policies` that the release has.
+
+    A model is told by its card. Of several own models it is the last, of several policies it is all of them together.
+    """
+    narrowed = copy.deepcopy(dict(document))
+    asked = {feature["name"]: {} for policy in policies for feature in policy["rule"]["features"]}
+    decision = narrowed["components"]["schemas"]["DecisionRequest"]["properties"]["features"]
+    decision |= {"required": list(asked), "examples": [dict.fromkeys(asked, 1)]}
+    models = {card["name"]: card["features"] for card in cards}
+    paths = {
+        "/v1/predict/churn": "churn_classifier",
+        "/v1/orders/risk": "order_fraud",
+        "/v1/predict/{model}": cards[-1]["name"] if cards else "",  # own models come last; another one is unknown there
+    }
+    for path, model in paths.items():
+        if path in narrowed["paths"] and model in models:
+            content = narrowed["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+            content["schema"] = _closed({"features": features_schema(models[model])})
+            content.pop("examples", None)
+    return narrowed
+
+
+def features_schema(features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The JSON schema of an object that has these features, as their specifications in a card say."""
+    return _closed({feature["name"]: _value(feature) for feature in features})
+
+
+def _value(feature: Mapping[str, Any]) -> dict[str, Any]:
+    kind = TYPES[feature["type"]]
+    schema: dict[str, Any] = {"type": [kind, "null"] if feature["nullable"] else kind}
+    if kind != "boolean":
+        limit = LIMITS[feature["type"]]
+        low, high = feature["minimum"], feature["maximum"]
+        schema |= {"minimum": -limit if low is None else low, "maximum": limit if high is None else high}
+    return schema
+
+
+def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _config(known: Mapping[str, Sequence[str]], headers: Mapping[str, str]) -> str:
+    """The tool's settings: TOML, whose strings are written as JSON writes them."""
+    own = {name: value for name, value in headers.items() if name in {"authorization", "x-api-key"}}
+    lines = [f"headers = {{ {', '.join(f'{name} = {json.dumps(value)}' for name, value in own.items())} }}"]
+    for name, values in known.items():
+        lines += [f"[dictionaries.{name}]", f"values = {json.dumps(list(values))}"]
+    lines += ["[parameters]"]
+    lines += [f'"path.{name}" = {{ dictionary = "{name}", probability = 0.5 }}' for name in known]
+    return "\n".join([*lines, ""])
