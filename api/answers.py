@@ -27,7 +27,12 @@ GZIP_LEVEL = 4
 
 def answered(content: Any) -> Response:
     """`content` as a JSON response. It is sent as it is: a test holds its form against the route's model."""
-    return Response(orjson.dumps(content), media_type="application/json")
+    return Response(encoded(content), media_type="application/json")
+
+
+def encoded(content: Any) -> bytes:
+    """`content` as JSON, with moments as pydantic writes them."""
+    return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
 class CachedRoute(APIRoute):

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.answers import CACHE_CONTROL
+from api.answers import CACHE_CONTROL, encoded
 from api.routes.customers import look_up
 from api.routes.recommendations import recommended
 from api.services.access import sees_personal
@@ -90,5 +89,5 @@ def _answer(scope: Scope) -> bytes | None:
             if not content:
                 return None
             scope["route"] = read.route  # by which requests are counted
-            return orjson.dumps(content)
+            return encoded(content)
     return None
