@@ -72,7 +72,7 @@ class SessionRequest(BaseModel):
 
     products: list[ProductId] = Field([], max_length=100, examples=[["P000042", "P000007"]])
     visitor_id: str | None = Field(None, min_length=1, max_length=128, examples=["V0000042"])
-    limit: int = Field(10, ge=1, le=LISTED, strict=True)
+    limit: WholeNumber = Field(10, ge=1, le=LISTED)
 
     @model_validator(mode="after")
     def _says_who(self) -> Self:
