@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, NoReturn, Protocol
 
 from api.services.event_contract import Verdict, hold, is_text
-from cartograph.events import Event, EventSink, LogUnavailableError, SegmentWriter, Tail, recover
+from cartograph.events import Event, EventSink, LogUnavailableError, SegmentWriter, recover
 from cartograph.settings import Settings
 from cartograph.shops import ADDING, ShopError, load_shop
 from cartograph.windows import Window
@@ -25,17 +25,15 @@ MOST_WAITING = 20_000
 """Events that wait to be written, of all requests; a request beyond that is turned away."""
 MOST_TOGETHER = 5_000
 MOST_REMEMBERED = 100_000
-FOLLOW_SECONDS = 0.25
-"""How often the segments of other worker processes are looked at."""
 
 logger = logging.getLogger("uvicorn.error")
 
 
 class Applies(Protocol):
-    """What uses events at once, as the online features do. It knows an event by its id: one may be told twice."""
+    """What uses events at once, as the online features do."""
 
     def apply(self, events: Sequence[Mapping[str, object]]) -> None:
-        """Take notice of events that are durable, in the order in which they came."""
+        """Take notice of events that are durable, before their client hears that they are."""
         ...
 
 
@@ -89,14 +87,11 @@ def open_event_log(settings: Settings, online: Applies | None = None) -> EventLo
         )
     for name, size in recover(settings.events_dir).items():
         logger.warning("Event log: %d bytes of %s were half-written and are cut off", size, name)
-    writer = SegmentWriter(settings.events_dir)
     return EventLog(
-        writer,
+        SegmentWriter(settings.events_dir),
         Rules(shop.span, timedelta(hours=settings.late_limit_hours)),
         online=online,
         without_erased=Erasures(settings).taken_out,
-        tail=Tail(settings.events_dir),
-        own=lambda: writer.names,
     )
 
 
@@ -110,12 +105,10 @@ class EventLog:
         *,
         online: Applies | None = None,
         without_erased: Callable[[list[Event]], list[Event]] = lambda events: events,
-        tail: Tail | None = None,
-        own: Callable[[], Collection[str]] = frozenset,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._sink, self._rules, self._online, self._tail = sink, rules, online, tail
-        self._own, self._without_erased, self._clock = own, without_erased, clock
+        self._sink, self._rules, self._online = sink, rules, online
+        self._without_erased, self._clock = without_erased, clock
         self._waiting: deque[_Submission] = deque()
         self._waiting_events = 0
         self._wake = asyncio.Event()
@@ -139,18 +132,14 @@ class EventLog:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Write what is submitted, and follow what other processes write, until the end of the block."""
-        tasks = [asyncio.create_task(self._write())]
-        if self._online is not None and self._tail is not None:
-            tasks.append(asyncio.create_task(self._follow(self._tail)))
+        """Write what is submitted, until the end of the block."""
+        writing = asyncio.create_task(self._write())
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
+            writing.cancel()
+            with suppress(asyncio.CancelledError):
+                await writing
             self._sink.close()
 
     async def _write(self) -> NoReturn:
@@ -233,17 +222,6 @@ class EventLog:
             self._online.apply(events)
         except Exception:  # the events are durable, which is what the client asks
             logger.exception("Events were taken, but could not be applied")
-
-    async def _follow(self, tail: Tail) -> NoReturn:
-        """Have it applied what was there at the start, and what other processes take."""
-        while True:
-            try:
-                events = await asyncio.to_thread(lambda: list(tail.new(but=self._own())))
-                if events:
-                    await asyncio.to_thread(self._apply, events)
-            except OSError:
-                logger.exception("Following the event log failed")
-            await asyncio.sleep(FOLLOW_SECONDS)
 
 
 class Erasures:

@@ -2,11 +2,11 @@
 
 The log's form in files, writing, reading and rewriting it belong here, for the service that writes and the graph that
 reads. What a good event is says its contract (`ecom_assets.contracts.web`), and who may send one the service. A queue
-such as Kafka comes behind the same two ends: an `EventSink` to append to, and a `Tail` or `read` to read from.
+such as Kafka comes behind the same two ends: an `EventSink` to append to, and `segments` to read from.
 """
 
 from cartograph.events.framing import Event
-from cartograph.events.reading import Segment, Tail, read, segments
+from cartograph.events.reading import Segment, read, segments
 from cartograph.events.rewriting import recover, remove, removed, rewrite
 from cartograph.events.writing import EventSink, LogUnavailableError, SegmentWriter
 
@@ -16,7 +16,6 @@ __all__ = [
     "LogUnavailableError",
     "Segment",
     "SegmentWriter",
-    "Tail",
     "read",
     "recover",
     "remove",

@@ -43,8 +43,6 @@ class SegmentWriter:
         self._folder, self._segment_bytes = folder, segment_bytes
         self._file: int | None = None
         self._day = ""
-        self.names: frozenset[str] = frozenset()
-        """The segments that it has written."""
 
     def append(self, events: Sequence[Event], at: datetime) -> None:
         """Write the events and wait until the disk has them.
@@ -80,7 +78,6 @@ class SegmentWriter:
             name = f"{day}-{secrets.token_hex(6)}{SUFFIX}"
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
             self._file, self._day = os.open(self._folder / name, flags, 0o600), day
-            self.names |= {name}
             make_entries_durable(self._folder)
         return self._file
 

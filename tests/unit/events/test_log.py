@@ -16,7 +16,6 @@ from cartograph.events import (
     Event,
     LogUnavailableError,
     SegmentWriter,
-    Tail,
     read,
     recover,
     remove,
@@ -157,17 +156,3 @@ def test_only_segments_that_are_done_are_removed(tmp_path: Path) -> None:
     assert sorted(one["event_id"] for one in events(tmp_path)) == ["e2", "e3"]
     assert remove(tmp_path, lambda name, _: name == second) == [second]
     assert removed(tmp_path) == [first, second]
-
-
-def test_a_tail_gives_each_event_once_as_it_comes(tmp_path: Path) -> None:
-    tail, mine, other = Tail(tmp_path), SegmentWriter(tmp_path), SegmentWriter(tmp_path)
-    assert list(tail.new()) == []
-    mine.append([event(1)], AT)
-    other.append([event(2)], AT)
-    assert list(tail.new(but=mine.names)) == [event(2)]
-    other.append([event(3)], AT)
-    (path,) = (path for path in segments(tmp_path) if path.name in other.names)
-    path.write_bytes(path.read_bytes() + b"0000")
-    assert list(tail.new(but=mine.names)) == [event(3)]
-    assert list(tail.new(but=mine.names)) == []
-    assert list(Tail(tmp_path, since="2024-05-02").new()) == []

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from cartograph.events import read, remove, segments
 from cartograph.lake import Lake
 from cartograph.settings import load_settings
+from cartograph.shops import load_shop
 from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS
+from ecom_assets.defs.ingestion.shop_sources import shop_readers
 from ecom_assets.ingestion import LoadReport, load
 from ecom_assets.late_data import find
 from ecom_assets.simulator import SimulatedShop, SimulatorConfig
 from ecom_assets.sources import Delivery, Source
 from ecom_assets.sources.event_log import EventLogReader, is_loaded, reader_of
+from ecom_assets.sources.files import FilesSource
 from ecom_assets.sources.merged import MergedSource, joined
 from tests.unit.events.making import append, make_event
 from tests.unit.ingestion.making import BATCH, FEBRUARY, JANUARY, SHOP, Rows
@@ -182,3 +185,47 @@ def test_columns_that_sources_type_differently_are_joined_as_text() -> None:
     other = pa.table({"n": ["two"]})
     assert joined([one, other]).to_pylist() == [{"n": "1", "only": "x"}, {"n": "two", "only": None}]
     assert joined([one.slice(0, 0), other.slice(0, 0)]).num_rows == 0
+
+
+LOG_SOURCE = """
+  - type: ecom_assets.components.EventLogSource
+    datasets: [events]
+"""
+SHOP_FILE = """
+title: x
+currency: EUR
+start: 2024-01-01
+sources:
+  - type: ecom_assets.components.FilesSource
+    attributes: {files: {drops: {path: drops.csv}}}
+    datasets: {orders: {select: FROM drops}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        (SHOP_FILE + LOG_SOURCE, [FilesSource, EventLogReader]),
+        (SHOP_FILE.replace("orders:", "events:") + LOG_SOURCE, [MergedSource]),
+    ],
+)
+def test_a_shop_may_have_the_log_alone_or_beside_another_source(
+    tmp_path: Path, text: str, kinds: list[type[Source]]
+) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    readers = shop_readers(load_shop(load_settings(shop="x", shops_dir=tmp_path)))
+    assert [type(reader) for reader in readers] == kinds
+    assert sum("events" in reader.datasets for reader in readers) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LOG_SOURCE.replace("events]", "reviews]"), "the event log delivers events and not reviews"),
+        (LOG_SOURCE + LOG_SOURCE, "more than one source delivers events"),
+    ],
+)
+def test_a_mistake_about_the_log_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.yaml").write_text(SHOP_FILE + text)
+    with pytest.raises(ValueError, match=message):
+        shop_readers(load_shop(load_settings(shop="x", shops_dir=tmp_path)))
