@@ -1,1 +1,1 @@
-"""The service: answers from one release at a time, over HTTP. It computes nothing that a release does not hold."""
+"""The service: answers from one release at a time, and what it was told since, over HTTP. It trains nothing."""

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 from typing import Any, NamedTuple, NoReturn
 
 from api.services.journal import KEPT, Journal
@@ -105,7 +105,8 @@ class OnlineState:
 
     def __init__(self, path: Path) -> None:
         self._journal = Journal(path)
-        self._lock = RLock()
+        self._lock = Lock()
+        self._orders_lock = Lock()  # apart: the journal may have to wait for another worker
         self._visitors = _Bounded(MOST_VISITORS)
         self._viewed = _Bounded(MOST_CUSTOMERS)
         self._bought = _Bounded(MOST_CUSTOMERS)
@@ -132,7 +133,8 @@ class OnlineState:
         if not self._viewed and not self._bought:
             return None
         key = key_of("customer", customer_id)
-        visit, purchases = self._viewed.get(key), sorted(self._bought.get(key, ()))
+        with self._lock:
+            visit, purchases = self._viewed.get(key), sorted(self._bought.get(key, ()))
         viewed = tuple(product for _, product in visit.products) if visit else ()
         bought = tuple(
             product
@@ -144,7 +146,7 @@ class OnlineState:
 
     def judge(self, history: OrderHistory, order: Placed, products: Sequence[str]) -> dict[str, Value]:
         """The features of an order, which from now on counts as placed: once, whatever is asked of it again."""
-        with self._lock:
+        with self._orders_lock:
             try:
                 with self._journal.writing():
                     ledger, number = self._ledger(history)
@@ -157,15 +159,16 @@ class OnlineState:
             except BaseException:
                 self._ledgers.pop(history, None)  # it may be ahead of the journal
                 raise
+        with self._lock:
             self._baskets.touched(order.order, partial(tuple, products))
-            return features
+        return features
 
     def settle(
         self, history: OrderHistory, outcome: str, order: int, customer: int, card: int, device: int, us: int
     ) -> bool:
         """Count what became of an order, `declined` or `charged_back`, once; whether it is known whose it was."""
         body = [outcome, order, customer, card, device, us]
-        with self._lock:
+        with self._orders_lock:
             try:
                 with self._journal.writing():
                     ledger, number = self._ledger(history)
@@ -180,9 +183,11 @@ class OnlineState:
 
     def follow(self) -> None:
         """Learn what the orders that other workers judged were of."""
+        with self._orders_lock:
+            told = self._journal.after(self._baskets_seen)
+            self._baskets_seen = told[-1][0] if told else self._baskets_seen
         with self._lock:
-            for number, body in self._journal.after(self._baskets_seen):
-                self._baskets_seen = number
+            for _, body in told:
                 if body[0] == "order":
                     self._baskets.touched(_placed(body[1]).order, partial(tuple, body[2]))
 
@@ -197,7 +202,7 @@ class OnlineState:
 
     def close(self) -> None:
         """Let go of the journal."""
-        with self._lock:
+        with self._orders_lock:
             self._journal.close()
 
     def _take(self, event: Mapping[str, object]) -> None:

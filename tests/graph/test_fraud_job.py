@@ -11,7 +11,7 @@ import pytest
 
 from cartograph.lake import Lake
 from cartograph.releases import open_store
-from cartograph.releases.contents import FRAUD_CARD, FRAUD_MODEL, ModelCard
+from cartograph.releases.contents import FRAUD_CARD, FRAUD_MODEL, ORDER_HISTORY, ModelCard
 from cartograph.settings import get_settings
 from tests.api.making import service
 from tests.graph.cards import judge_card, sections_of
@@ -90,6 +90,7 @@ def test_the_whole_run_trains_scores_and_releases_the_fraud_model(shop):
     card = ModelCard.model_validate_json((folder / FRAUD_CARD).read_bytes())
     assert manifest.inputs.models["order_fraud"] == card.version == "1"
     assert manifest.file(FRAUD_MODEL)
+    assert manifest.file(ORDER_HISTORY)
     assert (card.review.amount, card.review.cost) == ("total_amount", 5.0)
     assert card.metrics["auprc"] > card.baseline_metrics["rules.auprc"]
 
@@ -120,6 +121,25 @@ def test_the_released_model_scores_a_row_as_the_batch_did_and_so_does_the_api(sh
         ).json()
         assert 1 / (1 + exp(-why["explanation"]["prediction"])) == pytest.approx(why["probability"], abs=1e-5)
         assert why["probability"] == answer.json()["probability"]
+
+
+def test_an_order_after_the_release_is_judged_with_what_the_shop_knew(shop):
+    (last,) = [row for row in shop.rows("published.fct_orders") if row["customer_id"]][-1:]
+    line = {"product_id": "P1", "quantity": 1, "unit_price": 30}
+    placed = {
+        "order_id": "new",
+        "customer_id": last["customer_id"],
+        "lines": [line],
+        "placed_at": "2026-12-24T20:15:00Z",
+    }
+    with service(shop.settings) as client:
+        answer = client.post("/v1/orders/risk", json=placed)
+    assert answer.status_code == 200, answer.text
+    before = [row for row in shop.rows("published.fct_orders") if row["customer_id"] == last["customer_id"]]
+    assert answer.json()["features"]["orders_before"] == len(before)
+    assert answer.json()["features"]["amount_to_own_mean"] == pytest.approx(
+        30 * len(before) / float(sum(row["total_amount"] for row in before))
+    )
 
 
 def test_a_budget_is_released_and_served_where_the_channels_are_shown_and_only_there(shop, monkeypatch):
