@@ -1,6 +1,7 @@
 """`python -m api`: the service on the address and port of the settings."""
 
 import sys
+from contextlib import nullcontext
 
 import uvicorn
 from fastapi import FastAPI
@@ -8,6 +9,7 @@ from fastapi import FastAPI
 from api.connections import BoundedProtocol
 from api.main import create_app
 from api.observability import logs
+from api.observability.metrics import shared
 from cartograph.settings import SettingsError, get_settings
 
 
@@ -24,18 +26,19 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(str(error))
     logs.configure(settings)
-    uvicorn.run(
-        "api.__main__:service",
-        factory=True,
-        host=settings.api_host,
-        port=settings.api_port,
-        workers=settings.api_workers,
-        log_config=None,  # it would take the loggers to itself
-        access_log=False,  # it holds paths, and so customers' ids; api.observability.watching has lines of its own
-        server_header=False,
-        http=BoundedProtocol,
-        ws="none",
-    )
+    with shared() if settings.api_workers > 1 else nullcontext():
+        uvicorn.run(
+            "api.__main__:service",
+            factory=True,
+            host=settings.api_host,
+            port=settings.api_port,
+            workers=settings.api_workers,
+            log_config=None,  # it would take the loggers to itself
+            access_log=False,  # it holds paths, and so customers' ids; api.observability.watching has lines of its own
+            server_header=False,
+            http=BoundedProtocol,
+            ws="none",
+        )
 
 
 if __name__ == "__main__":

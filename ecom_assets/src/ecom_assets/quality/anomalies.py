@@ -103,7 +103,7 @@ def unusual_values(profile: Profile, looked_at: range, policy: ValuesPolicy) -> 
     """
     days = list(_comparable(profile, _before(profile.rows), looked_at, policy.excused))
     sized = [t for t in looked_at if profile.rows[t] and profile.day(t) not in policy.excused]
-    found = []
+    found: list[Anomaly] = []
     with _nothing_is_nan():
         for column, sizes in profile.sizes.items():
             if column not in policy.ignored:
@@ -233,7 +233,8 @@ def _scale(off: Floats) -> Floats:
 
     def part(share: float) -> Floats:
         rank = np.floor(share * np.maximum(there - 1, 0)).astype(np.int64)
-        return np.nan_to_num(np.take_along_axis(earlier, rank[None], axis=0)[0])
+        found: Floats = np.nan_to_num(np.take_along_axis(earlier, rank[None], axis=0)[0])
+        return found
 
     scale: Floats = np.fmax(_MAD * part(0.5), part(_TAIL) / _TAIL_Z)
     scale[there < ENOUGH_DAYS] = np.nan
