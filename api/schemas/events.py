@@ -18,9 +18,9 @@ EXAMPLE = {
     "channel": "organic_search",
     "product_id": "P00012",
 }
-# Any: each event is held against the contract by itself, so that a wrong one does not hold back the others.
+# Any object: each is held against the contract by itself, so that a wrong one does not hold back the others.
 GivenEvent = Annotated[
-    Any,
+    dict[str, Any],
     WithJsonSchema(
         {
             "type": "object",

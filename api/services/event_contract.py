@@ -6,7 +6,7 @@ dates) is `ecom_assets.contracts`. No HTTP, no files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -41,13 +41,15 @@ class _RefusedError(ValueError):
         self.reason = reason
 
 
-def hold(given: Sequence[object], *, now: datetime, shop_window: Window, late_limit: timedelta) -> list[Verdict]:
+def hold(
+    given: Sequence[Mapping[str, object]], *, now: datetime, shop_window: Window, late_limit: timedelta
+) -> list[Verdict]:
     """The verdict on each of the events, in their order.
 
     An event without `received_at` was received `now`. Those that are given must have different ids.
 
     Args:
-        given: JSON values, as a client sends them.
+        given: JSON objects, as a client sends them.
         now: the time of receiving, aware.
         shop_window: all of the shop's time.
         late_limit: an event that was received so long after it happened is refused.
@@ -80,10 +82,8 @@ def is_text(value: str) -> bool:
     return 0 < len(value) <= MOST_CHARACTERS and value.isprintable()
 
 
-def _row(one: object, now: datetime) -> dict[str, str | datetime]:
+def _row(one: Mapping[str, object], now: datetime) -> dict[str, str | datetime]:
     """The columns of an event that have a value; raises _RefusedError."""
-    if not isinstance(one, dict):
-        raise _RefusedError("not_an_object", "an event is a JSON object")
     unknown = [name for name in one if name not in _COLUMNS]
     if unknown:
         shown = ", ".join(ascii(name)[:MOST_CHARACTERS] for name in unknown[:_SHOWN])

@@ -26,6 +26,9 @@ MOST_WAITING = 20_000
 MOST_TOGETHER = 5_000
 MOST_REMEMBERED = 100_000
 
+Given = Mapping[str, object]
+"""An event as a client sends it."""
+
 logger = logging.getLogger("uvicorn.error")
 
 
@@ -65,7 +68,7 @@ class Rules(NamedTuple):
 
 
 class _Submission(NamedTuple):
-    events: Sequence[object]
+    events: Sequence[Given]
     ids: frozenset[str]
     taken: asyncio.Future[list[Outcome]]
 
@@ -114,7 +117,7 @@ class EventLog:
         self._wake = asyncio.Event()
         self._remembered: dict[str, None] = {}
 
-    async def submit(self, events: Sequence[object]) -> list[Outcome]:
+    async def submit(self, events: Sequence[Given]) -> list[Outcome]:
         """Take the events of one request; what became of each, once all that are accepted are durable.
 
         Raises:
@@ -196,10 +199,10 @@ class EventLog:
         outcomes = iter([self._outcome(event, verdicts.get(n), refused) for n, event in enumerate(given)])
         return [[next(outcomes) for _ in submission.events] for submission in group]
 
-    def _hold(self, events: Sequence[object], now: datetime) -> list[Verdict]:
+    def _hold(self, events: Sequence[Given], now: datetime) -> list[Verdict]:
         return hold(events, now=now, shop_window=self._rules.shop_window, late_limit=self._rules.late_limit)
 
-    def _outcome(self, event: object, verdict: Verdict | None, refused: Mapping[str | None, Verdict]) -> Outcome:
+    def _outcome(self, event: Given, verdict: Verdict | None, refused: Mapping[str | None, Verdict]) -> Outcome:
         event_id = _id(event)
         shown = event_id if event_id is not None and is_text(event_id) else None
         if verdict is None:  # it repeats another, whatever else it says
@@ -254,13 +257,13 @@ class Erasures:
         return self._change(events)
 
 
-def _id(event: object) -> str | None:
+def _id(event: Given) -> str | None:
     """What an event calls itself; None where it has no such name."""
-    found = event.get("event_id") if isinstance(event, dict) else None
+    found = event.get("event_id")
     return found if isinstance(found, str) else None
 
 
-def _firsts(events: Sequence[object]) -> Iterator[tuple[int, object]]:
+def _firsts(events: Sequence[Given]) -> Iterator[tuple[int, Given]]:
     """The events that do not repeat the id of one before, with their numbers."""
     seen: set[str] = set()
     for number, event in enumerate(events):
