@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 
 from api import guard, problems
@@ -84,7 +85,6 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         summary="Customers, products, predictions, causal effects and experiments of one released state of a shop.",
         version=health.VERSION,
         lifespan=lifespan,
-        generate_unique_id_function=lambda route: route.name,  # what a generated client calls the operation
     )
     problems.install(app)
     app.add_middleware(Lane)  # innermost: all that is asked of a request is asked before
@@ -107,6 +107,9 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         app.router.routes.extend(module.router.routes)
     if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
         app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            route.operation_id = route.name  # what a generated client calls it
     app.openapi_schema = guard.documented(problems.with_problem_media_type(app.openapi()))
     return app
 

@@ -13,14 +13,12 @@ import orjson
 from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from api.schemas.numbers import whole
+from api.schemas.numbers import MOST, whole
 from cartograph.releases.contents import FeatureSpec
 
 MOST_ROWS = 1000
 """A batch has at most so many rows."""
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-# Beyond it a JSON number is not one integer to every reader (RFC 8259, section 6).
-_INTEGER_MAX = 2**53 - 1
 _TYPES: dict[str, frozenset[type]] = {
     "boolean": frozenset({bool}),
     "bigint": frozenset({int}),
@@ -118,13 +116,15 @@ class GivenFeatures:
 
     def _valid(self, request: TypeAdapter[Any], body: bytes) -> dict[str, Any]:
         try:
-            return dict(request.validate_json(body)["features"])
+            try:
+                return dict(request.validate_json(body)["features"])
+            except ValidationError as error:
+                if not any(found["type"] == "int_type" for found in error.errors(include_url=False)):
+                    raise
+                # Who has nulls in a column of whole numbers sends 12.0 for 12.
+                return dict(request.validate_python(_with_whole_numbers(orjson.loads(body)))["features"])
         except ValidationError as error:
-            first = error
-        try:  # who has nulls in a column of whole numbers sends 12.0
-            return dict(request.validate_python(_with_whole(orjson.loads(body)))["features"])
-        except (ValidationError, ValueError):
-            raise FeaturesError([self._problem(found) for found in first.errors(include_url=False)]) from None
+            raise FeaturesError([self._problem(found) for found in error.errors(include_url=False)]) from None
 
     def _problem(self, found: Any) -> FeatureProblem:
         path = found["loc"]
@@ -138,11 +138,10 @@ class GivenFeatures:
         return FeatureProblem(path, f"{wrong}; {takes}")
 
 
-def _with_whole(request: Any) -> Any:
-    """The request with 12 where it has 12.0."""
-    if isinstance(request, dict):
-        return {name: _with_whole(value) for name, value in request.items()}
-    return [_with_whole(value) for value in request] if isinstance(request, list) else whole(request)
+def _with_whole_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_whole_numbers(part) for name, part in value.items()}
+    return [whole(one) for one in value] if isinstance(value, list) else whole(value)
 
 
 def _request(kinds: dict[str, Any]) -> TypeAdapter[Any]:
@@ -194,7 +193,7 @@ def _bounds(feature: FeatureSpec) -> tuple[float, float]:
     if feature.type == "boolean":
         return 0.0, 1.0
     if feature.type == "bigint":
-        return float(math.ceil(max(low, -_INTEGER_MAX))), float(math.floor(min(high, _INTEGER_MAX)))
+        return float(math.ceil(max(low, -MOST))), float(math.floor(min(high, MOST)))
     return max(low, -_FLOAT32_MAX), min(high, _FLOAT32_MAX)
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import get_type_hints
 
 import httpx
 import pytest
@@ -80,11 +81,11 @@ def test_the_client_reads_predicts_and_understands_a_problem(
     assert (customer.customer_id, customer.release_id, customer.churn.probability) == ("C0500", release_id, 0.25)
     assert customer.features["recency_days"] == 499
 
-    features = models.PredictionRequestFeatures.from_dict(
-        {"recency_days": 200, "mean_gap_days": 12.5, "is_opted_in": True}
+    predict = part("api.predictions.predict_churn").sync
+    body = get_type_hints(predict)["body"].from_dict(
+        {"features": {"recency_days": 200, "mean_gap_days": 12.5, "is_opted_in": True}}
     )
-    body = models.PredictionRequest(features=features)
-    prediction = part("api.predictions.predict_churn").sync(client=client, body=body)
+    prediction = predict(client=client, body=body)
     assert isinstance(prediction, models.ChurnPrediction)
     assert 0.5 < prediction.probability <= 1
     assert prediction.release_id == release_id

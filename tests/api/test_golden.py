@@ -103,7 +103,7 @@ def test_the_service_answers_what_the_graph_says_that_it_must(tmp_path: Path, co
     settings = Settings(home=tmp_path)
     release = released(settings, contents)
     paths = {one.path.split("?")[0] for one in golden(contents).requests}
-    assert {"/v1/release", "/v1/predict/churn", "/v1/orders/risk", "/v1/recommendations/session"} <= paths
+    assert {"/v1/release", "/v1/predict/churn", "/v1/predict/order_fraud", "/v1/recommendations/session"} <= paths
     assert {"/v1/customers/C%C3%A9%201", "/v1/products/P3/demand", "/v1/products/P3/reorder"} <= paths
     assert not any("%2F" in path for path in paths), "no path of the service leads there"
     with service(settings) as client:
@@ -164,7 +164,7 @@ def test_a_file_of_another_release_is_found(tmp_path: Path, contents: Contents, 
 
 
 def test_given_features_are_such_as_the_model_takes(contents: Contents) -> None:
-    asked = [one for one in golden(contents).requests if one.path in {"/v1/predict/churn", "/v1/orders/risk"}]
+    asked = [one for one in golden(contents).requests if one.path in {"/v1/predict/churn", "/v1/predict/order_fraud"}]
     assert len(asked) >= 4
     for one in asked:
         assert one.body is not None

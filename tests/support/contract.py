@@ -52,7 +52,7 @@ def hold(
     policies = service.get("/v1/causal/policies").raise_for_status().json()["policies"]
     narrowed = narrow(service.get("/openapi.json").raise_for_status().json(), cards, policies)
     document.write_text(json.dumps(narrowed), encoding="utf-8")
-    config.write_text(_config(known, service.headers), encoding="utf-8")
+    config.write_text(_config(known, service.headers, _paged(narrowed)), encoding="utf-8")
     command = [str(PROGRAM), "--config-file", str(config), "--no-color", "run", str(document)]
     command += ["--url", str(service.base_url), "--phases", ",".join(phases), "--max-examples", str(examples)]
     command += ["--seed", str(seed), "--generation-database", "none", "--continue-on-failure"]
@@ -95,16 +95,23 @@ def narrow(
     decision = narrowed["components"]["schemas"]["DecisionRequest"]["properties"]["features"]
     decision |= {"required": list(asked), "examples": [dict.fromkeys(asked, 1)]}
     models = {card["name"]: card["features"] for card in cards}
-    paths = {
-        "/v1/predict/churn": "churn_classifier",
-        "/v1/orders/risk": "order_fraud",
-        "/v1/predict/{model}": cards[-1]["name"] if cards else "",  # own models come last; another one is unknown there
-    }
-    for path, model in paths.items():
+    columns = {name: _columns(features) for name, features in models.items()}
+    rows = {name: features_schema(features) for name, features in models.items()}
+    other = cards[-1]["name"] if cards else ""  # own models come last; one that is none is unknown there
+    for path, schemas, model in (
+        ("/v1/predict/churn", rows, "churn_classifier"),
+        ("/v1/predict/propensity", rows, "purchase_propensity"),
+        ("/v1/predict/lifetime_value", rows, "customer_lifetime_value"),
+        ("/v1/predict/lifetime_value/batch", columns, "customer_lifetime_value"),
+        ("/v1/predict/order_fraud", rows, "order_fraud"),
+        ("/v1/predict/{model}", rows, other),
+        ("/v1/predict/{model}/batch", columns, other),
+        ("/v1/orders/risk", rows, "order_fraud"),
+    ):
         if path in narrowed["paths"] and model in models:
             content = narrowed["paths"][path]["post"]["requestBody"]["content"]["application/json"]
-            content["schema"] = _closed({"features": features_schema(models[model])})
-            content.pop("examples", None)
+            content.clear()
+            content["schema"] = _closed({"features": schemas[model]})
     return narrowed
 
 
@@ -123,6 +130,12 @@ def _value(feature: Mapping[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _columns(features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Likewise of lists of values, all of two: a schema cannot say that they are as long as each other."""
+    two = {"type": "array", "minItems": 2, "maxItems": 2}
+    return _closed({feature["name"]: two | {"items": _value(feature)} for feature in features})
+
+
 def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
@@ -132,12 +145,28 @@ def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _config(known: Mapping[str, Sequence[str]], headers: Mapping[str, str]) -> str:
+def _paged(document: Mapping[str, Any]) -> list[str]:
+    """The paths that take a cursor: text that only an answer gives, so that any other is refused."""
+    return [
+        path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ()))
+    ]
+
+
+def _config(known: Mapping[str, Sequence[str]], headers: Mapping[str, str], paged: Sequence[str]) -> str:
     """The tool's settings: TOML, whose strings are written as JSON writes them."""
     own = {name: value for name, value in headers.items() if name in {"authorization", "x-api-key"}}
     lines = [f"headers = {{ {', '.join(f'{name} = {json.dumps(value)}' for name, value in own.items())} }}"]
+    if not own:  # a service that asks nobody for a key on a laptop takes any
+        lines += ["checks.ignored_auth.enabled = false"]
     for name, values in known.items():
         lines += [f"[dictionaries.{name}]", f"values = {json.dumps(list(values))}"]
     lines += ["[parameters]"]
     lines += [f'"path.{name}" = {{ dictionary = "{name}", probability = 0.5 }}' for name in known]
+    for path in paged:
+        statuses = json.dumps(["2xx", "404", "422"])
+        lines += ["[[operations]]", f"include-path = {json.dumps(path)}"]
+        lines += [f"checks.positive_data_acceptance.expected-statuses = {statuses}"]
     return "\n".join([*lines, ""])

@@ -32,7 +32,7 @@ from cartograph.releases.contents import (
     ShopCard,
     TreatmentPolicy,
 )
-from ml_assets.core.models import churn, fraud
+from ml_assets.core.models import churn, fraud, propensity
 from ml_assets.core.models.export import predict
 from ml_assets.core.models.recommendation.product_recommender import ProductRecommender
 from ml_assets.core.models.scoring import card_of
@@ -42,7 +42,11 @@ from ml_assets.defs.serving.recommendations import Recommended
 TOLERANCE = 1e-6
 """Of probabilities that are computed when they are asked for: float32 sums differ between processors by so much."""
 LISTED = 5
-PATHS = {churn.NAME: "/v1/predict/churn", fraud.NAME: "/v1/orders/risk"}
+PATHS = {
+    churn.NAME: "/v1/predict/churn",
+    propensity.NAME: "/v1/predict/propensity",
+    fraud.NAME: "/v1/predict/order_fraud",
+}
 """Where the models answer that are no model of the shop's own."""
 NOBODY = "golden-nobody"
 _EXAMPLES = 3
