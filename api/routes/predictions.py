@@ -171,7 +171,13 @@ async def predict_own(
 
 
 async def _probability(
-    request: Request, release: LoadedRelease, name: str, *, explain: bool, named: dict[str, str] | None = None
+    request: Request,
+    release: LoadedRelease,
+    name: str,
+    *,
+    explain: bool,
+    decides: bool = False,
+    named: dict[str, str] | None = None,
 ) -> Response:
     model = classifier_of(release, name)
     row, probability = predicted(model, await request.body())

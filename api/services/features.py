@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -66,6 +66,18 @@ class GivenFeatures:
         """
         given = self._valid(self._one, body)
         return np.array([[given[name] for name in self._specs]], dtype=np.float64)
+
+    def row(self, given: Mapping[str, Any]) -> Matrix:
+        """The features of one customer or order that are known already, held against the declaration all the same.
+
+        Raises:
+            FeaturesError: as of `one`.
+        """
+        try:
+            valid = self._one.validate_python({"features": dict(given)})["features"]
+        except ValidationError as error:
+            raise FeaturesError([self._problem(found) for found in error.errors(include_url=False)]) from None
+        return np.array([[valid[name] for name in self._specs]], dtype=np.float64)
 
     def many(self, body: bytes) -> Matrix:
         """The features of a request about up to `MOST_ROWS`, of shape [n, k] with NaN for null.

@@ -149,6 +149,20 @@ def test_the_fast_way_takes_what_the_strict_one_takes_and_nothing_else(rows: lis
         np.testing.assert_array_equal(features.many(body), np.array(expected))
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.tuples(VALUES, VALUES, VALUES))
+def test_known_features_are_held_to_the_same_rules_as_given_ones(row: tuple[Any, Any, Any]) -> None:
+    features = GivenFeatures(SPECS)
+    known = dict(zip([spec.name for spec in SPECS], row, strict=True))
+    try:
+        expected = features.one(json.dumps({"features": known}).encode())
+    except FeaturesError:
+        with pytest.raises(FeaturesError):
+            features.row(known)
+    else:
+        np.testing.assert_array_equal(features.row(known), expected)
+
+
 def test_a_body_of_a_million_wrong_values_is_answered_with_one_error_of_each_list() -> None:
     body = json.dumps({"features": {"whole": ["x"] * 1000, "perhaps": ["x"] * 1000, "any": [True] * 1000}}).encode()
     with pytest.raises(FeaturesError) as refused:

@@ -39,6 +39,13 @@ def test_an_order_is_reviewed_where_more_is_lost_than_a_review_costs(
     assert document["decision"] == ("review" if document["probability"] * amount > 5 else "accept")
 
 
+def test_the_same_is_said_of_features_beside_the_other_models(client: httpx.Client) -> None:
+    features = {**GOOD, "total_amount": 200}
+    assert client.post("/v1/predict/order_fraud", json={"features": features}).json() == (
+        client.post(PATH, json={"features": features}).json()
+    )
+
+
 def test_a_small_order_is_accepted_whatever_its_risk(client: httpx.Client) -> None:
     document = client.post(PATH, json={"features": {**GOOD, "total_amount": 4, "mean_gap_days": 1}}).json()
     assert document["decision"] == "accept"
