@@ -23,7 +23,11 @@ class BoundedProtocol(HttpToolsProtocol):
     header_seconds = 10.0
     """How long a header may take from the start of the connection, or from its first byte."""
 
+    drain_seconds = 30.0
+    """How long a client may leave what was sent to it unread, once that is more than the connection holds."""
+
     _deadline: asyncio.TimerHandle | None = None
+    _drain_deadline: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _in_message = False
     """Between the end of a header and the end of its body: nothing is held against the header's bounds."""
@@ -36,6 +40,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        self._stop_draining()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -63,6 +68,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to read."""
+        super().pause_writing()
+        self._drain_deadline = self.loop.call_later(self.drain_seconds, self._end)
+
+    def resume_writing(self) -> None:
+        """Go on, as the client has read."""
+        self._stop_draining()
+        super().resume_writing()
+
+    def _stop_draining(self) -> None:
+        if self._drain_deadline is not None:
+            self._drain_deadline.cancel()
+            self._drain_deadline = None
+
     def _expect_header(self) -> None:
         self._deadline = self.loop.call_later(self.header_seconds, self._end)
 
@@ -72,9 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _end(self) -> None:
-        self._deadline = None
-        if not self.transport.is_closing():
-            self.transport.abort()
+        self.transport.abort()
 
 
 def require_plain(headers: list[tuple[bytes, bytes]], url: bytes) -> None:

@@ -117,7 +117,7 @@ class Guard:
             error.headers = {**(error.headers or {}), **unread}
             await problems.response_to(error, path)(scope, receive, send_on)
         finally:
-            if needed == "admin" and principal is not None and principal.is_counted and method not in _READING:
+            if needed == "admin" and principal is not None and method not in _READING:
                 await asyncio.to_thread(audit.record, self._audit_log, act_of(principal, method, path, status))
 
     def _is_open(self) -> bool:

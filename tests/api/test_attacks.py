@@ -3,13 +3,15 @@
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
 from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
 
 from api.connections import MAX_HEADER_BYTES, BoundedProtocol
 from api.guard import MAX_BODY_BYTES
@@ -47,7 +49,7 @@ PATHS = (
 class Impatient(BoundedProtocol):
     """Waits no longer than a test does."""
 
-    header_seconds = 0.2
+    header_seconds = drain_seconds = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +252,27 @@ def test_an_answer_that_takes_too_long_is_a_problem(tmp_path: Path) -> None:
     with serving(app) as client:
         assert "Ask for less" in problem(client.get("/v1/endless"), 503, "slow-answer")["detail"]
     assert stopped == [True]
+
+
+def test_a_client_that_does_not_read_is_left(tmp_path: Path) -> None:
+    app, router, left = create_app(Settings(home=tmp_path, api_timeout_seconds=600)), APIRouter(), threading.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"a" * 65536
+                await asyncio.sleep(0)  # or the loop never hears that the connection has ended
+        finally:
+            left.set()
+
+    @router.get("/v1/endless")
+    async def download() -> StreamingResponse:
+        return StreamingResponse(endless())
+
+    app.include_router(router)
+    with serving(app, Impatient) as client, connect(client) as connection:
+        connection.sendall(ask(b"GET /v1/endless HTTP/1.1", b"Host: localhost"))
+        assert left.wait(60)
 
 
 def test_the_connection_is_kept_where_nothing_is_wrong(tmp_path: Path) -> None:
