@@ -101,7 +101,7 @@ def own_requests(own: Served, customers: Sequence[str], rows: Sequence[Mapping[s
     }
     with httpx.Client(base_url=own.url) as client:
         paths = client.get("/openapi.json").raise_for_status().json()["paths"]
-    if "/v1/predict/churn/batch" in paths:
+    if "/v1/predict/{model}/batch" in paths:
         many = [rows[at % len(rows)] for at in range(BATCH_ROWS)]
         columns = {name: [row[name] for row in many] for name in rows[0]}
         found["batch"] = [request("POST", "/v1/predict/churn/batch", {"features": columns})]
