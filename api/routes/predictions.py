@@ -176,7 +176,6 @@ async def _probability(
     name: str,
     *,
     explain: bool,
-    decides: bool = False,
     named: dict[str, str] | None = None,
 ) -> Response:
     model = classifier_of(release, name)

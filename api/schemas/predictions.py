@@ -157,13 +157,3 @@ class CustomerExplanation(MadeBy):
     model: str = Field(examples=["churn"])
     score: float = Field(description="A probability, or of `lifetime_value` the amount.", examples=[0.37])
     explanation: Explanation
-
-
-class OrderRiskRequest(BaseModel):
-    """One order's features: exactly those of the model, which `GET /v1/release` lists with types and ranges."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    features: dict[str, GivenValue] = Field(
-        max_length=1000, examples=[{"total_amount": 129.9, "card_others": 2, "is_first_order": 1}]
-    )
