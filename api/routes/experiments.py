@@ -48,7 +48,7 @@ async def get_experiment(name: Name, release: CurrentRelease) -> Experiment:
 
 
 @router.get("/{name}/{picture}.svg", response_class=Svg, responses=documented(404, 422, 503))
-async def get_picture(name: Name, picture: Picture, release: CurrentRelease) -> Svg:
+async def get_experiment_picture(name: Name, picture: Picture, release: CurrentRelease) -> Svg:
     """A picture of the memo: `effects`, `sequence` or `assignment`."""
     content = release.pages.get(f"experiments/{name}/{picture}.svg")
     if content is None:

@@ -5,7 +5,7 @@ from datetime import date
 from pydantic import BaseModel, Field
 
 
-class ListedProduct(BaseModel):
+class OfferedProduct(BaseModel):
     """A product that the shop knows."""
 
     product_id: str = Field(examples=["P000042"])
@@ -19,10 +19,10 @@ class ProductList(BaseModel):
     release_id: str = Field(examples=["2026-01-01-0123456789ab"])
     as_of: date
     next: str | None = Field(examples=["WyJQMDAwMDQyIl0"])
-    products: list[ListedProduct]
+    products: list[OfferedProduct]
 
 
-class Product(ListedProduct):
+class Product(OfferedProduct):
     """A product. What is not sold any more is never recommended."""
 
     release_id: str = Field(examples=["2026-01-01-0123456789ab"])

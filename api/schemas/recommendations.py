@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.schemas.numbers import WholeNumber
@@ -61,6 +61,12 @@ class SimilarProducts(Answer):
     bought_together: list[ListedProduct] = Field(description="What often stands in the same order; may be empty.")
 
 
+_SAYS_WHO: list[JsonValue] = [
+    {"required": ["products"]},
+    {"required": ["visitor_id"], "properties": {"visitor_id": {"type": "string"}}},
+]
+
+
 class SessionRequest(BaseModel):
     """What somebody has just seen, the latest last. Of a stranger it is empty.
 
@@ -68,7 +74,7 @@ class SessionRequest(BaseModel):
     then be left out.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"anyOf": _SAYS_WHO})
 
     products: list[ProductId] = Field([], max_length=100, examples=[["P000042", "P000007"]])
     visitor_id: str | None = Field(None, min_length=1, max_length=128, examples=["V0000042"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 from typing_extensions import TypedDict
 
 from api.schemas.numbers import MOST, whole
@@ -67,18 +68,6 @@ class GivenFeatures:
         given = self._valid(self._one, body)
         return np.array([[given[name] for name in self._specs]], dtype=np.float64)
 
-    def row(self, given: Mapping[str, Any]) -> Matrix:
-        """The features of one customer or order that are known already, held against the declaration all the same.
-
-        Raises:
-            FeaturesError: as of `one`.
-        """
-        try:
-            valid = self._one.validate_python({"features": dict(given)})["features"]
-        except ValidationError as error:
-            raise FeaturesError([self._problem(found) for found in error.errors(include_url=False)]) from None
-        return np.array([[valid[name] for name in self._specs]], dtype=np.float64)
-
     def many(self, body: bytes) -> Matrix:
         """The features of a request about up to `MOST_ROWS`, of shape [n, k] with NaN for null.
 
@@ -134,7 +123,8 @@ class GivenFeatures:
                 if not any(found["type"] == "int_type" for found in error.errors(include_url=False)):
                     raise
                 # Who has nulls in a column of whole numbers sends 12.0 for 12.
-                return dict(request.validate_python(_with_whole_numbers(orjson.loads(body)))["features"])
+                again = _with_whole_numbers(from_json(body))
+                return dict(request.validate_python(again)["features"])
         except ValidationError as error:
             raise FeaturesError([self._problem(found) for found in error.errors(include_url=False)]) from None
 

@@ -248,8 +248,8 @@ def router_of(*, fails: bool = False) -> APIRouter:
     """An administrative act, as other parts of the service have them."""
     router = APIRouter(prefix="/v1/admin")
 
-    @router.post("/releases/{release}/activate")
-    async def activate(release: str) -> dict[str, str]:
+    @router.post("/releases/{release}/withdraw")
+    async def withdraw(release: str) -> dict[str, str]:
         if fails:
             raise RuntimeError(release)
         return {"release": release}
@@ -263,11 +263,11 @@ def test_administrative_acts_are_recorded_with_who_asked(tmp_path: Path, *, fail
     admin, reader = make_key(settings, "ada", "admin"), make_key(settings, "eve", "read")
     app = create_app(settings)
     app.include_router(router_of(fails=fails))
-    path = "/v1/admin/releases/r1/activate"
+    path = "/v1/admin/releases/r1/withdraw"
     with serving(app) as client:
         assert client.post(path).status_code == 401
         assert client.post(path, headers=reader).status_code == 403
-        assert client.get("/v1/admin/releases", headers=admin).status_code == 404
+        assert client.get("/v1/admin/releases", headers=admin).status_code == 200
         assert client.post(path, headers=admin).status_code == (500 if fails else 200)
     told = [(act.actor.split()[0], act.action, act.target, act.outcome) for act in acts(settings.audit_log)]
     assert told == [

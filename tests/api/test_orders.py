@@ -167,7 +167,7 @@ def test_another_worker_and_the_next_start_know_the_same(released: tuple[Setting
         ({"lines": []}, "/lines"),
         ({"lines": [{"product_id": "tea", "quantity": 0, "unit_price": 1}]}, "/lines/0/quantity"),
         ({"lines": [{"product_id": "tea", "quantity": 1, "unit_price": 1, "price": 2}]}, "/lines/0/price"),
-        ({"shipping_amount": float("nan")}, "/shipping_amount"),
+        ({"shipping_amount": float("nan")}, ""),
         ({"customer": {"address_token": "Long Lane 1"}}, "/customer/address_token"),
         ({"email": "a@example.org"}, "/email"),
     ],

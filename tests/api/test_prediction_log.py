@@ -56,7 +56,7 @@ def test_what_the_service_predicts_is_logged_without_the_features(tmp_path: Path
     with service(settings) as client:
         churn = client.post("/v1/predict/churn", json={"features": FEATURES}).raise_for_status().json()
         order = {"total_amount": 40, **{name: FEATURES[name] for name in ("mean_gap_days", "is_opted_in")}}
-        risk = client.post("/v1/orders/risk", json={"features": order}).raise_for_status().json()
+        risk = client.post("/v1/predict/order_fraud", json={"features": order}).raise_for_status().json()
         client.post("/v1/predict/churn", json={"features": {}})
     first, second = entries(settings.prediction_log_dir)
     assert (first.model, first.model_version, first.release_id) == ("churn_classifier", "3", manifest.release_id)
