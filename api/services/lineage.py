@@ -113,7 +113,14 @@ def described(
         "git_commit": manifest.inputs.git_commit,
         "file": {"path": found.file, "sha256": file.sha256 if file else None},
         "model": _model(release, found.model) if found.model else None,
-        "assets": [{"key": one.key, "upstream": one.upstream, "snapshot": one.snapshot} for one in made_of],
+        "assets": [
+            {
+                "key": one.key,
+                "upstream": one.upstream,
+                "snapshot": manifest.inputs.snapshots.get(one.key.replace("/", ".")),
+            }
+            for one in made_of
+        ],
         "sources": sorted(one.key for one in made_of if not one.upstream),
     }
 

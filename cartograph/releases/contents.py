@@ -702,11 +702,10 @@ KPI_LIST = TypeAdapter(tuple[Kpi, ...])
 
 
 class LineageNode(_Content):
-    """An asset, what it is made of, and where it was read as a table, which snapshot of the lake."""
+    """An asset and what it is made of. The snapshots are in the manifest: the same rows make the same release."""
 
     key: str
     upstream: tuple[str, ...]
-    snapshot: int | None = None
 
 
 class Lineage(_Content):

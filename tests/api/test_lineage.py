@@ -26,13 +26,13 @@ GRAPH = {
     "serving/kpis": ("published/fct_orders", "published/agg_daily_sales"),
     "causal/email_spring": ("features/customer_features",),
 }
-SNAPSHOTS = {"published/fct_orders": 7, "raw/orders": 5}
+SNAPSHOTS = {"published/fct_orders": 7}
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Manifest]]:
     settings = Settings(home=tmp_path_factory.mktemp("lineage"))
-    nodes = tuple(LineageNode(key=key, upstream=of, snapshot=SNAPSHOTS.get(key)) for key, of in GRAPH.items())
+    nodes = tuple(LineageNode(key=key, upstream=of) for key, of in GRAPH.items())
     files = {
         LINEAGE_FILE: Lineage(assets=nodes).model_dump_json().encode(),
         **kpi_files([Order(1, 1, "DE", 1, 1)]),

@@ -19,6 +19,7 @@ OWNER = "team:data-science"
 LIBRARIES = (
     "cartograph.lake",
     "mlflow",
+    "onnx",
     "sqlalchemy.exc",
     "dagster_mlflow",
     "scipy.interpolate",

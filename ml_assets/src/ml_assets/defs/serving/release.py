@@ -6,7 +6,7 @@ The form of the files is `cartograph.releases.contents`; how they are kept is th
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import duckdb
@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from cartograph.lake import Lake
 from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
 from cartograph.releases.contents import (
     BUDGET_FILE,
@@ -151,6 +150,9 @@ from ml_assets.defs.training.demand_forecaster import KEY as DEMAND_MODEL_KEY
 from ml_assets.defs.training.order_fraud import KEY as FRAUD_KEY
 from ml_assets.defs.training.product_recommender import KEY as RECOMMENDER_KEY
 from ml_assets.defs.training.purchase_propensity import KEY as PROPENSITY_KEY
+
+if TYPE_CHECKING:
+    from cartograph.lake import Lake
 
 KEY = dg.AssetKey(["serving", "release"])
 GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
@@ -300,7 +302,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             write_contents(draft.path, found, champions, shop_card(shop))
             for name, champion in champions.items():
                 write_card(draft.path, registry.version(name, champion.version), champion)
-            write_lineage(draft.path, guarded_by(context, lake, KEY), made_from.snapshots)
+            write_lineage(draft.path, guarded_by(context, lake, KEY))
             parity = require_parity(parities(draft.path, found.customers, found.predicted))
         pruned = store.prune(settings.release_keep)
     return dg.MaterializeResult(
@@ -360,7 +362,7 @@ class Gathered(NamedTuple):
 
 
 def gathered(
-    con: duckdb.DuckDBPyConnection, lake: Lake, inputs: Pinned, as_of: date, champions: Mapping[str, Registered]
+    con: duckdb.DuckDBPyConnection, lake: "Lake", inputs: Pinned, as_of: date, champions: Mapping[str, Registered]
 ) -> Gathered:
     """Read what is released.
 
@@ -603,12 +605,9 @@ def write_demand(folder: Path, model: Registered, products: Mapping[str, pa.Tabl
         write_products(folder, name, rows)
 
 
-def write_lineage(folder: Path, made_of: Sequence[GuardedAsset], snapshots: Mapping[str, int]) -> None:
-    """Write what each asset of the release is made of, with the snapshot of those that were read as tables."""
-    nodes = [
-        LineageNode(key=one.key, upstream=one.upstream, snapshot=snapshots.get(one.key.replace("/", ".")))
-        for one in made_of
-    ]
+def write_lineage(folder: Path, made_of: Sequence[GuardedAsset]) -> None:
+    """Write what each asset of the release is made of."""
+    nodes = [LineageNode(key=one.key, upstream=one.upstream) for one in made_of]
     (folder / LINEAGE_FILE).write_text(Lineage(assets=tuple(nodes)).model_dump_json(), encoding="utf-8")
 
 
