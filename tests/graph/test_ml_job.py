@@ -345,12 +345,14 @@ def test_the_manifest_says_what_the_release_was_made_from(shop):
     inputs = open_store(shop.settings).current().inputs
     dimensions = {"dim_customers", "dim_products", "dim_dates", "dim_campaigns"}
     published = {"fct_orders", "fct_order_items", "fct_events", "fct_inventory_daily", "rfm_segments"} | dimensions
-    published |= {"market_basket_rules"}
+    published |= {"market_basket_rules", "agg_daily_sales", "conversion_funnel", "dim_geographies"}
     predictions = {
         "churn_scores", "purchase_propensities", "customer_segments", "lifetime_values", "product_recommendations",
         "similar_products", "next_best_actions",
     }  # fmt: skip
-    own = {FEATURES, *CAUSAL, *DEMAND_TABLES} | {f"predictions.{name}" for name in predictions}
+    own = {FEATURES, "serving.kpis", "serving.kpi_customers", *CAUSAL, *DEMAND_TABLES} | {
+        f"predictions.{name}" for name in predictions
+    }
     assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}
     assert inputs.models == dict.fromkeys(MODELS, "1")
     assert str(inputs.as_of) == "2025-10-01"

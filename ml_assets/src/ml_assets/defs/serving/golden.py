@@ -279,8 +279,9 @@ def _of_decisions(contents: Contents) -> Iterable[GoldenRequest]:
 
 
 def _ends(rows: pa.Table) -> list[dict[str, Any]]:
-    """The first and the last row."""
-    found: list[dict[str, Any]] = rows.take(sorted({0, len(rows) - 1})).to_pylist() if len(rows) else []
+    """The first and the last row by the first column, in whatever order the rows are."""
+    ordered = rows.sort_by(rows.column_names[0])
+    found: list[dict[str, Any]] = ordered.take(sorted({0, len(rows) - 1})).to_pylist() if len(rows) else []
     return found
 
 
