@@ -70,6 +70,7 @@ SECTIONS = frozenset(
         "has_beaten_the_baseline",
         "predictions_held",
         "answers_are_usual",
+        "served_as_scored",
         "choice_is_recorded",
         "has_overlap",
         "is_balanced",
