@@ -79,7 +79,7 @@ def row_counts(lake: Lake) -> dict[str, int]:
 
 
 def api_features(bench: Bench, customer: str) -> dict[str, object]:
-    with TestClient(create_app(bench.settings)) as client:
+    with TestClient(create_app(bench.settings), base_url="http://localhost") as client:
         answer = client.get(f"/v1/customers/{customer}")
         assert answer.status_code == 200
         features: dict[str, object] = answer.json()["features"]
@@ -204,7 +204,7 @@ def test_the_event_log_knows_the_pseudonym_only(gone: Gone) -> None:
 
 
 def test_the_api_knows_the_pseudonym_only(gone: Gone) -> None:
-    with TestClient(create_app(gone.bench.settings)) as client:
+    with TestClient(create_app(gone.bench.settings), base_url="http://localhost") as client:
         assert client.get(f"/v1/customers/{gone.customer}").status_code == 404
     assert api_features(gone.bench, gone.pseudonym) == gone.features
 

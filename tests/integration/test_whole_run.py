@@ -134,7 +134,7 @@ def test_the_api_serves_what_was_released(small_shop: tuple[Bench, str]) -> None
     bench, _ = small_shop
     scores = Lake.from_settings(bench.settings).batches("predictions.churn_scores").read_all().to_pylist()
     released = open_store(bench.settings).current()
-    with TestClient(create_app(bench.settings)) as client:
+    with TestClient(create_app(bench.settings), base_url="http://localhost") as client:
         release = client.get("/v1/release").json()
         assert release["release_id"] == released.release_id
         taken = [feature["name"] for feature in release["models"][0]["features"]]
