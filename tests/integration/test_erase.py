@@ -75,7 +75,8 @@ class Gone:
 
 
 def row_counts(lake: Lake) -> dict[str, int]:
-    return {info.identifier: info.current.rows for info in lake.tables() if info.current}
+    """Of the tables that have rows: a load may make one that has none yet."""
+    return {info.identifier: info.current.rows for info in lake.tables() if info.current and info.current.rows}
 
 
 def api_features(bench: Bench, customer: str) -> dict[str, object]:
