@@ -17,6 +17,7 @@ DATA_VARIABLES = ("CARTOGRAPH_ONLINE_RETAIL_FILES",)
 
 for name in [name for name in os.environ if name.startswith("CARTOGRAPH_") and name not in DATA_VARIABLES]:
     del os.environ[name]
+os.environ.pop("COLUMNS", None)  # the width of their terminal
 os.environ["CARTOGRAPH_HOME"] = tempfile.mkdtemp(prefix="cartograph-tests-")
 atexit.register(shutil.rmtree, os.environ["CARTOGRAPH_HOME"], ignore_errors=True)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as every process that runs assets has it

@@ -46,6 +46,7 @@ def list_keys() -> None:
         output.print("No key yet. `cartograph keys create` makes one.")
         return
     table = names_and_numbers("id", "name", "scopes", "state", "expires (UTC)", "last used (UTC)", "rate")
+    table.columns[0].no_wrap = True  # other commands take it
     for key in keys:
         used = f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never"
         scopes = ", ".join(name for name in SCOPES if name in key.scopes)

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from api.services.model import ReleasedModel
-from cartograph.releases.contents import ModelCard
+from api.services.features import GivenFeatures
+from cartograph.releases.contents import FeatureSpec
 from ml_assets.core.features import (
     customers,
     daily_demand,
@@ -104,11 +104,10 @@ def test_a_model_is_given_the_same_numbers_by_the_api_as_in_training(shop, table
     else:
         rows = customers.feature_table(con, of_table(table.name, marts), [AS_OF])
         names = [feature.name for feature in table.features if feature.name in rows.schema.names]
-    card = {"name": "any", "version": "1", "as_of": AS_OF, "metrics": {}, "baseline_metrics": {}}
-    model = ReleasedModel(ModelCard.model_validate(card | {"features": table.specs(names)}), session=None)
+    given = GivenFeatures([FeatureSpec.model_validate(spec) for spec in table.specs(names)])
     trained_on = column_values(rows, names)
     for row, expected in zip(rows.select(names).to_pylist()[:200], trained_on, strict=False):
-        served = model.row(json.loads(json.dumps(row)))
+        served = given.one(json.dumps({"features": row}).encode()).astype(np.float32)  # as a model runs on it
         assert np.array_equal(served[0], expected, equal_nan=True)
 
 

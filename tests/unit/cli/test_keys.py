@@ -17,7 +17,6 @@ SENT = re.compile(r"^ctg_[0-9a-f]{12}_[0-9a-f]{64}$", re.MULTILINE)
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARTOGRAPH_HOME", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "300")
 
 
 def keys(*arguments: str) -> str:
