@@ -35,6 +35,12 @@ def encoded(content: Any) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
+class Svg(Response):
+    """A picture."""
+
+    media_type = "image/svg+xml"
+
+
 class CachedRoute(APIRoute):
     """A route whose answers to GET have an `ETag`; to whom holds the same answer the response is an empty 304.
 

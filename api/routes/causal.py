@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query
 
-from api.answers import CachedRoute
+from api.answers import CachedRoute, Svg
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented, invalid_request, pointer
 from api.schemas.causal import ChannelBudget, Cost, Decision, DecisionRequest, EffectAndMemo, Effects, Policies
@@ -16,12 +16,6 @@ from cartograph.releases.contents import MEMO_PAGE, TreatmentPolicy
 router = APIRouter(prefix="/v1/causal", tags=["causal"], route_class=CachedRoute)
 Question = Annotated[str, Path(max_length=128, description="The name of a question's file.")]
 Picture = Annotated[str, Path(pattern=r"^[a-z0-9_]+$", max_length=100)]
-
-
-class Svg(Response):
-    """A picture."""
-
-    media_type = "image/svg+xml"
 
 
 @router.get("/effects", responses=documented(503))

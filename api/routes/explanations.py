@@ -14,8 +14,8 @@ from api.problems import ProblemError, documented
 from api.routes.customers import CustomerId
 from api.routes.predictions import explainer_of
 from api.schemas.predictions import CustomerExplanation
-from api.services.answers import LOG_ODDS, explained, made_by
 from api.services.customers import CustomerRow
+from api.services.explained import LOG_ODDS, explained
 from api.services.lifetime_values import LifetimeValues
 from api.services.model import ReleasedModel
 from api.services.release import LoadedRelease
@@ -59,7 +59,7 @@ async def get_customer_explanation(customer_id: CustomerId, model: Model, releas
         "model": model,
         "score": score,
         "explanation": await asyncio.to_thread(explained, explainer_of(asked, release), asked.card, features, unit),
-        **made_by(asked.card, release),
+        **release.made_by(asked.card.version),
     }
     return Response(orjson.dumps(answer), media_type="application/json")
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from api.answers import CachedRoute
+from api.answers import CachedRoute, Svg
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
 from api.schemas.models import ModelInput, ReleasedModels, ReleasedVersion
@@ -20,12 +20,6 @@ class Markdown(Response):
     """A page of Markdown."""
 
     media_type = "text/markdown"
-
-
-class Svg(Response):
-    """A picture."""
-
-    media_type = "image/svg+xml"
 
 
 @router.get("", responses=documented(503))

@@ -28,7 +28,7 @@ from api.schemas.predictions import (
     PropensityPrediction,
 )
 from api.schemas.problem import InvalidPart
-from api.services.answers import LOG_ODDS, all_explained, explained, made_by
+from api.services.explained import LOG_ODDS, all_explained, explained
 from api.services.explanations import MOST_EXPLAINED, ReleasedExplainer
 from api.services.features import FeatureProblem, FeaturesError, Matrix
 from api.services.lifetime_values import LifetimeValues
@@ -108,7 +108,7 @@ async def predict_lifetime_value(request: Request, release: CurrentRelease, expl
         "expected_revenue": float(values.revenue[0]),
         "alive_probability": float(values.alive[0]),
         "currency": release.shop.currency,
-        **made_by(model.card, release),
+        **release.made_by(model.card.version),
     }
     if explain:
         answer["explanation"] = await _explained(model, release, row[0], release.shop.currency, explained)
@@ -132,7 +132,7 @@ async def predict_lifetime_values(request: Request, release: CurrentRelease, exp
         "expected_revenues": values.revenue.tolist(),
         "alive_probabilities": values.alive.tolist(),
         "currency": release.shop.currency,
-        **made_by(model.card, release),
+        **release.made_by(model.card.version),
     }
     if explain:
         answer["explanation"] = await _explained(model, release, rows, release.shop.currency, all_explained)
@@ -156,7 +156,7 @@ async def predict_many(
     except FeaturesError as error:
         raise _invalid(error) from None
     record(request, asked.card, release, probabilities.tolist())
-    answer = {"model": model, "probabilities": probabilities.tolist(), **made_by(asked.card, release)}
+    answer = {"model": model, "probabilities": probabilities.tolist(), **release.made_by(asked.card.version)}
     if explain:
         answer["explanation"] = await _explained(asked, release, rows, LOG_ODDS, all_explained)
     return answered(answer)
@@ -181,7 +181,7 @@ async def _probability(
     model = classifier_of(release, name)
     row, probability = predicted(model, await request.body())
     record(request, model.card, release, [probability])
-    answer: dict[str, Any] = {**(named or {}), "probability": probability, **made_by(model.card, release)}
+    answer: dict[str, Any] = {**(named or {}), "probability": probability, **release.made_by(model.card.version)}
     if model.card.review is not None:
         answer["decision"] = "review" if model.is_review(row, probability) else "accept"
     if explain:

@@ -74,7 +74,7 @@ def recommended(
     if recent is None:
         return _customer_answer(release, customer_id, row, limit)
     found = known.just_now(row, recent)[:limit]
-    made_by = _made_by(release, row["model_version"])
+    made_by = release.made_by(row["model_version"])
     ranked = [{"rank": at, **one._asdict()} for at, one in enumerate(found, 1)]
     return {**made_by, "customer_id": customer_id, "recommendations": ranked}
 
@@ -97,7 +97,7 @@ async def get_similar_products(product_id: ProductId, release: CurrentRelease, l
     together = {"product_id": row["bought_together_product_ids"], "score": row["bought_together_scores"]}
     return answered(
         {
-            **_made_by(release, row["model_version"]),
+            **release.made_by(row["model_version"]),
             "product_id": product_id,
             "is_available": recommendations.is_available(product_id),
             "similar": _ranked(similar, limit),
@@ -122,7 +122,7 @@ async def recommend_for_session(
     found = recommendations.of_session([*seen, *request.products], request.limit)
     ranked = [{"rank": at, **suggestion._asdict()} for at, suggestion in enumerate(found, 1)]
     version = recommendations.card.version
-    return SessionRecommendations.model_validate({**_made_by(release, version), "recommendations": ranked})
+    return SessionRecommendations.model_validate({**release.made_by(version), "recommendations": ranked})
 
 
 @router.post("/recommendations/basket", responses=documented(404, 413, 422, 503))
@@ -135,7 +135,7 @@ async def recommend_for_basket(request: BasketRequest, release: CurrentRelease) 
     found = recommendations.of_basket(request.products, request.limit)
     ranked = [{"rank": at, **suggestion._asdict()} for at, suggestion in enumerate(found, 1)]
     version = recommendations.card.version
-    return BasketRecommendations.model_validate({**_made_by(release, version), "recommendations": ranked})
+    return BasketRecommendations.model_validate({**release.made_by(version), "recommendations": ranked})
 
 
 def _recommendations(release: LoadedRelease) -> Recommendations:
@@ -164,13 +164,8 @@ def _customer_answer(release: LoadedRelease, customer_id: str, row: dict[str, An
         "source": row["sources"],
         "because_product_id": row["because_product_ids"],
     }
-    made_by = _made_by(release, row["model_version"])
+    made_by = release.made_by(row["model_version"])
     return {**made_by, "customer_id": customer_id, "recommendations": _ranked(columns, limit)}
-
-
-def _made_by(release: LoadedRelease, version: str) -> dict[str, Any]:
-    manifest = release.manifest
-    return {"model_version": version, "release_id": manifest.release_id, "as_of": manifest.inputs.as_of}
 
 
 def _ranked(columns: dict[str, list[Any]], limit: int) -> list[dict[str, Any]]:

@@ -140,6 +140,15 @@ class LoadedRelease:
         fixed = (self.churn, self.fraud, self.propensity, self.lifetime_values, self.recommendations, self.demand)
         return [model.card for model in (*fixed, *self.own.models.values()) if model]
 
+    def made_by(self, model_version: str) -> dict[str, Any]:
+        """Of which model, release and date an answer is."""
+        manifest = self.manifest
+        return {
+            "model_version": model_version,
+            "release_id": manifest.release_id,
+            "as_of": manifest.inputs.as_of,
+        }
+
     def classifier(self, name: str) -> ReleasedModel | None:
         """The model of yes or no that routes call so; None where the release has none of that name."""
         named = {"churn": self.churn, "propensity": self.propensity, "order_fraud": self.fraud}

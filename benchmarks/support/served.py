@@ -82,7 +82,8 @@ def served(
                 if process.poll() is not None or time.perf_counter() - began > PATIENCE_SECONDS:
                     log.seek(0)
                     raise RuntimeError(f"{' '.join(command)} does not answer: {log.read().decode()[-2000:]}")
-                time.sleep(0.02)
+                with suppress(psutil.TimeoutExpired):
+                    process.wait(0.02)
             yield Served(process, port, time.perf_counter() - began)
         finally:
             family = [*(process.children(recursive=True) if process.is_running() else []), process]

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,7 @@ def _wait(binaries: Path, server: subprocess.Popen[bytes], log: Path, variables:
     deadline = time.monotonic() + PATIENCE_SECONDS
     ready = [binaries / "pg_isready", "--quiet"]
     while subprocess.run(ready, env={**os.environ, **variables}, check=False).returncode != 0:
-        assert server.poll() is None, f"the server ended:\n{log.read_text()}"
         assert time.monotonic() < deadline, f"the server was not ready in {PATIENCE_SECONDS} s:\n{log.read_text()}"
-        time.sleep(0.05)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(0.05)
+            raise AssertionError(f"the server ended:\n{log.read_text()}")

@@ -1,4 +1,4 @@
-"""What is answered of a prediction: its figures, what made it, and its explanation where that was asked for."""
+"""What is answered to whom asks why a prediction is what it is."""
 
 from __future__ import annotations
 
@@ -9,20 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from api.services.explanations import Explanation, ReleasedExplainer
-from api.services.release import LoadedRelease
 from cartograph.releases.contents import ModelCard
 
 LOG_ODDS = "log_odds"
-
-
-def made_by(card: ModelCard, release: LoadedRelease) -> dict[str, Any]:
-    """Of which model and release an answer is."""
-    manifest = release.manifest
-    return {
-        "model_version": card.version,
-        "release_id": manifest.release_id,
-        "as_of": manifest.inputs.as_of,
-    }
 
 
 def explained(explainer: ReleasedExplainer, card: ModelCard, row: npt.NDArray[Any], unit: str) -> dict[str, Any]:
