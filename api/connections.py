@@ -7,14 +7,71 @@ whatever length of it in memory. A server in front of the service does these thi
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEADER_BYTES = 32 * 1024
+MOST_HELD_BYTES = 64 * 1024
+"""What of an answer waits for the end of a turn of the loop."""
 
 
 class MalformedHeaderError(ValueError):
     """A header that different servers would read differently, or that is too long. It ends in a 400."""
+
+
+class OneWrite(asyncio.Transport):
+    """Writes to `transport` what one turn of the loop writes at once: the header of an answer together with its body.
+
+    uvicorn writes them one after the other, and a second write to the system costs as much as all that an endpoint
+    does.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: Any) -> None:
+        """Write at the end of the turn, or now if there is much: then the transport may say that it is too much."""
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > MOST_HELD_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Close after what was written."""
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close without it."""
+        self._parts.clear()
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or will be."""
+        return self._transport.is_closing()
+
+    def pause_reading(self) -> None:
+        """Take nothing in."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take in again."""
+        self._transport.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What the transport knows, as the address of the other end."""
+        return self._transport.get_extra_info(name, default)
+
+    def _flush(self) -> None:
+        parts, self._parts, self._size = self._parts, [], 0
+        if parts and not self._transport.is_closing():
+            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -34,7 +91,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a header."""
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport, self.loop))
         self._expect_header()
 
     def connection_lost(self, exc: Exception | None) -> None:

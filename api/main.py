@@ -85,6 +85,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
         summary="Customers, products, predictions, causal effects and experiments of one released state of a shop.",
         version=health.VERSION,
         lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would tell paths, and so customers' ids
     )
     problems.install(app)
     app.add_middleware(Lane)  # innermost: all that is asked of a request is asked before
@@ -103,8 +104,8 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     if tracing is not None:
         app.add_middleware(Tracing, provider=tracing)
     app.add_middleware(Watching)  # the last is the outermost: it times all others
-    for module in ROUTES:
-        app.router.routes.extend(module.router.routes)
+    # Ahead of the document's and its pages' routes, which come with the application.
+    app.router.routes[:0] = [route for module in ROUTES for route in module.router.routes]
     if chosen.env == "local":  # elsewhere the service is reached by others, and the state is on another machine
         app.include_router(dbt_docs.router_of(chosen.dbt_docs_path))
     for route in app.routes:

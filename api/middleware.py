@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import SECURITY_HEADERS
@@ -21,10 +20,9 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, https_only: bool) -> None:
         self._app = app
-        self._answers = {**SECURITY_HEADERS, "Content-Security-Policy": _NOTHING_LOADS}
-        self._pages = dict(SECURITY_HEADERS)
-        if https_only:
-            self._answers["Strict-Transport-Security"] = self._pages["Strict-Transport-Security"] = _HTTPS_ONLY
+        everywhere = {**SECURITY_HEADERS, **({"Strict-Transport-Security": _HTTPS_ONLY} if https_only else {})}
+        self._pages = _raw(everywhere)
+        self._answers = _raw({**everywhere, "Content-Security-Policy": _NOTHING_LOADS})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and its answer back with the headers."""
@@ -32,9 +30,13 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in added.items():
-                    headers.setdefault(name, value)  # an answer that may be kept says so itself
+                own = message["headers"]
+                said = {name for name, _ in own}  # an answer that may be kept says so itself
+                message["headers"] = [*own, *(header for header in added if header[0] not in said)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

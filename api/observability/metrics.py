@@ -7,14 +7,16 @@ and 429: they have no counter of their own.
 
 from __future__ import annotations
 
+import collections
 import os
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
+from math import isnan
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -57,7 +59,6 @@ LOGGED = Counter(
     registry=REGISTRY,
 )
 
-_BOUNDS = np.array(SCORES_UP_TO)
 _UP_TO = (*(f"{bound:g}" for bound in SCORES_UP_TO), "+Inf")
 
 
@@ -70,11 +71,9 @@ def observe_request(method: str, route: str, status: int, seconds: float) -> Non
 
 def observe_scores(model: str, scores: Sequence[float]) -> None:
     """Count the scores that a model gave; those that are no numbers are left out."""
-    values = np.asarray(scores, dtype=np.float64)
-    places = np.searchsorted(_BOUNDS, values[~np.isnan(values)])
-    counts = np.bincount(places, minlength=len(_UP_TO))
-    for place in np.flatnonzero(counts):
-        SCORES.labels(model, _UP_TO[place]).inc(int(counts[place]))
+    places = collections.Counter(bisect_left(SCORES_UP_TO, score) for score in scores if not isnan(score))
+    for place, count in places.items():
+        _scores(model, place).inc(count)
 
 
 class Served(Collector):
@@ -121,6 +120,11 @@ def exposition(state: State, now: datetime) -> bytes:
 def _series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     """The library's own look-up by labels takes longer than the counting."""
     return REQUESTS.labels(method, route, str(status)), LATENCY.labels(method, route)
+
+
+@lru_cache(maxsize=4096)
+def _scores(model: str, place: int) -> Counter:
+    return SCORES.labels(model, _UP_TO[place])
 
 
 @contextmanager

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from api.answers import CachedRoute
+from api.answers import CachedRoute, Svg
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
-from api.routes.models import Picture, Svg
+from api.routes.models import Picture
 from api.schemas.experiments import Experiment, Experiments, ExperimentSummary
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=CachedRoute)
