@@ -6,9 +6,9 @@ import asyncio
 from typing import Annotated
 
 import numpy as np
-import orjson
 from fastapi import APIRouter, Path, Response
 
+from api.answers import CachedRoute, answered
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
 from api.routes.customers import CustomerId
@@ -20,7 +20,7 @@ from api.services.lifetime_values import LifetimeValues
 from api.services.model import ReleasedModel
 from api.services.release import LoadedRelease
 
-router = APIRouter(prefix="/v1/customers", tags=["customers"])
+router = APIRouter(prefix="/v1/customers", tags=["customers"], route_class=CachedRoute)
 Model = Annotated[
     str,
     Path(
@@ -61,7 +61,7 @@ async def get_customer_explanation(customer_id: CustomerId, model: Model, releas
         "explanation": await asyncio.to_thread(explained, explainer_of(asked, release), asked.card, features, unit),
         **release.made_by(asked.card.version),
     }
-    return Response(orjson.dumps(answer), media_type="application/json")
+    return answered(answer)
 
 
 def _scored(
