@@ -41,11 +41,24 @@ class Svg(Response):
     media_type = "image/svg+xml"
 
 
+_TAG = {"ETag": {"description": "The tag of this answer.", "required": True, "schema": {"type": "string"}}}
+TAGGED: dict[int | str, dict[str, Any]] = {
+    200: {"headers": _TAG},
+    304: {"description": "The answer is the one that `If-None-Match` names.", "headers": _TAG},
+}
+"""What the document says of an answer that has a tag."""
+
+
 class CachedRoute(APIRoute):
     """A route whose answers to GET have an `ETag`; to whom holds the same answer the response is an empty 304.
 
     The answer is made all the same: so a 304 says as much as the answer would, also of rights and of unknown ids.
     """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
+        super().__init__(path, endpoint, **given)
+        if self.methods == {"GET"}:
+            self.responses = {**TAGGED, **self.responses}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler, and the tag of what it answers."""

@@ -58,6 +58,12 @@ LOGGED = Counter(
     ("outcome",),
     registry=REGISTRY,
 )
+EVENTS = Counter(
+    "cartograph_events",
+    "Events that were sent: accepted and durable, repeated after such, or refused by their contract.",
+    ("outcome",),
+    registry=REGISTRY,
+)
 
 _UP_TO = (*(f"{bound:g}" for bound in SCORES_UP_TO), "+Inf")
 
@@ -77,13 +83,16 @@ def observe_scores(model: str, scores: Sequence[float]) -> None:
 
 
 class Served(Collector):
-    """What is served at the moment `now`, by the process that is asked: after a change, workers converge in seconds."""
+    """What is served at the moment `now`, by the process that is asked: after a change, workers converge in seconds.
 
-    def __init__(self, state: State, now: datetime) -> None:
-        self._state, self._now = state, now
+    `refused` is how many stored releases were refused, `log_bytes` how long the event log is, None without one.
+    """
+
+    def __init__(self, state: State, now: datetime, *, refused: int = 0, log_bytes: int | None = None) -> None:
+        self._state, self._now, self._refused, self._log_bytes = state, now, refused, log_bytes
 
     def collect(self) -> Iterator[Metric]:
-        """Whether there is a release, which, how old it is, and whether a newer one cannot be served."""
+        """Whether there is a release, which, how old it is, what cannot be served, and what events wait on the disk."""
         release, problem = self._state.release, self._state.problem
         yield _gauge("cartograph_ready", "Whether a verified release is served.", release is not None)
         yield _gauge(
@@ -91,6 +100,9 @@ class Served(Collector):
             "Whether the current release cannot be served; /ready says why.",
             bool(problem),
         )
+        yield _gauge("cartograph_refused_releases", "Stored releases that were refused.", self._refused)
+        if self._log_bytes is not None:
+            yield _gauge("cartograph_event_log_bytes", "What the event log keeps on the disk.", self._log_bytes)
         if release is None:
             return
         manifest = release.manifest
@@ -103,10 +115,10 @@ class Served(Collector):
         yield served
 
 
-def exposition(state: State, now: datetime) -> bytes:
+def exposition(served: Served) -> bytes:
     """All metrics in Prometheus's text format: counters of all worker processes, and the rest of this one."""
     registry = CollectorRegistry()
-    registry.register(Served(state, now))
+    registry.register(served)
     ProcessCollector(registry=registry)
     folder = os.environ.get(SHARED)
     if folder:

@@ -6,21 +6,21 @@ import asyncio
 from typing import Annotated
 
 import numpy as np
-import orjson
 from fastapi import APIRouter, Path, Response
 
-from api.dependencies import CurrentRelease
+from api.answers import CachedRoute, answered
+from api.dependencies import CurrentRelease, SeesPersonal
 from api.problems import ProblemError, documented
 from api.routes.customers import CustomerId
 from api.routes.predictions import explainer_of
 from api.schemas.predictions import CustomerExplanation
 from api.services.customers import CustomerRow
-from api.services.explained import LOG_ODDS, explained
+from api.services.explained import LOG_ODDS, explained, without_values
 from api.services.lifetime_values import LifetimeValues
 from api.services.model import ReleasedModel
 from api.services.release import LoadedRelease
 
-router = APIRouter(prefix="/v1/customers", tags=["customers"])
+router = APIRouter(prefix="/v1/customers", tags=["customers"], route_class=CachedRoute)
 Model = Annotated[
     str,
     Path(
@@ -33,8 +33,10 @@ Model = Annotated[
 @router.get(
     "/{customer_id}/explanations/{model}", response_model=CustomerExplanation, responses=documented(404, 422, 503)
 )
-async def get_customer_explanation(customer_id: CustomerId, model: Model, release: CurrentRelease) -> Response:
-    """How much each feature of a customer moves a prediction of them.
+async def get_customer_explanation(
+    customer_id: CustomerId, model: Model, release: CurrentRelease, sees_personal: SeesPersonal
+) -> Response:
+    """How much each feature of a customer moves a prediction of them. Values that are personal need the scope `pii`.
 
     Without such a prediction there is none: of who has not bought in 180 days there is no churn probability, and no
     lifetime value of who has not ordered.
@@ -54,14 +56,17 @@ async def get_customer_explanation(customer_id: CustomerId, model: Model, releas
     given = [row.features.get(feature.name) for feature in asked.card.features]
     features = np.array([np.nan if value is None else float(value) for value in given])
     unit = release.shop.currency if model == "lifetime_value" else LOG_ODDS
+    found = await asyncio.to_thread(explained, explainer_of(asked, release), asked.card, features, unit)
+    hidden = () if sees_personal else [one.name for one in asked.card.features if one.name in release.personal]
     answer = {
         "customer_id": customer_id,
         "model": model,
         "score": score,
-        "explanation": await asyncio.to_thread(explained, explainer_of(asked, release), asked.card, features, unit),
+        "explanation": without_values(found, hidden),
+        "masked": hidden,
         **release.made_by(asked.card.version),
     }
-    return Response(orjson.dumps(answer), media_type="application/json")
+    return answered(answer)
 
 
 def _scored(

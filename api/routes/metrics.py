@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.dependencies import CurrentState
-from api.observability.metrics import exposition
+from api.dependencies import CurrentServing
+from api.observability.metrics import Served, exposition
+from api.services.event_log import EventLog, NoEventLogError
 
 router = APIRouter(tags=["service"])
 
@@ -18,6 +19,9 @@ class Exposition(Response):
 
 
 @router.get("/metrics", response_class=Exposition)
-def get_metrics(state: CurrentState) -> Exposition:
-    """Requests and their times by route, scores by model, the release and its age, and the process, for Prometheus."""
-    return Exposition(exposition(state, datetime.now(UTC)))
+def get_metrics(request: Request, serving: CurrentServing) -> Exposition:
+    """Requests and their times by route, scores by model, events, the release and its age, and the process."""
+    log: EventLog | NoEventLogError = request.app.state.event_log
+    log_bytes = log.size() if isinstance(log, EventLog) else None
+    served = Served(serving.state, datetime.now(UTC), refused=serving.refused, log_bytes=log_bytes)
+    return Exposition(exposition(served))

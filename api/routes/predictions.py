@@ -102,6 +102,7 @@ async def predict_lifetime_value(request: Request, release: CurrentRelease, expl
         values = model.values(row)
     except FeaturesError as error:
         raise _invalid(error) from None
+    record(request, model.card, release, values.value.tolist())
     answer = {
         "amount": float(values.value[0]),
         "expected_orders": float(values.orders_365d[0]),
@@ -126,6 +127,7 @@ async def predict_lifetime_values(request: Request, release: CurrentRelease, exp
         values = model.values(rows)
     except FeaturesError as error:
         raise _invalid(error) from None
+    record(request, model.card, release, values.value.tolist())
     answer = {
         "amounts": values.value.tolist(),
         "expected_orders": values.orders_365d.tolist(),
@@ -190,7 +192,7 @@ async def _probability(
 
 
 def record(request: Request, card: ModelCard, release: LoadedRelease, scores: Sequence[float]) -> None:
-    """Record scores that are answered with."""
+    """Record scores that are answered with: probabilities, or of lifetime values the amounts."""
     log: PredictionLog = request.app.state.predictions
     log.record(card.name, card.version, release.manifest.release_id, scores)
 

@@ -157,3 +157,6 @@ class CustomerExplanation(MadeBy):
     model: str = Field(examples=["churn"])
     score: float = Field(description="A probability, or of `lifetime_value` the amount.", examples=[0.37])
     explanation: Explanation
+    masked: list[str] = Field(
+        [], description="Features whose `value` is personal data: null without the scope `pii`. Contributions are not."
+    )

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, NoReturn, Protocol
 
+from api.observability.metrics import EVENTS
 from api.services.event_contract import Verdict, hold, is_text
 from cartograph.events import Event, EventSink, LogUnavailableError, SegmentWriter, recover
 from cartograph.settings import Settings
@@ -133,6 +134,10 @@ class EventLog:
         self._wake.set()
         return await submission.taken
 
+    def size(self) -> int:
+        """The bytes that the log keeps, whether the lake has them or not. Looks at the disk."""
+        return self._sink.size()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Write what is submitted, until the end of the block."""
@@ -196,7 +201,10 @@ class EventLog:
             self._remember(event["event_id"] for event in accepted)
             self._apply(kept)
         refused = {_id(given[number]): verdict for number, verdict in verdicts.items() if verdict.event is None}
-        outcomes = iter([self._outcome(event, verdicts.get(n), refused) for n, event in enumerate(given)])
+        found_out = [self._outcome(event, verdicts.get(n), refused) for n, event in enumerate(given)]
+        for outcome, count in Counter(one.status for one in found_out).items():
+            EVENTS.labels(outcome).inc(count)
+        outcomes = iter(found_out)
         return [[next(outcomes) for _ in submission.events] for submission in group]
 
     def _hold(self, events: Sequence[Given], now: datetime) -> list[Verdict]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,12 @@ def explained(explainer: ReleasedExplainer, card: ModelCard, row: npt.NDArray[An
             for feature, value, part in sorted(parts, key=lambda one: -abs(one[2]))
         ],
     }
+
+
+def without_values(explanation: dict[str, Any], hidden: Collection[str]) -> dict[str, Any]:
+    """What `explained` told, with the values of the `hidden` features null. What each contributes stays."""
+    shown = [part | {"value": None} if part["feature"] in hidden else part for part in explanation["contributions"]]
+    return explanation | {"contributions": shown}
 
 
 def all_explained(explainer: ReleasedExplainer, card: ModelCard, rows: npt.NDArray[Any], unit: str) -> dict[str, Any]:

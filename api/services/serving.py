@@ -143,6 +143,11 @@ class Serving:
             self._serve(release)
         return release
 
+    @property
+    def refused(self) -> int:
+        """How many of the stored releases were refused, as far as this process knows."""
+        return len(self._refusals)
+
     def known(self) -> list[Known]:
         """All stored releases, the newest first; those whose manifests cannot be read come last."""
         try:

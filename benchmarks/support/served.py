@@ -108,7 +108,7 @@ def api(environment: Mapping[str, str], port: int) -> dict[str, str]:
 
 def release_folder(environment: Mapping[str, str]) -> Path:
     """The files of the current release of the shop that the environment leads to."""
-    store = open_store(_settings(environment))
+    store = open_store(settings_of(environment))
     return store.fetch(store.current_id())
 
 
@@ -118,7 +118,8 @@ def customer_ids(environment: Mapping[str, str], count: int) -> list[str]:
     return [ids[at].as_py() for at in range(0, len(ids), max(len(ids) // count, 1))][:count]
 
 
-def _settings(environment: Mapping[str, str]) -> Settings:
+def settings_of(environment: Mapping[str, str]) -> Settings:
+    """The settings of what runs in that environment."""
     names = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
     return load_settings(**{names[key]: value for key, value in environment.items() if key in names})
 

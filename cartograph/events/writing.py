@@ -12,6 +12,7 @@ from typing import Protocol
 
 from cartograph.events.files import SUFFIX, locked, make_entries_durable, write_all
 from cartograph.events.framing import Event, framed
+from cartograph.events.reading import segments
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 """A segment is rewritten, and read, in one piece."""
@@ -26,6 +27,10 @@ class EventSink(Protocol):
 
     def append(self, events: Sequence[Event], at: datetime) -> None:
         """Take the events, which came at `at`, or none of them. Raises LogUnavailableError."""
+        ...
+
+    def size(self) -> int:
+        """The bytes that are kept for readers, of all writers."""
         ...
 
     def close(self) -> None:
@@ -60,6 +65,14 @@ class SegmentWriter:
                 f"The event log in {self._folder} cannot be written: {error.strerror or error}. Nothing of this was "
                 "taken. Make room on its disk, or mend it; the service goes on by itself."
             ) from error
+
+    def size(self) -> int:
+        """The bytes of all segments in the folder. One that is removed meanwhile counts nothing."""
+        total = 0
+        for path in segments(self._folder):
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
 
     def close(self) -> None:
         """Close the segment; the next event begins another."""

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.answers import CachedRoute
+from api.main import create_app
 from api.services.caching import is_held, tag
 from cartograph.settings import Settings
 from tests.api.making import make_customers, problem, publish, service
@@ -35,6 +37,21 @@ def test_who_holds_the_answer_is_told_so_without_it(client: httpx.Client, place:
     assert again.headers["etag"] == first.headers["etag"]
     assert again.headers["x-content-type-options"] == "nosniff"
     assert client.get(place, headers={"If-None-Match": '"other"'}).content == first.content
+
+
+def test_what_has_a_tag_is_documented_with_it_and_nothing_else_is(client: httpx.Client) -> None:
+    told = {
+        (method.upper(), path): operation["responses"]
+        for path, operations in client.get("/openapi.json").json()["paths"].items()
+        for method, operation in operations.items()
+    }
+    routes = [route for route in create_app(Settings()).routes if isinstance(route, CachedRoute)]
+    tagged = {("GET", route.path) for route in routes if route.methods == {"GET"}}
+    assert {("GET", path) for path in ("/v1/release", "/v1/customers/{customer_id}")} <= tagged
+    assert {place for place, answers in told.items() if "304" in answers} == tagged
+    for place in tagged:
+        assert "content" not in told[place]["304"]
+        assert [told[place][status]["headers"]["ETag"]["required"] for status in ("200", "304")] == [True, True]
 
 
 def test_an_answer_of_another_release_has_another_tag(tmp_path: Path) -> None:

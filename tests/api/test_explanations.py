@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ import pyarrow as pa
 import pytest
 
 from api.schemas.predictions import BatchPrediction, ChurnPrediction, CustomerExplanation
-from cartograph.releases.contents import OWN_PREDICTIONS, Explainer, explanation_file, own_model_files
+from cartograph.keys import KeyStore, Scope
+from cartograph.releases.contents import (
+    OWN_PREDICTIONS,
+    Explainer,
+    explanation_file,
+    mark_personal,
+    own_model_files,
+)
 from cartograph.settings import Settings
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models.export import predict
@@ -162,3 +170,26 @@ def test_an_explainer_that_does_not_fit_its_model_is_not_served(tmp_path: Path, 
     publish(settings, replaced={explanation_file("churn_classifier"): content})
     with service(settings) as client:
         assert message in problem(client.get("/v1/release"), 503, "no-release")["detail"]
+
+
+@pytest.mark.parametrize(("scopes", "masked"), [(("read",), ["recency_days"]), (("read", "pii"), [])])
+def test_a_value_that_is_personal_needs_its_own_scope(
+    tmp_path: Path, scopes: tuple[Scope, ...], masked: list[str]
+) -> None:
+    """What it contributes is shown to both: without it the parts would not add up to the score that both may see."""
+    settings = Settings(home=tmp_path, env="production")
+    personal = mark_personal(customers(), {"recency_days": "birth_date"})
+    publish(settings, customers=personal, replaced=explained("churn_classifier"))
+    _, sent = KeyStore(settings.keys_path).create("one", scopes, now=datetime.now(UTC), days=1)
+    with service(settings) as client:
+        answer = (
+            client.get("/v1/customers/C2/explanations/churn", headers={"X-API-Key": sent}).raise_for_status().json()
+        )
+    CustomerExplanation.model_validate(answer)
+    parts = {part["feature"]: part for part in answer["explanation"]["contributions"]}
+    assert answer["masked"] == masked
+    assert parts["recency_days"]["value"] == (None if masked else 5)
+    assert parts["is_opted_in"]["value"] == 0
+    assert parts["recency_days"]["contribution"] != 0
+    total = answer["explanation"]["base_value"] + sum(part["contribution"] for part in parts.values())
+    assert probability(total) == pytest.approx(answer["score"], abs=1e-5)

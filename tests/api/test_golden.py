@@ -1,5 +1,6 @@
 """What the asset graph says that a release must answer is what the service answers, and another release does not."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from api.services.golden import differences
 from cartograph.releases.contents import (
     CHURN_MODEL,
+    CLV_CARD,
+    CLV_MODEL,
     CUSTOMERS,
     DEMAND,
     EFFECTS,
@@ -31,6 +34,7 @@ from cartograph.releases.contents import (
     open_lists,
 )
 from cartograph.settings import Settings
+from ml_assets.core.models import clv
 from ml_assets.core.models.export import to_onnx
 from ml_assets.core.registry import Registered
 from ml_assets.defs.serving.golden import Contents, golden
@@ -52,6 +56,7 @@ from tests.api.making import (
     service,
 )
 from tests.api.recommending import batch
+from tests.api.valuing import clv_files, make_clv
 
 SHOP_CARD = ShopCard(name="simulated", title="The simulated shop", currency="EUR")
 CARDS = (make_card(), make_fraud_card())
@@ -59,11 +64,23 @@ PRODUCTS = ["P/1", "P2", "P3"]
 EFFECT = make_effect(name="email_winback_spend")
 
 
-def customers() -> pa.Table:
-    """Of whom one is lost already, and one has an id that a path must escape."""
-    table = make_customers(["C/1", "C1", "C2", "Cé 1"])
-    at = table.column_names.index("churn_model_version")
-    return table.set_column(at, "churn_model_version", pa.array(["3", "3", None, "3"]))
+def customers(probability: float = 0.25) -> pa.Table:
+    """Of whom one is lost already, one has never ordered, and one has an id that a path must escape."""
+    table = make_customers(["C/1", "C1", "C2", "Cé 1"], probability)
+    columns = {
+        "churn_model_version": pa.array(["3", "3", None, "3"]),
+        "clv_model_version": pa.array([None, "7", "7", "7"]),
+    }
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    orders = {
+        "order_days_count": pa.array([0, 1, 4, 9]),
+        "tenure_days": pa.array([None, 3, 300, 380]),
+        "spend_amount": pa.array([0.0, 19.9, 260.5, 1200.0]),
+    }
+    for name, values in orders.items():
+        table = table.append_column(name, values)
+    return table
 
 
 def lists(files: Mapping[str, Any], name: str, columns: Mapping[str, pa.DataType]) -> pa.Table:
@@ -85,6 +102,8 @@ def contents() -> Contents:
         lists(files, SIMILAR, SIMILAR_COLUMNS),
     )
     models = [Registered(card.name, card.version, onnx_model(), card.model_dump(mode="json")) for card in CARDS]
+    clv_card = json.loads(clv_files()[CLV_CARD] or b"")
+    models.append(Registered(clv.NAME, "7", make_clv().to_bytes(), clv_card))
     products = {DEMAND: make_forecasts(PRODUCTS), REORDER: make_advice(PRODUCTS)}
     return Contents(AS_OF, SHOP_CARD, customers(), models, recommended, products, [EFFECT], [], [])
 
@@ -92,6 +111,7 @@ def contents() -> Contents:
 def released(settings: Settings, contents: Contents, replaced: Mapping[str, bytes | None] | None = None) -> str:
     files: dict[str, bytes | None] = {
         **demand_files(contents.products[DEMAND], contents.products[REORDER]),
+        **clv_files(),
         EFFECTS_FILE: EFFECTS.dump_json((EFFECT,)),
         GOLDEN: golden(contents).model_dump_json().encode(),
         **(replaced or {}),
@@ -118,7 +138,12 @@ def other_model() -> bytes:
 
 
 def other_customers() -> bytes:
-    return arrow_file(make_customers(customers()["customer_id"].to_pylist(), 0.5))
+    return arrow_file(customers(0.5))
+
+
+def other_values() -> bytes:
+    """Of a model of the same form, by which customers who ordered spend another amount."""
+    return make_clv().model_copy(update={"kept_share": 0.92}).to_bytes()
 
 
 def other_review() -> bytes:
@@ -143,6 +168,7 @@ def other_effect() -> bytes:
 
 SPOILT: dict[str, tuple[str, Callable[[], bytes | None]]] = {
     "churn_classifier of given features": (CHURN_MODEL, other_model),
+    "customer_lifetime_value of given features, 1: /amount is": (CLV_MODEL, other_values),
     "/purchase/probability is 0.5, not 0.25": (CUSTOMERS, other_customers),
     "/decision is 'accept'": (FRAUD_CARD, other_review),
     "the release: /shop/currency": (SHOP, other_shop),
@@ -188,6 +214,14 @@ def test_given_features_are_such_as_the_model_takes(contents: Contents) -> None:
         features = one.body["features"]
         assert len(features) == len(FEATURES)
         assert isinstance(features["is_opted_in"], bool)
+
+
+def test_lifetime_values_are_asked_of_who_has_one(contents: Contents) -> None:
+    """Who has never ordered has none, and no range of features makes a customer whose orders fit together."""
+    asked = [one for one in golden(contents).requests if one.path == "/v1/predict/lifetime_value"]
+    assert [one.body["features"]["order_days_count"] for one in asked if one.body] == [1, 4, 9]
+    nobody = contents._replace(customers=contents.customers.slice(0, 1))
+    assert not any(one.path == "/v1/predict/lifetime_value" for one in golden(nobody).requests)
 
 
 values = st.recursive(

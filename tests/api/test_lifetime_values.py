@@ -16,6 +16,7 @@ from cartograph.releases.contents import CLV_CARD
 from cartograph.settings import Settings
 from ml_assets.core.models import clv
 from tests.api.making import AS_OF, make_card, problem, publish, service
+from tests.api.test_prediction_log import entries
 from tests.api.valuing import CUSTOMER, clv_files, make_clv, propensity_files
 
 PATH = "/v1/predict/lifetime_value"
@@ -76,6 +77,18 @@ def test_a_customer_who_cannot_be_is_refused(client: httpx.Client, change: dict[
     columns = {name: [CUSTOMER[name], value] for name, value in (CUSTOMER | change).items()}
     (wrong,) = problem(client.post(f"{PATH}/batch", json={"features": columns}), 422, "invalid-request")["errors"]
     assert message.removeprefix("more") in wrong["detail"]
+
+
+def test_values_are_logged_as_other_scores_are(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, prediction_log_share=1)
+    publish(settings, replaced=clv_files())
+    with service(settings) as client:
+        one = client.post(PATH, json={"features": CUSTOMER}).raise_for_status().json()
+        columns = {name: [value, value] for name, value in CUSTOMER.items()}
+        many = client.post(f"{PATH}/batch", json={"features": columns}).raise_for_status().json()
+    logged = entries(settings.prediction_log_dir)
+    assert [(found.model, found.model_version) for found in logged] == [(clv.NAME, "7")] * 3
+    assert [found.score for found in logged] == [one["amount"], *many["amounts"]]
 
 
 def test_the_value_is_explained_in_money(client: httpx.Client) -> None:

@@ -15,10 +15,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.observability.metrics import SCORES, SCORES_UP_TO, SHARED, Served, exposition, observe_scores, shared
+from api.services.refusals import Refusals
 from api.services.serving import State
-from cartograph.releases import Manifest
+from cartograph.events import segments
+from cartograph.releases import Manifest, open_store
+from cartograph.releases.contents import SHOP
 from cartograph.settings import Settings
 from tests.api.making import publish, service
+from tests.unit.events.making import make_event
 
 FEATURES = {"recency_days": 300, "mean_gap_days": 30.5, "is_opted_in": True}
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
@@ -109,6 +113,46 @@ def test_the_scores_of_a_model_are_counted_by_tenths(tmp_path: Path) -> None:
     assert value(after, "cartograph_scores_total", **labels) - value(before, "cartograph_scores_total", **labels) == 1
 
 
+def test_events_are_counted_by_what_became_of_them_and_the_log_by_its_bytes(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with service(settings) as client:
+        before = scraped(client)
+        assert value(before, "cartograph_event_log_bytes") == 0
+        first, second, wrong = make_event("m1"), make_event("m2"), make_event("m3", event_type="clik")
+        client.post("/v1/events", json={"events": [first, wrong]}).raise_for_status()
+        client.post("/v1/events", json={"events": [first, second, second]}).raise_for_status()
+        after = scraped(client)
+    found = {
+        outcome: value(after, "cartograph_events_total", outcome=outcome)
+        - value(before, "cartograph_events_total", outcome=outcome)
+        for outcome in ("accepted", "repeated", "refused")
+    }
+    assert found == {"accepted": 2, "repeated": 2, "refused": 1}
+    written = sum(path.stat().st_size for path in segments(settings.events_dir))
+    assert value(after, "cartograph_event_log_bytes") == written > 0
+
+
+def test_a_shop_that_takes_no_events_has_no_log_to_tell_of() -> None:
+    found = samples(exposition(Served(State(), datetime(2026, 1, 1, tzinfo=UTC))).decode())
+    assert ("cartograph_event_log_bytes", frozenset()) not in found
+
+
+def test_refused_releases_are_counted_until_they_are_mended(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings)
+    bad = publish(settings, replaced={SHOP: b"{}"}).release_id
+    for _ in range(2):  # the second finds it refused already
+        with service(settings) as client:
+            found = scraped(client)
+        assert value(found, "cartograph_ready") == 1, "the one before is served"
+        assert value(found, "cartograph_refused_releases") == 1
+    store = open_store(settings)
+    store.rollback()
+    Refusals(settings.refused_releases_path, judge="").forget(bad)
+    with service(settings) as client:
+        assert value(scraped(client), "cartograph_refused_releases") == 0
+
+
 @given(st.lists(st.floats(allow_nan=True), max_size=50))
 def test_each_score_is_counted_once_where_it_belongs(scores: list[float]) -> None:
     def counted() -> dict[str, float]:
@@ -138,9 +182,9 @@ def test_worker_processes_add_their_counters_up() -> None:
     )
     telling = (
         "from datetime import UTC, datetime\n"
-        "from api.observability.metrics import exposition\n"
+        "from api.observability.metrics import Served, exposition\n"
         "from api.services.serving import State\n"
-        "print(exposition(State(), datetime(2026, 1, 1, tzinfo=UTC)).decode())\n"
+        "print(exposition(Served(State(), datetime(2026, 1, 1, tzinfo=UTC))).decode())\n"
     )
 
     def run(code: str) -> str:
@@ -163,5 +207,5 @@ def test_worker_processes_add_their_counters_up() -> None:
 def test_one_process_tells_its_own_counters_without_a_shared_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SHARED, raising=False)
     observe_scores("alone", [0.25])
-    found = samples(exposition(State(), datetime(2026, 1, 1, tzinfo=UTC)).decode())
+    found = samples(exposition(Served(State(), datetime(2026, 1, 1, tzinfo=UTC))).decode())
     assert value(found, "cartograph_scores_total", model="alone", up_to="0.3") == 1

@@ -21,6 +21,8 @@ TYPES = {"bigint": "integer", "double": "number", "boolean": "boolean"}
 # The largest whole number that JSON readers agree on, and the largest 32-bit float.
 LIMITS = {"bigint": 2**53 - 1, "double": 3.4028234663852886e38}
 
+KEY = "X-API-Key"
+
 CALENDARS = ("/v1/orders/risk", "/v1/orders/{order_id}/outcomes")
 """Paths whose bodies are held against the release's date and against themselves, which no schema can say."""
 
@@ -39,10 +41,14 @@ def hold(
     known: Mapping[str, Sequence[str]],
     *,
     examples: int,
+    by_stranger: bool = False,
     phases: Sequence[str] = ("examples", "coverage", "fuzzing"),
     seed: int = 7,
 ) -> Held:
-    """Send requests of all kinds to each operation of `service`, `examples` of them drawn; its headers are sent, too.
+    """Send requests of all kinds to each operation of `service`, `examples` of them drawn.
+
+    Where `service` sends a key, so do they: with it what is valid must be answered, and without it, or with another,
+    nothing may be. `by_stranger` sends none at all, and takes nothing but a 401 from what is not open to everybody.
 
     `known` are values of path parameters for which there is an answer: half of the requests have one of them. What the
     tool writes goes to `folder`.
@@ -55,7 +61,9 @@ def hold(
     policies = service.get("/v1/causal/policies").raise_for_status().json()["policies"]
     narrowed = narrow(service.get("/openapi.json").raise_for_status().json(), cards, policies)
     document.write_text(json.dumps(narrowed), encoding="utf-8")
-    config.write_text(_config(known, service.headers, _paged(narrowed)), encoding="utf-8")
+    caller = None if by_stranger else service.headers.get(KEY)
+    checks = _strangers(narrowed) if by_stranger else _answers(_paged(narrowed), is_guarded=caller is not None)
+    config.write_text(_config(known, caller, checks), encoding="utf-8")
     command = [str(PROGRAM), "--config-file", str(config), "--no-color", "run", str(document)]
     command += ["--url", str(service.base_url), "--phases", ",".join(phases), "--max-examples", str(examples)]
     command += ["--seed", str(seed), "--generation-database", "none", "--continue-on-failure"]
@@ -157,18 +165,44 @@ def _paged(document: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _config(known: Mapping[str, Sequence[str]], headers: Mapping[str, str], paged: Sequence[str]) -> str:
-    """The tool's settings: TOML, whose strings are written as JSON writes them."""
-    own = {name: value for name, value in headers.items() if name in {"authorization", "x-api-key"}}
-    lines = [f"headers = {{ {', '.join(f'{name} = {json.dumps(value)}' for name, value in own.items())} }}"]
-    if not own:  # a service that asks nobody for a key on a laptop takes any
+def _answers(paged: Sequence[str], *, is_guarded: bool) -> list[str]:
+    """What whoever may ask must get: of what is valid an answer, or that there is none of such an id."""
+    lines = [_expected("positive_data_acceptance", "2xx", "404", "409")]
+    if not is_guarded:  # a service that asks nobody for a key on a laptop takes any
         lines += ["checks.ignored_auth.enabled = false"]
+    for path in (*paged, *CALENDARS):
+        lines += _of(path, _expected("positive_data_acceptance", "2xx", "404", "422"))
+    return lines
+
+
+def _strangers(document: Mapping[str, Any]) -> list[str]:
+    """What a stranger must get: a 401, whatever it is that is asked for, be it valid, wrong or unknown."""
+    checks = ("positive_data_acceptance", "negative_data_rejection")
+    lines = []
+    for path, operations in document["paths"].items():
+        if any("security" in operation for operation in operations.values()):
+            lines += _of(path, *(_expected(check, "401") for check in checks))
+    return lines
+
+
+def _of(path: str, *settings: str) -> list[str]:
+    return ["[[operations]]", f"include-path = {json.dumps(path)}", *settings]
+
+
+def _expected(check: str, *statuses: str) -> str:
+    return f"checks.{check}.expected-statuses = {json.dumps(statuses)}"
+
+
+def _config(known: Mapping[str, Sequence[str]], key: str | None, checks: Sequence[str]) -> str:
+    """The tool's settings: TOML, whose strings are written as JSON writes them; `checks` begin with those of all.
+
+    A `key` is told as what it is: a header that is merely sent would also be in the tool's own requests without one.
+    """
+    lines = [*checks]
     for name, values in known.items():
         lines += [f"[dictionaries.{name}]", f"values = {json.dumps(list(values))}"]
     lines += ["[parameters]"]
     lines += [f'"path.{name}" = {{ dictionary = "{name}", probability = 0.5 }}' for name in known]
-    for path in (*paged, *CALENDARS):
-        statuses = json.dumps(["2xx", "404", "422"])
-        lines += ["[[operations]]", f"include-path = {json.dumps(path)}"]
-        lines += [f"checks.positive_data_acceptance.expected-statuses = {statuses}"]
+    if key is not None:
+        lines += ["[auth.openapi.key]", f"api_key = {json.dumps(key)}"]
     return "\n".join([*lines, ""])

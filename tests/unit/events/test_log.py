@@ -53,6 +53,14 @@ def test_a_changed_byte_is_found(data: st.DataObject) -> None:
     assert unframed(bytes(line)) is None
 
 
+def test_the_size_is_that_of_all_writers_segments(tmp_path: Path) -> None:
+    one, other = SegmentWriter(tmp_path / "events"), SegmentWriter(tmp_path / "events")
+    assert one.size() == 0
+    one.append([event(1)], AT)
+    other.append([event(2), event(3)], AT)
+    assert one.size() == other.size() == sum(len(framed(event(number))) for number in (1, 2, 3))
+
+
 def test_what_was_appended_is_read_in_order(tmp_path: Path) -> None:
     writer = SegmentWriter(tmp_path / "events")
     writer.append([event(1), event(2)], AT)

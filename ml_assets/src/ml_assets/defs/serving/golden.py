@@ -32,7 +32,7 @@ from cartograph.releases.contents import (
     ShopCard,
     TreatmentPolicy,
 )
-from ml_assets.core.models import churn, fraud, propensity
+from ml_assets.core.models import churn, clv, fraud, propensity
 from ml_assets.core.models.export import predict
 from ml_assets.core.models.recommendation.product_recommender import ProductRecommender
 from ml_assets.core.models.scoring import card_of
@@ -40,12 +40,13 @@ from ml_assets.core.registry import Registered
 from ml_assets.defs.serving.recommendations import Recommended
 
 TOLERANCE = 1e-6
-"""Of probabilities that are computed when they are asked for: float32 sums differ between processors by so much."""
+"""Of what is computed when it is asked for: float32 sums differ between processors by so much."""
 LISTED = 5
 PATHS = {
     churn.NAME: "/v1/predict/churn",
     propensity.NAME: "/v1/predict/propensity",
     fraud.NAME: "/v1/predict/order_fraud",
+    clv.NAME: "/v1/predict/lifetime_value",
 }
 """Where the models answer that are no model of the shop's own."""
 NOBODY = "golden-nobody"
@@ -76,7 +77,7 @@ def golden(contents: Contents) -> Golden:
     requests = (
         _of_shop(contents),
         *_of_customers(contents.customers),
-        *(one for model in contents.models for one in _of_model(model, contents)),
+        *(one for model in contents.models for one in _of_given_features(model, contents)),
         *_of_recommendations(contents.recommended),
         *_of_products(contents.products),
         *_of_decisions(contents),
@@ -143,6 +144,41 @@ def _customer(row: dict[str, Any]) -> dict[str, Any]:
         ),
         "features": {name: _json(value) for name, value in row.items() if name not in CUSTOMER_COLUMNS},
     }
+
+
+def _of_given_features(model: Registered, contents: Contents) -> Iterable[GoldenRequest]:
+    asked = _of_lifetime_values if model.name == clv.NAME else _of_model
+    return asked(model, contents)
+
+
+def _of_lifetime_values(model: Registered, contents: Contents) -> Iterable[GoldenRequest]:
+    """Likewise of a few customers who have ordered: the model knows no others, and ranges alone make none of them."""
+    customers, version = contents.customers, card_of(model).version
+    if not {"clv_model_version", *clv.INPUTS} <= set(customers.column_names):
+        return
+    valued = customers.filter(customers["clv_model_version"].is_valid())
+    if not len(valued):
+        return
+    places = sorted({0, len(valued) // 2, len(valued) - 1})
+    rows = valued.select(clv.INPUTS).take(places)
+    values = clv.predict(clv.ClvModel.model_validate_json(model.content), clv.known(rows, contents.as_of))
+    for number, row in enumerate(rows.to_pylist()):
+        yield GoldenRequest(
+            name=f"{model.name} of given features, {number + 1}",
+            method="POST",
+            path=PATHS[clv.NAME],
+            body={"features": row | {"spend_amount": float(row["spend_amount"])}},
+            answer={
+                "amount": float(values.value[number]),
+                "expected_orders": float(values.orders_365d[number]),
+                "expected_revenue": float(values.revenue[number]),
+                "alive_probability": float(values.alive[number]),
+                "currency": contents.shop.currency,
+                "model_version": version,
+                "as_of": contents.as_of.isoformat(),
+            },
+            tolerance=TOLERANCE,
+        )
 
 
 def _of_model(model: Registered, contents: Contents) -> Iterable[GoldenRequest]:
