@@ -27,10 +27,13 @@ def dbt(context: typer.Context) -> None:
         require_known_vars,
         with_vars,
     )
+    from ecom_assets.warehouse.targets import chosen_target, require_usable
 
     settings = load_settings()
     shop = load_shop(settings)
     require_known_vars(shop)
+    if target := chosen_target(context.args, os.environ):
+        require_usable(target, os.environ)
     folder = dbt_home(settings) / "by_hand"
     folder.mkdir(parents=True, exist_ok=True)
     folders = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
