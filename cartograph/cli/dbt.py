@@ -32,17 +32,18 @@ def dbt(context: typer.Context) -> None:
     settings = load_settings()
     shop = load_shop(settings)
     require_known_vars(shop)
-    if target := chosen_target(context.args, os.environ):
-        require_usable(target, os.environ)
     folder = dbt_home(settings) / "by_hand"
     folder.mkdir(parents=True, exist_ok=True)
     folders = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
+    environment = {**os.environ, **dbt_environment(settings, shop.datasets), **folders}
+    if target := chosen_target(context.args, environment):
+        require_usable(target, environment)
     with (
         only_run(settings) as lock,
         subprocess.Popen(
             [dbt_executable(), *with_vars(context.args, shop.dbt_vars)],
             cwd=PROJECT_DIR,
-            env={**os.environ, **dbt_environment(settings, shop.datasets), **folders},
+            env=environment,
             pass_fds=(lock.fileno(),),
             process_group=0,
         ) as process,

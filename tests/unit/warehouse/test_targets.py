@@ -74,3 +74,10 @@ def test_the_command_tells_it_before_dbt_is_called(monkeypatch: pytest.MonkeyPat
     told = CliRunner().invoke(app, ["dbt", "parse", "--target", "postgres"]).exception
     assert isinstance(told, DbtProjectError)
     assert "The dbt target postgres needs variables that are not set: PGHOST" in str(told)
+
+
+def test_the_usual_target_has_all_it_needs_from_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("DBT_TARGET", "DBT_PROFILES_DIR", "DBT_PROFILE", "CARTOGRAPH_DBT_WAREHOUSE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CARTOGRAPH_HOME", str(tmp_path))
+    assert CliRunner().invoke(app, ["dbt", "--version"]).exit_code == 0
