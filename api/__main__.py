@@ -10,6 +10,7 @@ from api.connections import BoundedProtocol
 from api.main import create_app
 from api.observability import logs
 from api.observability.metrics import shared
+from cartograph.releases import ReleaseError, open_store
 from cartograph.settings import SettingsError, get_settings
 
 
@@ -23,7 +24,8 @@ def main() -> None:
     """Serve until interrupted; a wrong setting ends in its message and status 1."""
     try:
         settings = get_settings()
-    except SettingsError as error:
+        open_store(settings)  # trusted keys that cannot be read would be a traceback out of uvicorn
+    except (SettingsError, ReleaseError) as error:
         sys.exit(str(error))
     logs.configure(settings)
     with shared() if settings.api_workers > 1 else nullcontext():

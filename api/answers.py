@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any
 
@@ -80,6 +81,9 @@ class CachedRoute(APIRoute):
         return handle_and_tag
 
 
+_GZIP = re.compile(rb"gzip(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))")
+
+
 class Compressed:
     """Compresses long answers for whom understands it; others do not even pay for the look at their answer."""
 
@@ -90,7 +94,7 @@ class Compressed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         wanted = scope["type"] == "http" and any(
-            name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"]
+            name == b"accept-encoding" and _GZIP.search(value) for name, value in scope["headers"]
         )
         await (self._compressed if wanted else self._app)(scope, receive, send)
 
@@ -112,7 +116,10 @@ class Head:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app({**scope, "method": "GET"}, receive, send_headers)
+        asked: Scope = {**scope, "method": "GET"}
+        await self._app(asked, receive, send_headers)
+        if "route" in asked:
+            scope["route"] = asked["route"]  # by which requests are counted
 
 
 Cursor = Annotated[
@@ -121,9 +128,9 @@ Cursor = Annotated[
 ]
 
 
-def page_after(given: str, parts: int = 1) -> Sequence[str]:
-    """The key after which the page of the cursor `given` begins; the request ends with a 422 problem if it is none."""
+def page_after(given: str, of: str, parts: int = 1) -> Sequence[str]:
+    """The key after which the page of the cursor `given` begins; a 422 problem if it is none of the list `of`."""
     try:
-        return key_of(given, parts)
+        return key_of(given, of, parts)
     except BadCursor as error:
         raise invalid_request([InvalidPart(detail=str(error), parameter="cursor")]) from None

@@ -1,12 +1,13 @@
 """What routes ask for by annotation. How it is loaded is `services`."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 
 from api.problems import ProblemError
-from api.services.access import sees_personal
+from api.services.access import Access, Unknowable, sees_personal
 from api.services.event_log import EventLog, NoEventLogError
 from api.services.online import OnlineState
 from api.services.release import LoadedRelease
@@ -36,15 +37,27 @@ CurrentOnline = Annotated[OnlineState, Depends(_online)]
 CurrentState = Annotated[State, Depends(_state)]
 
 
-async def _release(state: CurrentState) -> LoadedRelease:
+async def _release(request: Request, state: CurrentState) -> LoadedRelease:
     if state.release is None:
-        raise ProblemError(503, "no-release", state.problem or "The release is being loaded. Try again in a moment.")
+        detail = problem_told(request, state) or "The release is being loaded. Try again in a moment."
+        raise ProblemError(503, "no-release", detail)
     return state.release
+
+
+def problem_told(request: Request, state: State) -> str | None:
+    """What keeps the current release from being served: to strangers without the paths that it names."""
+    access: Access = request.app.state.access
+    if state.problem is None or request.state.principal is not None:
+        return state.problem
+    with suppress(Unknowable):
+        if access.is_open:
+            return state.problem
+    return "The current release cannot be served. GET /v1/admin/releases and the service's log say why."
 
 
 async def current_release(request: Request) -> LoadedRelease:
     """What a route that asks for `CurrentRelease` gets, for those that do not ask."""
-    return await _release(await _state(request))
+    return await _release(request, await _state(request))
 
 
 def needs_release_only(dependant: Dependant) -> bool:

@@ -44,6 +44,7 @@ _READ = {
         "content-length",
         "content-encoding",
         "transfer-encoding",
+        "origin",
     )
 }
 _REALM = 'Bearer realm="cartograph"'
@@ -77,6 +78,7 @@ class Guard:
         self._access = access
         self._rates = Rates(settings.api_rate)
         self._hosts = settings.allowed_hosts
+        self._origins = settings.cors_origins
         self._seconds = settings.api_timeout_seconds
         self._audit_log = settings.audit_log
 
@@ -102,6 +104,8 @@ class Guard:
         try:
             is_open = self._is_open()
             self._require_host(headers.get("host", ""), path, is_open=is_open)
+            if is_open and method not in _READING:
+                self._require_own_page(headers.get("origin"))
             if needed is not None:
                 principal = LAPTOP if is_open else await self._principal(headers)
                 require_scope(principal, needed)
@@ -132,6 +136,16 @@ class Guard:
         if not (name in self._hosts or path in _PROBES if self._hosts else not is_open or is_loopback(name)):
             detail = "The service does not answer by this name. CARTOGRAPH_API_ALLOWED_HOSTS lists its names."
             raise ProblemError(421, "unknown-host", detail)
+
+    def _require_own_page(self, origin: str | None) -> None:
+        """Where no key is asked for, a page from elsewhere could have a browser change something in its user's name."""
+        if origin is None or origin in self._origins or is_loopback(name_of(origin.partition("://")[2])):
+            return
+        detail = (
+            "A page of another origin may not change anything here while the service is open to everybody at this "
+            "machine. `cartograph keys create` makes a key; CARTOGRAPH_API_CORS_ORIGINS lists pages that may."
+        )
+        raise ProblemError(403, "foreign-page", detail)
 
     async def _principal(self, headers: Mapping[str, str]) -> Principal:
         try:

@@ -109,6 +109,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _with_request_id(_: Any, __: str, event: EventDict) -> EventDict:
     event.pop("message", None)  # another handler's, and `event` once more
+    event.pop("color_message", None)  # uvicorn's own, for a terminal
     request_id = REQUEST_ID.get()
     if request_id is not None:
         event.setdefault("request_id", request_id)

@@ -23,13 +23,13 @@ async def list_customers(
     cursor: Cursor = "",
 ) -> Response:
     """The ids of all customers, page by page."""
-    (after,) = page_after(cursor)
+    (after,) = page_after(cursor, "customers")
     found = release.customers.after(after, limit + 1)
     manifest = release.manifest
     content = {
         "release_id": manifest.release_id,
         "as_of": manifest.inputs.as_of,
-        "next": cursor_after(found[limit - 1]) if len(found) > limit else None,
+        "next": cursor_after("customers", found[limit - 1]) if len(found) > limit else None,
         "customer_ids": found[:limit],
     }
     return answered(content)

@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Request
 
-from api.dependencies import CurrentRelease, CurrentState
+from api.dependencies import CurrentRelease, CurrentState, problem_told
 from api.problems import documented
 from api.schemas.health import AccessState, Health, Readiness
 from api.services.access import Access, Unknowable
@@ -20,10 +20,10 @@ async def health(request: Request) -> Health:
 
 
 @router.get("/ready", responses=documented(503))
-async def ready(release: CurrentRelease, state: CurrentState) -> Readiness:
+async def ready(request: Request, release: CurrentRelease, state: CurrentState) -> Readiness:
     """A verified release is loaded; without one the problem says what to do."""
     manifest = release.manifest
-    return Readiness(release_id=manifest.release_id, as_of=manifest.inputs.as_of, problem=state.problem)
+    return Readiness(release_id=manifest.release_id, as_of=manifest.inputs.as_of, problem=problem_told(request, state))
 
 
 def _access(access: Access) -> AccessState:

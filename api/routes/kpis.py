@@ -72,7 +72,8 @@ def get_kpi(  # in a thread of its own: years by day and value take milliseconds
     if first is not None and last is not None and first > last:
         raise invalid_request([InvalidPart(detail="it comes after `to`", parameter="from")])
     asked = Asked(start, end, grain, by or TOTAL)
-    after = tuple(page_after(cursor, 2))
+    listed = f"{name} by {by} and {grain}"
+    after = tuple(page_after(cursor, listed, 2))
     found = [one for one in kpis.figures(kpi, asked) if (one.first.isoformat(), one.value) > after]
     page = found[:limit]
     return answered(
@@ -85,7 +86,7 @@ def get_kpi(  # in a thread of its own: years by day and value take milliseconds
             "last": end,
             "grain": grain,
             "by": by,
-            "next": cursor_after(page[-1].first.isoformat(), page[-1].value) if len(found) > limit else None,
+            "next": cursor_after(listed, page[-1].first.isoformat(), page[-1].value) if len(found) > limit else None,
             "figures": [
                 {"first": one.first, "last": one.last, "value": one.value if by else None, "figure": one.figure}
                 for one in page

@@ -30,9 +30,9 @@ Limit = Annotated[int, Query(ge=1, le=MOST, description="Products on a page.")]
 @router.get("/products", response_model=ProductList, responses=documented(404, 422, 503))
 async def list_products(release: CurrentRelease, limit: Limit = 100, cursor: Cursor = "") -> Response:
     """All products that the shop knows, also those that it does not sell any more; page by page, by product."""
-    (after,) = page_after(cursor)
+    (after,) = page_after(cursor, "products")
     found = listed(_catalogue(release), after, limit + 1)
-    following = cursor_after(found[limit - 1]["product_id"]) if len(found) > limit else None
+    following = cursor_after("products", found[limit - 1]["product_id"]) if len(found) > limit else None
     return answered({**_of(release), "next": following, "products": found[:limit]})
 
 
@@ -76,14 +76,14 @@ async def get_reorder_advice(
     cursor: Cursor = "",
 ) -> ReorderList:
     """What to order now of all products whose stock is known, page by page, by product."""
-    (after,) = page_after(cursor)
+    (after,) = page_after(cursor, "reorder-advice")
     rows, demand = _advice(release).after(after, limit + 1), _demand(release)
     page = rows[:limit]
     return ReorderList(
         model_version=demand.card.version,
         release_id=release.manifest.release_id,
         as_of=demand.as_of,
-        next=cursor_after(page[-1]["product_id"]) if len(rows) > limit else None,
+        next=cursor_after("reorder-advice", page[-1]["product_id"]) if len(rows) > limit else None,
         advice=[Advice.model_validate(row) for row in page],
     )
 
@@ -128,4 +128,5 @@ def _advice(release: LoadedRelease) -> Products:
 
 def _unknown(release: LoadedRelease, product_id: str, what: str, why: str) -> ProblemError:
     detail = f"Release {release.manifest.release_id} has no {what} for {product_id}. {why}"
-    return ProblemError(404, "unknown-product", detail)
+    known = release.recommendations is not None and product_id in release.recommendations.places
+    return ProblemError(404, "not-on-offer" if known else "unknown-product", detail)

@@ -15,12 +15,12 @@ class BadCursor(ValueError):  # noqa: N818 - it is the cursor that is bad
     """The text is no cursor of this list."""
 
 
-def cursor(*key: str) -> str:
-    """The cursor that begins after `key`."""
-    return urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
+def cursor(of: str, *key: str) -> str:
+    """The cursor that begins after `key` in the list `of`: its name, and what was asked of it."""
+    return urlsafe_b64encode(orjson.dumps((of, *key))).decode().rstrip("=")
 
 
-def key_of(given: str, parts: int) -> Sequence[str]:
+def key_of(given: str, of: str, parts: int) -> Sequence[str]:
     """The key of `parts` texts that the cursor `given` begins after; empty texts, before all keys, where it is empty.
 
     Raises:
@@ -32,9 +32,11 @@ def key_of(given: str, parts: int) -> Sequence[str]:
         key = orjson.loads(urlsafe_b64decode(given + "=" * (-len(given) % 4)))
     except (ValueError, UnicodeError):
         raise BadCursor(_CURE) from None
-    if not isinstance(key, list) or len(key) != parts or not all(isinstance(part, str) for part in key):
+    if not isinstance(key, list) or len(key) != parts + 1 or not all(isinstance(part, str) for part in key):
         raise BadCursor(_CURE)
-    return key
+    if key[0] != of:
+        raise BadCursor(_CURE)
+    return key[1:]
 
 
 _CURE = "it is no cursor of this list: take `next` of the page before, or none for the first page"

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import NamedTuple, NoReturn
 
 from api.services.golden import GoldenMismatch
-from api.services.refusals import Refusal, Refusals, ReleaseAlerts
+from api.services.refusals import Refusal, Refusals, RefusedBefore, ReleaseAlerts
 from api.services.release import LoadedRelease, UnusableRelease, load_release
 from cartograph.releases import (
     DamagedRelease,
@@ -171,7 +171,13 @@ class Serving:
     def _follow(self, current: str) -> None:
         served = self.state.release
         if served is None or served.manifest.release_id != current:
-            self._serve(self._verified(current))
+            try:
+                release = self._verified(current)
+            except RefusedBefore as error:
+                if str(error) != self.state.problem:  # the pointer came back to it, or the service was started
+                    self._alerts.refused(current, str(error), datetime.now(UTC))
+                raise
+            self._serve(release)
         elif self.state.problem is not None:
             self._serve(served)
 

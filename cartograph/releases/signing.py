@@ -157,6 +157,7 @@ def generate(path: Path) -> str:
     shared = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for file, content, mode in ((path, private, 0o600), (public, shared, 0o644)):
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         except FileExistsError:
             raise KeyFileError(f"{file} is there already. Take another name, or delete it.") from None

@@ -88,6 +88,17 @@ def test_head_has_the_headers_of_get_and_no_body(client: httpx.Client, place: st
     assert kept[0] == kept[1]
 
 
+def test_head_is_counted_by_its_route(client: httpx.Client) -> None:
+    client.head("/v1/release").raise_for_status()
+    assert 'cartograph_requests_total{method="HEAD",route="/v1/release",status="200"}' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(("accepted", "coding"), [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("gzip;q=0", None)])
+def test_an_answer_is_compressed_for_whom_takes_that(client: httpx.Client, accepted: str, coding: str | None) -> None:
+    answer = client.get("/openapi.json", headers={"Accept-Encoding": accepted})
+    assert answer.headers.get("content-encoding") == coding
+
+
 def test_head_is_no_way_to_post(client: httpx.Client) -> None:
     assert client.head("/v1/predict/churn").status_code in {404, 405}
     assert client.head("/v1/customers/nobody").status_code == 404

@@ -183,6 +183,15 @@ def test_an_open_service_answers_by_the_machines_own_names_only(client: httpx.Cl
         problem(client.get("/v1/release", headers={"Host": host}), 421, "unknown-host")
 
 
+def test_a_page_from_elsewhere_changes_nothing_in_an_open_service(client: httpx.Client) -> None:
+    for origin in ("https://evil.example", "null", "http://localhost.evil.example", "http://10.0.0.1:8000"):
+        for place in ("/v1/admin/releases/rollback", "/v1/events", "/v1/predict/churn"):
+            problem(client.post(place, headers={"Origin": origin}), 403, "foreign-page")
+        assert client.get("/health", headers={"Origin": origin}).status_code == 200
+    for origin in ("http://localhost:3000", "http://127.0.0.1:8501", "http://[::1]:80"):
+        problem(client.post("/v1/predict/churn", headers={"Origin": origin}), 422, "invalid-request")
+
+
 def test_a_service_of_a_name_answers_by_it_alone_but_to_probes(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, env="production", api_allowed_hosts="api.example.com, shop.internal")
     with service(settings) as client:
@@ -190,6 +199,19 @@ def test_a_service_of_a_name_answers_by_it_alone_but_to_probes(tmp_path: Path) -
             problem(client.get("/v1/release", headers={"Host": host}), 401, "no-key")
         problem(client.get("/v1/release", headers={"Host": "other.example.com"}), 421, "unknown-host")
         assert client.get("/health", headers={"Host": "10.1.2.3:8000"}).status_code == 200
+
+
+def test_strangers_are_not_told_the_paths_of_what_cannot_be_served(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, env="production")
+    manifest = publish(settings)
+    (settings.shop_home / "releases" / manifest.release_id / "manifest.json").write_text("{}")
+    reader = make_key(settings, "reader", "read")
+    with service(settings) as client:
+        stranger, known = (client.get("/ready", headers=headers) for headers in ({}, reader))
+        assert str(tmp_path) not in stranger.text
+        assert "the service's log say why" in problem(stranger, 503, "no-release")["detail"]
+        assert known.text == stranger.text, "nobody is asked for a key there"
+        assert str(tmp_path) in problem(client.get("/v1/release", headers=reader), 503, "no-release")["detail"]
 
 
 def test_a_rate_is_told_and_held_for_each_key(guarded: Settings) -> None:

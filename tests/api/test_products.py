@@ -90,9 +90,9 @@ def test_the_pages_of_advice_hold_each_product_once(shop: tuple[httpx.Client, Ma
 def test_a_page_has_a_hundred_products_and_may_begin_between_two(shop: tuple[httpx.Client, Manifest]) -> None:
     client, _ = shop
     assert len(client.get("/v1/reorder-advice").json()["advice"]) == 100
-    page = client.get("/v1/reorder-advice", params={"cursor": cursor("P0019"), "limit": 2}).json()
+    page = client.get("/v1/reorder-advice", params={"cursor": cursor("reorder-advice", "P0019"), "limit": 2}).json()
     assert [one["product_id"] for one in page["advice"]] == ["P002", "P003"]
-    end = client.get("/v1/reorder-advice", params={"cursor": cursor("z")}).json()
+    end = client.get("/v1/reorder-advice", params={"cursor": cursor("reorder-advice", "z")}).json()
     assert (end["advice"], end["next"]) == ([], None)
 
 
@@ -137,12 +137,19 @@ def test_a_release_without_a_recommender_has_no_catalogue(tmp_path: Path) -> Non
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.text(max_size=12))
 def test_a_cursor_is_its_key_or_refused(key: str, other: str) -> None:
-    assert list(key_of(cursor(key, "b"), 2)) == [key, "b"]
-    assert list(key_of("", 2)) == ["", ""]
-    with pytest.raises(BadCursor, match="take `next` of the page before"):
-        key_of(cursor(key), 2)
+    assert list(key_of(cursor("list", key, "b"), "list", 2)) == [key, "b"]
+    assert list(key_of("", "list", 2)) == ["", ""]
+    for wrong in (cursor("list", key), cursor("other list", key, "b")):
+        with pytest.raises(BadCursor, match="take `next` of the page before"):
+            key_of(wrong, "list", 2)
     with suppress(BadCursor):
-        assert len(key_of(other, 1)) == 1
+        assert len(key_of(other, "list", 1)) == 1
+
+
+def test_a_known_product_without_a_forecast_is_not_called_unknown(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, _ = shop
+    for place in ("demand", "reorder"):
+        problem(client.get(f"/v1/products/{WITHDRAWN}/{place}"), 404, "not-on-offer")
 
 
 def test_an_unknown_product_is_named(shop: tuple[httpx.Client, Manifest]) -> None:

@@ -205,6 +205,22 @@ def test_after_a_restart_a_refused_release_stays_refused_until_it_is_mended(sign
     assert alerts(signing)[1] == (bad, "Recovered: serving/release (release_is_served)")
 
 
+def test_a_refused_release_that_becomes_current_again_is_told_again(signing: Settings) -> None:
+    good = release(signing, "good").release_id
+    bad = release(signing, "bad").release_id
+    path = signing.shop_home / "releases" / bad / CUSTOMERS
+    overwrite(path, path.read_bytes()[:-1])
+    store = open_store(signing)
+    with service(signing, poll_seconds=0.02):
+        until(lambda: len(alerts(signing)) == 1)
+        store.activate(good, is_verified=True)
+        until(lambda: len(alerts(signing)) == 2)
+        store.activate(bad, is_verified=True)
+        until(lambda: len(alerts(signing)) == 3)
+    words = [f"{word}: serving/release (release_is_served)" for word in ("Error", "Recovered", "Error")]
+    assert alerts(signing) == list(zip((bad, good, bad), words, strict=True))
+
+
 def test_without_any_good_release_the_service_is_not_ready_and_says_why(signing: Settings) -> None:
     bad = unsigned(signing)
     with service(signing) as client:
