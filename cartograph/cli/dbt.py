@@ -13,6 +13,9 @@ from cartograph.cli.instance import only_run
 from cartograph.settings import load_settings
 from cartograph.shops import load_shop
 
+NEEDS_NO_WAREHOUSE = frozenset({"parse", "list", "ls", "clean", "deps", "init", "--help", "--version"})
+"""What dbt is called with where it opens no warehouse."""
+
 
 def dbt(context: typer.Context) -> None:
     """Call dbt on the shop's warehouse, e.g. `cartograph dbt build --select fct_orders+`, or with `--target postgres`.
@@ -24,9 +27,11 @@ def dbt(context: typer.Context) -> None:
         dbt_environment,
         dbt_executable,
         dbt_home,
+        require_free,
         require_known_vars,
         with_vars,
     )
+    from ecom_assets.warehouse.targets import chosen_target, require_usable
 
     settings = load_settings()
     shop = load_shop(settings)
@@ -34,12 +39,17 @@ def dbt(context: typer.Context) -> None:
     folder = dbt_home(settings) / "by_hand"
     folder.mkdir(parents=True, exist_ok=True)
     folders = {"DBT_TARGET_PATH": str(folder), "DBT_LOG_PATH": str(folder)}
+    environment = {**os.environ, **dbt_environment(settings, shop.datasets), **folders}
+    if target := chosen_target(context.args, environment):
+        require_usable(target, environment)
+        if target.adapter == "duckdb" and not NEEDS_NO_WAREHOUSE.intersection(context.args):
+            require_free(settings.warehouse_path)
     with (
         only_run(settings) as lock,
         subprocess.Popen(
             [dbt_executable(), *with_vars(context.args, shop.dbt_vars)],
             cwd=PROJECT_DIR,
-            env={**os.environ, **dbt_environment(settings, shop.datasets), **folders},
+            env=environment,
             pass_fds=(lock.fileno(),),
             process_group=0,
         ) as process,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from cartograph.cli.console import count, names_and_numbers, output, say, size
 from cartograph.lake import ExportFailed, Lake, TableMissing
-from cartograph.lake.exporting import EXCEL_ROWS, MANIFEST, ExportManifest, Format, export
+from cartograph.lake.exporting import EXCEL_ROWS, MANIFEST, ExportedFile, Format, export
 from cartograph.settings import Settings, load_settings
 from cartograph.windows import Window, at_midnight
 from cartograph.words import counted
@@ -40,6 +41,8 @@ def export_marts(
     ] = None,
 ) -> None:
     """Write published marts as files, one for each, with a manifest of snapshots, rows and checksums.
+
+    A later export into the same folder replaces what it exports again; the rest stays, in the manifest too.
 
     CSV is UTF-8 with a header; moments are UTC. Personal data is exported as it is: docs/data-catalog.md names it.
     Without --excel, texts that a spreadsheet would take for formulas are exported as they are too.
@@ -108,12 +111,12 @@ def loaded_tables(lake: Lake) -> list[str]:
     return [info.identifier for info in lake.tables()] if has_state else []
 
 
-def _print(done: ExportManifest, folder: Path) -> None:
+def _print(files: Sequence[ExportedFile], folder: Path) -> None:
     table = names_and_numbers("file", "filtered by", numbers=("rows", "size"))
-    for file in done.files:
+    for file in files:
         table.add_row(file.file, file.filtered_by or "", count(file.rows), size(file.bytes))
     output.print(table)
-    for file in done.files:
-        if done.for_excel and file.rows >= EXCEL_ROWS:
+    for file in files:
+        if file.for_excel and file.rows >= EXCEL_ROWS:
             say(f"[yellow]{file.file} is longer than an Excel sheet.[/] Choose fewer days, or read it by Power Query.")
-    say(f"[green]✓[/] {counted(len(done.files), 'file')} and {MANIFEST} in {folder}")
+    say(f"[green]✓[/] {counted(len(files), 'file')} and {MANIFEST} in {folder}")

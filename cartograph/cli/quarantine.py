@@ -88,8 +88,8 @@ def export_rows(
     """Write the quarantined rows as files, one for each dataset: for whoever mends the source."""
     lake = Lake.from_settings(load_settings())
     pins = lake.pin(quarantines(lake, datasets or []))
-    done = export(lake, pins, folder.expanduser().absolute(), form=form, for_excel=False, window=None)
-    for file in done.files:
+    files = export(lake, pins, folder.expanduser().absolute(), form=form, for_excel=False, window=None)
+    for file in files:
         say(f"[green]✓[/] {file.file}  {counted(file.rows, 'row')}, {size(file.bytes)}")
     say(f"with {MANIFEST} in {folder}; the rows hold personal data as it was delivered")
 

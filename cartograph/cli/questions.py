@@ -5,7 +5,7 @@ An effect of a file of data, without a shop, is `cartograph causal estimate`'s b
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -41,14 +41,12 @@ def memo(
     out: Out = None,
 ) -> None:
     """Print or write the decision memo of a question: what was found, what was checked, and whether to act on it."""
-    from ml_assets.core.questions.answers import Answer
-    from ml_assets.core.questions.memo import memo as written
-    from ml_assets.core.questions.pictures import pictures
+    from ml_assets.core.questions.answers import read_told
+    from ml_assets.core.questions.memo import without_pictures
 
-    answer = Answer.model_validate_json(stored(load_settings(), question))
-    drawn = pictures(answer) if html or out else []
-    text = written(answer, drawn)
-    present(text, {picture.file: picture.content for picture in drawn}, answer.description, html=html, out=out)
+    (told,) = read_told([stored(load_settings(), question)])
+    drawn = {picture.file: picture.content for picture in told.pictures if html or out}
+    present(told.memo if drawn else without_pictures(told.memo), drawn, told.effect.question, html=html, out=out)
 
 
 def states(settings: Settings) -> list[tuple[str, str, str]]:
@@ -64,8 +62,8 @@ def states(settings: Settings) -> list[tuple[str, str, str]]:
     ]
 
 
-def stored(settings: Settings, question: str) -> str:
-    """The answer to `question` as JSON, from the lake; it ends the command where there is none."""
+def stored(settings: Settings, question: str) -> dict[str, Any]:
+    """The row of the answer to `question`, from the lake; it ends the command where there is none."""
     lake, table = Lake.from_settings(settings), f"causal.{question}"
     known = [name for name, problem, lacking in states(settings) if not problem and not lacking]
     if question not in known:
@@ -78,4 +76,5 @@ def stored(settings: Settings, question: str) -> str:
             "`cartograph run` asks it; where it says that it cannot judge yet, the shop has too little data.",
         )
         raise typer.Exit(EXIT_FAILED)
-    return str(rows[0]["answer"])
+    row: dict[str, Any] = rows[0]
+    return row

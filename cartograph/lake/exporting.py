@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -43,31 +43,35 @@ class ExportedColumn(BaseModel):
 
 
 class ExportedFile(BaseModel):
-    """One table as a file. `filtered_by` is the column that the days of the export were applied to, if any."""
+    """One table as a file, and how it was chosen to be written.
+
+    `filtered_by` is the column that the days of the export were applied to, and `first_moment` and `end_moment` bound
+    it, the latter without itself; None where the table has no time or all of it was exported.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     table: str
     file: str
+    format: Format
+    for_excel: bool
     snapshot_id: str  # a 64-bit number, which readers of JSON would round
     rows: int
     bytes: int
     sha256: str
     filtered_by: str | None
+    first_moment: str | None
+    end_moment: str | None
     columns: tuple[ExportedColumn, ...]
 
 
 class ExportManifest(BaseModel):
-    """What an export wrote. The same snapshots and choices give the same manifest: it holds no time of its own."""
+    """What exports wrote into a folder, by table. The same snapshots and choices give the same: it holds no time."""
 
     model_config = ConfigDict(frozen=True)
 
     shop: str
-    format: Format
-    for_excel: bool
     time_zone: Literal["UTC"] = "UTC"
-    first_moment: str | None
-    end_moment: str | None
     files: tuple[ExportedFile, ...]
 
 
@@ -80,50 +84,55 @@ def export(
     for_excel: bool = False,
     window: Window | None = None,
     on_table: Callable[[str], None] = lambda _: None,
-) -> ExportManifest:
-    """Write tables at their snapshots into `folder`, a file for each, and `manifest.json` last.
+) -> tuple[ExportedFile, ...]:
+    """Write tables at their snapshots into `folder`, a file for each, and `manifest.json` last; the files written.
 
     Everything is written aside first, so that a failure leaves the folder as it was; files of the same names that an
-    earlier export wrote are then replaced, each by one rename, and no other file is touched. Memory stays flat.
+    earlier export wrote are then replaced, each by one rename, and no other file is touched. The manifest keeps what
+    it says of the others that are still there. Memory stays flat.
     `window` filters the tables that have an event time. `for_excel` begins a CSV with the byte order mark by which
     Excel knows UTF-8, and puts a `'` before a text that Excel would take for a formula; without it values are as they
     are. `on_table` hears of each table before it is written.
 
     Raises:
-        ExportFailed: the folder cannot be written, or its disk is full, or a file there is not of an export.
+        ExportFailed: the folder cannot be written, or its disk is full, or a file there is not of an export, or what is
+            exported there is of another shop.
     """
-    _require_own(folder, [*(f"{_name(identifier)}.{form}" for identifier in pins), MANIFEST])
+    earlier = _earlier(folder, lake.settings.shop, [f"{_name(identifier)}.{form}" for identifier in pins])
     with _aside(folder) as aside:
         files = []
         for identifier, snapshot_id in pins.items():
             on_table(identifier)
             files.append(_write(lake, identifier, snapshot_id, aside, form=form, for_excel=for_excel, window=window))
-        manifest = ExportManifest(
-            shop=lake.settings.shop,
-            format=form,
-            for_excel=for_excel,
-            first_moment=window.start.isoformat() if window else None,
-            end_moment=window.end.isoformat() if window else None,
-            files=tuple(files),
-        )
+        written = {file.file for file in files}
+        kept = (file for file in earlier if file.file not in written and (folder / file.file).exists())
+        everything = tuple(sorted((*kept, *files), key=lambda file: file.file))
+        manifest = ExportManifest(shop=lake.settings.shop, files=everything)
         (aside / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        for name in (*(file.file for file in files), MANIFEST):
+        for name in (*sorted(written), MANIFEST):
             (aside / name).replace(folder / name)
-    return manifest
+    return tuple(files)
 
 
-def _require_own(folder: Path, names: Sequence[str]) -> None:
-    """Raise ExportFailed where files of these names are there and no manifest says that an export wrote them."""
-    there = [name for name in names if (folder / name).exists()]
-    if not there:
-        return
-    try:
-        ExportManifest.model_validate_json((folder / MANIFEST).read_bytes())
-    except (OSError, ValidationError):
+def _earlier(folder: Path, shop: str, names: Sequence[str]) -> tuple[ExportedFile, ...]:
+    """What exports wrote to `folder` before; ExportFailed where it is another shop's, or others wrote these names."""
+    earlier: tuple[ExportedFile, ...] = ()
+    own = set()
+    with suppress(OSError, ValidationError):
+        manifest = ExportManifest.model_validate_json((folder / MANIFEST).read_bytes())
+        if manifest.shop != shop:
+            raise ExportFailed(
+                f"Nothing was exported to {folder}: {folder} has what was exported of shop {manifest.shop!r}. "
+                f"Choose another folder for {shop!r}."
+            )
+        earlier, own = manifest.files, {*(file.file for file in manifest.files), MANIFEST}
+    foreign = [name for name in (*names, MANIFEST) if name not in own and (folder / name).exists()]
+    if foreign:
         raise ExportFailed(
             f"Nothing was exported to {folder}: no export wrote what is there under the same name: "
-            f"{', '.join(there[:3])}. Choose another folder, or move it away."
-        ) from None
+            f"{', '.join(foreign[:3])}. Choose another folder, or move it away."
+        )
+    return earlier
 
 
 def _name(identifier: str) -> str:
@@ -186,11 +195,15 @@ def _write(
     return ExportedFile(
         table=identifier,
         file=path.name,
+        format=form,
+        for_excel=for_excel,
         snapshot_id=str(snapshot_id),
         rows=rows,
         bytes=path.stat().st_size,
         sha256=digest,
         filtered_by=filtered_by,
+        first_moment=window.start.isoformat() if window and filtered_by else None,
+        end_moment=window.end.isoformat() if window and filtered_by else None,
         columns=tuple(columns),
     )
 

@@ -42,14 +42,17 @@
 {# Stops at the first var that is not of its form, whichever models are chosen: most would build nonsense, green. #}
 {% macro require_sound_vars() -%}
     {%- for name, form in forms_of_vars().items() -%}
-        {%- set value = var(name) -%}
+        {%- set value = builtins.var(name) -%}
         {%- set is_sound = is_ordered_list(value, form) if form.order else is_of_form(value, form) -%}
         {%- if not is_sound -%}
             {%- do refuse_var(name, told_form(form), value) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- for name, form in forms_of_vars().items() if form.not_over and var(name) > var(form.not_over) -%}
-        {%- do refuse_var(name, 'at most ' ~ form.not_over ~ ' (' ~ var(form.not_over) ~ ')', var(name)) -%}
+    {%- for name, form in forms_of_vars().items() if form.not_over -%}
+        {%- set value, most = builtins.var(name), builtins.var(form.not_over) -%}
+        {%- if value > most -%}
+            {%- do refuse_var(name, 'at most ' ~ form.not_over ~ ' (' ~ most ~ ')', value) -%}
+        {%- endif -%}
     {%- endfor -%}
 {%- endmacro %}
 

@@ -167,5 +167,24 @@ def test_a_failure_of_dbt_names_the_checks_where_nothing_else_failed(
     assert told == ({"failed_checks": [[["marts", "orders"], "sums"]]} if by_checks else {})
 
 
+def test_what_the_warehouse_lacks_is_said_with_the_cure_before_dbts_sql(tmp_path: Path) -> None:
+    node = {"resource_type": "model", "name": "rfm_segments", "original_file_path": "models/rfm_segments.sql"}
+    message = (
+        "Runtime Error in model rfm_segments\n  Catalog Error: Table with name "
+        '"intermediate.int_customers_summed" does not exist because schema "intermediate" does not exist.\n  LINE 4: …'
+    )
+    result = {"unique_id": "model.rfm", "status": "error", "message": message}
+    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": {"model.rfm": node}}))
+    (tmp_path / "run_results.json").write_text(json.dumps({"results": [result]}))
+    failure = failure_of(tmp_path, [])
+    assert failure is not None
+    first, *rest = str(failure.description).splitlines()
+    assert first == (
+        "The warehouse lacks intermediate.int_customers_summed, of which what was chosen is made. Run over the whole "
+        "history once: `cartograph run` without --select, or all partitions in the UI."
+    )
+    assert "LINE 4" in "".join(rest)
+
+
 def test_dbt_that_ran_nothing_names_no_failure(tmp_path: Path) -> None:
     assert failure_of(tmp_path, []) is None

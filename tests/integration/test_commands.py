@@ -116,6 +116,17 @@ def test_a_selection_that_cannot_be_read_is_answered_with_examples(corner_shop: 
     assert "Traceback" not in printed
 
 
+@pytest.mark.parametrize("asset", ["marts/rfm_segments", "published/fct_orders"])
+def test_a_part_of_a_shop_that_was_never_loaded_is_answered_with_the_cause_and_the_cure(
+    corner_shop: Bench, asset: str
+) -> None:
+    printed = corner_shop.cartograph("run", "--select", f'key:"{asset}"', expect=1)
+    (told,) = (line for line in printed.splitlines() if "failed." in line)
+    assert "`cartograph run`" in told
+    assert "SELECT" not in printed.upper().replace("--SELECT", "")
+    assert "LINE 1" not in printed
+
+
 def test_a_wrong_value_in_a_variable_of_a_shop_file_is_told_without_a_traceback(tmp_path: Path) -> None:
     bench = Bench(tmp_path, {"CARTOGRAPH_SHOPS_DIR": str(ROOT / "shops"), "CARTOGRAPH_SIMULATOR_CUSTOMERS": "few"})
     for arguments in (("run",), ("shops", "check")):

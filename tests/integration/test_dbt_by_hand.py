@@ -14,8 +14,10 @@ import duckdb
 import pytest
 import yaml
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from typer.testing import CliRunner
 
 from cartograph.cli import EXIT_INTERRUPTED
+from cartograph.cli.app import app
 from cartograph.lake import Lake
 from cartograph.settings import Settings
 from cartograph.shops import load_shop
@@ -24,6 +26,7 @@ from ecom_assets.warehouse.dbt_project import (
     PARSED_VARIABLE,
     PROJECT_DIR,
     WAREHOUSE_VARIABLE,
+    DbtProjectError,
     dbt_environment,
     dbt_home,
     environment_of,
@@ -104,6 +107,16 @@ def test_a_var_that_would_build_nonsense_is_named(shop: Settings, changed: dict[
     assert _tables(shop.warehouse_path, "staging") == []
 
 
+@pytest.mark.parametrize("command", [("compile", "--select", "rfm_segments"), ("show", "--select", "dim_dates")])
+def test_a_command_that_only_writes_sql_names_a_wrong_var_too(shop: Settings, command: tuple[str, ...]) -> None:
+    wrong = yaml.safe_dump({"rfm_frequency_orders": [2, 3]})
+    told = call(shop, *command, "--vars", wrong, variables={})
+    assert "The dbt var rfm_frequency_orders takes a list of 4 rising whole numbers" in str(
+        told.exception or told.result
+    )
+    assert call(shop, "compile", "--select", "rfm_segments", variables={}).success
+
+
 @pytest.mark.parametrize("name", VARS)
 def test_each_var_is_held_to_a_type_and_a_range(shop: Settings, name: str) -> None:
     value = VARS[name]
@@ -174,6 +187,20 @@ def test_a_warehouse_that_another_process_has_open_is_told(shop: Settings, comma
     assert f"(PID {holder})" in told
     assert "wait for that process or end it, and try again" in told
     assert call(shop, *command, variables={}).success, "once it is free"
+
+
+def test_the_command_says_so_before_dbt_parses_the_project(shop: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(shop, "run", "--select", "stg_shop__customers", variables={}).success
+    for name in ("home", "shop", "shops_dir"):
+        monkeypatch.setenv(f"CARTOGRAPH_{name.upper()}", str(getattr(shop, name)))
+    with _held(shop.warehouse_path) as holder:
+        held = CliRunner().invoke(app, ["dbt", "build", "--select", "stg_shop__customers"])
+        listed = CliRunner().invoke(app, ["dbt", "--version"])
+    assert isinstance(held.exception, DbtProjectError)
+    assert f"The warehouse {shop.warehouse_path} cannot be opened: " in str(held.exception)
+    assert f"(PID {holder})" in str(held.exception)
+    assert not (dbt_home(shop) / "by_hand" / "manifest.json").exists(), "dbt was not called"
+    assert listed.exit_code == 0
 
 
 def test_an_interrupted_dbt_says_so_and_leaves_the_warehouse_usable(shop: Settings) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from cartograph.contracts import ARROW_TYPES, Column, Contract
 from cartograph.lake import ExportFailed, Lake
-from cartograph.lake.exporting import MANIFEST, ExportManifest, export
+from cartograph.lake.exporting import MANIFEST, ExportedFile, ExportManifest, export
 from tests.unit.lake.making import TABLE, days, make_visits, overwrite
 
 ALL_TYPES = Contract(
@@ -47,8 +47,13 @@ def make_things(lake: Lake, *rows: dict[str, Any]) -> Lake:
     return lake
 
 
-def exported(lake: Lake, folder: Path, table: str = THINGS, **choices: Any) -> ExportManifest:
-    return export(lake, lake.pin([table]), folder, **{"form": "csv", **choices})
+def exported(lake: Lake, folder: Path, table: str = THINGS, **choices: Any) -> ExportedFile:
+    (file,) = export(lake, lake.pin([table]), folder, **{"form": "csv", **choices})
+    return file
+
+
+def manifest_of(folder: Path) -> ExportManifest:
+    return ExportManifest.model_validate_json((folder / MANIFEST).read_bytes())
 
 
 def read_csv(path: Path, **types: str) -> list[dict[str, Any]]:
@@ -68,9 +73,9 @@ def test_parquet_keeps_values_and_types(lake: Lake, tmp_path: Path) -> None:
 
 def test_csv_read_with_the_manifests_types_gives_the_same_values(lake: Lake, tmp_path: Path) -> None:
     make_things(lake, ROW, {"string_value": ""}, {})
-    manifest = exported(lake, tmp_path / "out")
+    file = exported(lake, tmp_path / "out")
     path = tmp_path / "out" / "things.csv"
-    assert read_csv(path, **{c.name: c.type for c in manifest.files[0].columns})[0] == ROW
+    assert read_csv(path, **{c.name: c.type for c in file.columns})[0] == ROW
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0].split(",") == list(ALL_TYPES.names)
     assert "2024-02-29,2024-02-29 23:59:59.123456" in lines[2]
@@ -93,8 +98,10 @@ def test_days_filter_what_has_an_event_time(lake: Lake, tmp_path: Path) -> None:
     make_visits(lake, [0, 1], rows=31)
     make_things(lake, ROW)
     window = days(1, 3)
-    manifest = export(lake, lake.pin([TABLE, THINGS]), tmp_path / "out", form="parquet", window=window)
-    assert [(file.filtered_by, file.rows) for file in manifest.files] == [("visited_at", 2), (None, 1)]
+    files = export(lake, lake.pin([TABLE, THINGS]), tmp_path / "out", form="parquet", window=window)
+    assert [(file.filtered_by, file.rows) for file in files] == [("visited_at", 2), (None, 1)]
+    bounds = (window.start.isoformat(), window.end.isoformat())
+    assert [(file.first_moment, file.end_moment) for file in files] == [bounds, (None, None)]
     times = pq.read_table(tmp_path / "out" / "visits.parquet")["visited_at"].to_pylist()
     assert all(window.start <= moment < window.end for moment in times)
 
@@ -113,6 +120,36 @@ def test_the_manifest_tells_the_files_and_is_the_same_again(lake: Lake, tmp_path
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MANIFEST, f"visits.{form}"]
 
 
+def test_what_earlier_exports_wrote_stays_in_the_manifest(lake: Lake, tmp_path: Path) -> None:
+    make_visits(lake, [0, 1], rows=31)
+    make_things(lake, ROW)
+    out = tmp_path / "out"
+    first = exported(lake, out, TABLE)
+    second = exported(lake, out, THINGS, form="parquet")
+    third = exported(lake, out, THINGS, for_excel=True)
+    assert manifest_of(out).files == (third, second, first)
+    assert [(file.format, file.for_excel) for file in manifest_of(out).files] == [
+        *(("csv", True), ("parquet", False), ("csv", False)),
+    ]
+    again = exported(lake, out, TABLE, window=days(1, 3))
+    assert manifest_of(out).files == (third, second, again), "what is written anew is told anew"
+    assert again.sha256 != first.sha256
+    (out / third.file).unlink()
+    exported(lake, out, TABLE)
+    assert manifest_of(out).files == (second, first), "what somebody deleted is not told"
+
+
+def test_a_folder_that_has_the_files_of_another_shop_is_refused(lake: Lake, tmp_path: Path) -> None:
+    make_things(lake, ROW)
+    out = tmp_path / "out"
+    exported(lake, out)
+    manifest = manifest_of(out).model_copy(update={"shop": "elsewhere"}).model_dump_json()
+    (out / MANIFEST).write_text(manifest)
+    with pytest.raises(ExportFailed, match=r"out has what was exported of shop 'elsewhere'\. Choose another folder"):
+        exported(lake, out, form="parquet")
+    assert (out / MANIFEST).read_text() == manifest
+
+
 @pytest.mark.parametrize("name", [MANIFEST, "visits.csv"])
 def test_what_no_export_wrote_is_not_replaced(lake: Lake, tmp_path: Path, name: str) -> None:
     make_visits(lake, [0])
@@ -126,9 +163,19 @@ def test_what_no_export_wrote_is_not_replaced(lake: Lake, tmp_path: Path, name: 
     assert [path.read_text() for path in own.parent.iterdir()] == ["mine"]
 
 
+def test_a_file_that_somebody_put_beside_exported_ones_is_not_replaced(lake: Lake, tmp_path: Path) -> None:
+    make_visits(lake, [0])
+    make_things(lake, ROW)
+    exported(lake, tmp_path / "out", TABLE)
+    (tmp_path / "out" / "things.csv").write_text("mine")
+    with pytest.raises(ExportFailed, match=r"no export wrote what is there under the same name: things\.csv\. "):
+        exported(lake, tmp_path / "out")
+    assert (tmp_path / "out" / "things.csv").read_text() == "mine"
+
+
 def test_a_table_without_rows_gives_a_header(lake: Lake, tmp_path: Path) -> None:
     make_things(lake)
-    assert exported(lake, tmp_path / "out").files[0].rows == 0
+    assert exported(lake, tmp_path / "out").rows == 0
     assert (tmp_path / "out" / "things.csv").read_text(encoding="utf-8") == ",".join(ALL_TYPES.names) + "\n"
 
 

@@ -13,7 +13,7 @@ from ml_assets.core.causal.finding import Balance, Estimate, Finding, Gate, Name
 from ml_assets.core.causal.study import Covariates, Design, Study
 from ml_assets.core.documents import html_of, with_pictures
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
-from ml_assets.core.questions.answers import Answer, answered, contract, effect_of, row_of
+from ml_assets.core.questions.answers import Answer, answered, contract, effect_of, read_told, row_of
 from ml_assets.core.questions.asked import QuestionError
 from ml_assets.core.questions.customers import pose
 from ml_assets.core.questions.form import CustomerQuestion, question_of
@@ -154,7 +154,7 @@ def test_a_memo_says_whether_it_pays(estimate, says):
 def test_a_refused_answer_has_no_number_of_the_effect_in_any_form():
     one = answer(found(Gate("overlap", False, 0.4, "40 % of rows could have been in any arm")))
     assert (one.estimate, one.worth, one.finding.estimates, one.finding.sensitivity) == (None, None, (), None)
-    text, row = memo(one, pictures(one)), row_of(one, "memo")
+    text, row = memo(one, pictures(one)), row_of(one, "memo", [])
     for told_so in (text, row["effect"][0].as_py(), row["answer"][0].as_py()):
         assert "12.3" not in told_so
     assert "Not identified: do not act on any number" in text
@@ -175,9 +175,17 @@ def test_a_finding_with_no_estimate_and_no_failed_gate_is_refused_with_a_reason(
 
 def test_an_answer_is_stored_and_read_back_whole():
     one = answer(found(), unrecorded=())
-    row = row_of(one, "memo")
+    drawn = pictures(one)
+    row = row_of(one, "memo", drawn)
     assert row.schema.equals(contract("winback").arrow_schema())
     assert Answer.model_validate_json(row["answer"][0].as_py()) == one
+    (told,) = read_told(row.to_pylist())
+    assert (told.effect, told.memo, told.pictures) == (effect_of(one), "memo", tuple(drawn))
+
+
+def test_an_answer_of_before_its_pictures_were_stored_has_none():
+    row = row_of(answer(found()), "memo", []).drop_columns("pictures")
+    assert read_told(row.to_pylist())[0].pictures == ()
 
 
 def test_pictures_are_the_same_for_the_same_answer():

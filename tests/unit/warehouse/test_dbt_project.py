@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import duckdb
 import pytest
+import sqlglot
 import yaml
+from sqlglot import exp
 
 from cartograph.settings import Settings
 from cartograph.shops import ShopError, load_shop
@@ -48,6 +51,8 @@ RENAMED = {
 }
 DERIVED = {"fct_sessions", "dim_dates", "dim_geographies", "dim_payment_methods"}
 """Models of the star whose rows are not those of a dataset."""
+LOGIC = (exp.Func, exp.Binary, exp.Literal, exp.Join, exp.Where, exp.Group, exp.Distinct, exp.SetOperation, exp.Limit)
+"""What SQL may have besides columns of one relation."""
 TYPES = {
     "string": "varchar",
     "bigint": "bigint",
@@ -261,6 +266,37 @@ def test_names_of_models_and_unit_tests_are_short_enough_for_postgres(parsed: Pa
     models = [node["name"] for node in manifest["nodes"].values() if node["resource_type"] == "model"]
     unit_tests = [test["name"] for test in manifest["unit_tests"].values()]
     assert [name for name in models + unit_tests if len(name) > 63] == []
+
+
+def test_each_model_with_logic_has_a_unit_test(parsed: Path) -> None:
+    manifest = read_manifest(parsed)
+    models = {node["name"]: node["raw_code"] for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+    tested = {test["model"] for test in manifest["unit_tests"].values()}
+    assert [name for name, sql in models.items() if has_logic(sql) and name not in tested] == []
+    assert {name for name, sql in models.items() if not has_logic(sql)} == {"dim_campaigns", "fct_marketing_spend"}
+
+
+def has_logic(sql: str) -> bool:
+    """Whether a model does more than choose columns of one other and the rows of the run's window."""
+    plain = re.sub(r"\{\{ config\(.*?\) \}\}", "", sql, flags=re.DOTALL)
+    plain = re.sub(r"\{\{ (ref|source)\(.*?\) \}\}", "model", plain)
+    plain = re.sub(r"where \{\{ in_window\(.*?\) \}\}", "", plain)
+    if "{{" in plain or "{%" in plain:
+        return True
+    return sqlglot.parse_one(plain, read="duckdb").find(*LOGIC) is not None
+
+
+@pytest.mark.parametrize(
+    "logic",
+    [
+        *("amount * 2 FROM one", "DISTINCT amount FROM one", "row_number() OVER (ORDER BY amount) FROM one"),
+        *("amount FROM one JOIN two USING (id)", "amount FROM one GROUP BY amount", "amount FROM one WHERE is_sold"),
+        *("amount FROM one UNION ALL SELECT 1", "CASE WHEN is_sold THEN amount END FROM one", "1 AS rank FROM one"),
+        *("CAST(amount AS int) FROM one", "{{ utc_date('paid_at') }} FROM one", "amount FROM one LIMIT 1"),
+    ],
+)
+def test_logic_is_all_that_a_unit_test_could_prove_of_a_model(logic: str) -> None:
+    assert has_logic(f"SELECT {logic}")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -296,6 +296,24 @@ def require_warehouse(settings: Settings) -> None:
         )
 
 
+def require_free(warehouse: Path) -> None:
+    """Raise DbtProjectError where another process has `warehouse` open; dbt parses for seconds before it says so."""
+    if not warehouse.is_file():
+        return
+    try:
+        duckdb.connect(str(warehouse)).close()
+    except duckdb.IOException as error:
+        raise DbtProjectError(told_as_held(warehouse, error)) from None
+
+
+def told_as_held(warehouse: Path | str, error: duckdb.Error) -> str:
+    """What is said of a warehouse that cannot be opened, with DuckDB's own words, which have the other process."""
+    return (
+        f"The warehouse {warehouse} cannot be opened: {error}\n"
+        "Where another process has it open, wait for that process or end it, and try again."
+    )
+
+
 def write_docs(settings: Settings, datasets: Collection[str], lock: IO[str]) -> Path:
     """The site of dbt's documentation as one file, made anew: models, columns, lineage and the warehouse's tables.
 
@@ -306,6 +324,7 @@ def write_docs(settings: Settings, datasets: Collection[str], lock: IO[str]) -> 
         DbtProjectError: there is no warehouse yet, another process has it open, or the project does not parse.
     """
     require_warehouse(settings)
+    require_free(settings.warehouse_path)
     with work_folder(settings, ".docs-") as target:
         _parsed_dbt(settings, datasets, target, "docs", "generate", "--static", done=_STATIC_SITE, lock=lock)
         (target / _STATIC_SITE).replace(settings.dbt_docs_path)

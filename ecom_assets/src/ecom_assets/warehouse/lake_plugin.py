@@ -17,7 +17,7 @@ from dbt_common.exceptions import DbtRuntimeError
 
 from cartograph.settings import Settings, SettingsError, get_settings
 from cartograph.shops import ShopError, load_shop
-from ecom_assets.warehouse.dbt_project import VIEWS_VARIABLE
+from ecom_assets.warehouse.dbt_project import VIEWS_VARIABLE, told_as_held
 from ecom_assets.warehouse.lake_views import LakeViews, create_views, pinned_views, read_views
 
 if TYPE_CHECKING:
@@ -37,10 +37,7 @@ class Plugin(BasePlugin):
         try:
             duckdb.connect(creds.path, config=config).close()
         except duckdb.Error as error:
-            raise DbtRuntimeError(
-                f"The warehouse {creds.path} cannot be opened: {error}\n"
-                "Where another process has it open, wait for that process or end it, and try again."
-            ) from None
+            raise DbtRuntimeError(told_as_held(creds.path, error)) from None
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Make the views; not on a read-only connection, which Dagster opens to read columns when they are there.

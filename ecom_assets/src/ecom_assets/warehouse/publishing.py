@@ -5,7 +5,7 @@ Only the copying and its reckoning; when it happens and under which asset is in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -28,7 +28,7 @@ Totals = Mapping[str, Decimal | int]
 
 
 class WarehouseMissingError(RuntimeError):
-    """The warehouse or a mart in it does not exist yet. The message says how to build it."""
+    """The warehouse, a mart in it, or all that it is made of does not exist yet. The message says how to build it."""
 
 
 class WarehouseHeldError(RuntimeError):
@@ -59,6 +59,15 @@ def open_warehouse(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(settings.warehouse_path, read_only=True) as connection:
         Lake.from_settings(settings).configure(connection)
         yield connection
+
+
+def require_loaded(lake: Lake, datasets: Collection[str]) -> None:
+    """Raise WarehouseMissingError where no raw dataset was ever loaded: a warehouse of nothing would look whole."""
+    if not any(lake.exists(f"raw.{dataset}") for dataset in datasets):
+        raise WarehouseMissingError(
+            f"Nothing of shop {lake.settings.shop!r} is loaded in {lake.settings.home}, so nothing can be made of it. "
+            "`cartograph run` without --select loads and builds it."
+        )
 
 
 def lacking_tables(settings: Settings, manifest: Mapping[str, Any]) -> list[str]:
@@ -184,7 +193,8 @@ def _where(mart: Mart, window: Window | None) -> str:
 def _execute(connection: duckdb.DuckDBPyConnection, mart: Mart, sql: str) -> duckdb.DuckDBPyConnection:
     try:
         return connection.execute(sql)
-    except duckdb.CatalogException as error:
+    except duckdb.CatalogException:
         raise WarehouseMissingError(
-            f"{mart.relation} is not in the warehouse. Build marts/{mart.name} first."
-        ) from error
+            f"{mart.relation} is not in the warehouse. Build marts/{mart.name} first: `cartograph run` without "
+            f"--select, or with --select '+key:\"published/{mart.name}\"'."
+        ) from None

@@ -34,7 +34,7 @@ from ml_assets.core.questions.answers import (
 )
 from ml_assets.core.questions.asked import Asked
 from ml_assets.core.questions.form import CustomerQuestion, question_of
-from ml_assets.core.questions.memo import Decision, memo, sentence
+from ml_assets.core.questions.memo import Decision, memo, sentence, without_pictures
 from ml_assets.core.questions.pictures import pictures
 from ml_assets.core.questions.posed import Data, NoAnswer, Posed, unsound
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
@@ -267,21 +267,22 @@ def answer_question(asked: Asked) -> Iterator[dg.MaterializeResult]:
         advice = Decision((policies.markdown(policy, currency),)) if policy else None
         drawn = pictures(told)
         text = memo(told, drawn, advice)
-        write(answer, contract(asked.name), row_of(told, text))
+        row = row_of(told, text, drawn)
+        write(answer, contract(asked.name), row)
     yield dg.MaterializeResult(
         asset_key=answer_key(asked.name),
         metadata=table_metadata(contract(asked.name), 1, inputs.snapshots)
         | {
             "verdict": told.finding.verdict,
             "answer": sentence(told),
-            "memo": dg.MetadataValue.md(text_of(text)),
+            "memo": dg.MetadataValue.md(without_pictures(text)),
             "tests": markdown_table(
                 ("test", "passed", "detail"),
                 [(g.name, g.passed, g.detail.replace("|", "\\|")) for g in told.finding.gates],
             ),
             **{f"picture_{picture.name}": markdown_picture(picture) for picture in drawn},
         },
-        check_results=of(answer_key(asked.name), judge(told, row_of(told, text)["effect"][0].as_py())),
+        check_results=of(answer_key(asked.name), judge(told, row["effect"][0].as_py())),
     )
 
     if has_policy(asked):
@@ -341,12 +342,6 @@ def write(identifier: str, columns: Contract, rows: Any) -> None:
     lake.ensure(identifier, columns, None)
     with lake.overwriting(identifier, None) as writer:
         writer.write(rows)
-
-
-def text_of(markdown: str) -> str:
-    """The memo without its pictures, which the UI shows beside it."""
-    lines = [line for line in markdown.split("\n\n") if not line.startswith("![")]
-    return "\n\n".join(lines)
 
 
 def abstention(asked: Asked, reason: str) -> Iterator[dg.MaterializeResult]:

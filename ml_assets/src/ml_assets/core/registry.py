@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -145,9 +146,11 @@ class ModelRegistry:
 
     def versions(self, name: str) -> list[Version]:
         """The versions of `name`, oldest first; none where there is no such model."""
-        aliases = self.aliases(name)
-        found = [one for one in self._client().search_model_versions(f"name='{name}'") if _FORM in one.tags]
-        return [_version(one, aliases) for one in sorted(found, key=lambda one: int(one.version))]
+        model = self._model(name)
+        if model is None:
+            return []
+        found = [one for one in self._client().search_model_versions(f"name='{model.name}'") if _FORM in one.tags]
+        return [_version(one, model.aliases) for one in sorted(found, key=lambda one: int(one.version))]
 
     def version(self, name: str, version: str) -> Version:
         """One version.
@@ -155,7 +158,7 @@ class ModelRegistry:
         Raises:
             NoModel: there is none of that number.
         """
-        known = self.versions(name) if name in self.names() else []
+        known = self.versions(name)
         found = next((one for one in known if one.version == version), None)
         if found is None:
             raise NoModel(
@@ -327,7 +330,7 @@ class ModelRegistry:
             return self._client().get_registered_model(name)
         except (MlflowException, SQLAlchemyError) as error:
             code = error.error_code if isinstance(error, MlflowException) else type(error).__name__
-            if code == "RESOURCE_DOES_NOT_EXIST":
+            if code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:  # the latter is no name for a model
                 return None
             # To take this for "no model yet" would empty the predictions and release without the model.
             raise RegistryDown(
@@ -353,7 +356,13 @@ class ModelRegistry:
     def _client(self) -> Any:
         import mlflow
 
-        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_tracking_uri(self.uri)  # of the process, and so perhaps another registry's since
+        return self._made_client
+
+    @cached_property
+    def _made_client(self) -> Any:
+        import mlflow
+
         return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
 
@@ -366,7 +375,7 @@ def _version(found: Any, aliases: Mapping[str, str]) -> Version:
         as_of=tags.get(_AS_OF),
         sha256=tags[_SHA256],
         form=tags[_FORM],
-        aliases=tuple(sorted(alias for alias, of in aliases.items() if of == version)),
+        aliases=tuple(sorted(alias for alias, of in aliases.items() if str(of) == version)),
         origin={key: value for key, value in tags.items() if key.startswith(SNAPSHOT) or key in ORIGIN},
         failed=tuple(json.loads(tags[_FAILED])) if _FAILED in tags else None,
         verdict=Verdict.model_validate_json(tags[_VERDICT]) if _VERDICT in tags else None,

@@ -4,6 +4,7 @@ One multi-asset and so, for a run over everything, one dbt process: starting dbt
 called and what a failure says is in `ecom_assets.warehouse`, names and partitions are in `translator`.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,19 +35,25 @@ from ecom_assets.warehouse.dbt_project import (
     require_known_vars,
 )
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
-from ecom_assets.warehouse.publishing import WarehouseHeldError, lacking_tables, open_warehouse
+from ecom_assets.warehouse.publishing import (
+    WarehouseHeldError,
+    WarehouseMissingError,
+    lacking_tables,
+    open_warehouse,
+    require_loaded,
+)
 
 _CURES = {
     "out of sync": (  # where `on_schema_change: fail` stops a model
         "The columns of a model have changed since its table was built. Run over the whole history once, which makes "
         "the tables anew: `cartograph run` without --from and --to, or all partitions in the UI."
     ),
-    "does not exist": (
-        "The warehouse lacks what this is made of. Run over the whole history once: `cartograph run` without --select, "
-        "or all partitions in the UI."
+    r'Table with name "?(?P<table>[\w.]+)"? does not exist': (
+        "The warehouse lacks {table}, of which what was chosen is made. Run over the whole history once: "
+        "`cartograph run` without --select, or all partitions in the UI."
     ),
 }
-"""What to do, by a sign in dbt's words."""
+"""What is wrong and what to do, by a sign in dbt's words."""
 
 
 @dg.definitions
@@ -65,15 +72,17 @@ def warehouse_definitions() -> dg.Definitions:
         pool="warehouse",  # DuckDB lets one process at a time open the file for writing
     )
     def warehouse(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-        views = pinned_views(Lake.from_settings(settings), datasets)
+        lake = Lake.from_settings(settings)
+        views = pinned_views(lake, datasets)
         views_file, target = dbt_home(settings) / "lake_views.json", dbt_home(settings) / "run"
         write_views(views, views_file)
         # A run over the whole history makes the tables anew, and so takes in models whose columns have changed. Of a
         # table that is not there, or of a lost warehouse, a window alone would leave the rest of history out.
         try:
             require_known_vars(shop)
+            require_loaded(lake, datasets)
             lacking = lacking_tables(settings, read_manifest(parsed))
-        except (ShopError, WarehouseHeldError) as mistake:
+        except (ShopError, WarehouseMissingError, WarehouseHeldError) as mistake:
             raise dg.Failure(str(mistake), allow_retries=False) from None
         if lacking and not is_whole_history(context):
             context.log.info(f"Built over all of history, as the warehouse lacks {', '.join(lacking)}.")
@@ -159,12 +168,14 @@ def failure_of(target: Path, events: Iterable[DbtDagsterEventType]) -> dg.Failur
     failed = failures(target)
     if not failed:
         return None
-    cure = [text for sign, text in _CURES.items() if any(sign in told for told in failed)]
+    everything = "\n".join(failed)
+    signs = ((re.search(pattern, everything), text) for pattern, text in _CURES.items())
+    cures = [text.format(**sign.groupdict()) for sign, text in signs if sign is not None]
     errors = (e for e in events if isinstance(e, dg.AssetCheckResult) and e.severity == dg.AssetCheckSeverity.ERROR)
     checks = [
         dg.AssetCheckKey(error.asset_key, error.check_name)
         for error in errors
         if _failed_rows(error) and error.asset_key is not None and error.check_name is not None
     ]
-    text = "\n".join(["The warehouse was not built:", *failed, *cure])
+    text = "\n".join([*cures, "The warehouse was not built:", *failed])
     return failure_by_checks(text, checks if len(checks) == len(failed) else [])

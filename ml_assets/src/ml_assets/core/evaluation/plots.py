@@ -6,6 +6,7 @@ curves are computed in `curves`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -48,6 +49,16 @@ class Picture(NamedTuple):
     def file(self) -> str:
         """The name of its file."""
         return f"{self.name}.svg"
+
+
+def written(pictures: Sequence[Picture]) -> str:
+    """Pictures as a table stores them: JSON."""
+    return json.dumps([(one.name, one.caption, one.content.decode()) for one in pictures])
+
+
+def read(text: str | None) -> tuple[Picture, ...]:
+    """The pictures that a table stores; none in a row of before they were stored."""
+    return tuple(Picture(name, caption, content.encode()) for name, caption, content in json.loads(text or "[]"))
 
 
 class Panel(NamedTuple):

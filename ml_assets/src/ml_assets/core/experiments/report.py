@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from cartograph.contracts import Column, Contract
 from cartograph.releases.contents import ExperimentResult
+from ml_assets.core.evaluation import plots
 from ml_assets.core.evaluation.plots import Picture
 from ml_assets.core.experiments import pictures
 from ml_assets.core.experiments.decision import Decision, Frame, assess, result
@@ -147,7 +147,7 @@ def row_of(made: Report, schema: pa.Schema) -> pa.Table:
         "choice": found.choice,
         "as_of_date": found.as_of,
         "result": found.model_dump_json(),
-        "pictures": json.dumps([(one.name, one.caption, one.content.decode()) for one in made.pictures]),
+        "pictures": plots.written(made.pictures),
     }
     return pa.Table.from_pylist([row], schema=schema)
 
@@ -156,11 +156,5 @@ def read_reports(con: duckdb.DuckDBPyConnection, selects: Sequence[str]) -> tupl
     """The results in the tables of `selects`, with their pictures: none in a table of before these were stored."""
     rows = [row for select in selects for row in con.execute(f"FROM ({select})").to_arrow_table().to_pylist()]
     return tuple(
-        Report(
-            ExperimentResult.model_validate_json(row["result"]),
-            tuple(
-                Picture(name, caption, svg.encode()) for name, caption, svg in json.loads(row.get("pictures") or "[]")
-            ),
-        )
-        for row in rows
+        Report(ExperimentResult.model_validate_json(row["result"]), plots.read(row.get("pictures"))) for row in rows
     )

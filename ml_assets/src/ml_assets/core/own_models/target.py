@@ -61,6 +61,7 @@ def marts_of(select: str, form: str = "one SELECT of customer_id and happened_at
     return tuple(sorted(tables))
 
 
+@lru_cache(maxsize=1024)
 def features_in(condition: str) -> frozenset[str]:
     """The customer features that a population's condition is about.
 

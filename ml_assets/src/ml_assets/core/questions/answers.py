@@ -5,8 +5,10 @@ An answer that is not identified keeps its tests and its reasons, and no estimat
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from cartograph.contracts import Column, Contract
 from cartograph.releases.contents import Effect, EffectCheck, PolicyRule, TreatmentPolicy
 from ml_assets.core.causal.finding import CONFIDENCE, Estimate, Finding, Gate, NamedEstimate
+from ml_assets.core.evaluation import plots
+from ml_assets.core.evaluation.plots import Picture
 from ml_assets.core.questions.asked import OUTCOME, TREATMENT, Asked
 from ml_assets.core.questions.posed import Posed
 
@@ -172,12 +176,15 @@ def contract(name: str) -> Contract:
             Column(name="effect", type="string", description="The answer as JSON, in the form of a release."),
             Column(name="answer", type="string", description="All that was found as JSON: the memo is made of it."),
             Column(name="memo", type="string", description="The decision memo as Markdown."),
+            Column(
+                name="pictures", type="string", nullable=True, description="Its pictures as JSON, each with its SVG."
+            ),
         ),
     )
 
 
-def row_of(answer: Answer, memo: str) -> pa.Table:
-    """The answer as the row of its table."""
+def row_of(answer: Answer, memo: str, pictures: Sequence[Picture]) -> pa.Table:
+    """The answer, with its memo and the pictures of that, as the row of its table."""
     effect = effect_of(answer)
     row = {
         "question": answer.question,
@@ -189,8 +196,24 @@ def row_of(answer: Answer, memo: str) -> pa.Table:
         "effect": effect.model_dump_json(),
         "answer": answer.model_dump_json(),
         "memo": memo,
+        "pictures": plots.written(pictures),
     }
     return pa.Table.from_pylist([row], schema=contract(answer.question).arrow_schema())
+
+
+class Told(NamedTuple):
+    """An answer as it is released, with its memo and the pictures of that."""
+
+    effect: Effect
+    memo: str
+    pictures: tuple[Picture, ...]
+
+
+def read_told(rows: Iterable[Mapping[str, Any]]) -> tuple[Told, ...]:
+    """The answers in rows of their tables."""
+    return tuple(
+        Told(Effect.model_validate_json(row["effect"]), row["memo"], plots.read(row.get("pictures"))) for row in rows
+    )
 
 
 def policy_of(answer: Answer, rule: PolicyRule) -> TreatmentPolicy:

@@ -74,6 +74,11 @@ def memo(answer: Answer, pictures: Sequence[Picture] = (), policy: Decision | No
     return "\n\n".join(parts) + "\n"
 
 
+def without_pictures(markdown: str) -> str:
+    """The memo for where its pictures are not beside it."""
+    return "\n\n".join(part for part in markdown.split("\n\n") if not part.startswith("!["))
+
+
 def sentence(answer: Answer) -> str:
     """The answer in one sentence, with its interval and what it is worth."""
     found = answer.estimate

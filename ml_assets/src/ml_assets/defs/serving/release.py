@@ -80,9 +80,7 @@ from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
 from ml_assets.core.models.next_best_actions import CONTRACT as ADVISED
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.scoring import card_of
-from ml_assets.core.questions.answers import Answer, effect_of
-from ml_assets.core.questions.memo import memo
-from ml_assets.core.questions.pictures import pictures
+from ml_assets.core.questions.answers import Told, read_told
 from ml_assets.core.registry import ModelRegistry, Registered, Version
 from ml_assets.defs.causal.budget_allocation import KEY as BUDGET_KEY
 from ml_assets.defs.causal.channel_response import KEY as RESPONSE_KEY
@@ -314,7 +312,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "budget": f"{found.budget.gain.value:+.2f} {found.budget.currency} a day" if found.budget else "none",
             "experiments": len(found.experiments),
             "kpis": len(found.figures.kpis) if found.figures else 0,
-            "effects": sum(answer.is_identified for answer in found.answers),
+            "effects": sum(one.effect.verdict == "identified" for one in found.answers),
             "questions": len(found.answers),
             "policies": len(found.policies),
             "products_forecast": len(pc.unique(found.products[DEMAND]["product_id"])) if found.products else 0,
@@ -356,7 +354,7 @@ class Gathered(NamedTuple):
     products: Mapping[str, pa.Table]
     figures: ReleasedKpis | None
     budget: Budget | None
-    answers: Sequence[Answer]
+    answers: Sequence[Told]
     policies: Sequence[TreatmentPolicy]
     experiments: Sequence[Report]
 
@@ -391,7 +389,9 @@ def gathered(
         products=released_products(con, inputs) if DEMAND_NAME in champions else {},
         figures=released_kpis(con, inputs, as_of),
         budget=released_budget(con, inputs),
-        answers=[Answer.model_validate_json(text) for text in stored(con, answers, "answer")],
+        answers=read_told(
+            row for select in answers for row in con.execute(f"FROM ({select})").to_arrow_table().to_pylist()
+        ),
         policies=[TreatmentPolicy.model_validate_json(text) for text in stored(con, policies, "policy")],
         experiments=read_reports(con, of(result_table(one.name) for one in experiments())),
     )
@@ -434,7 +434,7 @@ def write_contents(folder: Path, found: Gathered, champions: Mapping[str, Regist
             models=[champions[name] for name in (*PATHS, *own) if name in champions],
             recommended=found.recommended,
             products=found.products,
-            effects=list(map(effect_of, found.answers)),
+            effects=[one.effect for one in found.answers],
             policies=found.policies,
             experiments=[one.result for one in found.experiments],
         ),
@@ -520,12 +520,11 @@ def stored(con: duckdb.DuckDBPyConnection, selects: Sequence[str], column: str) 
     return [row[0] for select in selects for row in con.execute(f"SELECT {column} FROM ({select})").fetchall()]
 
 
-def write_answers(folder: Path, answers: Sequence[Answer]) -> None:
+def write_answers(folder: Path, answers: Sequence[Told]) -> None:
     """Write the effects, and of each answer the memo with its pictures beside it."""
-    (folder / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(tuple(map(effect_of, answers)), indent=2))
-    for answer in answers:
-        drawn = pictures(answer)
-        write_page(folder / MEMO_PAGE.format(name=answer.question), memo(answer, drawn), drawn)
+    (folder / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(tuple(one.effect for one in answers), indent=2))
+    for one in answers:
+        write_page(folder / MEMO_PAGE.format(name=one.effect.name), one.memo, one.pictures)
 
 
 def write_experiments(folder: Path, tried: Sequence[Report]) -> None:
