@@ -9,6 +9,7 @@ from api.answers import CachedRoute, Cursor, answered, page_after
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented, invalid_request
 from api.schemas.kpis import KpiFigures, KpiList
+from api.schemas.moments import Day
 from api.schemas.problem import InvalidPart
 from api.services.cursors import cursor as cursor_after
 from api.services.kpis import TOTAL, Asked, Grain, Kpis
@@ -18,7 +19,6 @@ from cartograph.releases.contents import Kpi
 router = APIRouter(prefix="/v1/kpis", tags=["kpis"], route_class=CachedRoute)
 DEFAULT_DAYS = 30
 Name = Annotated[str, Path(min_length=1, max_length=100, description="The figure, as `GET /v1/kpis` lists it.")]
-Day = date | None
 
 
 @router.get("", response_model=KpiList, responses=documented(404, 503))
@@ -43,10 +43,10 @@ def get_kpi(  # in a thread of its own: years by day and value take milliseconds
     name: Name,
     release: CurrentRelease,
     first: Annotated[
-        Day, Query(alias="from", description=f"The first day; without it, {DEFAULT_DAYS} days to `to`.")
+        Day | None, Query(alias="from", description=f"The first day; without it, {DEFAULT_DAYS} days to `to`.")
     ] = None,
     last: Annotated[
-        Day, Query(alias="to", description="The last day, which counts; without it, the last known.")
+        Day | None, Query(alias="to", description="The last day, which counts; without it, the last known.")
     ] = None,
     by: Annotated[str | None, Query(max_length=50, description="A dimension of the figure to split it by.")] = None,
     grain: Annotated[Grain, Query(description="How the days are put together; `total` is the whole range.")] = "day",

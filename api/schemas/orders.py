@@ -4,7 +4,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.moments import Moment
 
 Token = Annotated[str, Field(min_length=1, max_length=256)]
 Id = Annotated[str, Field(min_length=1, max_length=128)]
@@ -27,7 +29,7 @@ class OrderedLine(_Request):
 class CustomerOnFile(_Request):
     """What the shop has on file of the customer, where it is newer than the release; else it is known."""
 
-    registered_at: AwareDatetime | None = None
+    registered_at: Moment | None = None
     address_token: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{16}$",
@@ -42,7 +44,7 @@ class OrderAtCheckout(_Request):
     """An order that is about to be placed. Tokens are those of the shop's dataset `payments`; no feature needs more."""
 
     order_id: Id = Field(examples=["O0004711"])
-    placed_at: AwareDatetime = Field(
+    placed_at: Moment = Field(
         description="Its moment, at or after the release's `as_of`.", examples=["2026-01-02T10:15:30Z"]
     )
     customer_id: Id | None = Field(None, description="Null for a guest.", examples=["C0000042"])
@@ -89,7 +91,7 @@ class OrderOutcome(_Request):
     """What became of an order: a payment was declined, or the bank charged it back."""
 
     outcome: Literal["declined", "charged_back"]
-    at: AwareDatetime = Field(examples=["2026-01-02T10:16:00Z"])
+    at: Moment = Field(examples=["2026-01-02T10:16:00Z"])
     customer_id: Id | None = Field(None, description="Whose order, if it was not asked about since `as_of`.")
     card: Token | None = Field(
         None,

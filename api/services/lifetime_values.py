@@ -15,8 +15,6 @@ from api.services.model import read_card
 from cartograph.releases.contents import CLV_CARD, CLV_MODEL, ContentError, FeatureSpec, ModelCard
 from ml_assets.core.models import clv
 
-_LEAST = {"order_days_count": 1.0, "tenure_days": 1.0, "recency_days": 1.0, "spend_amount": 0.0}
-
 Vector = npt.NDArray[np.float64]
 
 
@@ -87,7 +85,7 @@ class LifetimeValues:
 
 def _of_a_customer(feature: FeatureSpec, longest: int) -> FeatureSpec:
     """The feature as customers have it who have ordered, on days that the model's clock knows."""
-    bounds = {"minimum": _LEAST[feature.name]}
+    bounds = {"minimum": clv.LEAST[feature.name]}
     if feature.name != "spend_amount":
         bounds["maximum"] = float(longest)
     return feature.model_copy(update={"nullable": False, **bounds})

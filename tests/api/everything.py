@@ -17,6 +17,7 @@ from tests.api.making import (
 from tests.api.test_causal import make_policy
 from tests.api.test_experiments import make_experiment
 from tests.api.test_own_models import FILES as OWN_MODEL
+from tests.api.valuing import clv_files, explained, propensity_files
 
 CUSTOMERS = [f"C{number:04d}" for number in range(1, 1000)]
 PRODUCTS = [f"P{number:02d}" for number in range(60)]
@@ -41,6 +42,9 @@ def publish_everything(settings: Settings) -> Manifest:
         replaced={
             **demand_files(make_forecasts(PRODUCTS), make_advice(PRODUCTS)),
             **OWN_MODEL,
+            **clv_files(),
+            **propensity_files(),
+            **explained("churn_classifier"),
             POLICIES_FILE: POLICIES.dump_json((make_policy(),)),
             EXPERIMENTS_FILE: EXPERIMENTS.dump_json((make_experiment(),)),
             MEMO_PAGE.format(name=question): b"# What it added",

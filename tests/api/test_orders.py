@@ -162,6 +162,9 @@ def test_another_worker_and_the_next_start_know_the_same(released: tuple[Setting
     [
         ({"placed_at": "2025-12-31T23:59:59Z"}, "/placed_at"),
         ({"placed_at": "2026-01-01T00:00:00"}, "/placed_at"),
+        ({"placed_at": 1767312930}, "/placed_at"),
+        ({"placed_at": "1767312930"}, "/placed_at"),
+        ({"customer": {"registered_at": 0}}, "/customer/registered_at"),
         ({"discount_amount": 21}, "/discount_amount"),
         ({"discount_amount": -1}, "/discount_amount"),
         ({"lines": []}, "/lines"),

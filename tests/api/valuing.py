@@ -15,7 +15,6 @@ from cartograph.releases.contents import (
     explanation_file,
 )
 from ml_assets.core.explanations.making import explainer
-from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.models import bg_nbd, clv, gamma_gamma
 from tests.api.making import AS_OF, FEATURES, make_card, onnx_model
 
@@ -52,7 +51,7 @@ def explained(name: str) -> dict[str, bytes | None]:
 
 def clv_files(model: clv.ClvModel | None = None) -> dict[str, bytes | None]:
     """The files of the lifetime-value model."""
-    card = make_card(name=clv.NAME, version="7", features=tuple(CUSTOMER_FEATURES.specs(clv.INPUTS)))
+    card = make_card(name=clv.NAME, version="7", features=tuple(clv.input_specs()))
     reference = Explainer(features=clv.INPUTS, reference=(2.0, 200.0, 60.0, 120.0))
     return {
         CLV_MODEL: (model or make_clv()).to_bytes(),

@@ -23,7 +23,10 @@ LIMITS = {"bigint": 2**53 - 1, "double": 3.4028234663852886e38}
 
 KEY = "X-API-Key"
 
-CALENDARS = ("/v1/orders/risk", "/v1/orders/{order_id}/outcomes")
+CALENDARS = (
+    *("/v1/orders/risk", "/v1/orders/{order_id}/outcomes"),
+    *("/v1/predict/lifetime_value", "/v1/predict/lifetime_value/batch"),
+)
 """Paths whose bodies are held against the release's date and against themselves, which no schema can say."""
 
 

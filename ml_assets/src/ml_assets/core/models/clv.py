@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from cartograph.releases.contents import FeatureSpec
 from ml_assets.core.evaluation.values import Scores, evaluate, mean_absolute_error
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import Marts
@@ -42,6 +43,8 @@ TOTAL_WITHIN = 0.10
 
 INPUTS = ("order_days_count", "tenure_days", "recency_days", "spend_amount")
 """The features that a prediction takes."""
+LEAST = {"order_days_count": 1.0, "tenure_days": 1.0, "recency_days": 1.0, "spend_amount": 0.0}
+"""What each is at least, of a customer who has ordered before the as-of date; none of them is null then."""
 
 
 class ClvModel(BaseModel):
@@ -159,10 +162,18 @@ class Trained(NamedTuple):
         return {
             "name": NAME,
             "as_of": self.model.as_of.isoformat(),
-            "features": [spec.model_dump() for spec in CUSTOMER_FEATURES.specs(INPUTS)],
+            "features": [spec.model_dump() for spec in input_specs()],
             "metrics": self.metrics,
             "baseline_metrics": {f"{name}.mae": value for name, value in self.baselines.items()},
         }
+
+
+def input_specs() -> list[FeatureSpec]:
+    """The features that a prediction takes, as they are of customers who have ordered: it knows no others."""
+    return [
+        spec.model_copy(update={"nullable": False, "minimum": LEAST[spec.name]})
+        for spec in CUSTOMER_FEATURES.specs(INPUTS)
+    ]
 
 
 def known(rows: pa.Table, as_of: date) -> Known:
