@@ -30,6 +30,7 @@ from cartograph.cli import (
     up,
 )
 from cartograph.cli.console import say_error, say_warning
+from cartograph.cli.room import full_disk
 from cartograph.erasure import ErasureError
 from cartograph.keys import KeysError
 from cartograph.lake import LakeError
@@ -109,9 +110,18 @@ app.add_typer(causal.app, name="causal")
 
 
 def main() -> None:
-    """Run a command; a mistake in settings, shop, data, lake, dbt, model or release ends in a message and status 2."""
+    """Run a command; a mistake in settings, shop, data, lake, dbt, model or release ends in a message and status 2.
+
+    So does whatever fails while the disk is full.
+    """
     try:
         app()
     except MISTAKES as mistake:
         say_error("Error:", str(mistake))
+        sys.exit(EXIT_MISTAKE)
+    except Exception as error:
+        told = full_disk(load_settings(), error)
+        if told is None:
+            raise
+        say_error("Error:", told)
         sys.exit(EXIT_MISTAKE)

@@ -19,6 +19,7 @@ import typer
 
 from cartograph.cli.console import count, names_and_numbers, output, say, say_error, size
 from cartograph.cli.instance import UNFINISHED, close_dead_runs, only_run, open_instance, prepare_home
+from cartograph.cli.room import local_folders
 from cartograph.cli.run import EXIT_FAILED, run
 from cartograph.contracts import Contract
 from cartograph.erasure import (
@@ -299,17 +300,7 @@ def wanted_of(subjects: Sequence[Subject]) -> Wanted:
 def not_texts(settings: Settings) -> list[Path]:
     """The folders whose files are not to be blanked: tables, releases and events with checksums, and the register."""
     kept = (settings.shop_home / name for name in ("lake", "releases", "erasures"))
-    return [*searched_folders(settings)[1:], *kept, settings.events_dir]
-
-
-def searched_folders(settings: Settings) -> list[Path]:
-    """The shop's folder, and those outside it that settings put the lake and the releases into."""
-    others = (
-        Path(uri).expanduser()
-        for uri in (settings.resolved_lake_uri, settings.resolved_release_uri)
-        if "://" not in uri
-    )
-    return [settings.shop_home, *(path for path in others if not path.absolute().is_relative_to(settings.shop_home))]
+    return [*local_folders(settings)[1:], *kept, settings.events_dir]
 
 
 def search(settings: Settings, subjects: Sequence[Subject]) -> Scan:
@@ -321,7 +312,7 @@ def search(settings: Settings, subjects: Sequence[Subject]) -> Scan:
         f"devices that nobody else had, and {counted(len(others), 'more value')} in the columns made of such"
     )
     with only_run(settings), output.status("searching"):
-        found = scan(searched_folders(settings), wanted, lake.connect)
+        found = scan(local_folders(settings), wanted, lake.connect)
         if "://" in settings.resolved_lake_uri:
             with lake.connect() as connection:
                 for info in lake.tables():

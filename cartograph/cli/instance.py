@@ -13,6 +13,7 @@ import dagster as dg
 from sqlalchemy.exc import DatabaseError
 from tenacity import Retrying, retry_if_exception, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from cartograph.cli.room import full_disk
 from cartograph.settings import Settings, SettingsError
 from cartograph.shops import ShopError
 
@@ -34,7 +35,9 @@ def prepare_home(settings: Settings) -> None:
         settings.logs_dir.mkdir(parents=True, exist_ok=True)
         configuration = (REPOSITORY_ROOT / "deploy" / "dagster" / "dagster.yaml").read_text(encoding="utf-8")
         filled = configuration.replace("$DAGSTER_HOME", str(settings.dagster_home.resolve()))
-        (settings.dagster_home / "dagster.yaml").write_text(filled, encoding="utf-8")
+        written = settings.dagster_home / "dagster.yaml"
+        if not written.is_file() or written.read_text(encoding="utf-8") != filled:  # on a full disk it would be emptied
+            written.write_text(filled, encoding="utf-8")
     except OSError as error:
         raise SettingsError(
             f"CARTOGRAPH_HOME={settings.home}: {error.filename} cannot be written ({error.strerror}). "
@@ -65,16 +68,17 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The shop's instance, opened from its folder.
 
     Raises:
-        ShopError: its database is damaged.
+        ShopError: its database is damaged, or the disk is full.
     """
     try:
         with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
             yield instance
     except DatabaseError as error:
-        raise ShopError(
+        damaged = (
             f"Dagster's run history in {settings.dagster_home} cannot be read ({error.orig}). Move that folder away to "
             "begin a new one; lake, warehouse and releases do not depend on it."
-        ) from None
+        )
+        raise ShopError(full_disk(settings) or damaged) from None
 
 
 @contextmanager

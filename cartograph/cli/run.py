@@ -25,6 +25,7 @@ from cartograph.cli import EXIT_INTERRUPTED
 from cartograph.cli.console import count, errors, names_and_numbers, output, say, say_error
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
 from cartograph.cli.progress import LOADED, POLL_SECONDS, AssetDone, Outcome, RunLog, follow
+from cartograph.cli.room import full_disk
 from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
 from cartograph.releases import NoRelease, Override, open_store
 from cartograph.settings import Settings, load_settings
@@ -217,7 +218,7 @@ def execute_all(
 
         ready_the_next()
         while ready:
-            log = execute(instance, ready.popleft(), when_begun=ready_the_next)
+            log = execute(settings, instance, ready.popleft(), when_begun=ready_the_next)
             ready_the_next()
             if log is not None:
                 logs.append(log)
@@ -260,7 +261,9 @@ def worker(settings: Settings, step: Step, override: Override | None, lock: int)
                 process.kill()
 
 
-def execute(instance: dg.DagsterInstance, started: Worker, when_begun: Callable[[], None]) -> RunLog | None:
+def execute(
+    settings: Settings, instance: dg.DagsterInstance, started: Worker, when_begun: Callable[[], None]
+) -> RunLog | None:
     """Let a worker go and show its progress; None where the selection leaves nothing to do in its location.
 
     `when_begun` is called again and again from its first step on.
@@ -292,7 +295,8 @@ def execute(instance: dg.DagsterInstance, started: Worker, when_begun: Callable[
     if process.returncode != 0:
         log.succeeded = False
         log.first_cause = log.first_cause or _last_line(log_path.read_text(encoding="utf-8", errors="replace"))
-        say_error(f"{started.location} failed.", f"{log.first_cause}\nThe whole log: {log_path}")
+        causes = [log.first_cause, *filter(None, [full_disk(settings)]), f"The whole log: {log_path}"]
+        say_error(f"{started.location} failed.", "\n".join(causes))
     return log
 
 

@@ -8,11 +8,17 @@ import pytest
 
 from cartograph.alerts.runbook import SECTIONS
 from ecom_assets.warehouse.dbt_project import PROJECT_DIR
+from tests.faults.drops import FAULTS
 from tests.faults.trust_page import DOCUMENT, HANDOVERS, WITHOUT_FILES, document
 
 
 def test_the_table_in_the_docs_is_that_of_the_faults() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == document(), "`make docs` writes it"
+
+
+def test_the_readme_says_how_many_there_are() -> None:
+    readme = (DOCUMENT.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"lists {len(FAULTS) + len(WITHOUT_FILES)} faults" in readme
 
 
 @pytest.mark.parametrize(("file", "test"), [(file, test) for *_, file, test in WITHOUT_FILES])

@@ -177,7 +177,10 @@ def test_an_override_of_a_release_that_went_out_before_is_told_as_such(shop):
     before = shop.store.current()
     result = shop.release(override_by="Ada", override_reason="The recount is done.")
     (warning,) = [found for found in result.get_asset_check_evaluations() if not found.passed]
-    assert warning.description.startswith("there was nothing new to release, although 1 blocking check(s) forbid it")
+    assert warning.description == (
+        "there was nothing new to release in spite of 1 blocking check (rows_match_mart of published/fct_orders), "
+        "by Ada: The recount is done."
+    )
     assert shop.store.current() == before
 
 

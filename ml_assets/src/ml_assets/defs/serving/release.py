@@ -64,6 +64,7 @@ from cartograph.trust.asset_graph import GuardedAsset
 from cartograph.trust.evidence import checked
 from cartograph.trust.gate import check_outcomes
 from cartograph.windows import at_midnight
+from cartograph.words import counted
 from ml_assets.components.causal_question import answer_key, has_policy, policy_key, reads, table_of
 from ml_assets.components.customer_model import predictions_table
 from ml_assets.components.experiment import result_table
@@ -156,6 +157,8 @@ KEY = dg.AssetKey(["serving", "release"])
 GRAPH_KEY = dg.AssetKey(["quality", "asset_graph"])
 QUALITY_KEY = dg.AssetKey(["quality", "scores"])
 HOLDS = "all_guards_hold"
+NAMED = 10
+"""Checks that are named where a release went out in spite of them; all are among the samples."""
 MODELS = {
     churn.NAME: (CHURN_KEY, SCORES_KEY),
     propensity.NAME: (PROPENSITY_KEY, PROPENSITIES_KEY),
@@ -449,9 +452,13 @@ def guards_result(made_from: ReleaseInputs, manifest: Manifest) -> dg.AssetCheck
     forbidding = [f"{check.name} of {check.asset_key}" for check in made_from.forbidden_by]
     told = None
     if forbidding and made_from.override:
-        told = f"{len(forbidding)} blocking check(s) forbid it, by {made_from.override.by}: {made_from.override.reason}"
         is_new = manifest.inputs.override == made_from.override
-        told = f"{'released' if is_new else 'there was nothing new to release'}, although {told}"
+        which = ", ".join(forbidding[:NAMED]) + (", …" if len(forbidding) > NAMED else "")
+        told = (
+            f"{'released' if is_new else 'there was nothing new to release'} in spite of "
+            f"{counted(len(forbidding), 'blocking check')} ({which}), by {made_from.override.by}: "
+            f"{made_from.override.reason}"
+        )
     return checked(
         HOLDS,
         not forbidding,
