@@ -215,7 +215,7 @@ def test_a_wrong_setting_ends_the_process_with_its_message(tmp_path: Path) -> No
 
 
 def test_trusted_keys_that_cannot_be_read_end_the_process_with_a_message(tmp_path: Path) -> None:
-    process = start(tmp_path, "0", CARTOGRAPH_RELEASE_TRUSTED_KEYS="/nowhere")
+    process = start(tmp_path, "8000", CARTOGRAPH_RELEASE_TRUSTED_KEYS="/nowhere")
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said.startswith("CARTOGRAPH_RELEASE_TRUSTED_KEYS=/nowhere")
