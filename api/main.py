@@ -147,9 +147,10 @@ async def logging_predictions(app: FastAPI, settings: Settings) -> AsyncIterator
 
 @asynccontextmanager
 async def keeping_state(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """Have the application know what it is told of visitors and orders, in whichever process."""
-    state = OnlineState(settings.online_path)
+    """Have the application know what it is told of visitors and orders, in whichever process, and was told before."""
+    state = OnlineState(settings.online_path, settings.events_dir)
     app.state.online = state
+    await state.learn()
     watcher = asyncio.create_task(state.watch())
     yield
     watcher.cancel()

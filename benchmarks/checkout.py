@@ -98,7 +98,7 @@ def main(customers: int) -> None:
         history = OrderHistory.open(path)
         opened = {"open_ms": round((perf_counter() - begun) * 1_000, 1), "bytes": path.stat().st_size}
         print(json.dumps({"benchmark": "checkout.history", "customers": customers, **opened}))
-        workers = [OnlineState(Path(folder) / "state.db") for _ in range(2)]
+        workers = [OnlineState(Path(folder) / "state.db", Path(folder) / "events") for _ in range(2)]
         draw = np.random.default_rng(7).integers(0, customers // 2, CALLS)
 
         def judged(number: int) -> bool:

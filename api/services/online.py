@@ -1,8 +1,9 @@
 """The online state: what has happened since a release was made, as the next recommendation and fraud check need it.
 
 Sessions of visitors, what customers have just seen and bought, and the orders at the checkout, in memory and bounded.
-The event log keeps the events, and tells them to each worker and anew after a start; orders are shared by all workers
-and survive them through the journal. How features follow from orders is `ml_assets.core.features.order_ledger`.
+The event log keeps the events: each worker hears of its own before their client does, follows what the others append,
+and reads the end of the log at its start. Orders are shared by all workers and survive them through the journal. How
+features follow from orders is `ml_assets.core.features.order_ledger`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ from threading import Lock
 from typing import Any, NamedTuple, NoReturn
 
 from api.services.journal import KEPT, Journal
+from cartograph.events import Follower
 from cartograph.releases.order_history import NO_KEY, key_of
 from ml_assets.core.features.order_ledger import Line, OrderHistory, OrderLedger, Placed, Value
 
 FOLLOW_SECONDS = 0.2
-"""So often a worker looks for what others' orders were of: what a purchase's event does not say."""
+"""So often a worker looks for others' events, and for what their orders were of: a purchase's event does not say it."""
+FIRST_BYTES = 16 * 1024 * 1024
+"""So much of the log's end is read at a start: some 60,000 events, for which a core works up to a second."""
+TOGETHER = 1_000
+"""Events that are applied in one piece: who asks meanwhile waits for so many."""
 SESSION_GAP_US = 30 * 60 * 1_000_000
 """A visitor who does nothing for so long begins a new session, as in the marts."""
 SESSION_PRODUCTS = 20
@@ -101,10 +107,15 @@ class NothingOnline:
 
 
 class OnlineState:
-    """All methods may be called from several threads; with a journal of the same file, processes share one state."""
+    """All methods may be called from several threads.
 
-    def __init__(self, path: Path) -> None:
+    With a journal of the same file and the same folder of events, processes share one state.
+    """
+
+    def __init__(self, path: Path, events: Path) -> None:
         self._journal = Journal(path)
+        self._log = Follower(events, first_bytes=FIRST_BYTES)
+        self._log_lock = Lock()
         self._lock = Lock()
         self._orders_lock = Lock()  # apart: the journal may have to wait for another worker
         self._visitors = _Bounded(MOST_VISITORS)
@@ -182,7 +193,39 @@ class OnlineState:
         return counted
 
     def follow(self) -> None:
-        """Learn what the orders that other workers judged were of."""
+        """Learn what other workers and those before them know: events, and what the orders that they judged were of."""
+        try:
+            self._follow_events()
+        finally:  # of the two files, one may be broken
+            self._follow_orders()
+
+    async def learn(self) -> None:
+        """Follow once, apart from the event loop; what goes wrong is logged."""
+        try:
+            await asyncio.to_thread(self.follow)
+        except Exception:  # it must outlive whatever a full or broken disk does
+            logger.exception("Following the journal and the events of the online state failed")
+
+    async def watch(self) -> NoReturn:
+        """Follow for ever."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            await self.learn()
+
+    def close(self) -> None:
+        """Let go of the journal and the event log."""
+        with self._log_lock:
+            self._log.close()
+        with self._orders_lock:
+            self._journal.close()
+
+    def _follow_events(self) -> None:
+        with self._log_lock:
+            told = self._log.new()
+            for at in range(0, len(told), TOGETHER):
+                self.apply(told[at : at + TOGETHER])
+
+    def _follow_orders(self) -> None:
         with self._orders_lock:
             told = self._journal.after(self._baskets_seen)
             self._baskets_seen = told[-1][0] if told else self._baskets_seen
@@ -190,20 +233,6 @@ class OnlineState:
             for _, body in told:
                 if body[0] == "order":
                     self._baskets.touched(_placed(body[1]).order, partial(tuple, body[2]))
-
-    async def watch(self) -> NoReturn:
-        """Follow for ever."""
-        while True:
-            try:
-                await asyncio.to_thread(self.follow)
-            except Exception:  # it must outlive whatever a full or broken disk does
-                logger.exception("Following the journal of the online state failed")
-            await asyncio.sleep(FOLLOW_SECONDS)
-
-    def close(self) -> None:
-        """Let go of the journal."""
-        with self._orders_lock:
-            self._journal.close()
 
     def _take(self, event: Mapping[str, object]) -> None:
         kind, product, order = event["event_type"], event.get("product_id"), event.get("order_id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 
 from api.services import journal, online
+from api.services.event_log import EventLog, Rules
 from api.services.journal import forget
 from api.services.online import OnlineState, moment_of
+from cartograph.events import Follower, SegmentWriter, rewrite, segments
 from cartograph.releases.order_history import SCHEMA, key_of
 from cartograph.settings import Settings
+from cartograph.windows import Window
 from ml_assets.core.features.order_ledger import OrderHistory, Placed
 from tests.api.making import make_customers, publish, service
 from tests.api.recommending import batch
@@ -33,7 +37,12 @@ def event(minute: float, product: str | None = None, kind: str = "product_view",
 
 @pytest.fixture
 def state(tmp_path: Path) -> OnlineState:
-    return OnlineState(tmp_path / "state.db")
+    return worker(tmp_path)
+
+
+def worker(folder: Path) -> OnlineState:
+    """The state of one of the processes that share a shop's home."""
+    return OnlineState(folder / "state.db", folder / "events")
 
 
 class Served(NamedTuple):
@@ -46,8 +55,8 @@ class Served(NamedTuple):
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     settings = Settings(home=tmp_path)
-    state = OnlineState(settings.online_path)
-    monkeypatch.setattr("api.main.OnlineState", lambda _: state)
+    state = OnlineState(settings.online_path, settings.events_dir)
+    monkeypatch.setattr("api.main.OnlineState", lambda *_: state)
     publish(settings, customers=make_customers([f"C{n:04d}" for n in range(1000)]))
     with service(settings) as client:
         yield Served(client, state)
@@ -81,13 +90,105 @@ def test_a_purchase_is_of_the_products_that_the_checkout_had(state: OnlineState)
 
 
 def test_what_a_purchase_was_of_is_known_from_the_checkout_of_any_worker(tmp_path: Path) -> None:
-    one, other = (OnlineState(tmp_path / "state.db") for _ in range(2))
+    one, other = (worker(tmp_path) for _ in range(2))
     one.judge(OrderHistory(SINCE, nothing()), order("O1"), ["P1", "P2"])
-    for worker in (one, other):
-        worker.apply([event(0, kind="purchase", customer_id="C1", order_id="O1")])
-        worker.follow()
+    for each in (one, other):
+        each.apply([event(0, kind="purchase", customer_id="C1", order_id="O1")])
+        each.follow()
     found = [state.customer("C1", SINCE) for state in (one, other)]
     assert [recent and recent.bought for recent in found] == [("P1", "P2")] * 2
+
+
+SHOP = Window(START - timedelta(days=9), START + timedelta(days=9))
+PURCHASE = {"kind": "purchase", "customer_id": "C1", "order_id": "O1"}
+
+
+def take(folder: Path, state: OnlineState, *events: dict[str, Any]) -> list[str]:
+    """Have a process of that state take the events, and end; what became of them."""
+    told = [{**one, **{name: one[name].isoformat() for name in ("occurred_at", "received_at")}} for one in events]
+
+    async def scenario() -> list[str]:
+        rules = Rules(SHOP, timedelta(hours=48))
+        log = EventLog(SegmentWriter(folder / "events"), rules, online=state, clock=lambda: START + timedelta(days=1))
+        async with log.running():
+            return [outcome.status for outcome in await log.submit(told)]
+
+    return asyncio.run(scenario())
+
+
+def known(state: OnlineState) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What V1 saw and C1 bought."""
+    recent = state.customer("C1", SINCE)
+    return state.session("V1"), recent.bought if recent else ()
+
+
+def test_what_one_worker_takes_the_others_and_those_after_it_know(tmp_path: Path) -> None:
+    one, other = worker(tmp_path), worker(tmp_path)
+    one.follow()
+    other.follow()
+    assert take(tmp_path, one, event(0, "P1"), event(2, "P3"), event(3, "P9", **PURCHASE)) == ["accepted"] * 3
+    assert known(one) == (("P1", "P3"), ("P9",))
+    other.follow()
+    assert known(other) == known(one)
+    assert take(tmp_path, other, event(1, "P2")) == ["accepted"]
+    for each in (one, other):  # which hear of their own again
+        each.follow()
+        assert known(each) == (("P1", "P2", "P3"), ("P9",))
+        each.close()
+    after = worker(tmp_path)
+    after.follow()
+    assert known(after) == (("P1", "P2", "P3"), ("P9",))
+
+
+def test_an_event_that_two_workers_took_counts_once(tmp_path: Path) -> None:
+    workers = [worker(tmp_path) for _ in range(2)]
+    for each in workers:
+        assert take(tmp_path, each, event(0, "P9", **PURCHASE), event(1, "P1")) == ["accepted"] * 2
+    for each in (*workers, worker(tmp_path)):
+        each.follow()
+        assert known(each) == (("P1",), ("P9",))
+
+
+def test_after_a_start_the_latest_are_known_and_no_more_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = worker(tmp_path)
+    take(tmp_path, before, *(event(number, f"P{number}", visitor_id=f"V{number}") for number in range(9)))
+    (path,) = segments(tmp_path / "events")
+    monkeypatch.setattr(online, "FIRST_BYTES", path.stat().st_size // 3)
+    after = worker(tmp_path)
+    after.follow()
+    assert [bool(after.session(f"V{number}")) for number in range(9)] == [False] * 6 + [True] * 3
+
+
+def test_an_erased_customer_does_not_come_back_with_a_start(tmp_path: Path) -> None:
+    before = worker(tmp_path)
+    before.follow()
+    take(tmp_path, before, event(0, "P1", customer_id="C1"), event(1, "P9", **PURCHASE))
+    before.follow()
+    rewrite(tmp_path / "events", lambda found: [{**one, "customer_id": "erased-1"} for one in found])
+    after = worker(tmp_path)
+    after.follow()
+    assert after.customer("C1", SINCE) is None
+    before.follow()
+    assert before.customer("erased-1", SINCE) is None, "what is rewritten is not told again"
+
+
+def test_a_broken_journal_does_not_keep_events_from_a_worker_nor_a_broken_log_orders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = worker(tmp_path), worker(tmp_path)
+    take(tmp_path, one, event(0, "P1"), event(1, kind="purchase", customer_id="C1", order_id="O1"))
+    one.judge(OrderHistory(SINCE, nothing()), order("O1"), ["P2"])
+    with monkeypatch.context() as broken:
+        broken.setattr(journal.Journal, "after", lambda *_: 1 / 0)
+        asyncio.run(other.learn())
+    assert known(other) == (("P1",), ())
+    with monkeypatch.context() as broken:
+        broken.setattr(Follower, "new", lambda *_: 1 / 0)
+        asyncio.run(other.learn())
+    assert known(other) == (("P1",), ("P2",))
+    assert caplog.text.count("Following the journal and the events of the online state failed") == 2
 
 
 def order(name: str, customer: str = "C1", us: int = 1) -> Placed:
@@ -113,7 +214,7 @@ def test_memory_and_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(online, "MOST_VISITORS", 3)
     monkeypatch.setattr(journal, "KEPT", 20)
     monkeypatch.setattr(journal, "_PRUNED_EVERY", 10)
-    state = OnlineState(tmp_path / "state.db")
+    state = worker(tmp_path)
     for number in range(100):
         state.apply([event(number / 100, f"P{number}", visitor_id=f"V{number % 5}")])
     assert [bool(state.session(f"V{number}")) for number in range(5)] == [False, False, True, True, True]
@@ -127,7 +228,7 @@ def test_memory_and_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_an_erased_customer_is_forgotten(tmp_path: Path) -> None:
     path, history = tmp_path / "state.db", OrderHistory(SINCE, nothing())
-    state = OnlineState(path)
+    state = worker(tmp_path)
     for number, customer in enumerate(("C1", "C2", "C1")):
         state.judge(history, order(f"O{number}", customer), ["P1"])
     state.close()

@@ -1,4 +1,7 @@
-"""The service is killed while it takes events: each that it acknowledged is in the lake, once, and nothing else is."""
+"""The service is killed while it takes events: each that it acknowledged is in the lake, once, and nothing else is.
+
+And what it acknowledged is known to the service's other process, and to the next one from its first answer on.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 
 import httpx
 
@@ -19,6 +23,7 @@ from cartograph.windows import windows
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.ingestion import Batch, load
 from ecom_assets.sources.event_log import EventLogReader
+from tests.api.making import publish
 from tests.support.killed_service import KilledService, killed_service
 from tests.unit.events.making import make_event
 
@@ -27,6 +32,7 @@ CLIENTS = 4
 MOST_BEFORE_KILL = 8
 """Answers between a start and the next kill; while it comes, the other clients wait for theirs."""
 LATE = timedelta(hours=48)
+PRODUCTS = {1: "P03", 2: "P00"}
 
 
 class Clients:
@@ -113,3 +119,33 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged_and_double_nothing(tmp_
         counts = Counter(lake.batches("raw.events", columns=["event_id"]).read_all()["event_id"].to_pylist())
         assert counts == Counter(dict.fromkeys(clients.acknowledged, 1))
         recover(settings.events_dir)
+
+
+def test_what_one_process_took_the_other_knows_soon_and_the_next_at_once(tmp_path: Path) -> None:
+    publish(Settings(home=tmp_path))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+        killed_service(tmp_path, one) as service,
+        killed_service(tmp_path, other),
+    ):
+        taking, asked = (f"http://127.0.0.1:{port.getsockname()[1]}" for port in (one, other))
+        stranger, wanted = recommended(asked, visitor_id="v_17"), recommended(asked, products=["P03", "P00"])
+        assert stranger != wanted
+        seen = [make_event(str(n), 1 + n / 1440, event_type="product_view", product_id=p) for n, p in PRODUCTS.items()]
+        assert httpx.post(f"{taking}/v1/events", json={"events": seen}, timeout=60).json()["accepted"] == 2
+        assert recommended(taking, visitor_id="v_17") == wanted
+        deadline = monotonic() + 60
+        while recommended(asked, visitor_id="v_17") != wanted:
+            assert monotonic() < deadline, "the other process never heard of it"
+        service.kill()
+        service.start()
+        assert recommended(taking, visitor_id="v_17") == wanted
+
+
+def recommended(url: str, **body: object) -> list[dict[str, object]]:
+    """What a process recommends for a session."""
+    response = httpx.post(f"{url}/v1/recommendations/session", json=body, timeout=60)
+    assert response.status_code == 200, response.text
+    found: list[dict[str, object]] = response.json()["recommendations"]
+    return found
