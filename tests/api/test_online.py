@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import httpx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.services import journal, online
 from api.services.event_log import EventLog, Rules
@@ -208,6 +210,21 @@ def test_an_event_may_be_told_twice_and_late(state: OnlineState) -> None:
     state.apply([told[0], told[3], told[1]])
     assert (state.session("V1"), state.customer("C1", SINCE)) == before
     assert before[0] == ("P2", "P1")
+
+
+STEPS = st.tuples(st.integers(0, 200), st.integers(0, 30), st.booleans())
+
+
+@given(st.lists(STEPS), st.data())
+def test_what_is_told_again_in_any_order_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, bool]], data: st.DataObject
+) -> None:
+    told = [event(minute, f"P{place}", **(PURCHASE if bought else {})) for minute, place, bought in steps]
+    state = worker(tmp_path_factory.getbasetemp())
+    state.apply(told)
+    before = known(state)
+    state.apply(data.draw(st.permutations(told)))
+    assert known(state) == before
 
 
 def test_memory_and_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
