@@ -217,7 +217,8 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
             for _, module in made
         )
         segment = f"SELECT customer_id, segment FROM ({lake.relation_sql('published.rfm_segments')})"
-        columns = ", ".join("as_of_date AS as_of" if name == "as_of" else name for name in CUSTOMER_COLUMNS)
+        renamed = {"as_of": "as_of_date AS as_of", "policies": "[]::VARCHAR[] AS policies"}
+        columns = ", ".join(renamed.get(name, name) for name in CUSTOMER_COLUMNS)
         released = connection.sql(
             f"""
             SELECT {columns}, f.* EXCLUDE (customer_id, as_of_date)

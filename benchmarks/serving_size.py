@@ -101,6 +101,8 @@ def table(customers: int, features: int) -> pa.Table:
             columns[column] = pa.array((rows * 37 + at) % 1000 / 1000.0)
         elif column == "next_action_reason":
             columns[column] = pa.array(["adds_most"], kind).take(pa.array(np.zeros(customers, np.int8)))
+        elif column == "policies":
+            columns[column] = pa.array([["email_winback_spend"]], kind).take(pa.array(np.zeros(customers, np.int8)))
         elif kind == pa.string():
             columns[column] = texts.cast(kind)
         else:

@@ -9,7 +9,7 @@ from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented, invalid_request, pointer
 from api.schemas.causal import ChannelBudget, Cost, Decision, DecisionRequest, EffectAndMemo, Effects, Policies
 from api.schemas.problem import InvalidPart
-from api.services.decisions import decide, policy_features
+from api.services.decisions import decide, outside, policy_features
 from api.services.release import LoadedRelease
 from cartograph.releases.contents import MEMO_PAGE, TreatmentPolicy
 
@@ -34,7 +34,11 @@ async def get_policies(release: CurrentRelease) -> Policies:
 
 @router.post("/policies/{question}/decision", responses=documented(404, 413, 422, 503))
 async def decide_for_features(question: Question, request: DecisionRequest, release: CurrentRelease) -> Decision:
-    """Whether to treat a customer with these features, and up to which cost. The policy's features must be given."""
+    """Whether to treat a customer with these features, and up to which cost. The policy's features must be given.
+
+    This does not check whether the customer is in the `population` that GET /v1/causal/policies tells of the policy:
+    ask only of those who are, since the answer holds of nobody else.
+    """
     policy = _policy(release, question)
     missing = [feature.name for feature in policy.rule.features if feature.name not in request.features]
     if missing:
@@ -50,13 +54,25 @@ async def decide_for_customer(
     release: CurrentRelease,
     cost: Annotated[Cost | None, Query(description="What treating costs, if not as the policy has learned.")] = None,
 ) -> Decision:
-    """Whether to treat a customer of the release, and up to which cost."""
+    """Whether to treat a customer of the release, and up to which cost.
+
+    One who is not in the policy's population, e.g. who refused e-mail, is not to be treated: `outside_population`.
+    """
     policy = _policy(release, question)
     row = release.customers.find(customer_id)
     if row is None:
         raise ProblemError(
             404, "unknown-customer", f"Release {release.manifest.release_id} has no customer {customer_id}."
         )
+    if row.policies is None:
+        raise ProblemError(
+            404,
+            "no-decision",
+            f"Release {release.manifest.release_id} does not tell whom its policies are about, as it was made before "
+            "releases did. Make a new one with `cartograph run`.",
+        )
+    if policy.name not in row.policies:
+        return outside(policy, cost, release.manifest.release_id)
     features = policy_features(policy, row.features)
     missing = [feature.name for feature in policy.rule.features if feature.name not in features]
     if missing:

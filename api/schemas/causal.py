@@ -1,7 +1,7 @@
 """Causal estimates, and what to do by them."""
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,8 +56,13 @@ class Decision(BaseModel):
 
     question: str
     treat: bool
+    reason: Literal["pays", "does_not_pay", "outside_population"] = Field(
+        description="`pays`: treating such customers is shown to add more than it costs; `does_not_pay`: it is not; "
+        "`outside_population`: the question is not asked of this customer, e.g. of one who refused e-mail, so that "
+        "nothing is known of what treating adds."
+    )
     cost: float
-    worth: Estimated
+    worth: Estimated | None = Field(description="Null outside the population.")
     unit: str
     because: list[str]
     release_id: str = Field(examples=["2026-01-01-0123456789ab"])

@@ -38,6 +38,7 @@ class CustomerRow:
     added_margin_low: float | None
     added_margin_high: float | None
     uplift_model_version: str | None
+    policies: list[str] | None
     features: dict[str, Value]
     masked: tuple[str, ...] = ()
 

@@ -23,13 +23,30 @@ def decide(
     own = policy.rule.cost
     asked = own if cost is None else cost
     worth = Estimated(value=leaf.gain.value + own, low=leaf.gain.low + own, high=leaf.gain.high + own)
+    treat = leaf.treats if asked == own else worth.low > asked
     return Decision(
         question=policy.name,
-        treat=leaf.treats if asked == own else worth.low > asked,
+        treat=treat,
+        reason="pays" if treat else "does_not_pay",
         cost=asked,
         worth=worth,
         unit=policy.unit,
         because=list(because),
+        release_id=release_id,
+        as_of=policy.as_of,
+    )
+
+
+def outside(policy: TreatmentPolicy, cost: float | None, release_id: str) -> Decision:
+    """What is said of a customer whom the policy is not about: not to treat, and nothing of what that would add."""
+    return Decision(
+        question=policy.name,
+        treat=False,
+        reason="outside_population",
+        cost=policy.rule.cost if cost is None else cost,
+        worth=None,
+        unit=policy.unit,
+        because=[],
         release_id=release_id,
         as_of=policy.as_of,
     )

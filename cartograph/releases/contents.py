@@ -124,9 +124,13 @@ CUSTOMER_COLUMNS = {
     "added_margin_low": pa.float64(),
     "added_margin_high": pa.float64(),
     "uplift_model_version": pa.string(),
+    "policies": pa.list_(pa.string()),
 }
 """Columns of `customers.arrow` that are not features. All but `customer_id` and `as_of` may be null, and a release
-that was made before a column was known does not have it."""
+that was made before a column was known does not have it.
+
+`policies` are the names of the released policies that are about the customer: who is in the population of their
+question. SQL decides that where the release is made, so that the service need not run any."""
 
 RECOMMENDATION_COLUMNS = {
     "customer_id": pa.string(),
@@ -496,6 +500,11 @@ class TreatmentPolicy(_Content):
     name: str
     question: str
     treatment: str
+    population: str | None = Field(
+        None,
+        description="Whom it is about: a SQL condition on customer features, `true` for everybody. It says nothing of "
+        "others. Null in releases of before it was told.",
+    )
     unit: str
     as_of: date
     rule: PolicyRule

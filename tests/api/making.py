@@ -146,6 +146,9 @@ def make_customers(ids: list[str], probability: float | None = 0.25) -> pa.Table
             "added_margin_low": pa.array([None if probability is None else -0.5] * rows, pa.float64()),
             "added_margin_high": pa.array([None if probability is None else 5.5] * rows, pa.float64()),
             "uplift_model_version": version,
+            "policies": pa.array(
+                [["email_spring"] if at % 3 != 2 else [] for at in range(rows)], pa.list_(pa.string())
+            ),
             "recency_days": pa.array(range(rows), pa.int64()),
             "mean_gap_days": pa.array([float("nan") if at % 2 else None for at in range(rows)], pa.float64()),
             "is_opted_in": pa.array([at % 2 == 0 for at in range(rows)], pa.bool_()),

@@ -1,15 +1,18 @@
+import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 
 from api.services.decisions import policy_features
 from cartograph.releases import Manifest
 from cartograph.releases.contents import (
     BUDGET_FILE,
+    CUSTOMERS,
     MEMO_PAGE,
     POLICIES,
     POLICIES_FILE,
@@ -23,8 +26,9 @@ from cartograph.releases.contents import (
     PolicyRule,
     TreatmentPolicy,
 )
+from cartograph.releases.rows import row_schema, with_rows
 from cartograph.settings import Settings
-from tests.api.making import make_effect, problem, publish, service
+from tests.api.making import make_customers, make_effect, problem, publish, service
 
 
 def test_each_question_comes_with_its_answer_or_the_verdict_that_there_is_none(
@@ -103,6 +107,7 @@ def make_policy(**changes: Any) -> TreatmentPolicy:
         name="email_spring",
         question="What did the e-mail add?",
         treatment="got the e-mail",
+        population="email_opt_in is distinct from 0",
         unit="EUR per customer",
         as_of=date(2026, 1, 1),
         rule=PolicyRule(**{**rule, **changes}),
@@ -144,6 +149,7 @@ def test_a_release_without_policies_has_none(client: httpx.Client) -> None:
 def test_the_tree_decides_at_its_own_cost(deciding: httpx.Client, features: Any, treat: bool, because: Any) -> None:
     found = decide(deciding, features=features).json()
     assert (found["treat"], found["because"], found["cost"]) == (treat, because, 2.0)
+    assert found["reason"] == ("pays" if treat else "does_not_pay")
 
 
 @pytest.mark.parametrize(("cost", "treat"), [(0.0, True), (3.9, True), (4.0, False), (6.0, False)])
@@ -153,6 +159,7 @@ def test_another_cost_is_held_against_the_whole_interval_of_what_treating_is_wor
     found = decide(deciding, features={"recency_days": 3, "mean_gap_days": 21}, cost=cost).json()
     assert found["worth"] == {"value": 5.0, "low": 4.0, "high": 6.0}
     assert (found["treat"], found["cost"]) == (treat, cost)
+    assert found["reason"] == ("pays" if treat else "does_not_pay")
 
 
 def test_a_customer_of_the_release_is_decided_by_the_released_features(deciding: httpx.Client) -> None:
@@ -163,6 +170,40 @@ def test_a_customer_of_the_release_is_decided_by_the_released_features(deciding:
     assert deciding.get(f"{path}/C2?cost=9").json()["treat"] is False
     problem(deciding.get(f"{path}/nobody"), 404, "unknown-customer")
     problem(deciding.get(f"{path}/C2?cost=-1"), 422, "invalid-request")
+
+
+@pytest.mark.parametrize("query", ["", "?cost=0"])
+def test_who_is_outside_the_population_is_not_treated_whatever_it_costs(deciding: httpx.Client, query: str) -> None:
+    """By its features C3 comes to the same leaf as C2, who is treated."""
+    found = deciding.get(f"/v1/causal/policies/email_spring/customers/C3{query}").json()
+    assert (found["treat"], found["reason"]) == (False, "outside_population")
+    assert (found["worth"], found["because"]) == (None, [])
+    assert found["cost"] == (0.0 if query else 2.0)
+    assert "policies" not in deciding.get("/v1/customers/C3").json()["features"]
+
+
+def test_a_population_that_a_release_does_not_tell_is_not_guessed(tmp_path: Path) -> None:
+    """A release of before populations were told is served, but for whether to treat a customer of it."""
+    older = make_policy().model_dump(mode="json", exclude={"population"})
+    settings = Settings(home=tmp_path)
+    customers = make_customers(["C1", "C2", "C3"]).drop_columns("policies")
+    publish(settings, replaced={POLICIES_FILE: json.dumps([older]).encode(), CUSTOMERS: older_file(customers)})
+    with service(settings) as client:
+        (policy,) = client.get("/v1/causal/policies").json()["policies"]
+        assert policy["population"] is None
+        found = problem(client.get("/v1/causal/policies/email_spring/customers/C2"), 404, "no-decision")
+        assert "cartograph run" in found["detail"]
+        assert client.get("/v1/customers/C2").json()["features"]["recency_days"] == 1
+        assert decide(client, features={"recency_days": 3, "mean_gap_days": 21}).json()["treat"] is True
+
+
+def older_file(customers: pa.Table) -> bytes:
+    """`customers.arrow` of before some of its columns were."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, row_schema(customers.schema)) as writer:
+        for batch in with_rows(customers):
+            writer.write_batch(batch)
+    return bytes(sink.getvalue())
 
 
 def test_a_feature_that_is_not_given_is_named(deciding: httpx.Client) -> None:

@@ -23,6 +23,8 @@ from cartograph.releases.contents import (
     EFFECTS_FILE,
     FRAUD_CARD,
     GOLDEN,
+    POLICIES,
+    POLICIES_FILE,
     RECOMMENDATION_COLUMNS,
     RECOMMENDATIONS,
     REORDER,
@@ -56,6 +58,7 @@ from tests.api.making import (
     service,
 )
 from tests.api.recommending import batch
+from tests.api.test_causal import make_policy
 from tests.api.valuing import clv_files, make_clv
 
 SHOP_CARD = ShopCard(name="simulated", title="The simulated shop", currency="EUR")
@@ -105,7 +108,7 @@ def contents() -> Contents:
     clv_card = json.loads(clv_files()[CLV_CARD] or b"")
     models.append(Registered(clv.NAME, "7", make_clv().to_bytes(), clv_card))
     products = {DEMAND: make_forecasts(PRODUCTS), REORDER: make_advice(PRODUCTS)}
-    return Contents(AS_OF, SHOP_CARD, customers(), models, recommended, products, [EFFECT], [], [])
+    return Contents(AS_OF, SHOP_CARD, customers(), models, recommended, products, [EFFECT], [make_policy()], [])
 
 
 def released(settings: Settings, contents: Contents, replaced: Mapping[str, bytes | None] | None = None) -> str:
@@ -113,6 +116,7 @@ def released(settings: Settings, contents: Contents, replaced: Mapping[str, byte
         **demand_files(contents.products[DEMAND], contents.products[REORDER]),
         **clv_files(),
         EFFECTS_FILE: EFFECTS.dump_json((EFFECT,)),
+        POLICIES_FILE: POLICIES.dump_json((make_policy(),)),
         GOLDEN: golden(contents).model_dump_json().encode(),
         **(replaced or {}),
     }
@@ -125,6 +129,8 @@ def test_the_service_answers_what_the_graph_says_that_it_must(tmp_path: Path, co
     paths = {one.path.split("?")[0] for one in golden(contents).requests}
     assert {"/v1/release", "/v1/predict/churn", "/v1/predict/order_fraud", "/v1/recommendations/session"} <= paths
     assert {"/v1/customers/C%C3%A9%201", "/v1/products/P3/demand", "/v1/products/P3/reorder"} <= paths
+    of_customers = "/v1/causal/policies/email_spring/customers/"
+    assert {f"{of_customers}C1", f"{of_customers}C2"} <= paths, "one whom the policy is about, and one whom it is not"
     assert not any("%2F" in path for path in paths), "no path of the service leads there"
     with service(settings) as client:
         ready = client.get("/ready").json()
@@ -166,6 +172,17 @@ def other_effect() -> bytes:
     return EFFECTS.dump_json((EFFECT.model_copy(update={"estimate": 9.9}),))
 
 
+def other_policy() -> bytes:
+    return POLICIES.dump_json((make_policy(cost=3.0),))
+
+
+def other_population() -> bytes:
+    """With everybody in it, as where nobody looks at who is."""
+    table = customers()
+    everybody = pa.array([["email_spring"]] * len(table), pa.list_(pa.string()))
+    return arrow_file(table.set_column(table.column_names.index("policies"), "policies", everybody))
+
+
 SPOILT: dict[str, tuple[str, Callable[[], bytes | None]]] = {
     "churn_classifier of given features": (CHURN_MODEL, other_model),
     "customer_lifetime_value of given features, 1: /amount is": (CLV_MODEL, other_values),
@@ -174,6 +191,8 @@ SPOILT: dict[str, tuple[str, Callable[[], bytes | None]]] = {
     "the release: /shop/currency": (SHOP, other_shop),
     "demand for P3: /days/0/mean is 1.0": (DEMAND, other_demand),
     "reorder advice for P3: /stock is 1.0": (REORDER, other_advice),
+    "the policy of email_spring for C1: /cost is 3.0": (POLICIES_FILE, other_policy),
+    "the policy of email_spring for C2: /treat is True, not False": (CUSTOMERS, other_population),
     "the effect of email_winback_spend: /effect/estimate is 9.9": (EFFECTS_FILE, other_effect),
 }
 

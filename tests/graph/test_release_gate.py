@@ -9,6 +9,7 @@ import pytest
 
 from cartograph.lake import Lake
 from cartograph.releases import open_store
+from cartograph.releases.contents import CUSTOMERS, Estimated, PolicyNode, open_customers
 from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset, read_graph, write_graph
 from cartograph.trust.causes import failed_checks
@@ -187,3 +188,37 @@ def test_an_override_of_a_release_that_went_out_before_is_told_as_such(shop):
 def test_an_override_that_nothing_needs_is_no_warning(shop):
     result = shop.release(override_by="Ada", override_reason="To be on the safe side.")
     assert all(found.passed for found in result.get_asset_check_evaluations())
+
+
+def test_a_released_policy_is_about_those_in_its_population_and_treats_nobody_else(shop):
+    """A policy of before policies told their population, as an older Cartograph left it in the lake; it treats all."""
+    from ml_assets.core.questions.answers import policy_contract, policy_row
+    from tests.api.making import service
+    from tests.api.test_causal import make_policy
+
+    name = "email_winback_spend"
+    node = PolicyNode(treats=True, gain=Estimated(value=1.0, low=0.5, high=1.5), share=1.0)
+    older = make_policy(kind="treat all", features=(), nodes=(node,)).model_copy(
+        update={"name": name, "population": None}
+    )
+    with shop.lake.overwriting(f"causal.{name}_policy", None) as writer:
+        writer.write(policy_row(older, name))
+    try:
+        assert shop.release().success
+        folder = shop.store.fetch(shop.store.current_id())
+        rows = open_customers(folder / CUSTOMERS).to_pylist()
+        told = {row["customer_id"]: row["email_opt_in"] for row in rows}
+        assert set(told.values()) >= {0, 1}
+        assert {row["customer_id"] for row in rows if row["policies"] == [name]} == {c for c in told if told[c] != 0}
+        assert all(row["policies"] == [] for row in rows if row["email_opt_in"] == 0)
+        with service(get_settings()) as client:
+            assert client.get("/ready").json()["problem"] is None, "the golden requests of both are answered"
+            (policy,) = client.get("/v1/causal/policies").json()["policies"]
+            assert policy["population"] == "email_opt_in is distinct from 0"
+            for customer, opted_in in told.items():
+                found = client.get(f"/v1/causal/policies/{name}/customers/{customer}").json()
+                expected = (True, "pays") if opted_in != 0 else (False, "outside_population")
+                assert (found["treat"], found["reason"]) == expected
+    finally:
+        with shop.lake.overwriting(f"causal.{name}_policy", None) as writer:
+            writer.write(policy_contract(name).arrow_schema().empty_table())

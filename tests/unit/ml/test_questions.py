@@ -13,7 +13,7 @@ from ml_assets.core.causal.finding import Balance, Estimate, Finding, Gate, Name
 from ml_assets.core.causal.study import Covariates, Design, Study
 from ml_assets.core.documents import html_of, with_pictures
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
-from ml_assets.core.questions.answers import Answer, answered, contract, effect_of, read_told, row_of
+from ml_assets.core.questions.answers import Answer, answered, contract, effect_of, policy_of, read_told, row_of
 from ml_assets.core.questions.asked import QuestionError
 from ml_assets.core.questions.customers import pose
 from ml_assets.core.questions.form import CustomerQuestion, question_of
@@ -21,6 +21,7 @@ from ml_assets.core.questions.lacking import lacking, told
 from ml_assets.core.questions.memo import memo, sentence
 from ml_assets.core.questions.pictures import pictures
 from ml_assets.core.questions.posed import Data, NoAnswer, Posed, unsound
+from tests.api.test_causal import make_policy
 
 CONTENT = {
     "description": "What does the e-mail add?",
@@ -139,6 +140,11 @@ def test_an_identified_answer_says_what_it_is_worth_with_its_interval():
         assert f"]({name}.svg)" in text
     effect = effect_of(one)
     assert (effect.name, effect.estimate, effect.verdict, effect.reasons) == ("winback", 12.3, "identified", ())
+
+
+def test_a_policy_tells_the_population_that_it_was_learned_of():
+    one = answer(found())
+    assert policy_of(one, make_policy().rule).population == one.population == "true"
 
 
 @pytest.mark.parametrize(

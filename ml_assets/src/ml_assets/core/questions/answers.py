@@ -228,6 +228,7 @@ def policy_of(answer: Answer, rule: PolicyRule) -> TreatmentPolicy:
         name=answer.question,
         question=answer.description,
         treatment=answer.treatment,
+        population=answer.population,
         unit=f"{answer.currency} per {answer.unit_asked}",
         as_of=answer.as_of,
         rule=rule,

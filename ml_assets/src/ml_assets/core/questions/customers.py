@@ -398,9 +398,8 @@ def _panel(data: Data, question: CustomerQuestion, asked: Units) -> pa.Table:
         return data.con.execute(
             f"""
             WITH populated AS (
-                SELECT * FROM ({data.shared})
+                FROM ({populated(data.shared, question.population)})
                 WHERE as_of_date IN (SELECT as_of_date FROM listed UNION SELECT as_of_date FROM everybody)
-                    AND ({question.population}\n)
             ), units AS ({whom})
             SELECT u.customer_id, u.as_of_date, u.asked_at, u.treatment,
                 {most.format("coalesce(o.amount, 0)::DOUBLE")} AS outcome, {", ".join([*controls, ""])}
@@ -411,6 +410,11 @@ def _panel(data: Data, question: CustomerQuestion, asked: Units) -> pa.Table:
             ORDER BY u.as_of_date, u.customer_id""",
             {"days": window, "after": asked.after.days},
         ).to_arrow_table()
+
+
+def populated(features: str, population: str) -> str:
+    """SQL: the rows of `features`, a SELECT of customer features, that are in a question's `population`."""
+    return f"SELECT * FROM ({features}) WHERE ({population}\n)"
 
 
 def _counted(source: str, begin: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,6 +33,7 @@ from cartograph.releases.contents import (
     ShopCard,
     TreatmentPolicy,
 )
+from ml_assets.core.causal.decisions import leaves
 from ml_assets.core.models import churn, clv, fraud, propensity
 from ml_assets.core.models.export import predict
 from ml_assets.core.models.recommendation.product_recommender import ProductRecommender
@@ -306,12 +308,50 @@ def _of_decisions(contents: Contents) -> Iterable[GoldenRequest]:
         answer = effect.model_dump(mode="json", include={"name", "verdict", "estimate", "ci_low", "ci_high", "unit"})
         path = f"/v1/causal/effects/{_quoted(effect.name)}"
         yield GoldenRequest(name=f"the effect of {effect.name}", path=path, answer={"effect": answer})
-    rules = [{"name": one.name, "unit": one.unit, "rule": {"cost": one.rule.cost}} for one in contents.policies]
+    rules = [
+        {"name": one.name, "population": one.population, "unit": one.unit, "rule": {"cost": one.rule.cost}}
+        for one in contents.policies
+    ]
     yield GoldenRequest(name="the policies", path="/v1/causal/policies", answer={"policies": rules})
+    for policy in contents.policies:
+        yield from _of_policy(policy, contents.customers)
     for tried in contents.experiments:
         decided = tried.model_dump(mode="json", include={"name", "state", "verdict", "choice"})
         path = f"/v1/experiments/{_quoted(tried.name)}"
         yield GoldenRequest(name=f"the experiment {tried.name}", path=path, answer={"experiment": decided})
+
+
+def _of_policy(policy: TreatmentPolicy, customers: pa.Table) -> Iterable[GoldenRequest]:
+    """One customer whom the policy is about, and one whom it is not, where there are such.
+
+    Of the first nothing is asked where the policy needs what the release does not hold.
+    """
+    lists = customers["policies"].combine_chunks()
+    is_inside = np.zeros(len(customers), dtype=np.bool_)
+    is_inside[pc.list_parent_indices(lists).filter(pc.equal(pc.list_flatten(lists), policy.name)).to_numpy()] = True
+    asked = {"question": policy.name, "cost": policy.rule.cost}
+    names = [feature.name for feature in policy.rule.features]
+    inside, outside = (_first_asked(customers["customer_id"], is_inside == wanted) for wanted in (True, False))
+    if inside is not None and set(names) <= set(customers.column_names):
+        row = customers.slice(inside, 1)
+        given = [row[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in names]
+        leaf = policy.rule.nodes[leaves(policy.rule, np.array(given, dtype=np.float64).reshape(1, len(names)))[0]]
+        worth = {end: value + policy.rule.cost for end, value in leaf.gain.model_dump().items()}
+        yield _decision(policy, row, asked | {"treat": leaf.treats, "worth": worth})
+    if outside is not None:
+        refused = {"treat": False, "reason": "outside_population", "worth": None, "because": []}
+        yield _decision(policy, customers.slice(outside, 1), asked | refused)
+
+
+def _decision(policy: TreatmentPolicy, row: pa.Table, answer: dict[str, Any]) -> GoldenRequest:
+    customer = row["customer_id"][0].as_py()
+    path = f"/v1/causal/policies/{_quoted(policy.name)}/customers/{_quoted(customer)}"
+    return GoldenRequest(name=f"the policy of {policy.name} for {customer}", path=path, answer=answer)
+
+
+def _first_asked(ids: pa.ChunkedArray, among: npt.NDArray[np.bool_]) -> int | None:
+    """The first place of `among` whose id a path leads to."""
+    return next((int(at) for at in np.flatnonzero(among) if "/" not in ids[int(at)].as_py()), None)
 
 
 def _ends(rows: pa.Table) -> list[dict[str, Any]]:

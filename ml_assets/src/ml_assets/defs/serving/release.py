@@ -85,7 +85,7 @@ from ml_assets.core.questions.answers import Told, read_told
 from ml_assets.core.registry import ModelRegistry, Registered, Version
 from ml_assets.defs.causal.budget_allocation import KEY as BUDGET_KEY
 from ml_assets.defs.causal.channel_response import KEY as RESPONSE_KEY
-from ml_assets.defs.causal.questions import answer_keys, questions
+from ml_assets.defs.causal.questions import answer_keys, of_customers, questions
 from ml_assets.defs.experiments.files import experiment_keys, experiments
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
@@ -139,6 +139,7 @@ from ml_assets.defs.serving.kpis import KEY as KPIS_KEY
 from ml_assets.defs.serving.kpis import ReleasedKpis, kpi_marts, released_kpis, write_figures
 from ml_assets.defs.serving.own_models import released_predictions
 from ml_assets.defs.serving.parity import parities, parity_result, require_parity, served_spec
+from ml_assets.defs.serving.populations import asked_about, told_population
 from ml_assets.defs.serving.recommendations import Recommended, released_recommendations, write_recommendations
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.campaign_uplift import KEY as UPLIFT_KEY
@@ -381,7 +382,9 @@ def gathered(
 
     answers = of(table_of(answer_key(question.name)) for question in questions())
     policies = of(table_of(policy_key(asked.name)) for asked in questions() if has_policy(asked))
-    customers = released_customers(con, inputs, as_of)
+    rules = [TreatmentPolicy.model_validate_json(text) for text in stored(con, policies, "policy")]
+    told = [told_population(rule, of_customers()) for rule in rules]
+    customers = released_customers(con, inputs, as_of, told)
     return Gathered(
         as_of=as_of,
         customers=customers,
@@ -395,7 +398,7 @@ def gathered(
         answers=read_told(
             row for select in answers for row in con.execute(f"FROM ({select})").to_arrow_table().to_pylist()
         ),
-        policies=[TreatmentPolicy.model_validate_json(text) for text in stored(con, policies, "policy")],
+        policies=told,
         experiments=read_reports(con, of(result_table(one.name) for one in experiments())),
     )
 
@@ -470,7 +473,12 @@ def guards_result(made_from: ReleaseInputs, manifest: Manifest) -> dg.AssetCheck
     )
 
 
-_RELEASED = {"customer_id": "f.customer_id", "as_of": "f.as_of_date", "segment": "r.segment"}
+_RELEASED = {
+    "customer_id": "f.customer_id",
+    "as_of": "f.as_of_date",
+    "segment": "r.segment",
+    "policies": "coalesce(asked.policies, [])",
+}
 
 
 def require_scored_by(
@@ -498,9 +506,15 @@ def require_scored_by(
         )
 
 
-def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date) -> pa.Table:
-    """All customers of the as-of date with their features, and where there are such, segments and predictions."""
+def released_customers(
+    con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date, policies: Sequence[TreatmentPolicy]
+) -> pa.Table:
+    """All customers of the as-of date with their features, and where there are such, segments and predictions.
+
+    Of each is told which of the `policies` are about them.
+    """
     selects = inputs.selects
+    con.register("asked", asked_about(con, selects["customer_features"], as_of, policies))
     predicted = " ".join(
         f"LEFT JOIN ({selects[table.split('.')[1]]}) {alias} "
         f"ON {alias}.customer_id = f.customer_id AND {alias}.as_of_date = f.as_of_date"
@@ -508,11 +522,12 @@ def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: da
     )
     con.register("no_advice", ADVISED.arrow_schema().empty_table())
     advised = selects.get("next_best_actions", "FROM no_advice")
-    return con.execute(
+    customers = con.execute(
         f"""
         SELECT {", ".join(f"{_RELEASED.get(name, name)} AS {name}" for name in CUSTOMER_COLUMNS)},
             f.* EXCLUDE (customer_id, as_of_date)
         FROM ({selects["customer_features"]}) f {predicted}
+        LEFT JOIN asked ON asked.customer_id = f.customer_id
         LEFT JOIN ({advised}) advised ON advised.customer_id = f.customer_id AND advised.as_of_date = f.as_of_date
         LEFT JOIN (
             SELECT customer_id, arg_max(segment, as_of_date) AS segment FROM ({selects["rfm_segments"]}) GROUP BY ALL
@@ -520,6 +535,8 @@ def released_customers(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: da
         WHERE f.as_of_date = $as_of ORDER BY f.customer_id""",
         {"as_of": as_of},
     ).to_arrow_table()
+    place = customers.column_names.index("policies")
+    return customers.set_column(place, "policies", customers["policies"].cast(CUSTOMER_COLUMNS["policies"]))
 
 
 def stored(con: duckdb.DuckDBPyConnection, selects: Sequence[str], column: str) -> list[str]:
