@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Query, Request, Response
-from fastapi.routing import APIRoute
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,6 +15,7 @@ from api.problems import invalid_request
 from api.schemas.problem import InvalidPart
 from api.services.caching import is_held, tag
 from api.services.cursors import BadCursor, key_of
+from api.strict import StrictRoute
 
 CACHE_CONTROL = "private, no-cache"
 """Who asked may keep the answer, and asks before each use whether it holds: a release may come any time."""
@@ -50,7 +50,7 @@ TAGGED: dict[int | str, dict[str, Any]] = {
 """What the document says of an answer that has a tag."""
 
 
-class CachedRoute(APIRoute):
+class CachedRoute(StrictRoute):
     """A route whose answers to GET have an `ETag`; to whom holds the same answer the response is an empty 304.
 
     The answer is made all the same: so a 304 says as much as the answer would, also of rights and of unknown ids.

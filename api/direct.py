@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 
 from api.dependencies import current_release, needs_release_only
+from api.strict import StrictRoute
 
 
-class DirectRoute(APIRoute):
+class DirectRoute(StrictRoute):
     """A route whose function is called straight where there is neither a query nor a parameter in the path.
 
     FastAPI works out at each request what a function asks for, which takes longer than a prediction. Any other request,

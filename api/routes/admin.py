@@ -11,9 +11,10 @@ from api.problems import ProblemError, documented
 from api.schemas.admin import Served, StoredRelease, StoredReleases
 from api.services.release import LoadedRelease
 from api.services.serving import Known, Serving
+from api.strict import StrictRoute
 from cartograph.releases import NoRelease, ReleaseError, StoreUnavailable, UnknownRelease
 
-router = APIRouter(prefix="/v1/admin", tags=["admin"])
+router = APIRouter(prefix="/v1/admin", tags=["admin"], route_class=StrictRoute)
 ReleaseId = Annotated[str, Path(max_length=64, description="The release, as `GET /v1/admin/releases` lists it.")]
 
 
@@ -38,7 +39,7 @@ async def roll_back(serving: CurrentServing) -> Served:
     return await _switch(serving, serving.rollback)
 
 
-@router.post("/releases/{release_id}/activate", responses=documented(404, 409, 422, 503))
+@router.post("/releases/{release_id}/activate", responses=documented(404, 409, 503))
 async def activate(release_id: ReleaseId, serving: CurrentServing) -> Served:
     """Verify a release beside the served one, make it the current one and serve it, without waiting for the pointer.
 

@@ -32,7 +32,7 @@ async def get_policies(release: CurrentRelease) -> Policies:
     return Policies(release_id=manifest.release_id, as_of=manifest.inputs.as_of, policies=list(release.policies))
 
 
-@router.post("/policies/{question}/decision", responses=documented(404, 413, 422, 503))
+@router.post("/policies/{question}/decision", responses=documented(404, 413, 503))
 async def decide_for_features(question: Question, request: DecisionRequest, release: CurrentRelease) -> Decision:
     """Whether to treat a customer with these features, and up to which cost. The policy's features must be given.
 
@@ -47,7 +47,7 @@ async def decide_for_features(question: Question, request: DecisionRequest, rele
     return decide(policy, request.features, request.cost, release.manifest.release_id)
 
 
-@router.get("/policies/{question}/customers/{customer_id}", responses=documented(404, 422, 503))
+@router.get("/policies/{question}/customers/{customer_id}", responses=documented(404, 503))
 async def decide_for_customer(
     question: Question,
     customer_id: Annotated[str, Path(max_length=128)],
@@ -105,7 +105,7 @@ def _policy(release: LoadedRelease, question: str) -> TreatmentPolicy:
     )
 
 
-@router.get("/effects/{question}", responses=documented(404, 422, 503))
+@router.get("/effects/{question}", responses=documented(404, 503))
 async def get_effect(question: Question, release: CurrentRelease) -> EffectAndMemo:
     """One causal question, with the decision memo as Markdown; its pictures are found beneath it."""
     effect = next((one for one in release.effects if one.name == question), None)
@@ -120,7 +120,7 @@ async def get_effect(question: Question, release: CurrentRelease) -> EffectAndMe
     )
 
 
-@router.get("/effects/{question}/{picture}.svg", response_class=Svg, responses=documented(404, 422, 503))
+@router.get("/effects/{question}/{picture}.svg", response_class=Svg, responses=documented(404, 503))
 async def get_effect_picture(question: Question, picture: Picture, release: CurrentRelease) -> Svg:
     """A picture of the memo."""
     content = release.pages.get(f"causal/{question}/{picture}.svg")

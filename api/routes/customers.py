@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/customers", tags=["customers"], route_class=Cache
 CustomerId = Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the customer.")]
 
 
-@router.get("", response_model=CustomerList, responses=documented(422, 503))
+@router.get("", response_model=CustomerList, responses=documented(503))
 async def list_customers(
     release: CurrentRelease,
     limit: Annotated[int, Query(ge=1, le=1000, description="Customers on a page.")] = 100,
@@ -35,7 +35,7 @@ async def list_customers(
     return answered(content)
 
 
-@router.get("/{customer_id}", response_model=Customer, responses=documented(404, 422, 503))
+@router.get("/{customer_id}", response_model=Customer, responses=documented(404, 503))
 async def get_customer(customer_id: CustomerId, release: CurrentRelease, sees_personal: SeesPersonal) -> Response:
     """A customer's features, segments and predictions, as of the release's date. Personal data need the scope `pii`."""
     found = look_up(release, customer_id, sees_personal=sees_personal)

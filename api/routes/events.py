@@ -10,14 +10,15 @@ from api.dependencies import CurrentEventLog
 from api.problems import ProblemError, documented
 from api.schemas.events import EventsRequest, EventsTaken
 from api.services.event_log import BusyError, Outcome
+from api.strict import StrictRoute
 from cartograph.events import LogUnavailableError
 
 RETRY_SECONDS = 1
 
-router = APIRouter(prefix="/v1", tags=["events"])
+router = APIRouter(prefix="/v1", tags=["events"], route_class=StrictRoute)
 
 
-@router.post("/events", status_code=202, response_model=EventsTaken, responses=documented(404, 413, 422, 503))
+@router.post("/events", status_code=202, response_model=EventsTaken, responses=documented(404, 413, 503))
 async def take_events(request: EventsRequest, log: CurrentEventLog) -> Response:
     """Take up to 1,000 clickstream events, each held against the contract of `raw/events`.
 

@@ -37,7 +37,7 @@ async def list_experiments(release: CurrentRelease) -> Experiments:
     )
 
 
-@router.get("/{name}", responses=documented(404, 422, 503))
+@router.get("/{name}", responses=documented(404, 503))
 async def get_experiment(name: Name, release: CurrentRelease) -> Experiment:
     """One experiment: its checks, estimates, decision, and the memo as Markdown."""
     found = next((one for one in release.experiments if one.name == name), None)
@@ -47,7 +47,7 @@ async def get_experiment(name: Name, release: CurrentRelease) -> Experiment:
     return Experiment(release_id=release.manifest.release_id, experiment=found)
 
 
-@router.get("/{name}/{picture}.svg", response_class=Svg, responses=documented(404, 422, 503))
+@router.get("/{name}/{picture}.svg", response_class=Svg, responses=documented(404, 503))
 async def get_experiment_picture(name: Name, picture: Picture, release: CurrentRelease) -> Svg:
     """A picture of the memo: `effects`, `sequence` or `assignment`."""
     content = release.pages.get(f"experiments/{name}/{picture}.svg")

@@ -30,9 +30,7 @@ Model = Annotated[
 ]
 
 
-@router.get(
-    "/{customer_id}/explanations/{model}", response_model=CustomerExplanation, responses=documented(404, 422, 503)
-)
+@router.get("/{customer_id}/explanations/{model}", response_model=CustomerExplanation, responses=documented(404, 503))
 async def get_customer_explanation(
     customer_id: CustomerId, model: Model, release: CurrentRelease, sees_personal: SeesPersonal
 ) -> Response:

@@ -38,7 +38,7 @@ async def list_kpis(release: CurrentRelease) -> Response:
     return answered({**about, "first": kpis.first, "last": kpis.last, "kpis": listed})
 
 
-@router.get("/{name}", response_model=KpiFigures, responses=documented(404, 422, 503))
+@router.get("/{name}", response_model=KpiFigures, responses=documented(404, 503))
 def get_kpi(  # in a thread of its own: years by day and value take milliseconds, in which others are answered
     name: Name,
     release: CurrentRelease,

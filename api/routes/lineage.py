@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1/lineage", tags=["lineage"], route_class=CachedRou
 Answer = Annotated[str, Path(min_length=1, max_length=300, description=f"What is asked of: {', '.join(FORMS)}.")]
 
 
-@router.get("/{answer}", response_model=AnswerLineage, responses=documented(404, 422, 503))
+@router.get("/{answer}", response_model=AnswerLineage, responses=documented(404, 503))
 async def get_lineage(answer: Answer, release: CurrentRelease) -> Response:
     """The release's file, the model with its version and features, and all assets with their snapshots in the lake."""
     if release.lineage is None:

@@ -36,13 +36,13 @@ async def list_models(release: CurrentRelease) -> ReleasedModels:
     )
 
 
-@router.get("/{name}/card", response_class=Markdown, responses=documented(404, 422, 503))
+@router.get("/{name}/card", response_class=Markdown, responses=documented(404, 503))
 async def get_card(name: Name, release: CurrentRelease) -> Markdown:
     """The model's card as Markdown; its pictures are found beside it."""
     return Markdown(_page(release, name, CARD_PAGE.format(name=name)))
 
 
-@router.get("/{name}/schema", responses=documented(404, 422, 503))
+@router.get("/{name}/schema", responses=documented(404, 503))
 async def get_schema(name: Name, release: CurrentRelease) -> ModelInput:
     """The JSON schema (2020-12) of the `features` that a POST to the model takes."""
     schema = release.schemas.get(name)
@@ -59,7 +59,7 @@ async def get_schema(name: Name, release: CurrentRelease) -> ModelInput:
     return ModelInput(release_id=release.manifest.release_id, model=name, model_version=version, input_schema=schema)
 
 
-@router.get("/{name}/{picture}.svg", response_class=Svg, responses=documented(404, 422, 503))
+@router.get("/{name}/{picture}.svg", response_class=Svg, responses=documented(404, 503))
 async def get_picture(name: Name, picture: Picture, release: CurrentRelease) -> Svg:
     """A picture of the model's card."""
     return Svg(_page(release, name, f"models/{name}/{picture}.svg"))

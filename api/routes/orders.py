@@ -14,15 +14,16 @@ from api.schemas.problem import InvalidPart
 from api.services.online import moment_of
 from api.services.orders import broken_rules, instruments, key, placed
 from api.services.release import LoadedRelease
+from api.strict import StrictRoute
 from cartograph.releases.order_history import key_of
 from ml_assets.core.features.order_catalogue import ORDER_RISK
 from ml_assets.core.features.order_ledger import OrderHistory
 
-router = APIRouter(prefix="/v1/orders", tags=["orders"])
+router = APIRouter(prefix="/v1/orders", tags=["orders"], route_class=StrictRoute)
 _KNOWN = frozenset(feature.name for feature in ORDER_RISK.features)
 
 
-@router.post("/risk", responses=documented(404, 413, 422, 503))
+@router.post("/risk", responses=documented(404, 413, 503))
 async def judge_order(
     request: OrderAtCheckout, release: CurrentRelease, online: CurrentOnline, call: Request
 ) -> OrderJudgement:
@@ -65,7 +66,7 @@ async def judge_order(
     )
 
 
-@router.post("/{order_id}/outcomes", responses=documented(404, 413, 422, 503))
+@router.post("/{order_id}/outcomes", responses=documented(404, 413, 503))
 async def count_outcome(
     order_id: Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the order.")],
     request: OrderOutcome,

@@ -47,7 +47,7 @@ BatchModel = Annotated[
         max_length=128, description="`churn`, `propensity`, `order_fraud` or the name of one of the shop's own models."
     ),
 ]
-ERRORS = documented(404, 413, 422, 503)
+ERRORS = documented(404, 413, 503)
 _ABSENT = {
     "churn": "churn model: the shop's history was too short to train one. The check has_enough_data of "
     "models/churn_classifier says what is needed.",

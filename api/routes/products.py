@@ -27,7 +27,7 @@ MOST = 1000
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Products on a page.")]
 
 
-@router.get("/products", response_model=ProductList, responses=documented(404, 422, 503))
+@router.get("/products", response_model=ProductList, responses=documented(404, 503))
 async def list_products(release: CurrentRelease, limit: Limit = 100, cursor: Cursor = "") -> Response:
     """All products that the shop knows, also those that it does not sell any more; page by page, by product."""
     (after,) = page_after(cursor, "products")
@@ -36,7 +36,7 @@ async def list_products(release: CurrentRelease, limit: Limit = 100, cursor: Cur
     return answered({**_of(release), "next": following, "products": found[:limit]})
 
 
-@router.get("/products/{product_id}", response_model=Product, responses=documented(404, 422, 503))
+@router.get("/products/{product_id}", response_model=Product, responses=documented(404, 503))
 async def get_product(product_id: ProductId, release: CurrentRelease) -> Response:
     """A product, and whether it is sold still; where it is not, what to show in its place."""
     found = profile(_catalogue(release), product_id)
@@ -45,7 +45,7 @@ async def get_product(product_id: ProductId, release: CurrentRelease) -> Respons
     return answered({**_of(release), **found})
 
 
-@router.get("/products/{product_id}/demand", responses=documented(404, 422, 503))
+@router.get("/products/{product_id}/demand", responses=documented(404, 503))
 async def get_demand(product_id: ProductId, release: CurrentRelease) -> DemandForecast:
     """The units expected on each of the days from `as_of` on, with intervals."""
     rows = _demand(release).forecasts.rows(product_id)
@@ -60,7 +60,7 @@ async def get_demand(product_id: ProductId, release: CurrentRelease) -> DemandFo
     )
 
 
-@router.get("/products/{product_id}/reorder", responses=documented(404, 422, 503))
+@router.get("/products/{product_id}/reorder", responses=documented(404, 503))
 async def get_reorder(product_id: ProductId, release: CurrentRelease) -> ReorderAdvice:
     """What to order of the product now."""
     rows = _advice(release).rows(product_id)
@@ -69,7 +69,7 @@ async def get_reorder(product_id: ProductId, release: CurrentRelease) -> Reorder
     return ReorderAdvice(release_id=release.manifest.release_id, **rows[0])
 
 
-@router.get("/reorder-advice", responses=documented(404, 422, 503))
+@router.get("/reorder-advice", responses=documented(404, 503))
 async def get_reorder_advice(
     release: CurrentRelease,
     limit: Limit = 100,

@@ -1,15 +1,13 @@
 """Recommended products."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
 from api.answers import CachedRoute, answered
 from api.dependencies import CurrentOnline, CurrentRelease
-from api.problems import ProblemError, documented, pointer
+from api.problems import ProblemError, documented
 from api.routes.customers import CustomerId
-from api.schemas.problem import InvalidPart
 from api.schemas.recommendations import (
     BasketRecommendations,
     BasketRequest,
@@ -37,7 +35,7 @@ Fallback = Annotated[
 @router.get(
     "/customers/{customer_id}/recommendations",
     response_model=CustomerRecommendations,
-    responses=documented(404, 422, 503),
+    responses=documented(404, 503),
 )
 async def get_customer_recommendations(
     customer_id: CustomerId,
@@ -79,7 +77,7 @@ def recommended(
     return {**made_by, "customer_id": customer_id, "recommendations": ranked}
 
 
-@router.get("/products/{product_id}/similar", response_model=SimilarProducts, responses=documented(404, 422, 503))
+@router.get("/products/{product_id}/similar", response_model=SimilarProducts, responses=documented(404, 503))
 async def get_similar_products(product_id: ProductId, release: CurrentRelease, limit: Limit = LIMIT) -> Response:
     """What the purchase of a product leads to, and what often stands in the same order. None of it is off sale.
 
@@ -106,36 +104,45 @@ async def get_similar_products(product_id: ProductId, release: CurrentRelease, l
     )
 
 
-@router.post("/recommendations/session", responses=documented(404, 413, 422, 503))
+@router.post("/recommendations/session", responses=documented(404, 413, 503))
 async def recommend_for_session(
     request: SessionRequest, release: CurrentRelease, online: CurrentOnline
 ) -> SessionRecommendations:
     """What suits somebody who has just seen these products; what is popular of late where there are none.
 
-    Products that the events name and the release does not know are passed over.
+    Products that the release does not know, as what is new in the shop, are passed over.
     """
     recommendations = _recommendations(release)
-    unknown = recommendations.unknown(request.products)
-    if unknown:
-        raise _unknown_product(release, *(request.products[at] for at in unknown), places=unknown)
     seen = online.session(request.visitor_id) if request.visitor_id else ()
     found = recommendations.of_session([*seen, *request.products], request.limit)
     ranked = [{"rank": at, **suggestion._asdict()} for at, suggestion in enumerate(found, 1)]
     version = recommendations.card.version
-    return SessionRecommendations.model_validate({**release.made_by(version), "recommendations": ranked})
+    return SessionRecommendations.model_validate(
+        {
+            **release.made_by(version),
+            "recommendations": ranked,
+            "unknown_products": recommendations.unknown(request.products),
+        }
+    )
 
 
-@router.post("/recommendations/basket", responses=documented(404, 413, 422, 503))
+@router.post("/recommendations/basket", responses=documented(404, 413, 503))
 async def recommend_for_basket(request: BasketRequest, release: CurrentRelease) -> BasketRecommendations:
-    """What goes with a basket: what often stands in one order with its products, then what they lead to."""
+    """What goes with a basket: what often stands in one order with its products, then what they lead to.
+
+    Products that the release does not know, as what is new in the shop, are passed over.
+    """
     recommendations = _recommendations(release)
-    unknown = recommendations.unknown(request.products)
-    if unknown:
-        raise _unknown_product(release, *(request.products[at] for at in unknown), places=unknown)
     found = recommendations.of_basket(request.products, request.limit)
     ranked = [{"rank": at, **suggestion._asdict()} for at, suggestion in enumerate(found, 1)]
     version = recommendations.card.version
-    return BasketRecommendations.model_validate({**release.made_by(version), "recommendations": ranked})
+    return BasketRecommendations.model_validate(
+        {
+            **release.made_by(version),
+            "recommendations": ranked,
+            "unknown_products": recommendations.unknown(request.products),
+        }
+    )
 
 
 def _recommendations(release: LoadedRelease) -> Recommendations:
@@ -149,11 +156,9 @@ def _recommendations(release: LoadedRelease) -> Recommendations:
     return release.recommendations
 
 
-def _unknown_product(release: LoadedRelease, *products: str, places: Sequence[int] = ()) -> ProblemError:
-    errors = [InvalidPart(detail="there is no such product", pointer=pointer(["products", at])) for at in places]
-    named = ", ".join(products[:3]) + (f" and {len(products) - 3} more" if len(products) > 3 else "")
+def _unknown_product(release: LoadedRelease, product_id: str) -> ProblemError:
     return ProblemError(
-        404, "unknown-product", f"Release {release.manifest.release_id} has no product {named}.", errors[:20]
+        404, "unknown-product", f"Release {release.manifest.release_id} has no product {product_id[:100]}."
     )
 
 

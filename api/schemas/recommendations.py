@@ -87,6 +87,9 @@ class SessionRequest(BaseModel):
         return self
 
 
+_UNKNOWN = Field(description="Those of `products` that the release does not know; they were passed over.")
+
+
 class BasketRequest(BaseModel):
     """What is in a basket, in whatever order."""
 
@@ -107,9 +110,11 @@ class BasketRecommendations(Answer):
     """The products that go with a basket, without those that are in it."""
 
     recommendations: list[BasketProduct]
+    unknown_products: list[str] = _UNKNOWN
 
 
 class SessionRecommendations(Answer):
     """The products that suit a session best, without those that were just seen."""
 
     recommendations: list[RecommendedProduct]
+    unknown_products: list[str] = _UNKNOWN

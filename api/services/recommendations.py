@@ -91,10 +91,10 @@ class Recommendations:
         """The row of a product, None for an unknown one."""
         return self.products.find(product_id)
 
-    def unknown(self, products: Sequence[str]) -> list[int]:
-        """The places in `products` of those that the release does not know."""
+    def unknown(self, products: Sequence[str]) -> list[str]:
+        """Those of the `products` that the release does not know."""
         places = self.recommender.catalogue.find(products)
-        return [at for at, place in enumerate(places) if place == NOTHING]
+        return [product for product, place in zip(products, places, strict=True) if place == NOTHING]
 
     def just_now(self, row: Mapping[str, Any], recent: Recent) -> list[Suggestion]:
         """The list of a customer's `row`, held against what they have done since: the best `LISTED`.

@@ -88,7 +88,7 @@ def test_a_session_gets_what_the_core_says(
     answer = client.post(SESSION, json={"products": products, "limit": limit}).json()
     expected = batch().model.session(products, limit)
     assert answer.pop("recommendations") == [{"rank": at, **one._asdict()} for at, one in enumerate(expected, 1)]
-    assert answer == made_by(manifest)
+    assert answer == {**made_by(manifest), "unknown_products": []}
     assert {one.product_id for one in expected}.isdisjoint({*products, WITHDRAWN})
 
 
@@ -103,7 +103,7 @@ def test_the_latest_of_a_session_says_most(client: httpx.Client) -> None:
 def test_an_unknown_customer_gets_what_is_popular_where_that_is_asked_for(client: httpx.Client) -> None:
     answer = client.get("/v1/customers/nobody/recommendations?fallback=popular&limit=7").json()
     stranger = client.post(SESSION, json={"products": [], "limit": 7}).json()
-    assert answer == {**stranger, "customer_id": "nobody"}
+    assert answer | {"unknown_products": []} == stranger | {"customer_id": "nobody"}
     assert {one["source"] for one in answer["recommendations"]} == {"popularity"}
     known = "/v1/customers/C0000/recommendations"
     assert client.get(f"{known}?fallback=popular").json() == client.get(known).json()
@@ -126,11 +126,19 @@ def test_an_unknown_customer_is_named(client: httpx.Client, place: str) -> None:
     assert "has no customer" in problem(client.get(f"/v1/{place}"), 404, "unknown-customer")["detail"]
 
 
-def test_an_unknown_product_is_named_with_its_place(client: httpx.Client) -> None:
+def test_an_unknown_product_is_named(client: httpx.Client) -> None:
     assert "has no product p00." in problem(client.get("/v1/products/p00/similar"), 404, "unknown-product")["detail"]
-    document = problem(client.post(SESSION, json={"products": ["P00", "x", "P01", "y"]}), 404, "unknown-product")
-    assert "has no product x, y." in document["detail"]
-    assert [part["pointer"] for part in document["errors"]] == ["/products/1", "/products/3"]
+
+
+@pytest.mark.parametrize("place", [SESSION, "/v1/recommendations/basket"])
+def test_products_that_are_new_in_the_shop_are_passed_over(client: httpx.Client, place: str) -> None:
+    whole = client.post(place, json={"products": ["P00", "x", "P01", "y"]}).raise_for_status().json()
+    assert whole.pop("unknown_products") == ["x", "y"]
+    known = client.post(place, json={"products": ["P00", "P01"]}).raise_for_status().json()
+    assert known.pop("unknown_products") == []
+    assert whole == known
+    strange = client.post(place, json={"products": ["x"]}).raise_for_status().json()
+    assert strange["recommendations"], "as to a stranger"
 
 
 @pytest.mark.parametrize(

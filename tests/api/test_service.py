@@ -44,7 +44,7 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /health": {"200"},
         "GET /ready": {"200", "503"},
         "GET /metrics": {"200"},
-        "GET /v1/release": {"200", "503"},
+        "GET /v1/release": {"200", "422", "503"},
         "GET /v1/customers": {"200", "422", "503"},
         "GET /v1/customers/{customer_id}": {"200", "404", "422", "503"},
         "GET /v1/customers/{customer_id}/recommendations": {"200", "404", "422", "503"},
@@ -67,25 +67,25 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "POST /v1/events": {"202", "404", "413", "422", "503"},
         "POST /v1/orders/{order_id}/outcomes": {"200", "404", "413", "422", "503"},
         "POST /v1/recommendations/basket": {"200", "404", "413", "422", "503"},
-        "GET /v1/causal/effects": {"200", "503"},
+        "GET /v1/causal/effects": {"200", "422", "503"},
         "GET /v1/causal/effects/{question}": {"200", "404", "422", "503"},
         "GET /v1/causal/effects/{question}/{picture}.svg": {"200", "404", "422", "503"},
-        "GET /v1/causal/policies": {"200", "503"},
+        "GET /v1/causal/policies": {"200", "422", "503"},
         "POST /v1/causal/policies/{question}/decision": {"200", "404", "413", "422", "503"},
         "GET /v1/causal/policies/{question}/customers/{customer_id}": {"200", "404", "422", "503"},
-        "GET /v1/causal/budget": {"200", "503"},
-        "GET /v1/experiments": {"200", "503"},
+        "GET /v1/causal/budget": {"200", "422", "503"},
+        "GET /v1/experiments": {"200", "422", "503"},
         "GET /v1/experiments/{name}": {"200", "404", "422", "503"},
         "GET /v1/experiments/{name}/{picture}.svg": {"200", "404", "422", "503"},
-        "GET /v1/models": {"200", "503"},
+        "GET /v1/models": {"200", "422", "503"},
         "GET /v1/models/{name}/schema": {"200", "404", "422", "503"},
-        "GET /v1/kpis": {"200", "404", "503"},
+        "GET /v1/kpis": {"200", "404", "422", "503"},
         "GET /v1/kpis/{name}": {"200", "404", "422", "503"},
         "GET /v1/lineage/{answer}": {"200", "404", "422", "503"},
         "GET /v1/models/{name}/card": {"200", "404", "422", "503"},
         "GET /v1/models/{name}/{picture}.svg": {"200", "404", "422", "503"},
-        "GET /v1/admin/releases": {"200", "503"},
-        "POST /v1/admin/releases/rollback": {"200", "409", "503"},
+        "GET /v1/admin/releases": {"200", "422", "503"},
+        "POST /v1/admin/releases/rollback": {"200", "409", "422", "503"},
         "POST /v1/admin/releases/{release_id}/activate": {"200", "404", "409", "422", "503"},
     }
     assert statuses == {name: answers | guarded(name) | tagged(name) for name, answers in own.items()}
@@ -119,6 +119,21 @@ def test_the_pages_of_the_documentation_load_nothing_from_elsewhere(client: http
     for part in parts:
         assert part.startswith("/")
         assert client.get(part).status_code == 200, part
+
+
+def test_a_parameter_that_a_route_does_not_take_is_named(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    asked = [(method, path) for path, operations in paths.items() for method in operations if path.startswith("/v1/")]
+    assert len(asked) > 30
+    for method, path in asked:
+        place = re.sub(r"{[^}]+}", "x", path)
+        answer = client.request(method, place, params={"no_such": "1"}, json={} if method == "post" else None)
+        (part,) = problem(answer, 422, "invalid-request")["errors"]
+        assert part["parameter"] == "no_such", path
+        assert "there is no such parameter; it takes" in part["detail"]
+    misspelt = problem(client.get("/v1/customers", params={"limt": "2"}), 422, "invalid-request")
+    assert "it takes limit, cursor" in misspelt["errors"][0]["detail"]
+    assert client.get("/health", params={"no_such": "1"}).status_code == 200, "probes may ask as they like"
 
 
 def test_unknown_paths_and_methods_are_problems(client: httpx.Client) -> None:
