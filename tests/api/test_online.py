@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -241,6 +242,12 @@ def test_memory_and_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         state.judge(OrderHistory(SINCE, nothing()), order(f"O{number}"), ["P1"])
     assert len(state.session("V1")) == online.SESSION_PRODUCTS
     assert len(journal.Journal(tmp_path / "state.db").after(0)) <= 30
+
+
+def test_the_journal_is_for_its_owner_only(tmp_path: Path) -> None:
+    assert journal.Journal(tmp_path / "state.db").after(0) == []
+    for file in tmp_path.glob("state.db*"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
 
 
 def test_an_erased_customer_is_forgotten(tmp_path: Path) -> None:
