@@ -60,8 +60,12 @@ def test_a_request_is_a_span_of_its_callers_trace_without_what_it_asked_for(tmp_
         settings = Settings(home=tmp_path, otlp_endpoint=url)
         publish(settings)
         with service(settings) as client:
-            headers = {"traceparent": f"00-{TRACE}-{CALLER}-01", "User-Agent": "jane's own"}
-            answer = client.get("/v1/customers/C1?mail=jane@example.com", headers=headers)
+            headers = {
+                "traceparent": f"00-{TRACE}-{CALLER}-01",
+                "User-Agent": "jane's own",
+                "Cookie": "jane@example.com",
+            }
+            answer = client.get("/v1/customers/C1", headers=headers)
             assert answer.status_code == 200
             client.post("/v1/predict/churn", json={"features": {"x": 1}})
         first, second = spans(sent)

@@ -131,7 +131,8 @@ def test_nothing_of_a_request_that_may_be_somebodys_is_logged(tmp_path: Path, mo
         "Cookie": "s3cr3t-token",
     }
     with service(settings) as client, logged(logging.DEBUG) as out:
-        failed = client.get("/v1/customers/C-77-jane?mail=jane@example.com", headers=headers)
+        failed = client.get("/v1/customers/C-77-jane", headers=headers)
+        client.get("/v1/customers/C-77-jane?mail=jane@example.com", headers=headers)
         client.get("/v1/jane@example.com")
         client.post("/v1/predict/churn", json={"features": {"jane@example.com": "555-0199"}}, headers=headers)
         client.post("/v1/recommendations/session", content=b'{"products": ["555-0199', headers=headers)
