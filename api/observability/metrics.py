@@ -7,14 +7,13 @@ and 429: they have no counter of their own.
 
 from __future__ import annotations
 
-import collections
 import os
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
-from math import isnan
+from math import inf, isnan
 from tempfile import TemporaryDirectory
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -77,9 +76,13 @@ def observe_request(method: str, route: str, status: int, seconds: float) -> Non
 
 def observe_scores(model: str, scores: Sequence[float]) -> None:
     """Count the scores that a model gave; those that are no numbers are left out."""
-    places = collections.Counter(bisect_left(SCORES_UP_TO, score) for score in scores if not isnan(score))
-    for place, count in places.items():
-        _scores(model, place).inc(count)
+    ordered = sorted(score for score in scores if not isnan(score))
+    below = 0
+    for place, bound in enumerate((*SCORES_UP_TO, inf)):
+        up_to = bisect_right(ordered, bound)
+        if up_to > below:
+            _scores(model, place).inc(up_to - below)
+        below = up_to
 
 
 class Served(Collector):
