@@ -3,8 +3,9 @@
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from api.schemas.bodies import RequestBody
 from cartograph.releases.contents import Budget, Effect, Estimated, TreatmentPolicy
 
 
@@ -35,10 +36,8 @@ class ChannelBudget(BaseModel):
 Cost = Annotated[float, Field(ge=0, allow_inf_nan=False, examples=[1.5])]
 
 
-class DecisionRequest(BaseModel):
+class DecisionRequest(RequestBody):
     """The features that the policy asks for, null where one is not known, and what treating costs if not as learned."""
-
-    model_config = ConfigDict(extra="forbid")
 
     features: dict[str, Annotated[float, Field(allow_inf_nan=False)] | bool | None] = Field(
         max_length=1000, examples=[{"recency_days": 45, "orders_count": 3}]

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 
+from api.schemas.bodies import RequestBody
 from ecom_assets.contracts.web import EVENTS
 
 MOST_EVENTS = 1000
@@ -42,10 +43,8 @@ GivenEvent = Annotated[
 ]
 
 
-class EventsRequest(BaseModel):
+class EventsRequest(RequestBody):
     """Events in any order. What was sent before may be sent again: an `event_id` is taken once."""
-
-    model_config = ConfigDict(extra="forbid")
 
     events: list[GivenEvent] = Field(min_length=1, max_length=MOST_EVENTS)
 

@@ -4,29 +4,26 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from api.schemas.bodies import RequestBody
 from api.schemas.moments import Moment
+from api.schemas.numbers import Amount, Price
 
 Token = Annotated[str, Field(min_length=1, max_length=256)]
 Id = Annotated[str, Field(min_length=1, max_length=128)]
-Amount = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class OrderedLine(_Request):
+class OrderedLine(RequestBody):
     """A line of the order."""
 
     product_id: Id = Field(examples=["P000042"])
-    quantity: int = Field(ge=1, le=100_000, strict=True, examples=[2])
-    unit_price: Decimal = Field(ge=0, max_digits=14, decimal_places=4, examples=[64.95])
+    quantity: int = Field(ge=1, le=100_000, examples=[2])
+    unit_price: Price = Field(examples=[64.95])
     category: Id | None = Field(None, description="Of a product that is newer than the release; else it is known.")
 
 
-class CustomerOnFile(_Request):
+class CustomerOnFile(RequestBody):
     """What the shop has on file of the customer, where it is newer than the release; else it is known."""
 
     registered_at: Moment | None = None
@@ -40,7 +37,7 @@ class CustomerOnFile(_Request):
     country: Annotated[str, Field(max_length=256)] | None = None
 
 
-class OrderAtCheckout(_Request):
+class OrderAtCheckout(RequestBody):
     """An order that is about to be placed. Tokens are those of the shop's dataset `payments`; no feature needs more."""
 
     order_id: Id = Field(examples=["O0004711"])
@@ -87,7 +84,7 @@ class OrderJudgement(BaseModel):
     as_of: date
 
 
-class OrderOutcome(_Request):
+class OrderOutcome(RequestBody):
     """What became of an order: a payment was declined, or the bank charged it back."""
 
     outcome: Literal["declined", "charged_back"]

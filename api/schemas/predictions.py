@@ -3,26 +3,24 @@
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from api.schemas.bodies import RequestBody
 
 # Any: the release's model declares the features and their types, and holds the values against them itself.
 GivenValue = Annotated[Any, WithJsonSchema({"type": ["number", "boolean", "null"]})]
 
 
-class PredictionRequest(BaseModel):
+class PredictionRequest(RequestBody):
     """One customer's features: exactly those of the model, which `GET /v1/release` lists with types and ranges."""
-
-    model_config = ConfigDict(extra="forbid")
 
     features: dict[str, GivenValue] = Field(
         max_length=1000, examples=[{"recency_days": 12, "orders_count": 7, "mean_gap_days": 31.5}]
     )
 
 
-class BatchRequest(BaseModel):
+class BatchRequest(RequestBody):
     """The features of up to 1,000 customers or orders: of each feature of the model a list with a value for each."""
-
-    model_config = ConfigDict(extra="forbid")
 
     features: dict[str, Annotated[list[GivenValue], Field(min_length=1, max_length=1000)]] = Field(
         max_length=1000, examples=[{"recency_days": [12, 3], "orders_count": [7, 1], "mean_gap_days": [31.5, None]}]

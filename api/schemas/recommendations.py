@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
+from api.schemas.bodies import RequestBody
 from api.schemas.numbers import WholeNumber
 from cartograph.releases.contents import LISTED
 
@@ -67,14 +68,14 @@ _SAYS_WHO: list[JsonValue] = [
 ]
 
 
-class SessionRequest(BaseModel):
+class SessionRequest(RequestBody):
     """What somebody has just seen, the latest last. Of a stranger it is empty.
 
     With `visitor_id`, what the events say that the visitor saw in the latest session comes before `products`, which may
     then be left out.
     """
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"anyOf": _SAYS_WHO})
+    model_config = ConfigDict(json_schema_extra={"anyOf": _SAYS_WHO})
 
     products: list[ProductId] = Field([], max_length=100, examples=[["P000042", "P000007"]])
     visitor_id: str | None = Field(None, min_length=1, max_length=128, examples=["V0000042"])
@@ -90,10 +91,8 @@ class SessionRequest(BaseModel):
 _UNKNOWN = Field(description="Those of `products` that the release does not know; they were passed over.")
 
 
-class BasketRequest(BaseModel):
+class BasketRequest(RequestBody):
     """What is in a basket, in whatever order."""
-
-    model_config = ConfigDict(extra="forbid")
 
     products: list[ProductId] = Field(min_length=1, max_length=100, examples=[["P000042", "P000007"]])
     limit: WholeNumber = Field(10, ge=1, le=LISTED)
