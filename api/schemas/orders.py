@@ -42,7 +42,8 @@ class OrderAtCheckout(RequestBody):
 
     order_id: Id = Field(examples=["O0004711"])
     placed_at: Moment = Field(
-        description="Its moment, at or after the release's `as_of`.", examples=["2026-01-02T10:15:30Z"]
+        description="Its moment: at or after the release's `as_of`, and at most a day ahead of the service's clock.",
+        examples=["2026-01-02T10:15:30Z"],
     )
     customer_id: Id | None = Field(None, description="Null for a guest.", examples=["C0000042"])
     lines: list[OrderedLine] = Field(min_length=1, max_length=500)
@@ -87,8 +88,8 @@ class OrderJudgement(BaseModel):
 class OrderOutcome(RequestBody):
     """What became of an order: a payment was declined, or the bank charged it back."""
 
-    outcome: Literal["declined", "charged_back"]
-    at: Moment = Field(examples=["2026-01-02T10:16:00Z"])
+    outcome: Literal["declined", "charged_back"] = Field(examples=["charged_back"])
+    at: Moment = Field(description="At most a day ahead of the service's clock.", examples=["2026-01-20T08:00:00Z"])
     customer_id: Id | None = Field(None, description="Whose order, if it was not asked about since `as_of`.")
     card: Token | None = Field(
         None,
