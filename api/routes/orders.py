@@ -71,7 +71,9 @@ async def judge_order(
 
 @router.post("/{order_id}/outcomes", responses=documented(404, 413, 503))
 async def count_outcome(
-    order_id: Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the order.")],
+    order_id: Annotated[
+        str, Path(min_length=1, max_length=128, description="The shop's own id of the order.", examples=["O00004711"])
+    ],
     request: OrderOutcome,
     release: CurrentRelease,
     online: CurrentOnline,
