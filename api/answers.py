@@ -124,7 +124,11 @@ class Head:
 
 Cursor = Annotated[
     str,
-    Query(max_length=1000, description="`next` of the page before; empty for the first page."),
+    Query(
+        max_length=1000,
+        description="`next` of the page before; empty for the first page.",
+        examples=["WyJjdXN0b21lcnMiLCJDMDAwMDAwMDgiXQ"],
+    ),
 ]
 
 

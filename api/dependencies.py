@@ -1,6 +1,8 @@
 """What routes ask for by annotation. How it is loaded is `services`."""
 
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,6 +14,10 @@ from api.services.event_log import EventLog, NoEventLogError
 from api.services.online import OnlineState
 from api.services.release import LoadedRelease
 from api.services.serving import Serving, State
+from cartograph.windows import at_midnight
+
+AHEAD = timedelta(days=1)
+"""So far another clock, or its time zone, may be wrong."""
 
 
 async def _serving(request: Request) -> Serving:
@@ -91,3 +97,13 @@ async def _event_log(request: Request) -> EventLog:
 
 CurrentEventLog = Annotated[EventLog, Depends(_event_log)]
 """Where events go. In a shop that loads none from here the request ends with a 404 problem."""
+
+
+async def _latest_moment(request: Request, release: CurrentRelease) -> datetime:
+    clock: Callable[[], datetime] = request.app.state.clock
+    return max(clock(), at_midnight(release.manifest.inputs.as_of)) + AHEAD
+
+
+LatestMoment = Annotated[datetime, Depends(_latest_moment)]
+"""What a request tells of is not after this moment. A shop that is ahead of the clock, as a simulated one may be, has
+the day of its release for it."""

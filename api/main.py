@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -38,7 +39,7 @@ from api.routes import (
     recommendations,
     release,
 )
-from api.services.access import LAPTOP, Access
+from api.services.access import LAPTOP, Access, now_utc
 from api.services.event_log import NoEventLogError, open_event_log
 from api.services.online import NothingOnline, OnlineState
 from api.services.prediction_log import PredictionLog, Unlogged
@@ -57,8 +58,15 @@ ROUTES = (*ANSWERING, events, health, metrics, admin)
 route of an included router twice, which with ten routers takes longer than a prediction."""
 
 
-def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_SECONDS) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    poll_seconds: float = POLL_SECONDS,
+    clock: Callable[[], datetime] = now_utc,
+) -> FastAPI:
     """The service of the shop that the settings choose. It starts without a release, and then waits for one.
+
+    `clock` tells which moments of requests are still to come.
 
     Raises:
         SettingsError: the settings name a place for releases that there cannot be, or a collector of traces, and what
@@ -70,6 +78,7 @@ def create_app(settings: Settings | None = None, *, poll_seconds: float = POLL_S
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.access = access
+        app.state.clock = clock
         async with AsyncExitStack() as work:
             if tracing is not None:
                 work.push_async_callback(asyncio.to_thread, tracing.shutdown)

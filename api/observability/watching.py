@@ -10,6 +10,7 @@ from logging import DEBUG, INFO
 from secrets import token_hex
 from time import perf_counter
 
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.observability.logs import REQUEST_ID, tell_request
@@ -66,9 +67,18 @@ def given_or_new(scope: Scope) -> str:
 
 
 def template(scope: Scope) -> str:
-    """The path of the request's route with the names of its parameters, as `/v1/customers/{customer_id}`."""
-    path = getattr(scope.get("route"), "path", None)
+    """The path of the request's route with the names of its parameters, as `/v1/customers/{customer_id}`.
+
+    Of a request that was refused before it came to a route, it is that of the route that it would have come to.
+    """
+    path = getattr(scope.get("route") or _asked_for(scope), "path", None)
     return path if isinstance(path, str) else UNMATCHED
+
+
+def _asked_for(scope: Scope) -> BaseRoute | None:
+    """The first route of the path, by another method if need be."""
+    routes = scope["app"].routes if "app" in scope else ()
+    return next((route for route in routes if route.matches(scope)[0] is not Match.NONE), None)
 
 
 def _tell(scope: Scope, status: int, seconds: float) -> None:

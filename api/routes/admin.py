@@ -15,7 +15,14 @@ from api.strict import StrictRoute
 from cartograph.releases import NoRelease, ReleaseError, StoreUnavailable, UnknownRelease
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"], route_class=StrictRoute)
-ReleaseId = Annotated[str, Path(max_length=64, description="The release, as `GET /v1/admin/releases` lists it.")]
+ReleaseId = Annotated[
+    str,
+    Path(
+        max_length=64,
+        description="The release, as `GET /v1/admin/releases` lists it.",
+        examples=["2026-01-01-0123456789ab"],
+    ),
+]
 
 
 @router.get("/releases", responses=documented(503))

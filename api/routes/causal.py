@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query
 from api.answers import CachedRoute, Svg
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented, invalid_request, pointer
+from api.routes.customers import CustomerId
 from api.schemas.causal import ChannelBudget, Cost, Decision, DecisionRequest, EffectAndMemo, Effects, Policies
 from api.schemas.problem import InvalidPart
 from api.services.decisions import decide, outside, policy_features
@@ -14,8 +15,13 @@ from api.services.release import LoadedRelease
 from cartograph.releases.contents import MEMO_PAGE, TreatmentPolicy
 
 router = APIRouter(prefix="/v1/causal", tags=["causal"], route_class=CachedRoute)
-Question = Annotated[str, Path(max_length=128, description="The name of a question's file.")]
-Picture = Annotated[str, Path(pattern=r"^[a-z0-9_]+$", max_length=100)]
+Question = Annotated[
+    str, Path(max_length=128, description="The name of a question's file.", examples=["email_spring_spend"])
+]
+Picture = Annotated[
+    str,
+    Path(pattern=r"^[a-z0-9_]+$", max_length=100, description="A picture that the memo shows.", examples=["effects"]),
+]
 
 
 @router.get("/effects", responses=documented(503))
@@ -50,7 +56,7 @@ async def decide_for_features(question: Question, request: DecisionRequest, rele
 @router.get("/policies/{question}/customers/{customer_id}", responses=documented(404, 503))
 async def decide_for_customer(
     question: Question,
-    customer_id: Annotated[str, Path(max_length=128)],
+    customer_id: CustomerId,
     release: CurrentRelease,
     cost: Annotated[Cost | None, Query(description="What treating costs, if not as the policy has learned.")] = None,
 ) -> Decision:

@@ -13,13 +13,15 @@ from api.services.customers import answer
 from api.services.release import LoadedRelease
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"], route_class=CachedRoute)
-CustomerId = Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the customer.")]
+CustomerId = Annotated[
+    str, Path(min_length=1, max_length=128, description="The shop's own id of the customer.", examples=["C00000008"])
+]
 
 
 @router.get("", response_model=CustomerList, responses=documented(503))
 async def list_customers(
     release: CurrentRelease,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Customers on a page.")] = 100,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Customers on a page.", examples=[50])] = 100,
     cursor: Cursor = "",
 ) -> Response:
     """The ids of all customers, page by page."""

@@ -12,7 +12,13 @@ from api.schemas.experiments import Experiment, Experiments, ExperimentSummary
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=CachedRoute)
 Name = Annotated[
-    str, Path(min_length=1, max_length=100, description="The experiment, as `GET /v1/experiments` has it.")
+    str,
+    Path(
+        min_length=1,
+        max_length=100,
+        description="The experiment, as `GET /v1/experiments` has it.",
+        examples=["checkout_redesign"],
+    ),
 ]
 
 

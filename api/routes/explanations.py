@@ -26,6 +26,7 @@ Model = Annotated[
     Path(
         max_length=128,
         description="`churn`, `propensity`, `lifetime_value` or the name of one of the shop's own models.",
+        examples=["churn"],
     ),
 ]
 

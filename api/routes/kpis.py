@@ -18,7 +18,10 @@ from cartograph.releases.contents import Kpi
 
 router = APIRouter(prefix="/v1/kpis", tags=["kpis"], route_class=CachedRoute)
 DEFAULT_DAYS = 30
-Name = Annotated[str, Path(min_length=1, max_length=100, description="The figure, as `GET /v1/kpis` lists it.")]
+Name = Annotated[
+    str,
+    Path(min_length=1, max_length=100, description="The figure, as `GET /v1/kpis` lists it.", examples=["net_revenue"]),
+]
 
 
 @router.get("", response_model=KpiList, responses=documented(404, 503))
@@ -43,14 +46,24 @@ def get_kpi(  # in a thread of its own: years by day and value take milliseconds
     name: Name,
     release: CurrentRelease,
     first: Annotated[
-        Day | None, Query(alias="from", description=f"The first day; without it, {DEFAULT_DAYS} days to `to`.")
+        Day | None,
+        Query(
+            alias="from",
+            description=f"The first day; without it, {DEFAULT_DAYS} days to `to`.",
+            examples=["2025-12-01"],
+        ),
     ] = None,
     last: Annotated[
-        Day | None, Query(alias="to", description="The last day, which counts; without it, the last known.")
+        Day | None,
+        Query(
+            alias="to", description="The last day, which counts; without it, the last known.", examples=["2025-12-31"]
+        ),
     ] = None,
-    by: Annotated[str | None, Query(max_length=50, description="A dimension of the figure to split it by.")] = None,
+    by: Annotated[
+        str | None, Query(max_length=50, description="A dimension of the figure to split it by.", examples=["country"])
+    ] = None,
     grain: Annotated[Grain, Query(description="How the days are put together; `total` is the whole range.")] = "day",
-    limit: Annotated[int, Query(ge=1, le=1000, description="Figures on a page.")] = 100,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Figures on a page.", examples=[50])] = 100,
     cursor: Cursor = "",
 ) -> Response:
     """A figure for a range of days, by period and dimension.

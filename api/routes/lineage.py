@@ -11,7 +11,15 @@ from api.schemas.lineage import AnswerLineage
 from api.services.lineage import FORMS, UnknownAnswer, described, origin
 
 router = APIRouter(prefix="/v1/lineage", tags=["lineage"], route_class=CachedRoute)
-Answer = Annotated[str, Path(min_length=1, max_length=300, description=f"What is asked of: {', '.join(FORMS)}.")]
+Answer = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=300,
+        description=f"What is asked of: {', '.join(FORMS)}.",
+        examples=["customer:C00000008:churn"],
+    ),
+]
 
 
 @router.get("/{answer}", response_model=AnswerLineage, responses=documented(404, 503))

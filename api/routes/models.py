@@ -12,8 +12,18 @@ from api.services.release import LoadedRelease
 from cartograph.releases.contents import CARD_PAGE
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=CachedRoute)
-Name = Annotated[str, Path(min_length=1, max_length=100, description="The model, as `GET /v1/models` lists it.")]
-Picture = Annotated[str, Path(pattern=r"^[a-z0-9_]+$", max_length=100)]
+Name = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=100,
+        description="The model, as `GET /v1/models` lists it.",
+        examples=["churn_classifier"],
+    ),
+]
+Picture = Annotated[
+    str, Path(pattern=r"^[a-z0-9_]+$", max_length=100, description="A picture that the page shows.", examples=["gains"])
+]
 
 
 class Markdown(Response):

@@ -1,12 +1,13 @@
 """Orders at the checkout: how likely a fraud is, and what became of them."""
 
 import asyncio
+from datetime import datetime
 from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Path, Request
 
-from api.dependencies import CurrentOnline, CurrentRelease
+from api.dependencies import CurrentOnline, CurrentRelease, LatestMoment
 from api.problems import ProblemError, documented, invalid_request, pointer
 from api.routes.predictions import classifier_of, predicted, record
 from api.schemas.orders import CountedOutcome, OrderAtCheckout, OrderJudgement, OrderOutcome
@@ -25,7 +26,7 @@ _KNOWN = frozenset(feature.name for feature in ORDER_RISK.features)
 
 @router.post("/risk", responses=documented(404, 413, 503))
 async def judge_order(
-    request: OrderAtCheckout, release: CurrentRelease, online: CurrentOnline, call: Request
+    request: OrderAtCheckout, release: CurrentRelease, online: CurrentOnline, latest: LatestMoment, call: Request
 ) -> OrderJudgement:
     """The probability that this order is a fraud, from what is known of who places it and with what.
 
@@ -41,11 +42,13 @@ async def judge_order(
             "POST /v1/predict/order_fraud takes its features as they are.",
         )
     order = placed(request, history)
-    wrong = []
+    wrong = [*_to_come(request.placed_at, latest, "placed_at")]
+    if request.customer and request.customer.registered_at:
+        wrong += _to_come(request.customer.registered_at, latest, "customer", "registered_at")
     if order.us < history.as_of_us:
-        wrong.append(_part("placed_at", f"the release knows the orders before {release.manifest.inputs.as_of} (UTC)"))
+        wrong.append(_part(f"the release knows the orders before {release.manifest.inputs.as_of} (UTC)", "placed_at"))
     if order.total_cents < 0:
-        wrong.append(_part("discount_amount", "it is more than there is to pay"))
+        wrong.append(_part("it is more than there is to pay", "discount_amount"))
     if wrong:
         raise invalid_request(wrong)
     products = [line.product_id for line in request.lines]
@@ -68,15 +71,20 @@ async def judge_order(
 
 @router.post("/{order_id}/outcomes", responses=documented(404, 413, 503))
 async def count_outcome(
-    order_id: Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the order.")],
+    order_id: Annotated[
+        str, Path(min_length=1, max_length=128, description="The shop's own id of the order.", examples=["O00004711"])
+    ],
     request: OrderOutcome,
     release: CurrentRelease,
     online: CurrentOnline,
+    latest: LatestMoment,
 ) -> CountedOutcome:
     """Tell what became of an order, so that the next one of the same customer, card or group knows it. Once is enough.
 
     What was before the release's `as_of` is known already.
     """
+    if wrong := _to_come(request.at, latest, "at"):
+        raise invalid_request(wrong)
     counted = await asyncio.to_thread(
         online.settle,
         _history(release),
@@ -102,5 +110,9 @@ def _history(release: LoadedRelease) -> OrderHistory:
     return release.orders
 
 
-def _part(name: str, detail: str) -> InvalidPart:
-    return InvalidPart(detail=detail, pointer=pointer([name]))
+def _to_come(moment: datetime, latest: datetime, *where: str) -> list[InvalidPart]:
+    return [_part(f"it is still to come: the latest that is taken is {latest}", *where)] if moment > latest else []
+
+
+def _part(detail: str, *where: str) -> InvalidPart:
+    return InvalidPart(detail=detail, pointer=pointer(where))

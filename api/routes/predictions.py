@@ -40,11 +40,15 @@ from cartograph.releases.contents import ModelCard
 router = APIRouter(prefix="/v1", tags=["predictions"], route_class=DirectRoute)
 
 Explain = Annotated[bool, Query(description="Whether to say how much each feature moves the prediction.")]
-ModelName = Annotated[str, Path(max_length=128, description="The name of one of the shop's own models.")]
+ModelName = Annotated[
+    str, Path(max_length=128, description="The name of one of the shop's own models.", examples=["second_order"])
+]
 BatchModel = Annotated[
     str,
     Path(
-        max_length=128, description="`churn`, `propensity`, `order_fraud` or the name of one of the shop's own models."
+        max_length=128,
+        description="`churn`, `propensity`, `order_fraud` or the name of one of the shop's own models.",
+        examples=["churn"],
     ),
 ]
 ERRORS = documented(404, 413, 503)

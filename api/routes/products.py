@@ -22,9 +22,11 @@ from api.services.recommendations import Recommendations
 from api.services.release import LoadedRelease, ReleasedDemand
 
 router = APIRouter(prefix="/v1", tags=["products"], route_class=CachedRoute)
-ProductId = Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the product.")]
+ProductId = Annotated[
+    str, Path(min_length=1, max_length=128, description="The shop's own id of the product.", examples=["P00000042"])
+]
 MOST = 1000
-Limit = Annotated[int, Query(ge=1, le=MOST, description="Products on a page.")]
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Products on a page.", examples=[50])]
 
 
 @router.get("/products", response_model=ProductList, responses=documented(404, 503))

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from api.answers import CachedRoute, answered
 from api.dependencies import CurrentOnline, CurrentRelease
 from api.problems import ProblemError, documented
 from api.routes.customers import CustomerId
+from api.routes.products import ProductId
 from api.schemas.recommendations import (
     BasketRecommendations,
     BasketRequest,
@@ -23,9 +24,8 @@ from cartograph.releases.contents import LISTED
 from cartograph.windows import at_midnight
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=CachedRoute)
-ProductId = Annotated[str, Path(min_length=1, max_length=128, description="The shop's own id of the product.")]
 LIMIT = 10
-Limit = Annotated[int, Query(ge=1, le=LISTED, description="How many products at most.")]
+Limit = Annotated[int, Query(ge=1, le=LISTED, description="How many products at most.", examples=[5])]
 Fallback = Annotated[
     Literal["popular"] | None,
     Query(description="For a customer that the release does not know: what is popular of late, in place of a 404."),

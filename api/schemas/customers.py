@@ -1,9 +1,10 @@
 """One customer as the release knows them."""
 
-from datetime import date
 from typing import Literal
 
 from pydantic import BaseModel, Field
+
+from api.schemas.shared import AsOf, CustomerId, ModelVersion, Probability, ReleaseId
 
 FeatureValue = bool | int | float | str | None
 
@@ -11,43 +12,45 @@ FeatureValue = bool | int | float | str | None
 class Prediction(BaseModel):
     """Where a prediction comes from: the version of its model, and the release that it was made for."""
 
-    model_version: str
-    release_id: str
-    as_of: date
+    model_version: ModelVersion
+    release_id: ReleaseId
+    as_of: AsOf
 
 
 class ChurnScore(Prediction):
     """The probability that the customer is lost, as it was scored for the release."""
 
-    probability: float = Field(ge=0, le=1)
+    probability: Probability
 
 
 class PurchasePropensity(Prediction):
     """The probability of an order in the next 30 days. Who would order anyway has a high one, and needs no e-mail."""
 
-    probability: float = Field(ge=0, le=1)
+    probability: Probability
 
 
 class OwnModelScore(Prediction):
     """What one of the shop's own models predicts of the customer."""
 
-    probability: float = Field(ge=0, le=1)
+    probability: Probability
 
 
 class BehaviourSegment(Prediction):
     """The customers who buy in the same way as this one."""
 
-    number: int = Field(description="Stays the same when the segments are found anew.")
+    number: int = Field(description="Stays the same when the segments are found anew.", examples=[2])
     name: str = Field(examples=["with coupons, much looking around"])
 
 
 class LifetimeValue(Prediction):
     """What the customer is expected to bring in the next 365 days, in the shop's currency."""
 
-    amount: float = Field(description="Discounted margin; where the shop's costs are not known, discounted revenue.")
-    expected_orders: float = Field(ge=0, description="Days with an order.")
-    expected_revenue: float = Field(ge=0, description="Net of cancellations and refunds.")
-    alive_probability: float = Field(ge=0, le=1, description="That the customer has not left.")
+    amount: float = Field(
+        description="Discounted margin; where the shop's costs are not known, discounted revenue.", examples=[84.5]
+    )
+    expected_orders: float = Field(ge=0, description="Days with an order.", examples=[2.4])
+    expected_revenue: float = Field(ge=0, description="Net of cancellations and refunds.", examples=[196.0])
+    alive_probability: Probability = Field(description="That the customer has not left.")
 
 
 class NextBestAction(Prediction):
@@ -62,26 +65,26 @@ class NextBestAction(Prediction):
         description="`average_pays`: for whom it adds more is not known. `costs_more`: nothing is expected to pay. "
         "`no_action`: the effect of no campaign is identified."
     )
-    added_margin: float | None
-    low: float | None
-    high: float | None
+    added_margin: float | None = Field(examples=[2.5])
+    low: float | None = Field(examples=[0.4])
+    high: float | None = Field(examples=[4.6])
 
 
 class CustomerList(BaseModel):
     """A page of customers, by id. The next page is at the cursor `next`; it is null on the last one."""
 
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
-    next: str | None = Field(examples=["WyJDMDAwMDA0MiJd"])
-    customer_ids: list[str] = Field(examples=[["C0000042"]])
+    release_id: ReleaseId
+    as_of: AsOf
+    next: str | None = Field(examples=["WyJjdXN0b21lcnMiLCJDMDAwMDAwMDgiXQ"])
+    customer_ids: list[str] = Field(examples=[["C00000008"]])
 
 
 class Customer(BaseModel):
     """A customer's features, segments and predictions, all as of the same date."""
 
-    customer_id: str = Field(examples=["C0000042"])
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
+    customer_id: CustomerId
+    release_id: ReleaseId
+    as_of: AsOf
     segment: str | None = Field(examples=["champions"], description="By recency, frequency and money.")
     behaviour: BehaviourSegment | None = Field(description="Null without an order.")
     churn: ChurnScore | None = Field(
@@ -95,4 +98,6 @@ class Customer(BaseModel):
         description="By the name of each of the shop's own models that was asked of the customer."
     )
     features: dict[str, FeatureValue] = Field(examples=[{"recency_days": 12, "orders_count": 7}])
-    masked: list[str] = Field([], description="Features that are personal data: null without the scope `pii`.")
+    masked: list[str] = Field(
+        [], description="Features that are personal data: null without the scope `pii`.", examples=[["age_years"]]
+    )

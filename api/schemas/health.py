@@ -1,9 +1,10 @@
 """Answers about the service itself."""
 
-from datetime import date
 from typing import Literal
 
 from pydantic import BaseModel, Field
+
+from api.schemas.shared import AsOf, ReleaseId
 
 AccessState = Literal["open", "keys", "unknown"]
 
@@ -23,6 +24,8 @@ class Readiness(BaseModel):
     """A verified release is served. `problem` says why a newer one is not, where that is so."""
 
     status: Literal["ready"] = "ready"
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
-    problem: str | None = None
+    release_id: ReleaseId
+    as_of: AsOf
+    problem: str | None = Field(
+        None, examples=["Release 2026-01-02-ba9876543210 cannot be served: its checksum is another"]
+    )

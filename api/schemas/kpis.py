@@ -5,12 +5,14 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from api.schemas.shared import AsOf, ReleaseId
+
 
 class KpiSummary(BaseModel):
     """A figure, and what it can be split by."""
 
     name: str = Field(examples=["net_revenue"])
-    description: str
+    description: str = Field(examples=["Revenue of orders less cancellations and refunds."])
     unit: str = Field(description="The shop's currency, `count` or `ratio`.", examples=["EUR"])
     dimensions: list[str] = Field(examples=[["country", "channel", "device", "segment"]])
 
@@ -18,18 +20,18 @@ class KpiSummary(BaseModel):
 class KpiList(BaseModel):
     """The figures of the release, and the days that they are known of."""
 
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
-    first: date
-    last: date
+    release_id: ReleaseId
+    as_of: AsOf
+    first: date = Field(examples=["2023-01-01"])
+    last: date = Field(examples=["2025-12-31"])
     kpis: list[KpiSummary]
 
 
 class KpiFigure(BaseModel):
     """The figure of a period. Weeks begin on Monday; periods at the ends of the range are cut by it."""
 
-    first: date
-    last: date
+    first: date = Field(examples=["2025-12-01"])
+    last: date = Field(examples=["2025-12-31"])
     value: str | None = Field(description="The value of the dimension; null without one.", examples=["DE"])
     figure: float | int | None = Field(
         description="Null for a ratio of nothing, as the order value of a day without an order.", examples=[1234.5]
@@ -41,11 +43,11 @@ class KpiFigures(BaseModel):
 
     name: str = Field(examples=["net_revenue"])
     unit: str = Field(examples=["EUR"])
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
-    first: date
-    last: date
+    release_id: ReleaseId
+    as_of: AsOf
+    first: date = Field(examples=["2025-12-01"])
+    last: date = Field(examples=["2025-12-31"])
     grain: Literal["day", "week", "month", "total"]
     by: str | None = Field(examples=["country"])
-    next: str | None = Field(examples=["WyIyMDI1LTEyLTAxIiwiREUiXQ"])
+    next: str | None = Field(examples=["WyJuZXRfcmV2ZW51ZSBieSBjb3VudHJ5IGFuZCBkYXkiLCIyMDI1LTEyLTAxIiwiREUiXQ"])
     figures: list[KpiFigure]

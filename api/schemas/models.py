@@ -1,33 +1,34 @@
 """The models behind a release."""
 
-from datetime import date
 from typing import Any
 
 from pydantic import BaseModel, Field
+
+from api.schemas.shared import AsOf, ModelVersion, ReleaseId
 
 
 class ReleasedVersion(BaseModel):
     """A model of the release. One that an older Cartograph released has no card."""
 
-    name: str
-    version: str
-    has_card: bool = Field(description="Whether `GET /v1/models/{name}/card` has an answer.")
+    name: str = Field(examples=["churn_classifier"])
+    version: str = Field(examples=["3"])
+    has_card: bool = Field(description="Whether `GET /v1/models/{name}/card` has an answer.", examples=[True])
 
 
 class ReleasedModels(BaseModel):
     """The models of the release; none for a young shop."""
 
-    release_id: str
-    as_of: date
+    release_id: ReleaseId
+    as_of: AsOf
     models: list[ReleasedVersion]
 
 
 class ModelInput(BaseModel):
     """What a model takes as `features`, as a JSON schema that any validator of draft 2020-12 reads."""
 
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
+    release_id: ReleaseId
     model: str = Field(examples=["churn_classifier"])
-    model_version: str = Field(examples=["3"])
+    model_version: ModelVersion
     input_schema: dict[str, Any] = Field(
         examples=[
             {

@@ -6,7 +6,7 @@ import re
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AwareDatetime, BeforeValidator, Strict
 
 
 def written(form: str, like: str) -> BeforeValidator:
@@ -20,7 +20,9 @@ def written(form: str, like: str) -> BeforeValidator:
     return BeforeValidator(require)
 
 
-Day = Annotated[date, written(r"\d{4}-\d{2}-\d{2}", "2026-01-31")]
+Day = Annotated[date, Strict(False), written(r"\d{4}-\d{2}-\d{2}", "2026-01-31")]
 """A day, as RFC 3339 writes it (`full-date`)."""
-Moment = Annotated[AwareDatetime, written(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}.*", "2026-01-31T12:00:00Z")]
+Moment = Annotated[
+    AwareDatetime, Strict(False), written(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}.*", "2026-01-31T12:00:00Z")
+]
 """A moment with its offset, as RFC 3339 writes it (`date-time`). Its beginning is held here, the rest by pydantic."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
 MOST = 2**53 - 1
 """Beyond it a JSON number is not one integer to every reader (RFC 8259, section 6)."""
@@ -19,3 +20,17 @@ def whole(value: Any) -> Any:
 
 WholeNumber = Annotated[int, BeforeValidator(whole), Field(strict=True)]
 """A whole number, however it is written: no text, and neither true nor false."""
+
+
+def number(value: Any) -> Any:
+    """`value`, where JSON has it as a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("it is a number, and not in a text")
+    return value
+
+
+_IS_NUMBER = (Strict(False), BeforeValidator(number), WithJsonSchema({"type": "number", "minimum": 0}))
+Amount = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2), *_IS_NUMBER]
+"""An amount of money, in hundredths at most. What is exact is the number as it is written."""
+Price = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=4), *_IS_NUMBER]
+"""The price of one piece, in ten-thousandths at most."""

@@ -1,32 +1,36 @@
 """Predictions from features that the caller gives."""
 
-from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from api.schemas.bodies import RequestBody
+from api.schemas.shared import AsOf, Currency, CustomerId, ModelVersion, Probability, ReleaseId
 
 # Any: the release's model declares the features and their types, and holds the values against them itself.
 GivenValue = Annotated[Any, WithJsonSchema({"type": ["number", "boolean", "null"]})]
 
 
-class PredictionRequest(BaseModel):
+class PredictionRequest(RequestBody):
     """One customer's features: exactly those of the model, which `GET /v1/release` lists with types and ranges."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    features: dict[str, GivenValue] = Field(
-        max_length=1000, examples=[{"recency_days": 12, "orders_count": 7, "mean_gap_days": 31.5}]
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"features": {"recency_days": 12, "orders_count": 7, "mean_gap_days": 31.5}}]}
     )
 
+    features: dict[str, GivenValue] = Field(max_length=1000)
 
-class BatchRequest(BaseModel):
+
+class BatchRequest(RequestBody):
     """The features of up to 1,000 customers or orders: of each feature of the model a list with a value for each."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    features: dict[str, Annotated[list[GivenValue], Field(min_length=1, max_length=1000)]] = Field(
-        max_length=1000, examples=[{"recency_days": [12, 3], "orders_count": [7, 1], "mean_gap_days": [31.5, None]}]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"features": {"recency_days": [12, 3], "orders_count": [7, 1], "mean_gap_days": [31.5, None]}}]
+        }
     )
+
+    features: dict[str, Annotated[list[GivenValue], Field(min_length=1, max_length=1000)]] = Field(max_length=1000)
 
 
 Method = Annotated[
@@ -72,8 +76,8 @@ class BatchExplanation(BaseModel):
 
     method: Method
     unit: Unit
-    base_value: float
-    predictions: list[float]
+    base_value: float = Field(examples=[-1.2])
+    predictions: list[float] = Field(examples=[[-0.53, 0.31]])
     contributions: dict[str, list[float]] = Field(
         description="By feature.", examples=[{"recency_days": [-0.83, 0.11], "orders_count": [-0.2, 0.4]}]
     )
@@ -82,9 +86,9 @@ class BatchExplanation(BaseModel):
 class MadeBy(BaseModel):
     """What an answer was made by."""
 
-    model_version: str = Field(examples=["3"])
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
+    model_version: ModelVersion
+    release_id: ReleaseId
+    as_of: AsOf
 
 
 class ExplainedOnRequest(MadeBy):
@@ -96,19 +100,19 @@ class ExplainedOnRequest(MadeBy):
 class ChurnPrediction(ExplainedOnRequest):
     """The probability that a customer with these features is lost, and what said so."""
 
-    probability: float = Field(ge=0, le=1, examples=[0.37])
+    probability: Probability
 
 
 class PropensityPrediction(ExplainedOnRequest):
     """The probability that a customer with these features orders in the next 30 days, and what said so."""
 
-    probability: float = Field(ge=0, le=1, examples=[0.37])
+    probability: Probability
 
 
 class OrderFraudPrediction(ExplainedOnRequest):
     """The probability that an order with these features will be charged back, what to do, and what said so."""
 
-    probability: float = Field(ge=0, le=1, examples=[0.37])
+    probability: Probability
     decision: Literal["review", "accept"] = Field(
         description="`review` where the probability times the order's amount is above the cost of a review."
     )
@@ -118,17 +122,19 @@ class OwnPrediction(ExplainedOnRequest):
     """The probability of what one of the shop's own models predicts, and what said so."""
 
     model: str = Field(examples=["second_order"])
-    probability: float = Field(ge=0, le=1, examples=[0.37])
+    probability: Probability
 
 
 class LifetimeValuePrediction(ExplainedOnRequest):
     """What a customer with these features is expected to bring in the 365 days from `as_of`, and what said so."""
 
-    amount: float = Field(description="Discounted margin; where the shop's costs are not known, discounted revenue.")
-    expected_orders: float = Field(ge=0, description="Days with an order.")
-    expected_revenue: float = Field(description="Net of cancellations and refunds.")
-    alive_probability: float = Field(ge=0, le=1, description="That the customer has not left.")
-    currency: str = Field(examples=["EUR"])
+    amount: float = Field(
+        description="Discounted margin; where the shop's costs are not known, discounted revenue.", examples=[84.5]
+    )
+    expected_orders: float = Field(ge=0, description="Days with an order.", examples=[2.4])
+    expected_revenue: float = Field(description="Net of cancellations and refunds.", examples=[196.0])
+    alive_probability: Probability = Field(description="That the customer has not left.")
+    currency: Currency
 
 
 class BatchPrediction(MadeBy):
@@ -142,21 +148,23 @@ class BatchPrediction(MadeBy):
 class LifetimeValueBatch(MadeBy):
     """As `LifetimeValuePrediction`, with an entry of each list for each row of the request."""
 
-    amounts: list[float]
-    expected_orders: list[float]
-    expected_revenues: list[float]
-    alive_probabilities: list[float]
-    currency: str = Field(examples=["EUR"])
+    amounts: list[float] = Field(examples=[[84.5, 12.0]])
+    expected_orders: list[float] = Field(examples=[[2.4, 0.3]])
+    expected_revenues: list[float] = Field(examples=[[196.0, 27.5]])
+    alive_probabilities: list[float] = Field(examples=[[0.91, 0.22]])
+    currency: Currency
     explanation: BatchExplanation | None = Field(None, description="Left out unless asked for.")
 
 
 class CustomerExplanation(MadeBy):
     """Why a released customer has the prediction that `GET /v1/customers/{customer_id}` shows."""
 
-    customer_id: str = Field(examples=["C0000042"])
+    customer_id: CustomerId
     model: str = Field(examples=["churn"])
     score: float = Field(description="A probability, or of `lifetime_value` the amount.", examples=[0.37])
     explanation: Explanation
     masked: list[str] = Field(
-        [], description="Features whose `value` is personal data: null without the scope `pii`. Contributions are not."
+        [],
+        description="Features whose `value` is personal data: null without the scope `pii`. Contributions are not.",
+        examples=[["age_years"]],
     )

@@ -8,9 +8,9 @@ MEDIA_TYPE = "application/problem+json"
 class InvalidPart(BaseModel):
     """One thing that is wrong with a request, and where: a JSON pointer into the body, or a parameter's name."""
 
-    detail: str
-    pointer: str | None = None
-    parameter: str | None = None
+    detail: str = Field(examples=["Input should be greater than or equal to 1"])
+    pointer: str | None = Field(None, examples=["/lines/0/quantity"])
+    parameter: str | None = Field(None, examples=["limit"])
 
 
 class Problem(BaseModel):

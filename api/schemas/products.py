@@ -1,41 +1,48 @@
 """What a product is, what is expected to be asked for of it, and what to order of it."""
 
 from datetime import date
+from typing import Annotated
 
 from pydantic import BaseModel, Field
+
+from api.schemas.shared import AsOf, ModelVersion, ProductId, ReleaseId
 
 
 class OfferedProduct(BaseModel):
     """A product that the shop knows."""
 
-    product_id: str = Field(examples=["P000042"])
+    product_id: ProductId
     category: str | None = Field(examples=["shoes"])
-    is_available: bool = Field(description="Whether the shop sells it still.")
+    is_available: bool = Field(description="Whether the shop sells it still.", examples=[True])
 
 
 class ProductList(BaseModel):
     """A page of products, by id. The next page is at the cursor `next`; it is null on the last one."""
 
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
-    next: str | None = Field(examples=["WyJQMDAwMDQyIl0"])
+    release_id: ReleaseId
+    as_of: AsOf
+    next: str | None = Field(examples=["WyJwcm9kdWN0cyIsIlAwMDAwMDA0MiJd"])
     products: list[OfferedProduct]
 
 
 class Product(OfferedProduct):
     """A product. What is not sold any more is never recommended."""
 
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
+    release_id: ReleaseId
+    as_of: AsOf
     in_its_place: list[str] = Field(
-        description="Of a product that is not sold any more: products like it that are, the most similar first."
+        description="Of a product that is not sold any more: products like it that are, the most similar first.",
+        examples=[["P00000007"]],
     )
+
+
+_Day = Annotated[date, Field(examples=["2026-01-02"])]
 
 
 class DemandDay(BaseModel):
     """A day ahead, in units; 90 % of such days lie from `low` to `high`."""
 
-    date: date
+    date: _Day
     mean: float = Field(ge=0, examples=[2.7])
     low: float = Field(ge=0, examples=[0])
     p25: float = Field(ge=0, examples=[1.2])
@@ -47,19 +54,19 @@ class DemandDay(BaseModel):
 class DemandForecast(BaseModel):
     """A product's demand on each of the days from `as_of` on."""
 
-    product_id: str = Field(examples=["P0042"])
-    model_version: str
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
+    product_id: ProductId
+    model_version: ModelVersion
+    release_id: ReleaseId
+    as_of: AsOf
     days: list[DemandDay]
 
 
 class Advice(BaseModel):
     """What to order of a product now, in units, so that it lasts until what is ordered at the next review arrives."""
 
-    product_id: str = Field(examples=["P0042"])
-    lead_days: int = Field(description="Days from an order to its delivery.")
-    review_days: int = Field(description="Days from one chance to order to the next.")
+    product_id: ProductId
+    lead_days: int = Field(description="Days from an order to its delivery.", examples=[5])
+    review_days: int = Field(description="Days from one chance to order to the next.", examples=[7])
     service_level: float = Field(
         description="Share of the spans of lead and review time in which nothing shall run out.", examples=[0.95]
     )
@@ -77,16 +84,16 @@ class Advice(BaseModel):
 class ReorderAdvice(Advice):
     """The advice for one product, and what it was made from."""
 
-    model_version: str
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
+    model_version: ModelVersion
+    release_id: ReleaseId
+    as_of: AsOf
 
 
 class ReorderList(BaseModel):
     """A page of advice, by product. The next page is at the cursor `next`; it is null on the last one."""
 
-    model_version: str
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
-    next: str | None = Field(examples=["WyJQMDA0MiJd"])
+    model_version: ModelVersion
+    release_id: ReleaseId
+    as_of: AsOf
+    next: str | None = Field(examples=["WyJyZW9yZGVyLWFkdmljZSIsIlAwMDAwMDA0MiJd"])
     advice: list[Advice]

@@ -1,15 +1,16 @@
 """Recommended products: of a customer, of a product, of a session."""
 
-from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
+from api.schemas.bodies import RequestBody
 from api.schemas.numbers import WholeNumber
+from api.schemas.shared import AsOf, CustomerId, ModelVersion, ProductId, ReleaseId
 from cartograph.releases.contents import LISTED
 
-ProductId = Annotated[str, Field(min_length=1, max_length=128)]
+_GivenProduct = Annotated[str, Field(min_length=1, max_length=128)]
 Source = Literal["history", "category", "popularity"]
 BasketSource = Literal["basket", "history", "category", "popularity"]
 
@@ -17,17 +18,17 @@ BasketSource = Literal["basket", "history", "category", "popularity"]
 class Answer(BaseModel):
     """What made the lists."""
 
-    model_version: str = Field(examples=["3"])
-    release_id: str = Field(examples=["2026-01-01-0123456789ab"])
-    as_of: date
+    model_version: ModelVersion
+    release_id: ReleaseId
+    as_of: AsOf
 
 
 class ListedProduct(BaseModel):
     """A product in a list; scores are to be compared within the list only."""
 
-    rank: int = Field(ge=1)
-    product_id: str = Field(examples=["P000042"])
-    score: float
+    rank: int = Field(ge=1, examples=[1])
+    product_id: ProductId
+    score: float = Field(examples=[0.42])
 
 
 class RecommendedProduct(ListedProduct):
@@ -36,13 +37,15 @@ class RecommendedProduct(ListedProduct):
     source: Source = Field(
         description="What speaks for it: products of the customer or session, a category of theirs, all purchases."
     )
-    because_product_id: str | None = Field(description="The product that spoke most; null where the source is another.")
+    because_product_id: str | None = Field(
+        description="The product that spoke most; null where the source is another.", examples=["P00000007"]
+    )
 
 
 class CustomerRecommendations(Answer):
     """The products that suit a customer best."""
 
-    customer_id: str = Field(examples=["C0000042"])
+    customer_id: CustomerId
     recommendations: list[RecommendedProduct]
 
 
@@ -55,8 +58,8 @@ class SimilarProduct(ListedProduct):
 class SimilarProducts(Answer):
     """What goes with a product."""
 
-    product_id: str = Field(examples=["P000042"])
-    is_available: bool = Field(description="Whether the shop sells it still.")
+    product_id: ProductId
+    is_available: bool = Field(description="Whether the shop sells it still.", examples=[True])
     similar: list[SimilarProduct] = Field(description="What its purchase leads to.")
     bought_together: list[ListedProduct] = Field(description="What often stands in the same order; may be empty.")
 
@@ -67,17 +70,22 @@ _SAYS_WHO: list[JsonValue] = [
 ]
 
 
-class SessionRequest(BaseModel):
+class SessionRequest(RequestBody):
     """What somebody has just seen, the latest last. Of a stranger it is empty.
 
     With `visitor_id`, what the events say that the visitor saw in the latest session comes before `products`, which may
     then be left out.
     """
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"anyOf": _SAYS_WHO})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": _SAYS_WHO,
+            "examples": [{"products": ["P00000042", "P00000007"], "visitor_id": "v_1f3870be274f6c49", "limit": 5}],
+        }
+    )
 
-    products: list[ProductId] = Field([], max_length=100, examples=[["P000042", "P000007"]])
-    visitor_id: str | None = Field(None, min_length=1, max_length=128, examples=["V0000042"])
+    products: list[_GivenProduct] = Field([], max_length=100)
+    visitor_id: str | None = Field(None, min_length=1, max_length=128)
     limit: WholeNumber = Field(10, ge=1, le=LISTED)
 
     @model_validator(mode="after")
@@ -87,15 +95,17 @@ class SessionRequest(BaseModel):
         return self
 
 
-_UNKNOWN = Field(description="Those of `products` that the release does not know; they were passed over.")
+_UNKNOWN = Field(
+    description="Those of `products` that the release does not know; they were passed over.", examples=[["P00000900"]]
+)
 
 
-class BasketRequest(BaseModel):
+class BasketRequest(RequestBody):
     """What is in a basket, in whatever order."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(json_schema_extra={"examples": [{"products": ["P00000042", "P00000007"], "limit": 5}]})
 
-    products: list[ProductId] = Field(min_length=1, max_length=100, examples=[["P000042", "P000007"]])
+    products: list[_GivenProduct] = Field(min_length=1, max_length=100)
     limit: WholeNumber = Field(10, ge=1, le=LISTED)
 
 
@@ -103,7 +113,9 @@ class BasketProduct(ListedProduct):
     """A product that goes with a basket, and what speaks for it."""
 
     source: BasketSource = Field(description="`basket`: often in one order with it; else as in a session.")
-    because_product_id: str | None = Field(description="The product that spoke most; null where none did.")
+    because_product_id: str | None = Field(
+        description="The product that spoke most; null where none did.", examples=["P00000007"]
+    )
 
 
 class BasketRecommendations(Answer):

@@ -229,27 +229,27 @@ class _Content(BaseModel):
 class ShopCard(_Content):
     """`shop.json`: which shop the release is about."""
 
-    name: str
-    title: str
-    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    name: str = Field(examples=["simulated"])
+    title: str = Field(examples=["The simulated shop"])
+    currency: str = Field(pattern=r"^[A-Z]{3}$", examples=["EUR"])
 
 
 class FeatureSpec(_Content):
     """One input of a model. Values outside `minimum` and `maximum` (inclusive, where given) make no sense."""
 
-    name: str
+    name: str = Field(examples=["recency_days"])
     type: Literal["bigint", "double", "boolean"]
-    description: str
-    nullable: bool
-    minimum: float | None = None
-    maximum: float | None = None
+    description: str = Field(examples=["Days since the latest order."])
+    nullable: bool = Field(examples=[False])
+    minimum: float | None = Field(None, examples=[0])
+    maximum: float | None = Field(None, examples=[4000])
 
 
 class Review(_Content):
     """When to look at a case: when the probability times the feature `amount` is above the `cost` of a look."""
 
-    amount: str
-    cost: float = Field(gt=0)
+    amount: str = Field(examples=["total_amount"])
+    cost: float = Field(gt=0, examples=[5.0])
 
 
 class ModelCard(_Content):
@@ -260,12 +260,12 @@ class ModelCard(_Content):
     plain. A model that decides has a `review`.
     """
 
-    name: str
-    version: str
-    as_of: date
+    name: str = Field(examples=["churn_classifier"])
+    version: str = Field(examples=["3"])
+    as_of: date = Field(examples=["2025-12-01"])
     features: tuple[FeatureSpec, ...]
-    metrics: dict[str, float]
-    baseline_metrics: dict[str, float]
+    metrics: dict[str, float] = Field(examples=[{"auc": 0.87}])
+    baseline_metrics: dict[str, float] = Field(examples=[{"recency_rule.auc": 0.8}])
     review: Review | None = None
 
     @model_validator(mode="after")
@@ -378,9 +378,9 @@ class Explainer(_Content):
 class EffectCheck(_Content):
     """One test of an estimate: overlap, balance, a placebo."""
 
-    name: str
-    passed: bool
-    detail: str
+    name: str = Field(examples=["overlap"])
+    passed: bool = Field(examples=[True])
+    detail: str = Field(examples=["99 % in [0.02, 0.98]"])
 
 
 class Effect(_Content):
@@ -391,23 +391,23 @@ class Effect(_Content):
     are None, and `reasons` says in words why: releases of before showed them as a warning, which is left out.
     """
 
-    name: str = ""
-    question: str
-    treatment: str
-    outcome: str
-    estimand: str
-    unit: str
-    estimate: float | None
-    ci_low: float | None
-    ci_high: float | None
-    confidence_level: float = Field(gt=0, lt=1)
-    n_treated: int = Field(ge=0)
-    n_control: int = Field(ge=0)
+    name: str = Field("", examples=["email_spring_spend"])
+    question: str = Field(examples=["Did the spring e-mail make customers spend more?"])
+    treatment: str = Field(examples=["got the spring e-mail"])
+    outcome: str = Field(examples=["spend_30d"])
+    estimand: str = Field(examples=["ATT"])
+    unit: str = Field(examples=["EUR per customer"])
+    estimate: float | None = Field(examples=[4.2])
+    ci_low: float | None = Field(examples=[3.1])
+    ci_high: float | None = Field(examples=[5.3])
+    confidence_level: float = Field(gt=0, lt=1, examples=[0.95])
+    n_treated: int = Field(ge=0, examples=[900])
+    n_control: int = Field(ge=0, examples=[950])
     checks: tuple[EffectCheck, ...]
     verdict: Literal["identified", "not identified"]
     reasons: tuple[str, ...] = ()
-    as_of: date
-    method: str
+    as_of: date = Field(examples=["2026-01-01"])
+    method: str = Field(examples=["LinearDML"])
 
     @model_validator(mode="before")
     @classmethod
@@ -423,16 +423,16 @@ EFFECTS = TypeAdapter(tuple[Effect, ...])
 class Estimated(_Content):
     """A figure with its 95 % interval."""
 
-    value: float
-    low: float
-    high: float
+    value: float = Field(examples=[4.2])
+    low: float = Field(examples=[3.1])
+    high: float = Field(examples=[5.3])
 
 
 class PolicyFeature(_Content):
     """A feature that a policy asks for; where it is null, `missing` stands for it."""
 
-    name: str
-    missing: float
+    name: str = Field(examples=["recency_days"])
+    missing: float = Field(examples=[30.0])
 
 
 class PolicyNode(_Content):
@@ -442,13 +442,13 @@ class PolicyNode(_Content):
     cost for each who comes here, of rows that the tree has not learned from, and `share` their part of all.
     """
 
-    feature: str | None = None
-    threshold: float | None = None
-    left: int | None = None
-    right: int | None = None
-    treats: bool
+    feature: str | None = Field(None, examples=["recency_days"])
+    threshold: float | None = Field(None, examples=[45.0])
+    left: int | None = Field(None, examples=[1])
+    right: int | None = Field(None, examples=[2])
+    treats: bool = Field(examples=[True])
     gain: Estimated
-    share: float = Field(ge=0, le=1)
+    share: float = Field(ge=0, le=1, examples=[0.62])
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -466,12 +466,12 @@ class PolicyRule(_Content):
     """
 
     kind: Literal["tree", "treat all", "treat none"]
-    cost: float = Field(ge=0)
-    value_of_outcome: float = Field(gt=0)
+    cost: float = Field(ge=0, examples=[1.5])
+    value_of_outcome: float = Field(gt=0, examples=[0.4])
     features: tuple[PolicyFeature, ...]
     nodes: tuple[PolicyNode, ...] = Field(min_length=1)
-    learned_from: int = Field(ge=0)
-    held_out: int = Field(ge=0)
+    learned_from: int = Field(ge=0, examples=[12_000])
+    held_out: int = Field(ge=0, examples=[6000])
     value: Estimated
     treat_all: Estimated
     over_all: Estimated
@@ -497,16 +497,17 @@ class TreatmentPolicy(_Content):
     `name` is the question's; amounts are in `unit`, e.g. `EUR per customer`.
     """
 
-    name: str
-    question: str
-    treatment: str
+    name: str = Field(examples=["email_spring_spend"])
+    question: str = Field(examples=["Did the spring e-mail make customers spend more?"])
+    treatment: str = Field(examples=["got the spring e-mail"])
     population: str | None = Field(
         None,
         description="Whom it is about: a SQL condition on customer features, `true` for everybody. It says nothing of "
         "others. Null in releases of before it was told.",
+        examples=["is_opted_in"],
     )
-    unit: str
-    as_of: date
+    unit: str = Field(examples=["EUR per customer"])
+    as_of: date = Field(examples=["2026-01-01"])
     rule: PolicyRule
 
 
@@ -520,17 +521,17 @@ class ChannelResponse(_Content):
     day; up to `highest_spend` a day it is known. `carry_over` is the share of the effect that lasts to the next day.
     """
 
-    channel: str
-    spend: float
+    channel: str = Field(examples=["paid_search"])
+    spend: float = Field(examples=[73_000.0])
     extra_orders: Estimated
     share: Estimated
     return_on_spend: Estimated
     carry_over: Estimated
     half_saturation: Estimated
-    most: float
-    exponent: float
-    highest_spend: float
-    is_shown: bool
+    most: float = Field(examples=[9.0])
+    exponent: float = Field(examples=[1.4])
+    highest_spend: float = Field(examples=[200.0])
+    is_shown: bool = Field(examples=[True])
 
 
 class BudgetLine(_Content):
@@ -540,15 +541,15 @@ class BudgetLine(_Content):
     more is not proposed because nobody has seen more being spent.
     """
 
-    channel: str
-    today: float
-    proposed: float
-    likely: tuple[float, float]
-    least: float
-    most: float
-    margin_today: float
-    margin_proposed: float
-    is_capped: bool
+    channel: str = Field(examples=["paid_search"])
+    today: float = Field(examples=[100.0])
+    proposed: float = Field(examples=[80.0])
+    likely: tuple[float, float] = Field(examples=[[60.0, 100.0]])
+    least: float = Field(examples=[50.0])
+    most: float = Field(examples=[150.0])
+    margin_today: float = Field(examples=[0.8])
+    margin_proposed: float = Field(examples=[1.0])
+    is_capped: bool = Field(examples=[False])
 
 
 class Budget(_Content):
@@ -559,16 +560,16 @@ class Budget(_Content):
     false), the data do not tell the proposal from today's budget: keep that, or try the proposal in an experiment.
     """
 
-    as_of: date
-    currency: str
-    margin_of_order: float
+    as_of: date = Field(examples=["2026-01-01"])
+    currency: str = Field(examples=["EUR"])
+    margin_of_order: float = Field(examples=[20.0])
     channels: tuple[ChannelResponse, ...]
     lines: tuple[BudgetLine, ...]
-    total_most: float
+    total_most: float = Field(examples=[400.0])
     profit_today: Estimated
     profit: Estimated
     gain: Estimated
-    is_shown: bool
+    is_shown: bool = Field(examples=[True])
 
 
 class ExperimentEstimate(_Content):
@@ -581,44 +582,48 @@ class ExperimentEstimate(_Content):
     these units `detectable_effect` is found four times of five.
     """
 
-    metric: str
+    metric: str = Field(examples=["orders"])
     kind: Literal["mean", "ratio", "conversion", "revenue"]
     role: Literal["primary", "secondary", "guardrail"]
-    unit: str
-    variant: str
-    n_control: int = Field(ge=0)
-    n_variant: int = Field(ge=0)
-    control_mean: float
-    variant_mean: float
-    effect: float
-    ci_low: float
-    ci_high: float
-    relative_effect: float | None
-    relative_low: float | None
-    relative_high: float | None
-    always_low: float
-    always_high: float
-    p_value: float
-    adjusted_p_value: float | None
-    always_p_value: float
-    variance_reduction: float
-    detectable_effect: float
-    detectable_relative_effect: float | None
-    power: float | None = Field(None, description="Of finding the smallest effect of interest, where one is named.")
-    units_needed: int | None = Field(None, description="In all variants, to find it four times of five.")
+    unit: str = Field(examples=["orders per customer"])
+    variant: str = Field(examples=["treatment"])
+    n_control: int = Field(ge=0, examples=[5012])
+    n_variant: int = Field(ge=0, examples=[4988])
+    control_mean: float = Field(examples=[0.31])
+    variant_mean: float = Field(examples=[0.366])
+    effect: float = Field(examples=[0.055])
+    ci_low: float = Field(examples=[0.031])
+    ci_high: float = Field(examples=[0.079])
+    relative_effect: float | None = Field(examples=[0.177])
+    relative_low: float | None = Field(examples=[0.1])
+    relative_high: float | None = Field(examples=[0.255])
+    always_low: float = Field(examples=[0.019])
+    always_high: float = Field(examples=[0.091])
+    p_value: float = Field(examples=[1e-05])
+    adjusted_p_value: float | None = Field(examples=[4e-05])
+    always_p_value: float = Field(examples=[0.0002])
+    variance_reduction: float = Field(examples=[0.22])
+    detectable_effect: float = Field(examples=[0.034])
+    detectable_relative_effect: float | None = Field(examples=[0.11])
+    power: float | None = Field(
+        None, description="Of finding the smallest effect of interest, where one is named.", examples=[0.82]
+    )
+    units_needed: int | None = Field(
+        None, description="In all variants, to find it four times of five.", examples=[9600]
+    )
 
 
 class ExperimentSegment(_Content):
     """The effect on the primary metric among the units of a segment; `adjusted_p_value` is whether segments differ."""
 
-    segment: str
-    value: str
-    variant: str
-    n_units: int
-    effect: float
-    ci_low: float
-    ci_high: float
-    adjusted_p_value: float
+    segment: str = Field(examples=["is_new"])
+    value: str = Field(examples=["true"])
+    variant: str = Field(examples=["treatment"])
+    n_units: int = Field(examples=[2150])
+    effect: float = Field(examples=[0.061])
+    ci_low: float = Field(examples=[0.018])
+    ci_high: float = Field(examples=[0.104])
+    adjusted_p_value: float = Field(examples=[0.41])
 
 
 class ExperimentResult(_Content):
@@ -628,23 +633,23 @@ class ExperimentResult(_Content):
     is no more part of it. `variants` are the units of each, the control first; `choice` is the variant to ship.
     """
 
-    name: str
-    description: str
+    name: str = Field(examples=["checkout_redesign"])
+    description: str = Field(examples=["A checkout on one page, to have fewer carts abandoned."])
     state: Literal["planned", "running", "complete"]
-    control: str
-    variants: dict[str, int]
-    starts: date | None
-    ends: date | None
-    as_of: date | None
-    confidence_level: float = Field(gt=0, lt=1)
-    correction: str
+    control: str = Field(examples=["control"])
+    variants: dict[str, int] = Field(examples=[{"control": 5012, "treatment": 4988}])
+    starts: date | None = Field(examples=["2024-12-02"])
+    ends: date | None = Field(examples=["2025-02-13"])
+    as_of: date | None = Field(examples=["2026-01-01"])
+    confidence_level: float = Field(gt=0, lt=1, examples=[0.95])
+    correction: str = Field(examples=["holm"])
     integrity: tuple[EffectCheck, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = Field(examples=[["a metric has no covariate"]])
     estimates: tuple[ExperimentEstimate, ...]
     segments: tuple[ExperimentSegment, ...]
     verdict: Literal["ship", "hold", "stop", "invalid"]
-    choice: str | None
-    reasons: tuple[str, ...]
+    choice: str | None = Field(examples=["treatment"])
+    reasons: tuple[str, ...] = Field(examples=[["orders rose by 17.7 % (10.0 % to 25.5 %)"]])
     memo: str = Field("", description="The decision in plain words, as Markdown.")
 
 

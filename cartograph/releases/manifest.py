@@ -58,11 +58,11 @@ class CheckOutcome(_Frozen):
     `basis` says whether it was found on the asset's current data, on data that has been replaced since, or never.
     """
 
-    asset_key: str
-    name: str
-    passed: bool
+    asset_key: str = Field(examples=["marts/fct_orders"])
+    name: str = Field(examples=["order_id_is_unique"])
+    passed: bool = Field(examples=[True])
     severity: Literal["WARN", "ERROR"]
-    blocking: bool
+    blocking: bool = Field(examples=[True])
     basis: Literal["current", "outdated", "missing"] = "current"
 
     @property

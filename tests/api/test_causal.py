@@ -212,6 +212,23 @@ def test_a_feature_that_is_not_given_is_named(deciding: httpx.Client) -> None:
     problem(decide(deciding, features={"recency_days": "x", "mean_gap_days": 1}), 422, "invalid-request")
 
 
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"cost": "1"}, {"/cost"}),
+        ({"cost": True}, {"/cost"}),
+        (
+            {"features": {"recency_days": "3", "mean_gap_days": 1}},
+            {"/features/recency_days/float", "/features/recency_days/bool"},
+        ),
+    ],
+)
+def test_a_number_is_not_taken_from_a_text(deciding: httpx.Client, change: dict[str, Any], where: set[str]) -> None:
+    sound: dict[str, Any] = {"features": {"recency_days": 3, "mean_gap_days": 1}}
+    found = problem(decide(deciding, **{**sound, **change}), 422, "invalid-request")
+    assert {part["pointer"] for part in found["errors"]} == where
+
+
 def test_what_the_release_does_not_hold_of_a_customer_has_to_be_given(tmp_path: Path) -> None:
     nodes = (
         PolicyNode(feature="mood", threshold=0.5, left=1, right=2, treats=True, gain=ZERO, share=1.0),

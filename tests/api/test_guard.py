@@ -169,6 +169,18 @@ def test_a_laptop_is_open_until_its_first_key(tmp_path: Path, monkeypatch: pytes
         assert client.get("/v1/release", headers=headers).status_code == 200
 
 
+def test_a_laptop_whose_last_key_is_revoked_stays_closed(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings)
+    headers, store = make_key(settings, "only", "read"), KeyStore(settings.keys_path)
+    (only,) = store.all()
+    store.revoke(only.id, now=datetime.now(UTC))
+    with service(settings) as client:
+        assert client.get("/health").json()["access"] == "keys"
+        problem(client.get("/v1/release"), 401, "no-key")
+        problem(client.get("/v1/release", headers=headers), 401, "invalid-key")
+
+
 @pytest.mark.parametrize("changes", [{"env": "staging"}, {"env": "production"}, {"api_host": "0.0.0.0"}])  # noqa: S104
 def test_elsewhere_a_key_is_needed_from_the_start(tmp_path: Path, changes: dict[str, Any]) -> None:
     with service(Settings(home=tmp_path, **changes)) as client:

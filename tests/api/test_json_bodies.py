@@ -37,6 +37,10 @@ def test_the_depth_is_that_of_the_parsed_value(value: Any, ascii_only: bool) -> 
     [
         (b"[" * 60_000, "nested"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "nested"),
+        (b'{"cost": 1, "cost": 2}', "'cost' twice"),
+        (b'{"a": [{"b": 1, "c": 2}, {"b": 1, "c": {}, "b" : 1}]}', "'b' twice"),
+        (b'{"a": 1, "\\u0061": 2}', "'a' twice"),
+        (b'{"": ":", ":": ":", ":": 1}', "':' twice"),
         (b'{"a": NaN}', "NaN"),
         (b'{"NaN": [1, -Infinity]}', "NaN"),
         (b'{"a": "\xff"}', "UTF-8"),
@@ -58,6 +62,10 @@ def test_a_faulty_body_is_named(body: bytes, told: str) -> None:
         json.dumps({"a": "[" * 500 + '"' + "{" * 500}).encode(),
         b'{"a": "NaN", "Infinity": 1, "b": "\\"NaN"}',
         b"",
+        b'[{"a": "a", "b": "a"}, {"a": {"a": {"b": "a"}}}]',
+        b'{"a": "\\"a\\": 1, \\"a\\": 2", "b": ":", "c": ":"}',
+        b'{"a": 1, "a"',
+        b'{"a": 123456789012345678901234567890, "b": "a"}',
     ],
 )
 def test_a_sound_body_passes(body: bytes) -> None:

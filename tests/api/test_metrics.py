@@ -14,16 +14,19 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.guard import MAX_BODY_BYTES
 from api.observability.metrics import SCORES, SCORES_UP_TO, SHARED, Served, exposition, observe_scores, shared
 from api.services.refusals import Refusals
 from api.services.serving import State
 from cartograph.events import segments
+from cartograph.keys import KeyStore
 from cartograph.releases import Manifest, open_store
 from cartograph.releases.contents import SHOP
 from cartograph.settings import Settings
 from tests.api.making import publish, service
 from tests.unit.events.making import make_event
 
+TOTAL = "cartograph_requests_total"
 FEATURES = {"recency_days": 300, "mean_gap_days": 30.5, "is_opted_in": True}
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -68,6 +71,46 @@ def test_requests_are_counted_and_timed_by_route_and_never_by_what_they_ask_for(
     assert more("cartograph_requests_total", method="other", route="/v1/release", status="405") == 1
     for told in ("C0001", "nobody-of-this-name", "wp-admin", "PROPFIND"):
         assert told not in answer.text
+
+
+def test_a_request_that_is_refused_before_its_route_is_told_by_the_route_that_it_asked_for(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, env="production", api_allowed_hosts="api.example.com")
+    publish(settings)
+    store, now = KeyStore(settings.keys_path), datetime.now(UTC)
+    reader, caller, slow = (
+        {"X-API-Key": store.create(name, scopes, now=now, days=1, rate=rate)[1]}
+        for name, scopes, rate in (
+            ("reader", {"read"}, None),
+            ("caller", {"predict"}, None),
+            ("slow", {"predict"}, "1/hour"),
+        )
+    )
+    with service(settings) as client:
+        client.headers["Host"] = "api.example.com"
+        before = samples(client.get("/metrics", headers=reader).text)
+        client.get("/v1/customers/C1")
+        client.head("/v1/customers/C1")
+        client.get("/v1/nothing-of-this-name")
+        client.get("/v1/release", headers={**reader, "Host": "elsewhere.example"})
+        client.post("/v1/admin/releases/2026/activate", headers=reader)
+        client.post("/v1/orders/O1/outcomes", content=b"x" * (MAX_BODY_BYTES + 1), headers=caller)
+        client.post("/v1/predict/churn", content=b"a=1", headers=caller)
+        client.post("/v1/recommendations/basket", headers=slow)
+        client.post("/v1/recommendations/basket", headers=slow)
+        after = samples(client.get("/metrics", headers=reader).text)
+
+    def more(method: str, route: str, status: int) -> float:
+        labels = {"method": method, "route": route, "status": str(status)}
+        return value(after, TOTAL, **labels) - value(before, TOTAL, **labels)
+
+    assert more("GET", "/v1/customers/{customer_id}", 401) == 1
+    assert more("HEAD", "/v1/customers/{customer_id}", 401) == 1
+    assert more("GET", "unmatched", 401) == 1
+    assert more("GET", "/v1/release", 421) == 1
+    assert more("POST", "/v1/admin/releases/{release_id}/activate", 403) == 1
+    assert more("POST", "/v1/orders/{order_id}/outcomes", 413) == 1
+    assert more("POST", "/v1/predict/churn", 415) == 1
+    assert more("POST", "/v1/recommendations/basket", 429) == 1
 
 
 def test_the_release_that_is_served_and_its_age_are_told(client: httpx.Client, manifest: Manifest) -> None:

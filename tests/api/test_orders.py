@@ -17,13 +17,14 @@ from hypothesis import given
 from hypothesis import settings as checking
 from hypothesis import strategies as st
 
+from api.main import create_app
 from cartograph.releases import Manifest
 from cartograph.releases.contents import FRAUD_CARD, ORDER_HISTORY, Review
 from cartograph.releases.order_history import write_history
 from cartograph.settings import Settings
 from ml_assets.core.features.order_catalogue import ORDER_RISK
 from ml_assets.core.features.order_history import history_columns
-from tests.api.making import AS_OF, classifier, make_fraud_card, problem, publish, service
+from tests.api.making import AS_OF, classifier, make_fraud_card, problem, publish, service, serving
 from tests.unit.ml.test_order_risk import MARTS, add_customer, add_order, make_connection
 
 PATH = "/v1/orders/risk"
@@ -165,6 +166,11 @@ def test_another_worker_and_the_next_start_know_the_same(released: tuple[Setting
         ({"placed_at": 1767312930}, "/placed_at"),
         ({"placed_at": "1767312930"}, "/placed_at"),
         ({"customer": {"registered_at": 0}}, "/customer/registered_at"),
+        ({"discount_amount": "1"}, "/discount_amount"),
+        ({"shipping_amount": True}, "/shipping_amount"),
+        ({"lines": [{"product_id": "tea", "quantity": "2", "unit_price": 1}]}, "/lines/0/quantity"),
+        ({"lines": [{"product_id": "tea", "quantity": 2, "unit_price": "1"}]}, "/lines/0/unit_price"),
+        ({"lines": [{"product_id": 7, "quantity": 2, "unit_price": 1}]}, "/lines/0/product_id"),
         ({"discount_amount": 21}, "/discount_amount"),
         ({"discount_amount": -1}, "/discount_amount"),
         ({"lines": []}, "/lines"),
@@ -182,6 +188,47 @@ def test_an_order_that_is_none_is_refused_and_does_not_count(
     answer = shop.post(PATH, content=body, headers={"content-type": "application/json"})
     assert [part["pointer"] for part in problem(answer, 422, "invalid-request")["errors"]] == [where]
     assert judged(shop, "11", 1)["features"]["orders_before"] == 1
+
+
+@pytest.fixture
+def clocked(released: tuple[Settings, Manifest]) -> Iterator[httpx.Client]:
+    """The service of the release at noon of its day."""
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    with serving(create_app(released[0], clock=lambda: noon)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"placed_at": "2026-01-02T12:00:01Z"}, "/placed_at"),
+        ({"placed_at": "2999-01-01T00:00:00Z"}, "/placed_at"),
+        ({"customer": {"registered_at": "2026-01-02T12:00:01Z"}}, "/customer/registered_at"),
+    ],
+)
+def test_an_order_of_a_day_that_has_not_come_is_refused(
+    clocked: httpx.Client, change: dict[str, Any], where: str
+) -> None:
+    answer = clocked.post(PATH, json=order("10", **change))
+    (part,) = problem(answer, 422, "invalid-request")["errors"]
+    assert part["pointer"] == where
+    assert "2026-01-02 12:00:00+00:00" in part["detail"]
+    assert judged(clocked, "11", placed_at="2026-01-02T12:00:00Z")["features"]["orders_before"] == 1
+
+
+def test_an_outcome_of_a_day_that_has_not_come_is_refused(clocked: httpx.Client) -> None:
+    judged(clocked, "10")
+    told = {"outcome": "charged_back", "at": "2026-01-02T12:00:01Z"}
+    (part,) = problem(clocked.post("/v1/orders/10/outcomes", json=told), 422, "invalid-request")["errors"]
+    assert part["pointer"] == "/at"
+    assert clocked.post("/v1/orders/10/outcomes", json={**told, "at": "2026-01-02T12:00:00Z"}).json()["counted"]
+
+
+def test_the_days_of_a_shop_that_is_ahead_of_the_clock_are_its_releases(released: tuple[Settings, Manifest]) -> None:
+    before = datetime(2025, 6, 1, tzinfo=UTC)
+    with serving(create_app(released[0], clock=lambda: before)) as client:
+        judged(client, "10", placed_at="2026-01-02T00:00:00Z")
+        problem(client.post(PATH, json=order("11", placed_at="2026-01-02T00:00:01Z")), 422, "invalid-request")
 
 
 def test_what_is_newer_than_the_release_may_be_told(shop: httpx.Client) -> None:

@@ -106,7 +106,9 @@ def narrow(
     """
     narrowed = copy.deepcopy(dict(document))
     asked = {feature["name"]: {} for policy in policies for feature in policy["rule"]["features"]}
-    decision = narrowed["components"]["schemas"]["DecisionRequest"]["properties"]["features"]
+    body = narrowed["components"]["schemas"]["DecisionRequest"]
+    del body["examples"]
+    decision = body["properties"]["features"]
     decision |= {"required": list(asked), "examples": [dict.fromkeys(asked, 1)]}
     models = {card["name"]: card["features"] for card in cards}
     columns = {name: _columns(features) for name, features in models.items()}
