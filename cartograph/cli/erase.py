@@ -36,8 +36,8 @@ from cartograph.erasure import (
 )
 from cartograph.lake import Lake
 from cartograph.releases import open_store
-from cartograph.releases.contents import rename_customers
 from cartograph.releases.order_history import key_of
+from cartograph.releases.renaming import rename_customers
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import load_shop
 from cartograph.trust.columns import Column, Dependencies, made_of, recorded_lineage

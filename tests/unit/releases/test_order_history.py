@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartograph.releases.contents import ContentError, rename_customers, write_customers
+from cartograph.releases.contents import ContentError, write_customers
 from cartograph.releases.order_history import (
     NEVER,
     NO_KEY,
@@ -25,6 +25,7 @@ from cartograph.releases.order_history import (
     place_of,
     write_history,
 )
+from cartograph.releases.renaming import rename_customers
 from tests.api.making import make_customers
 
 OWN, SHARED, TEA = key_of("card", "own"), key_of("device", "shared"), key_of("category", "tea")

@@ -19,10 +19,10 @@ from cartograph.releases.contents import (
     GoldenRequest,
     open_customers,
     open_lists,
-    rename_customers,
     write_customers,
     write_lists,
 )
+from cartograph.releases.renaming import rename_customers
 
 
 @pytest.fixture
