@@ -32,7 +32,7 @@ up: $(STAMP) ## Start the Dagster UI, its daemon and the API; Ctrl-C stops them
 	@$(BIN)/cartograph up
 
 test: $(STAMP) ## Run all tests but those of test-postgres
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/portability
+	@$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/portability
 
 test-postgres: $(STAMP) ## Build the warehouse on PostgreSQL too (a server of the test's own) and compare every mart
 	@$(BIN)/pytest -rs tests/portability
