@@ -127,6 +127,9 @@ def narrow(
             content = narrowed["paths"][path]["post"]["requestBody"]["content"]["application/json"]
             content.clear()
             content["schema"] = _closed({"features": schemas[model]})
+    for path in ("/v1/predict/{model}", "/v1/predict/{model}/batch"):
+        (named,) = (one for one in narrowed["paths"][path]["post"]["parameters"] if one["in"] == "path")
+        named["schema"]["examples"] = [other]  # the document's own example is a model with other features
     return narrowed
 
 
