@@ -57,8 +57,8 @@ def _takes(field: FieldInfo) -> str:
     bounds = [
         f"{symbol} {getattr(m, name)}"
         for m in field.metadata
-        for name, symbol in (("ge", "≥"), ("le", "≤"))
-        if hasattr(m, name)
+        for name, symbol in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+        if getattr(m, name, None) is not None
     ]
     return ", ".join([names.get(types[0], types[0].__name__), *bounds])
 

@@ -72,8 +72,7 @@ class Settings(BaseSettings):
     s3_region: str = Field("eu-central-1", description="S3 region.")
     duckdb_memory_limit: str = Field(
         "4GB",
-        description="Memory that one DuckDB process may use before it spills to disk.",
-        pattern=r"^\d+(\.\d+)?\s?(MB|GB|TB|MiB|GiB|TiB)$",
+        description="Memory that one DuckDB process may use before it spills to disk, as `4GB` or `512MiB`.",
     )
     duckdb_threads: int = Field(2, ge=1, le=256, description="Threads that one DuckDB process may use.")
     quarantine_limit_pct: float = Field(
@@ -83,7 +82,10 @@ class Settings(BaseSettings):
         description="Share of a dataset's delivered rows that may be quarantined before its check fails.",
     )
     late_limit_hours: float = Field(
-        48.0, gt=0, description="Rows that reach the shop later than this after they happened go to the quarantine."
+        48.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Rows that reach the shop later than this after they happened go to the quarantine.",
     )
     models_dir: Path | None = Field(
         None, description="Folder of the shop's own models, a YAML file for each (docs/own-models.md). Unset: none."
@@ -202,7 +204,7 @@ class Settings(BaseSettings):
             raise ValueError("each origin is a scheme and a host, e.g. https://crm.example.com, and never *")
         return value
 
-    @field_validator("lake_uri")
+    @field_validator("lake_uri", "release_uri")
     @classmethod
     def _folder_or_bucket(cls, value: str | None) -> str | None:
         if value and re.match(r"[a-z0-9+]+:", value) and not re.match(r"s3://[^/]", value):
@@ -222,6 +224,22 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
+
+    @field_validator("home")
+    @classmethod
+    def _can_be_a_folder(cls, value: Path) -> Path:
+        nearest = next(one for one in (value, *value.parents) if one.exists())
+        if not nearest.is_dir():
+            raise ValueError(f"{nearest} is a file, and it takes a folder")
+        return value
+
+    @field_validator("duckdb_memory_limit")
+    @classmethod
+    def _an_amount_of_memory(cls, value: str) -> str:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s?(?:MB|GB|TB|MiB|GiB|TiB)", value)
+        if found is None or float(found[1]) == 0:
+            raise ValueError("it takes a number above 0 and one of MB, GB, TB, MiB, GiB and TiB")
+        return value
 
     @field_validator("shop")
     @classmethod

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -52,16 +52,18 @@ def up() -> None:
         signal.signal(stop, signal.default_int_handler)
     with ExitStack() as stack:
         started = [(s, stack.enter_context(running(s, settings))) for s in services(settings)]
+        processes = [process for _, process in started]
         try:
-            for service, process in started:
-                if answers(service, process):
+            for service, _ in started:
+                if answers(service, processes):
                     output.print(f"[green]✓[/] {service.name:<12} {service.url}")
-                elif process.poll() is None:
+                elif alive(processes):
                     output.print(
                         f"[yellow]![/] {service.name} does not answer yet. Its log: {log_path(settings, service)}"
                     )
-            output.print("Ctrl-C stops everything.")
-            while all(process.poll() is None for _, process in started):
+            if alive(processes):
+                output.print("Ctrl-C stops everything.")
+            while alive(processes):
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             output.print("Stopping.")
@@ -122,10 +124,15 @@ def running(service: Service, settings: Settings) -> Iterator[subprocess.Popen[b
             _stop(process)
 
 
-def answers(service: Service, process: subprocess.Popen[bytes]) -> bool:
-    """Wait for a service: whether it answers before it ends, or has not for too long."""
+def alive(processes: Iterable[subprocess.Popen[bytes]]) -> bool:
+    """Whether none of them has ended."""
+    return all(process.poll() is None for process in processes)
+
+
+def answers(service: Service, processes: Collection[subprocess.Popen[bytes]]) -> bool:
+    """Wait for a service: whether it answers before one of all `processes` ends, or has not for too long."""
     deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
+    while alive(processes) and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(service.probe, timeout=POLL_SECONDS):  # noqa: S310
                 return True

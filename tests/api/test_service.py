@@ -162,8 +162,8 @@ def test_a_fault_of_the_service_is_a_problem_without_a_trace(tmp_path: Path, mon
 
 
 def test_a_wrong_place_for_releases_ends_the_start(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="CARTOGRAPH_RELEASE_URI=ftp://x/simulated"):
-        create_app(Settings(home=tmp_path, release_uri="ftp://x"))
+    with pytest.raises(ValueError, match="CARTOGRAPH_RELEASE_URI=s3://A_Bucket/simulated"):
+        create_app(Settings(home=tmp_path, release_uri="s3://A_Bucket"))
 
 
 def start(tmp_path: Path, port: str, **variables: str) -> subprocess.Popen[str]:

@@ -20,13 +20,23 @@ def service(page: Path) -> Service:
 def test_a_service_that_has_ended_does_not_answer(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-        assert not answers(service(tmp_path / "nothing"), process)
+        assert not answers(service(tmp_path / "nothing"), [process])
 
 
 def test_only_a_service_that_answers_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "page").write_text("up", encoding="utf-8")
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
-        assert answers(service(tmp_path / "page"), process)
+        assert answers(service(tmp_path / "page"), [process])
         monkeypatch.setattr(up, "START_SECONDS", 0)
-        assert not answers(service(tmp_path / "nothing"), process)
+        assert not answers(service(tmp_path / "nothing"), [process])
         process.communicate()
+
+
+def test_a_service_is_not_waited_for_where_another_has_ended(tmp_path: Path) -> None:
+    with (
+        subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as living,
+        subprocess.Popen([sys.executable, "-c", ""]) as ended,
+    ):
+        ended.wait()
+        assert not answers(service(tmp_path / "nothing"), [living, ended])
+        living.communicate()

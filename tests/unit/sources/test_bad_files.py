@@ -228,6 +228,16 @@ def test_a_header_without_rows_is_no_fault(tmp_path: Path) -> None:
     assert (delivery.rows.num_rows, delivery.unreadable) == (0, ())
 
 
+def test_a_byte_order_mark_in_another_encoding_is_told_with_the_encoding_to_set(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    write_csv(tmp_path / "b.csv", [review(2)], encoding="utf-8-sig")
+    delivery = deliver(reviews_source(tmp_path / "*.csv", encoding="cp1252"))
+    (bad,) = delivery.unreadable
+    assert bad.name == "b.csv"
+    assert "it has ï»¿id, product" in bad.reason
+    assert "set `encoding: utf-8`" in bad.reason
+
+
 def test_an_optional_column_may_be_missing(tmp_path: Path) -> None:
     missing_column(tmp_path / "a.csv")
     write_csv(tmp_path / "b.csv", [review(2)])

@@ -27,6 +27,8 @@ from ecom_assets.sources.landing import Landing, Layout
 from ecom_assets.sources.sandbox import explain, sandbox, single_select, tables_of
 from ecom_assets.sql import identifier, literal
 
+_MARK_MISREAD = "\ufeff".encode().decode("cp1252")
+"""How a byte-order mark looks where UTF-8 is read as a Western encoding."""
 _OPTIONAL = "Deliver it with the column, or name the column under `optional_columns`: it is null in this file then"
 
 
@@ -206,11 +208,19 @@ class FilesSource:
             try:
                 columns = self._columns_of(dataset)
             except duckdb.Error as error:
-                return f"{dataset}: {str(error).splitlines()[0]}"
+                reason = str(error).splitlines()[0].removeprefix("Binder Error: ").rstrip("!")
+                return f"{dataset}: {reason}; {self._names_in(name)}"
             # A select of all columns can be bound to any file, and would give nulls.
             if lacking := given.get(dataset, set()) - columns:
                 return f"{dataset}: no {', '.join(sorted(lacking))}"
         return None
+
+    def _names_in(self, name: str) -> str:
+        """Which columns are there in what is shown of file set `name`."""
+        columns = self._connection.sql(f"FROM {name}").columns
+        marked = any(column.startswith(_MARK_MISREAD) for column in columns)
+        cure = "; it begins with a byte-order mark, so set `encoding: utf-8`" if marked else ""
+        return f"it has {', '.join(columns)}{cure}"
 
     def _bound(self, dataset: str) -> Set[str]:
         """The columns of the contract that a select gives of what is shown; none where it cannot be bound to that."""
