@@ -19,6 +19,7 @@ import numpy as np
 from cartograph.yaml_files import YamlFileError, read_yaml
 from ml_assets.core.bench.files import READERS, quoted
 from ml_assets.core.causal.assess import assess
+from ml_assets.core.causal.caveats import is_taken_for_random
 from ml_assets.core.causal.effect import SMOOTH
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.finding import Estimate, Finding, NamedEstimate
@@ -456,7 +457,7 @@ def _assumed(asked: Asked, found: Finding) -> str:
     if not asked.confounders:
         return f"{asked.treatment} was chosen by nothing that moves {asked.outcome}: no confounders were named."
     door = found.gate("back_door")
-    if door is not None and "taken for random" in door.detail:
+    if door is not None and is_taken_for_random(door):
         return f"{asked.treatment} was dealt out at random: nothing that was named tells who got it."
     return f"Among rows alike in what was named, {asked.treatment} was chosen by nothing that moves {asked.outcome}."
 

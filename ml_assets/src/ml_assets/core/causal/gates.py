@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ml_assets.core.causal.caveats import TAKEN_FOR_RANDOM
 from ml_assets.core.causal.finding import Balance, Estimate, Gate
 from ml_assets.core.causal.study import Covariates, Design, Labels, Vector
 
@@ -73,7 +74,7 @@ def back_door(design: Design, rankings: Sequence[tuple[Vector, Vector]], sizes: 
         return Gate("back_door", not tells, ranking, f"declared as random: {words}")
     if tells or not design.is_vouched:
         return Gate("back_door", tells, ranking, f"declared as chosen by recorded facts: {words}")
-    return Gate("back_door", True, ranking, f"taken for random, as nothing recorded tells who was treated: {words}")
+    return Gate("back_door", True, ranking, f"{TAKEN_FOR_RANDOM}: {words}")
 
 
 def overlap(kept: Mask, counted: Mask, design: Design) -> Gate:
