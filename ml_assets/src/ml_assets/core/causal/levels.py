@@ -169,9 +169,10 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
         trimmed_share=float(1 - kept.mean()),
         propensity=_histogram(study, whole, chances),
     )
-    inside, rows = whole.of(kept, seed), study.of(kept)
-    if min(_sizes(inside.arms, inside.clusters, levels)) < gates.SMALLEST_ARM // 2:
+    clusters = None if study.clusters is None else study.clusters[kept]
+    if min(_sizes(arms[kept], clusters, levels)) < gates.SMALLEST_ARM // 2:
         return found
+    inside, rows = whole.of(kept, seed), study.of(kept)
     is_same = bool(kept.all())
     if is_same:
         inside, inner = whole, chances
