@@ -127,6 +127,56 @@ def test_the_values_of_a_treatment_tell_what_it_is(path, changes, kind, levels):
     assert (loaded.kind, loaded.study.levels) == (kind, levels)
 
 
+def written(path: Path, **columns: object) -> Path:
+    """A CSV of text columns, each as it is given."""
+    names = list(columns)
+    rows = zip(*columns.values(), strict=True)
+    path.write_text("\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "levels", "dropped"),
+    [
+        (["Mens", "None", "Womens"], "discrete", ("None", "Mens", "Womens"), 0),
+        (["Email", "None"], "binary", ("None", "Email"), 0),
+        (["Email", "None", ""], "binary", ("None", "Email"), 60),
+        (["NA", "EU"], "binary", ("EU", "NA"), 0),
+        (["1", "None"], "binary", ("None", "1"), 0),
+        (["0", "1", "NA"], "binary", ("0", "1"), 60),
+        (["20240101", "20240102"], "binary", ("20240101", "20240102"), 0),
+        (["9007199254740992", "9007199254740993"], "binary", ("9007199254740992", "9007199254740993"), 0),
+        (["0.1234567", "0.1234568", "2.0"], "discrete", ("0.1234567", "0.1234568", "2"), 0),
+    ],
+)
+def test_each_value_of_a_treatment_is_a_level_and_only_what_is_empty_is_none(tmp_path, values, kind, levels, dropped):
+    rows = 180
+    path = written(
+        tmp_path / "arms.csv",
+        arm=[values[at % len(values)] for at in range(rows)],
+        spend=[at % 7 for at in range(rows)],
+    )
+    loaded = read(path, Asked("arm", "spend"))
+    assert (loaded.kind, loaded.study.levels, rows - len(loaded.study)) == (kind, levels, dropped)
+    assert len(set(np.bincount(loaded.study.treatment.astype(int)))) == 1
+
+
+def test_among_words_none_is_a_value_and_among_numbers_a_null(tmp_path):
+    path = written(
+        tmp_path / "coupons.csv",
+        coupon=["yes", "no"] * 60,
+        spend=[at % 7 for at in range(120)],
+        pet=["None", "cat", "", "dog's"] * 30,
+        age=[30, "None", 40, "NA"] * 30,
+        since=["31/12/2024", "NULL", "30/12/2024", ""] * 30,
+    )
+    study = read(path, Asked("coupon", "spend", ("pet", "age", "since"))).study
+    words = {"pet=None", "pet=cat", "pet=dog's", "pet=empty"}
+    assert len(words & set(study.confounders.names)) == 3  # the fourth is what the others are held against
+    assert study.confounders.names[-2:] == ("age", "since")
+    assert np.isnan(study.confounders.values[:, -2:]).mean(axis=0).tolist() == [0.5, 0.5]
+
+
 def test_rows_without_a_treatment_or_an_outcome_are_left_out_and_told_of(tmp_path):
     rows = table().to_pylist()
     rows[0]["coupon"], rows[1]["spend"], rows[2]["spend"] = None, None, float("nan")

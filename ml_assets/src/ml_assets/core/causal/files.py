@@ -38,9 +38,13 @@ IDENTIFIER_SHARE = 0.9
 MANY_CELLS = 400_000
 """More rows times covariates than these are estimated by smooth nuisances: stacked ones took minutes."""
 NULLS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+"""What is null among numbers, dates and truth values of CSV. Among words only the empty one is: they may be values."""
+NOTHING_DONE = "None"
+"""No null among treatments but the control, of numbers too."""
 CONTROL = re.compile(r"^(0|no|non|none|not|control|controls|untreated|placebo|false|off|baseline|without)\b", re.I)
 """What the control is called, where nobody says so."""
 WORD_TYPES = ("VARCHAR", "ENUM", "UUID")
+WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 TIME_TYPES = ("DATE", "TIMESTAMP", "TIME")
 
 
@@ -233,15 +237,41 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[st
     if reader == "read_csv":
         source, given["nulls"] = "read_csv($path, header = true, sample_size = -1, nullstr = $nulls)", NULLS
     try:
-        names = [row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {source}", given).fetchall()]
-        if missing := [name for name in asked.columns if name not in names]:
-            shown = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
+        types = _types(con, source, given)
+        if missing := [name for name in asked.columns if name not in types]:
+            shown = ", ".join([*types][:40]) + (", …" if len(types) > 40 else "")
             raise CausalFileError(f"{path} has no column {missing[0]}; there are {shown}.")
         chosen = ", ".join(map(quoted, asked.columns))
         con.execute(f"CREATE TABLE whole AS SELECT {chosen} FROM {source}", given)
+        if reader == "read_csv":
+            _read_words(con, path, asked, types)
     except duckdb.Error as error:
         raise CausalFileError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     return {row[0]: row[1] for row in con.execute("DESCRIBE whole").fetchall()}
+
+
+def _types(con: duckdb.DuckDBPyConnection, source: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """The type of each column of a file, in its order."""
+    return {row[0]: row[1] for row in con.execute(f"DESCRIBE SELECT * FROM {source}", given).fetchall()}
+
+
+def _read_words(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, types: Mapping[str, str]) -> None:
+    """Put the columns of words into the table `whole` as they stand in the CSV, where only an empty one is null."""
+    read_as = "read_csv($path, header = true, sample_size = -1, nullstr = $nulls)"
+    of_treatment = {"path": str(path), "nulls": [null for null in NULLS if null != NOTHING_DONE]}
+    words = [name for name in asked.columns if _is_words(types[name])]
+    if asked.treatment not in words and _is_words(_types(con, read_as, of_treatment)[asked.treatment]):
+        words.append(asked.treatment)
+    if not words:
+        return
+    con.execute(
+        f"CREATE TABLE words AS SELECT {', '.join(map(quoted, words))} FROM "
+        "read_csv($path, header = true, sample_size = -1, all_varchar = true, nullstr = '')",
+        {"path": str(path)},
+    )
+    con.execute("ALTER TABLE whole RENAME TO typed")
+    chosen = ", ".join(f"{'words' if name in words else 'typed'}.{quoted(name)}" for name in asked.columns)
+    con.execute(f"CREATE TABLE whole AS SELECT {chosen} FROM typed POSITIONAL JOIN words")
 
 
 def coded_treatment(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, kind: str) -> Coded:
@@ -252,6 +282,8 @@ def coded_treatment(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, ki
     """
     name = quoted(asked.treatment)
     shown = f"{name}::VARCHAR" if _is_words(kind) or _is_time(kind) else f"{name}::DOUBLE"
+    if kind in WHOLE_TYPES:  # of which doubles hold the first 15 digits
+        shown = name
     found = con.execute(f"SELECT {shown}, count(*) FROM used GROUP BY 1 ORDER BY 1 LIMIT 1000").fetchall()
     levels = [row[0] for row in found]
     where = f"{path}, column {asked.treatment}"
@@ -270,11 +302,11 @@ def coded_treatment(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, ki
         )
     if asked.kind == "binary" and len(levels) > 2:
         raise CausalFileError(f"{where}: it has {len(levels)} levels, not two. Leave out --kind, or keep two of them.")
-    words = [_word(level) for level in levels]
-    control = _control(where, asked.control, words)
+    words = {_word(level): level for level in levels}
+    control = _control(where, asked.control, list(words))
     order = [control, *(word for word in words if word != control)]
-    codes = {word: code for code, word in enumerate(order)}
-    coded = np.array([codes[_word(value)] for value in _column(con, shown)], dtype=np.float64)
+    codes = {words[word]: code for code, word in enumerate(order)}
+    coded = np.array([codes[value] for value in _column(con, shown)], dtype=np.float64)
     return Coded("binary" if len(levels) == 2 else "discrete", coded, tuple(order))
 
 
@@ -439,7 +471,7 @@ def _is_time(kind: str) -> bool:
 def _word(value: Any) -> str:
     if value is None:
         return "empty"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _question(asked: Asked, loaded: Loaded) -> str:
