@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -277,6 +279,28 @@ def test_the_units_that_are_needed_find_the_effect_as_often_as_was_said():
     assert needed == pytest.approx(4 * 4 * 0.36 * (2.8016 / 0.2) ** 2, rel=0.001)
     found = [estimates(make_units(needed, effects=(0.2,), seed=seed), [SPEND], Rules())[0] for seed in range(100)]
     assert 0.7 <= np.mean([one.p_value < 0.05 for one in found]) <= 0.9
+
+
+def test_a_ratio_with_nothing_to_be_divided_by_in_a_variant_is_held_back_and_told():
+    units = make_units(effects=(0.3,))
+    ratio = units.measured["order_value"]
+    none = replace(ratio, weight=np.where(units.variant == 1, 0.0, ratio.weight))
+    odd = replace(units, measured={**units.measured, "order_value": none}, segments={})
+    metric = Metric("order_value", kind="ratio", role="primary")
+    found = assess(FRAME, odd, [metric, Metric("spend")], Rules(), [])
+    assert {one.metric for one in found.estimates} == {"spend"}
+    assert found.verdict == "hold"
+    assert "order_value has nothing to be divided by in treatment: there is nothing to compare." in found.warnings
+
+
+def test_a_segment_in_which_a_ratio_has_nothing_to_be_divided_by_is_left_out():
+    units = make_units(effects=(0.3,))
+    ratio = units.measured["order_value"]
+    place = np.array(["here", "there", "away"])[np.arange(len(units.variant)) % 3]
+    none = replace(ratio, weight=np.where((units.variant == 1) & (place == "away"), 0.0, ratio.weight))
+    odd = replace(units, measured={"order_value": none}, segments={"place": place})
+    found = segment_effects(odd, Metric("order_value", kind="ratio"), Rules())
+    assert {one.value for one in found} == {"here", "there"}
 
 
 def test_a_metric_that_hangs_on_one_unit_is_told():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,12 +31,12 @@ ONE_UNIT = 0.1
 def estimates(units: Units, metrics: Sequence[Metric], rules: Rules) -> tuple[ExperimentEstimate, ...]:
     """Each metric in each variant against the control, in the order of `metrics` and then of the variants.
 
-    A metric that is the same for all units has no estimate.
+    A metric that is the same for all units has no estimate, nor has a ratio whose weights come to nothing in a variant.
     """
     found = []
     for metric in metrics:
         measured = units.measured[metric.name]
-        if is_constant(measured):
+        if without_weight(measured, units) or is_constant(measured):
             continue
         arms = moments(columns_of(measured, units.variant), units.variant, len(units.variants))
         found += [_estimate(metric, units, arms, place, rules) for place in range(1, len(units.variants))]
@@ -55,14 +56,20 @@ def is_constant(measured: Measured) -> bool:
     return bool(np.allclose(measured.value, ratio * measured.weight, rtol=1e-12, atol=0))
 
 
+def without_weight(measured: Measured, units: Units) -> tuple[str, ...]:
+    """The variants in which a ratio has nothing to be divided by."""
+    if measured.weight is None:
+        return ()
+    sums = np.bincount(units.variant, weights=measured.weight, minlength=len(units.variants))
+    return tuple(name for name, total in zip(units.variants, sums, strict=True) if not total > 0)
+
+
 def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Rules) -> ExperimentEstimate:
     from scipy.stats import norm
 
     control, treated = (Moments(*(part[at] for part in arms)) for at in (0, place))
     found = compare(control, treated, rules.alpha)
-    effect, error = float(found.effect_size), float(found.effect_size) / float(found.statistic or math.nan)
-    if not math.isfinite(error) or error == 0:  # an effect of exactly 0 has no statistic to divide by
-        error = (float(found.effect_size_ci_upper) - effect) / float(norm.isf(rules.alpha / 2))
+    effect, error = float(found.effect_size), _error(found, rules.alpha)
     plain = float(np.sqrt(ratio_variance(control) / control.size + ratio_variance(treated) / treated.size))
     base, reach = _mean(control), float(width(rules.information, rules.alpha)) * error
     is_relative = base > 0
@@ -110,6 +117,17 @@ def compare(control: Moments, treatment: Moments, alpha: float) -> Any:
         confidence_level=1 - alpha,
     )
     return metric.analyze_aggregates(_aggregates(control), _aggregates(treatment))
+
+
+def _error(found: Any, alpha: float) -> float:
+    """The standard error of an effect, which is the same at each `alpha`."""
+    from scipy.stats import norm
+
+    error = float(found.effect_size) / float(found.statistic or math.nan)
+    if math.isfinite(error) and error != 0:
+        return error
+    # an effect of exactly 0 has no statistic to divide by
+    return (float(found.effect_size_ci_upper) - float(found.effect_size)) / float(norm.isf(alpha / 2))
 
 
 def _aggregates(one: Moments) -> Aggregates:
@@ -176,9 +194,7 @@ def segment_effects(units: Units, metric: Metric, rules: Rules) -> tuple[Experim
                 one = compare(pair[0], pair[1], rules.alpha)
                 count = int(pair[0].size + pair[1].size)
                 rows.append((name, value, units.variants[place], count, one))
-                found.append(
-                    (float(one.effect_size), (float(one.effect_size_ci_upper) - float(one.effect_size)) / 1.96)
-                )
+                found.append((float(one.effect_size), _error(one, rules.alpha)))
             if len(found) < 2:
                 del rows[begin:]
                 continue
@@ -206,10 +222,13 @@ def segment_effects(units: Units, metric: Metric, rules: Rules) -> tuple[Experim
 
 
 def _arms(measured: Measured, units: Units, rows: Any) -> Moments | None:
-    part = measured.of(rows)
-    if not rows.any() or is_constant(part):
+    if not rows.any():
         return None
-    found = moments(columns_of(part, units.variant[rows]), units.variant[rows], len(units.variants))
+    part = replace(units, variant=units.variant[rows], measured={}, segments={})
+    inside = measured.of(rows)
+    if without_weight(inside, part) or is_constant(inside):
+        return None
+    found = moments(columns_of(inside, part.variant), part.variant, len(units.variants))
     return found if np.all(found.covariance[..., VALUE, VALUE] > 0) else None
 
 
@@ -235,7 +254,7 @@ def tail_warnings(units: Units, metrics: Sequence[Metric]) -> list[str]:
     found = []
     for metric in metrics:
         measured = units.measured[metric.name]
-        if is_constant(measured):
+        if without_weight(measured, units) or is_constant(measured):
             continue
         linear = measured.value
         if measured.weight is not None:
