@@ -281,6 +281,31 @@ def test_the_units_that_are_needed_find_the_effect_as_often_as_was_said():
     assert 0.7 <= np.mean([one.p_value < 0.05 for one in found]) <= 0.9
 
 
+@pytest.mark.parametrize(
+    ("control", "treated", "is_relative"),
+    [
+        (lambda draw: np.zeros(500), lambda draw: (draw.random(500) < 0.2) * 1.0, False),
+        (lambda draw: (draw.random(500) < 0.2) * 1.0, lambda draw: np.zeros(500), True),
+        (lambda draw: np.tile([-1.0, 1.0], 250), lambda draw: draw.normal(0.3, 1, 500), False),
+        (lambda draw: np.tile([-1.0, 1.00002], 250), lambda draw: draw.normal(0.3, 1, 500), False),
+    ],
+)
+@pytest.mark.parametrize("is_ratio", [False, True])
+def test_a_mean_of_about_nothing_has_an_effect_and_no_share_of_it(control, treated, is_ratio, is_relative):
+    draw = np.random.default_rng(5)
+    value = np.concatenate([control(draw), treated(draw)])
+    weight = 1.0 + draw.poisson(1, 1000) if is_ratio else np.ones(1000)
+    variant = np.repeat([0, 1], 500)
+    units = Units(("a", "b"), variant, {"y": Measured(value, weight if is_ratio else None)}, {})
+    (found,) = estimates(units, [Metric("y", role="primary")], Rules())
+    means = [value[variant == arm].sum() / weight[variant == arm].sum() for arm in (0, 1)]
+    assert found.effect == pytest.approx(means[1] - means[0])
+    ours = effects(*arms(units, "y"))
+    assert found.ci_high - found.effect == pytest.approx(1.96 * ours.error, rel=0.01)
+    assert (found.relative_effect is not None) == is_relative
+    assert found.relative_low is None
+
+
 def test_a_ratio_with_nothing_to_be_divided_by_in_a_variant_is_held_back_and_told():
     units = make_units(effects=(0.3,))
     ratio = units.measured["order_value"]

@@ -15,7 +15,16 @@ import numpy as np
 
 from cartograph.releases.contents import ExperimentEstimate, ExperimentSegment
 from ml_assets.core.experiments.integrity import Check, covariates_balance
-from ml_assets.core.experiments.moments import INDEX, VALUE, WEIGHT, Moments, columns_of, moments, ratio_variance
+from ml_assets.core.experiments.moments import (
+    INDEX,
+    VALUE,
+    WEIGHT,
+    Moments,
+    columns_of,
+    lifted,
+    moments,
+    ratio_variance,
+)
 from ml_assets.core.experiments.plan import POWER, Correction, Measured, Metric, Rules, Units, Vector
 from ml_assets.core.experiments.sequential import SMALLEST_ARM, p_values, width
 
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 12
 """A segment with more values is told of its largest only."""
+ABOUT_NOTHING = 100
 ONE_UNIT = 0.1
 """A unit with a larger share of a metric's variance decides its effect."""
 
@@ -70,9 +80,10 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
     control, treated = (Moments(*(part[at] for part in arms)) for at in (0, place))
     found = compare(control, treated, rules.alpha)
     effect, error = float(found.effect_size), _error(found, rules.alpha)
-    plain = float(np.sqrt(ratio_variance(control) / control.size + ratio_variance(treated) / treated.size))
+    plain = float(np.hypot(_mean_error(control), _mean_error(treated)))
     base, reach = _mean(control), float(width(rules.information, rules.alpha)) * error
-    is_relative = base > 0
+    is_relative = base > 0 and not _is_about_nothing(control, plain)
+    has_relative_interval = is_relative and not _is_about_nothing(treated, plain)
     detectable = float(norm.isf(rules.alpha / 2) + norm.isf(1 - POWER)) * error
     wanted = metric.smallest_effect * base if metric.smallest_effect and is_relative else None
     return ExperimentEstimate(
@@ -89,8 +100,8 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
         ci_low=float(found.effect_size_ci_lower),
         ci_high=float(found.effect_size_ci_upper),
         relative_effect=effect / base if is_relative else None,
-        relative_low=_finite(found.rel_effect_size_ci_lower) if is_relative else None,
-        relative_high=_finite(found.rel_effect_size_ci_upper) if is_relative else None,
+        relative_low=_finite(found.rel_effect_size_ci_lower) if has_relative_interval else None,
+        relative_high=_finite(found.rel_effect_size_ci_upper) if has_relative_interval else None,
         always_low=effect - reach,
         always_high=effect + reach,
         p_value=float(found.pvalue),
@@ -105,8 +116,18 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
 
 
 def compare(control: Moments, treatment: Moments, alpha: float) -> Any:
-    """tea-tasting's result for one pair of variants: Welch's t with the delta method, adjusted by the index (CUPED)."""
+    """tea-tasting's result for one pair of variants: Welch's t with the delta method, adjusted by the index (CUPED).
+
+    Where a mean is about 0 both are lifted by as much, as tea-tasting divides by each: the effect stays what it is, and
+    its share of the control's mean has no meaning.
+    """
     from tea_tasting.metrics import RatioOfMeans
+
+    pair = (control, treatment)
+    error = float(np.hypot(*map(_mean_error, pair)))
+    if any(_is_about_nothing(one, error) for one in pair):
+        height = 10 * (error + max(abs(_mean(one)) for one in pair))
+        control, treatment = (lifted(one, height) for one in pair)
 
     has_index = bool(control.covariance[INDEX, INDEX] > 0 or treatment.covariance[INDEX, INDEX] > 0)
     is_ratio = any(one.covariance[WEIGHT, WEIGHT] > 0 or one.mean[WEIGHT] != 1 for one in (control, treatment))
@@ -147,6 +168,18 @@ def _aggregates(one: Moments) -> Aggregates:
 
 def _mean(one: Moments) -> float:
     return float(one.mean[VALUE] / one.mean[WEIGHT])
+
+
+def _mean_error(one: Moments) -> float:
+    return float(np.sqrt(max(ratio_variance(one), 0.0) / one.size))
+
+
+def _is_about_nothing(one: Moments, error: float) -> bool:
+    """Whether a mean is so near to 0, by its own standard error, that no share of it has a meaning.
+
+    `error` is that of the difference: what is next to nothing of it is 0, but for the rounding.
+    """
+    return abs(_mean(one)) <= max(_mean_error(one) / ABOUT_NOTHING, 1e-9 * error)
 
 
 def _finite(value: float) -> float | None:

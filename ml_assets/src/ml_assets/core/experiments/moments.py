@@ -122,6 +122,13 @@ def pooled(first: Moments, second: Moments) -> Moments:
     return Moments(total, mean, products.sum(axis=0) / (total[..., None, None] - 1))
 
 
+def lifted(one: Moments, height: float) -> Moments:
+    """The moments with the ratio of value and weight higher by `height` for each unit; its variance stays as it is."""
+    turn = np.eye(3)
+    turn[VALUE, WEIGHT] = height
+    return Moments(one.size, turn @ one.mean, turn @ one.covariance @ turn.T)
+
+
 def effects(control: Moments, treatment: Moments) -> Effects:
     """Treatment less control of value over weight, adjusted by the index, with the delta method's error.
 
