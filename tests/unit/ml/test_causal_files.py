@@ -212,6 +212,36 @@ def test_what_nobody_can_show_is_said(path):
     assert hunch["warnings"][-1] == "Do not act on these estimates: back_door failed."
 
 
+@pytest.mark.parametrize(
+    ("share", "verdict", "told"),
+    [(0.0, "identified", None), (0.05, "identified", "5%"), (0.3, "not identified", "30%")],
+)
+@pytest.mark.parametrize("is_word", [False, True])
+def test_a_confounder_that_is_empty_in_many_rows_is_not_held_fixed(tmp_path, share, verdict, told, is_word):
+    draw = np.random.default_rng(1)
+    size, noise = draw.normal(size=(2, 1000))
+    treated = draw.random(1000) < 1 / (1 + np.exp(-size))
+    gain = 2 * treated + 1.5 * size + draw.normal(size=1000)
+    known = np.where(size > 0, "large", "small") if is_word else size
+    gain = gain - (1.5 * size - 1.5 * (size > 0)) if is_word else gain
+    mask = np.arange(1000) % 100 < 100 * share
+    columns = {
+        "treated": treated,
+        "gain": gain,
+        "size": pa.array(known, mask=mask),
+        "noise": pa.array(noise, mask=mask),
+    }
+    pq.write_table(pa.table(columns), path := tmp_path / "gaps.parquet")
+    found = estimate(path, Asked("treated", "gain", ("size", "noise")))
+    assert found["verdict"] == verdict
+    warned = [one for one in found["warnings"] if "is empty in" in one]
+    assert [told in one for one in warned] == ([True, True] if told else [])
+    gate = [one for one in found["checks"] if one["name"] == "confounders_are_known"]
+    assert [one["passed"] for one in gate] == ([False] if share > 0.1 else [])
+    only = estimate(path, Asked("treated", "gain", ("noise",)))
+    assert all(one["passed"] for one in only["checks"] if one["name"] == "confounders_are_known")
+
+
 def test_an_amount_is_a_treatment_too(tmp_path):
     draw = np.random.default_rng(7)
     size = draw.normal(size=1000)
@@ -232,6 +262,12 @@ def test_a_graph_in_a_file_decides(path, tmp_path):
     assert found["verdict"] == "not identified"
     assert "coupon ← hunch → spend stays open" in found["checks"][1]["detail"]
     assert found["estimates"] == []
+    graph.write_text(
+        "edges: [coupon -> visits_before, spend -> visits_before, before -> coupon, before -> spend, coupon -> spend]\n"
+    )
+    collides = estimate(path, asked(confounders=("before", "visits_before"), graph=graph))
+    assert collides["adjusted_for"] == ["before"]
+    assert "visits_before is no confounder" in collides["warnings"][0]
     graph.write_text("edges: [coupon to spend]\n")
     with pytest.raises(CausalFileError, match="'coupon to spend' is no edge"):
         estimate(path, asked(graph=graph))
@@ -273,6 +309,11 @@ def test_a_question_that_cannot_be_asked_says_why(path, changes, message):
         ("broken.parquet", b"PAR1 no", "cannot be read"),
         ("few.csv", b"coupon,spend\nyes,1\nno,2\n", "has 2 rows with a treatment and an outcome, and 100 are needed"),
         ("inf.csv", b"coupon,spend\n" + b"yes,1\nno,inf\n" * 60, "column spend: it holds an infinite value"),
+        (
+            "huge.csv",
+            b"coupon,spend\n" + b"yes,1e160\nno,2e160\n" * 60,
+            "column spend: it holds 2e.160, which cannot be",
+        ),
         (
             "words.csv",
             b"coupon,spend\n" + b"yes,1\nno,lots\n" * 60,

@@ -284,10 +284,10 @@ def test_the_units_that_are_needed_find_the_effect_as_often_as_was_said():
 @pytest.mark.parametrize(
     ("control", "treated", "is_relative"),
     [
-        (lambda draw: np.zeros(500), lambda draw: (draw.random(500) < 0.2) * 1.0, False),
-        (lambda draw: (draw.random(500) < 0.2) * 1.0, lambda draw: np.zeros(500), True),
-        (lambda draw: np.tile([-1.0, 1.0], 250), lambda draw: draw.normal(0.3, 1, 500), False),
-        (lambda draw: np.tile([-1.0, 1.00002], 250), lambda draw: draw.normal(0.3, 1, 500), False),
+        (lambda _: np.zeros(500), lambda draw: (draw.random(500) < 0.2) * 1.0, False),
+        (lambda draw: (draw.random(500) < 0.2) * 1.0, lambda _: np.zeros(500), True),
+        (lambda _: np.tile([-1.0, 1.0], 250), lambda draw: draw.normal(0.3, 1, 500), False),
+        (lambda _: np.tile([-1.0, 1.00002], 250), lambda draw: draw.normal(0.3, 1, 500), False),
     ],
 )
 @pytest.mark.parametrize("is_ratio", [False, True])

@@ -18,13 +18,14 @@ import numpy as np
 
 from cartograph.yaml_files import YamlFileError, read_yaml
 from ml_assets.core.bench.files import READERS, quoted
-from ml_assets.core.causal.assess import assess
+from ml_assets.core.causal.assess import assess, held_fixed
 from ml_assets.core.causal.caveats import is_taken_for_random
-from ml_assets.core.causal.effect import SMOOTH
+from ml_assets.core.causal.effect import SMOOTH, prepared
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.finding import Estimate, Finding, NamedEstimate
+from ml_assets.core.causal.gates import confounders_are_known
 from ml_assets.core.causal.graph import Graph
-from ml_assets.core.causal.study import Covariates, Design, Estimand, Kind, Labels, Study, Vector, column_of
+from ml_assets.core.causal.study import Covariates, Design, Estimand, Kind, Labels, Study, Vector
 
 MOST_ROWS = 200_000
 """Of more rows a sample is taken, the same each time: it narrows no interval that anybody acts on."""
@@ -37,6 +38,12 @@ IDENTIFIER_SHARE = 0.9
 """A column of words with a value of its own for so many rows tells them apart, and compares nothing."""
 MANY_CELLS = 400_000
 """More rows times covariates than these are estimated by smooth nuisances: stacked ones took minutes."""
+TOLD_EMPTY, MOST_EMPTY = 0.01, 0.1
+"""The share of rows in which a confounder may be empty before it is told of, and before it refuses the answer."""
+BY_CHANCE = 0.003
+"""How often chance makes a column seem to tell the treatment: three standard errors."""
+LARGEST = 1e60
+"""Fourth powers of larger numbers are none."""
 NULLS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 """What is null among numbers, dates and truth values of CSV. Among words only the empty one is: they may be values."""
 NOTHING_DONE = "None"
@@ -86,11 +93,15 @@ class Coded(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """The study of a file, its kind, and facts about the file that a reader has to know."""
+    """The study of a file, its kind, and facts about the file that a reader has to know.
+
+    `empty` has the share of the rows in which each covariate is.
+    """
 
     study: Study
     kind: Kind
     facts: dict[str, Any]
+    empty: Mapping[str, float]
     warnings: tuple[str, ...]
 
 
@@ -122,7 +133,36 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
             told = f"There is no answer for all: {overlap.detail.split(';')[0]}. This is the effect on the treated."
             found = replace(of_treated, warnings=(told, *of_treated.warnings))
             design = replace(design, estimand="ATT")
-    return report(replace(asked, estimand=design.estimand), loaded, found)
+    held = held_fixed(loaded.study, design)
+    if not asked.is_randomised:
+        gaps = {name: share for name, share in loaded.empty.items() if name in held and share > TOLD_EMPTY}
+        told = [
+            f"{name} is empty in {share:.0%} of the rows: it is not held fixed among these."
+            for name, share in gaps.items()
+        ]
+        large = {name: share for name, share in gaps.items() if share > MOST_EMPTY}
+        telling = {name: share for name, share in large.items() if tells(loaded.study, loaded.kind, name)}
+        more = [confounders_are_known(large, telling)] if large else []
+        found = replace(found, gates=(*found.gates, *more), warnings=(*found.warnings, *told))
+    return report(replace(asked, estimand=design.estimand), loaded, found, held)
+
+
+def tells(study: Study, kind: Kind, column: str) -> bool:
+    """Whether a covariate tells the treatment, beyond chance, in the rows in which it is not empty (an F-test's limit)."""
+    from scipy.stats import chi2
+
+    columns = study.confounders.only({column})
+    empty = [place for place, name in enumerate(columns.names) if name == f"{column}={_word(None)}"]
+    known = ~np.isnan(columns.values).any(axis=1) & ~columns.values[:, empty].any(axis=1)
+    covariates, got = prepared(columns.values[known]), study.treatment[known]
+    sides = [got] if kind == "continuous" else [(got == level).astype(float) for level in range(1, len(study.levels))]
+    for side in sides:
+        centred = side - side.mean()
+        left = centred - covariates @ np.linalg.lstsq(covariates, centred, rcond=None)[0]
+        explained = 1 - float(left @ left) / max(float(centred @ centred), 1e-300)
+        if chi2.sf(len(side) * explained, covariates.shape[1]) < BY_CHANCE / len(sides):
+            return True
+    return False
 
 
 def check(asked: Asked) -> None:
@@ -192,6 +232,7 @@ def read(path: Path, asked: Asked) -> Loaded:
         outcome = numbers(con, path, asked.outcome, types[asked.outcome], "outcome")
         placebo = {name: numbers(con, path, name, types[name], "negative control") for name in asked.negative_controls}
         clusters = _clusters(con, path, asked.cluster) if asked.cluster else None
+        empty = {name: 1 - float(np.mean(_column(con, _is_given(name, types[name])))) for name in covariates}
     if rows < FEWEST_ROWS:
         raise CausalFileError(
             f"{path} has {rows} rows with a treatment and an outcome, and {FEWEST_ROWS} are needed. Give more rows."
@@ -218,7 +259,7 @@ def read(path: Path, asked: Asked) -> Loaded:
         levels=treatment.levels,
     )
     facts = {"file": path.name, "rows": whole["rows"], "rows_used": rows}
-    return Loaded(study, treatment.kind, facts, tuple(told))
+    return Loaded(study, treatment.kind, facts, empty, tuple(told))
 
 
 def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[str, str]:
@@ -363,11 +404,19 @@ def numbers(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str, 
     if np.isinf(values).any():
         raise CausalFileError(f"{where}: it holds an infinite value. Write a number, or leave it empty.")
     filled: Vector = np.asarray(values, dtype=np.float64)
+    largest = float(np.nanmax(np.abs(filled), initial=0.0))
+    if largest > LARGEST or 0 < largest < 1 / LARGEST:
+        raise CausalFileError(
+            f"{where}: it holds {largest:g}, which cannot be computed with. Write it in another unit."
+        )
     return filled
 
 
-def report(asked: Asked, loaded: Loaded, found: Finding) -> dict[str, Any]:
-    """The finding as what is printed: numbers to six digits, and `answer` only where it is identified."""
+def report(asked: Asked, loaded: Loaded, found: Finding, held: Sequence[str]) -> dict[str, Any]:
+    """The finding as what is printed: numbers to six digits, and `answer` only where it is identified.
+
+    `held` are the columns that were held fixed.
+    """
     study = loaded.study
     naive = found.naives or (
         (NamedEstimate("difference of means", found.estimates[0].contrast if found.estimates else "", found.naive),)
@@ -383,7 +432,7 @@ def report(asked: Asked, loaded: Loaded, found: Finding) -> dict[str, Any]:
         "estimand": asked.estimand,
         "treatment": {"column": asked.treatment, "levels": list(study.levels), "rows": _counts(study, loaded.kind)},
         "outcome": asked.outcome,
-        "adjusted_for": list(dict.fromkeys(map(column_of, study.confounders.names))),
+        "adjusted_for": list(held),
         "assumed": _assumed(asked, found),
         "verdict": found.verdict,
         "answer": [_row(one) for one in answers] if found.identified else None,
@@ -506,6 +555,8 @@ def _refusal(asked: Asked, found: Finding) -> list[str]:
             )
         elif asked.is_randomised:
             told.append("What was named tells who was treated, so it was not dealt out at random alone.")
+    if not failed and not found.identified:
+        told.append("Nothing could be estimated, or no interval is finite.")
     if failed:
         told.append(f"Do not act on these estimates: {', '.join(failed)} failed.")
     return told
