@@ -187,6 +187,14 @@ def test_rows_without_a_treatment_or_an_outcome_are_left_out_and_told_of(tmp_pat
     assert loaded.warnings == ("3 rows without a treatment or an outcome were left out.",)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_rows_that_come_twice_are_told(tmp_path, suffix):
+    rows = table()
+    write = pc.write_csv if suffix == "csv" else pq.write_table
+    write(pa.concat_tables([rows, rows.slice(0, 50)]), tmp_path / f"twice.{suffix}")
+    assert read(tmp_path / f"twice.{suffix}", QUESTION).warnings[0].startswith("50 rows are exact copies of others")
+
+
 def test_a_file_of_very_many_rows_is_sampled_the_same_each_time(path, monkeypatch):
     monkeypatch.setattr("ml_assets.core.causal.files.MOST_ROWS", 400)
     one, other = read(path, QUESTION), read(path, QUESTION)

@@ -83,6 +83,16 @@ def test_rows_of_a_unit_are_added_up(tmp_path):
     assert total["effect"] == pytest.approx(4 * mean["effect"])
 
 
+@pytest.mark.parametrize("unit", [None, "user"])
+def test_rows_that_come_twice_are_told(columns, file, tmp_path, unit):
+    asked = Asked("segment", ("spend",), unit=unit)
+    doubled = write(tmp_path / "twice.csv", {name: np.concatenate([one, one]) for name, one in columns.items()})
+    assert any(told.startswith(f"{SIZE:,} rows are exact copies") for told in analyse(doubled, asked)["warnings"])
+    assert not any("copies" in told for told in analyse(file, asked)["warnings"])
+    few = write(tmp_path / "few.csv", {name: columns[name] for name in ("segment", "visit")})
+    assert not any("copies" in told for told in analyse(few, Asked("segment", ("visit",)))["warnings"])
+
+
 def test_a_mismatch_leaves_no_estimate(tmp_path):
     variant = ["control"] * 10_400 + ["treatment"] * 9_600
     file = write(tmp_path / "srm.csv", {"v": variant, "y": np.random.default_rng(1).random(20_000)})

@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 
 from cartograph.yaml_files import YamlFileError, read_yaml
-from ml_assets.core.bench.files import READERS, quoted
+from ml_assets.core.bench.files import READERS, copies, quoted
 from ml_assets.core.causal.assess import assess, held_fixed
 from ml_assets.core.causal.caveats import is_taken_for_random
 from ml_assets.core.causal.effect import SMOOTH, prepared
@@ -136,19 +136,19 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
     held = held_fixed(loaded.study, design)
     if not asked.is_randomised:
         gaps = {name: share for name, share in loaded.empty.items() if name in held and share > TOLD_EMPTY}
-        told = [
+        empty = [
             f"{name} is empty in {share:.0%} of the rows: it is not held fixed among these."
             for name, share in gaps.items()
         ]
         large = {name: share for name, share in gaps.items() if share > MOST_EMPTY}
         telling = {name: share for name, share in large.items() if tells(loaded.study, loaded.kind, name)}
         more = [confounders_are_known(large, telling)] if large else []
-        found = replace(found, gates=(*found.gates, *more), warnings=(*found.warnings, *told))
+        found = replace(found, gates=(*found.gates, *more), warnings=(*found.warnings, *empty))
     return report(replace(asked, estimand=design.estimand), loaded, found, held)
 
 
 def tells(study: Study, kind: Kind, column: str) -> bool:
-    """Whether a covariate tells the treatment, beyond chance, in the rows in which it is not empty (an F-test's limit)."""
+    """Whether a covariate tells the treatment, beyond chance, in the rows in which it is not empty."""
     from scipy.stats import chi2
 
     columns = study.confounders.only({column})
@@ -224,6 +224,7 @@ def read(path: Path, asked: Asked) -> Loaded:
         con.execute("SET TimeZone = 'UTC'")
         types = load(con, path, asked)
         rows, whole = _fetch(con, asked, types)
+        (copied,) = con.execute("SELECT rows FROM copied").fetchone() or (0,)
         covariates = {
             name: coded_covariate(con, path, name, types[name])
             for name in dict.fromkeys((*asked.confounders, *asked.modifiers))
@@ -240,6 +241,11 @@ def read(path: Path, asked: Asked) -> Loaded:
     if outcome.std() == 0:
         raise CausalFileError(f"{path}, column {asked.outcome}: it is {outcome[0]:g} in each row. An outcome varies.")
     told = []
+    if copied:
+        told.append(
+            f"{copied:,} rows are exact copies of others: where they tell of the same unit leave them out, or the "
+            "interval is too narrow."
+        )
     if whole["dropped"]:
         told.append(f"{whole['dropped']:,} rows without a treatment or an outcome were left out.")
     if whole["rows"] - whole["dropped"] > rows:
@@ -286,6 +292,7 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[st
         con.execute(f"CREATE TABLE whole AS SELECT {chosen} FROM {source}", given)
         if reader == "read_csv":
             _read_words(con, path, asked, types)
+        con.execute(f"CREATE TABLE copied AS SELECT {copies(con, f'SELECT * FROM {source}', given)} AS rows")
     except duckdb.Error as error:
         raise CausalFileError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     return {row[0]: row[1] for row in con.execute("DESCRIBE whole").fetchall()}

@@ -124,7 +124,7 @@ def compare(control: Moments, treatment: Moments, alpha: float) -> Any:
     from tea_tasting.metrics import RatioOfMeans
 
     pair = (control, treatment)
-    error = float(np.hypot(*map(_mean_error, pair)))
+    error = math.hypot(*map(_mean_error, pair))
     if any(_is_about_nothing(one, error) for one in pair):
         height = 10 * (error + max(abs(_mean(one)) for one in pair))
         control, treatment = (lifted(one, height) for one in pair)

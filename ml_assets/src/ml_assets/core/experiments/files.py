@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from ml_assets.core.bench.errors import BenchDataError
-from ml_assets.core.bench.files import PLACE, ROWS, filled, is_no_number, quoted, read_rows, refuse
+from ml_assets.core.bench.files import PLACE, ROWS, copies, filled, is_no_number, quoted, read_rows, refuse
 from ml_assets.core.experiments.decision import Frame, assess
 from ml_assets.core.experiments.integrity import sample_ratio
 from ml_assets.core.experiments.moments import columns_of, cumulative, effects, explains_wholly
@@ -67,6 +67,7 @@ class Given(NamedTuple):
     look: Codes | None
     rows: int
     control_is_said: bool
+    copied: int
 
 
 def analyse(path: Path, asked: Asked) -> dict[str, Any]:
@@ -91,6 +92,13 @@ def analyse(path: Path, asked: Asked) -> dict[str, Any]:
     notes = [] if given.control_is_said else [
         f"{units.variants[0]} was taken for the control, by its name: give --control where it is another."
     ]  # fmt: skip
+    if given.copied:
+        twice = (
+            "and were added up: each unit's metrics are"
+            if asked.unit
+            else "and count as units of their own: the file is"
+        )
+        notes.append(f"{given.copied:,} rows are exact copies of others, {twice} too large where these are mistakes.")
     frame = Frame(path.stem, f"The experiment of {path.name}.", state, None, None, None)
     found = assess(frame, units, metrics, rules, [sample_ratio(units.counts, shares)], notes)
     told = {
@@ -133,6 +141,7 @@ def read(path: Path, asked: Asked) -> Given:
         for name in [asked.time] if asked.time else []:
             refuse(con, path, name, f"{_as_time(name)} IS NULL", "Write dates as 2026-01-31.")
         _require_one_variant(con, path, asked)
+        copied = copies(con, f"SELECT * EXCLUDE ({PLACE}) FROM {ROWS}")
         table = con.execute(_select(asked, numbers)).to_arrow_table()
     names, places = _encoded(table["variant"])
     variants = _variants(path, asked, names)
@@ -156,7 +165,7 @@ def read(path: Path, asked: Asked) -> Given:
         values, of_row = _encoded(table[f"s{at}"])
         segments[name] = np.array(values)[of_row]
     is_said = asked.control is not None or _usual(variants) is not None
-    return Given(Units(variants, codes, measured, segments), days, look, rows, is_said)
+    return Given(Units(variants, codes, measured, segments), days, look, rows, is_said, copied)
 
 
 def looks(given: Given, metric: Metric, rules: Rules) -> list[dict[str, Any]]:
