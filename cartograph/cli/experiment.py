@@ -111,19 +111,19 @@ def power(
 ) -> None:
     """How many units find an effect four times of five, and how many days they take."""
     from ml_assets.core.experiments.analysis import needed_units
+    from ml_assets.core.experiments.files import planned
 
     shares = _shares(split)
     if deviation is None and not 0 < mean < 1:
         raise BenchDataError(f"--mean {mean:g} is no rate of a conversion, which is in (0, 1): give --deviation too.")
     if len(shares) < 2 or not mean or not effect:
         raise BenchDataError("--mean and --effect must not be 0, and --split must name two variants or more.")
-    total = sum(shares.values())
     spread = deviation if deviation is not None else (mean * (1 - mean)) ** 0.5
     needed = needed_units(
         base=mean,
         deviation=spread,
         effect=abs(mean * effect),
-        shares={name: share / total for name, share in shares.items()},
+        shares=planned(shares),
         alpha=alpha,
         rho=rho,
     )

@@ -127,6 +127,56 @@ def test_the_values_of_a_treatment_tell_what_it_is(path, changes, kind, levels):
     assert (loaded.kind, loaded.study.levels) == (kind, levels)
 
 
+def written(path: Path, **columns: object) -> Path:
+    """A CSV of text columns, each as it is given."""
+    names = list(columns)
+    rows = zip(*columns.values(), strict=True)
+    path.write_text("\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "levels", "dropped"),
+    [
+        (["Mens", "None", "Womens"], "discrete", ("None", "Mens", "Womens"), 0),
+        (["Email", "None"], "binary", ("None", "Email"), 0),
+        (["Email", "None", ""], "binary", ("None", "Email"), 60),
+        (["NA", "EU"], "binary", ("EU", "NA"), 0),
+        (["1", "None"], "binary", ("None", "1"), 0),
+        (["0", "1", "NA"], "binary", ("0", "1"), 60),
+        (["20240101", "20240102"], "binary", ("20240101", "20240102"), 0),
+        (["9007199254740992", "9007199254740993"], "binary", ("9007199254740992", "9007199254740993"), 0),
+        (["0.1234567", "0.1234568", "2.0"], "discrete", ("0.1234567", "0.1234568", "2"), 0),
+    ],
+)
+def test_each_value_of_a_treatment_is_a_level_and_only_what_is_empty_is_none(tmp_path, values, kind, levels, dropped):
+    rows = 180
+    path = written(
+        tmp_path / "arms.csv",
+        arm=[values[at % len(values)] for at in range(rows)],
+        spend=[at % 7 for at in range(rows)],
+    )
+    loaded = read(path, Asked("arm", "spend"))
+    assert (loaded.kind, loaded.study.levels, rows - len(loaded.study)) == (kind, levels, dropped)
+    assert len(set(np.bincount(loaded.study.treatment.astype(int)))) == 1
+
+
+def test_among_words_none_is_a_value_and_among_numbers_a_null(tmp_path):
+    path = written(
+        tmp_path / "coupons.csv",
+        coupon=["yes", "no"] * 60,
+        spend=[at % 7 for at in range(120)],
+        pet=["None", "cat", "", "dog's"] * 30,
+        age=[30, "None", 40, "NA"] * 30,
+        since=["31/12/2024", "NULL", "30/12/2024", ""] * 30,
+    )
+    study = read(path, Asked("coupon", "spend", ("pet", "age", "since"))).study
+    words = {"pet=None", "pet=cat", "pet=dog's", "pet=empty"}
+    assert len(words & set(study.confounders.names)) == 3  # the fourth is what the others are held against
+    assert study.confounders.names[-2:] == ("age", "since")
+    assert np.isnan(study.confounders.values[:, -2:]).mean(axis=0).tolist() == [0.5, 0.5]
+
+
 def test_rows_without_a_treatment_or_an_outcome_are_left_out_and_told_of(tmp_path):
     rows = table().to_pylist()
     rows[0]["coupon"], rows[1]["spend"], rows[2]["spend"] = None, None, float("nan")
@@ -135,6 +185,14 @@ def test_rows_without_a_treatment_or_an_outcome_are_left_out_and_told_of(tmp_pat
     loaded = read(path, QUESTION)
     assert loaded.facts == {"file": "holes.parquet", "rows": ROWS, "rows_used": ROWS - 3}
     assert loaded.warnings == ("3 rows without a treatment or an outcome were left out.",)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_rows_that_come_twice_are_told(tmp_path, suffix):
+    rows = table()
+    write = pc.write_csv if suffix == "csv" else pq.write_table
+    write(pa.concat_tables([rows, rows.slice(0, 50)]), tmp_path / f"twice.{suffix}")
+    assert read(tmp_path / f"twice.{suffix}", QUESTION).warnings[0].startswith("50 rows are exact copies of others")
 
 
 def test_a_file_of_very_many_rows_is_sampled_the_same_each_time(path, monkeypatch):
@@ -162,6 +220,36 @@ def test_what_nobody_can_show_is_said(path):
     assert hunch["warnings"][-1] == "Do not act on these estimates: back_door failed."
 
 
+@pytest.mark.parametrize(
+    ("share", "verdict", "told"),
+    [(0.0, "identified", None), (0.05, "identified", "5%"), (0.3, "not identified", "30%")],
+)
+@pytest.mark.parametrize("is_word", [False, True])
+def test_a_confounder_that_is_empty_in_many_rows_is_not_held_fixed(tmp_path, share, verdict, told, is_word):
+    draw = np.random.default_rng(1)
+    size, noise = draw.normal(size=(2, 1000))
+    treated = draw.random(1000) < 1 / (1 + np.exp(-size))
+    gain = 2 * treated + 1.5 * size + draw.normal(size=1000)
+    known = np.where(size > 0, "large", "small") if is_word else size
+    gain = gain - (1.5 * size - 1.5 * (size > 0)) if is_word else gain
+    mask = np.arange(1000) % 100 < 100 * share
+    columns = {
+        "treated": treated,
+        "gain": gain,
+        "size": pa.array(known, mask=mask),
+        "noise": pa.array(noise, mask=mask),
+    }
+    pq.write_table(pa.table(columns), path := tmp_path / "gaps.parquet")
+    found = estimate(path, Asked("treated", "gain", ("size", "noise")))
+    assert found["verdict"] == verdict
+    warned = [one for one in found["warnings"] if "is empty in" in one]
+    assert [told in one for one in warned] == ([True, True] if told else [])
+    gate = [one for one in found["checks"] if one["name"] == "confounders_are_known"]
+    assert [one["passed"] for one in gate] == ([False] if share > 0.1 else [])
+    only = estimate(path, Asked("treated", "gain", ("noise",)))
+    assert all(one["passed"] for one in only["checks"] if one["name"] == "confounders_are_known")
+
+
 def test_an_amount_is_a_treatment_too(tmp_path):
     draw = np.random.default_rng(7)
     size = draw.normal(size=1000)
@@ -182,6 +270,12 @@ def test_a_graph_in_a_file_decides(path, tmp_path):
     assert found["verdict"] == "not identified"
     assert "coupon ← hunch → spend stays open" in found["checks"][1]["detail"]
     assert found["estimates"] == []
+    graph.write_text(
+        "edges: [coupon -> visits_before, spend -> visits_before, before -> coupon, before -> spend, coupon -> spend]\n"
+    )
+    collides = estimate(path, asked(confounders=("before", "visits_before"), graph=graph))
+    assert collides["adjusted_for"] == ["before"]
+    assert "visits_before is no confounder" in collides["warnings"][0]
     graph.write_text("edges: [coupon to spend]\n")
     with pytest.raises(CausalFileError, match="'coupon to spend' is no edge"):
         estimate(path, asked(graph=graph))
@@ -223,6 +317,11 @@ def test_a_question_that_cannot_be_asked_says_why(path, changes, message):
         ("broken.parquet", b"PAR1 no", "cannot be read"),
         ("few.csv", b"coupon,spend\nyes,1\nno,2\n", "has 2 rows with a treatment and an outcome, and 100 are needed"),
         ("inf.csv", b"coupon,spend\n" + b"yes,1\nno,inf\n" * 60, "column spend: it holds an infinite value"),
+        (
+            "huge.csv",
+            b"coupon,spend\n" + b"yes,1e160\nno,2e160\n" * 60,
+            "column spend: it holds 2e.160, which cannot be",
+        ),
         (
             "words.csv",
             b"coupon,spend\n" + b"yes,1\nno,lots\n" * 60,

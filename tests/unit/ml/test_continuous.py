@@ -131,6 +131,42 @@ def test_what_is_known_of_the_choice_is_taken_at_its_word() -> None:
     assert "luck" in gate.detail
 
 
+def confounded(seed: int = 2, rows: int = 1500) -> Study:
+    """An amount that is decided by `size`, which moves the outcome, too; `noise` is nothing. Its effect is 1."""
+    draw = np.random.default_rng(seed)
+    size, noise = draw.normal(size=(2, rows))
+    amount = size + draw.normal(size=rows)
+    return Study(
+        amount,
+        amount + 3 * size + draw.normal(size=rows),
+        Covariates(("size", "noise"), np.column_stack([size, noise])),
+    )
+
+
+@pytest.mark.parametrize(
+    ("held", "design", "passes", "said"),
+    [
+        ((), AMOUNT, False, "nothing is held fixed"),
+        ((), replace(AMOUNT, graph=Graph((("t", "y"),), "t", "y")), False, "nothing is held fixed"),
+        (("noise",), AMOUNT, False, "declared as chosen by recorded facts"),
+        (("noise",), replace(AMOUNT, is_vouched=True), True, "taken for random"),
+        (("noise",), replace(AMOUNT, is_randomised=True), True, "declared as random"),
+        (("size",), AMOUNT, True, "declared as chosen by what is held fixed: size"),
+        ((), replace(AMOUNT, is_randomised=True), True, "declared as random"),
+    ],
+)
+def test_an_amount_that_nothing_recorded_tells_is_not_compared_as_if_it_were(held, design, passes, said) -> None:
+    study = confounded()
+    found = assess(replace(study, confounders=study.confounders.only(set(held))), design)
+    gate = found.gate("back_door")
+    assert gate is not None
+    assert (gate.passed, said in gate.detail) == (passes, True)
+    assert found.identified == passes
+    if not design.is_randomised:
+        assert found.warnings[0].startswith("That nothing unrecorded chose the treatment")
+        assert any("Nothing recorded tells" in one for one in found.warnings) == ("taken for random" in said)
+
+
 def test_levels_close_paths_of_a_graph() -> None:
     planted = price_elasticity(1)
     edges = (("category_week", "t"), ("category_week", "y"), ("rival_price", "t"), ("rival_price", "y"), ("t", "y"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -62,6 +63,27 @@ def test_arms_without_overlap_are_refused_and_told_how_to_ask_instead():
     assert not found.identified
     assert "ask for the effect on the treated" in found.gate("overlap").detail
     assert found.trimmed_share > 0.5
+
+
+@pytest.mark.parametrize("is_clustered", [False, True])
+@pytest.mark.parametrize("kept", [[], [5], [5, 700], [5, 6], list(range(600, 1200))])
+def test_where_hardly_a_row_or_only_one_arm_can_be_compared_there_is_no_estimate(monkeypatch, kept, is_clustered):
+    draw = np.random.default_rng(2)
+    supported = np.isin(np.arange(1200), kept)
+    monkeypatch.setattr("ml_assets.core.causal.levels._supported", lambda *_: supported)
+    study = study_of(np.arange(1200) >= 600, draw.normal(size=(1200, 2)))
+    clusters = np.arange(1200) // 2 if is_clustered else None
+    found = assess(replace(study, clusters=clusters), Design(estimand="ATT"), SMOOTH)
+    assert (found.identified, found.estimates) == (False, ())
+    assert found.gate("overlap").passed is (len(kept) == 600)
+
+
+def test_the_effect_on_the_treated_of_a_rule_without_overlap_is_refused():
+    draw = np.random.default_rng(2)
+    confounders = draw.normal(size=(3000, 1))
+    found = assess(study_of(confounders[:, 0] > 0, confounders), Design(estimand="ATT"), SMOOTH)
+    assert not found.identified
+    assert not found.gate("overlap").passed
 
 
 @pytest.mark.parametrize(

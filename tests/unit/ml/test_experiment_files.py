@@ -83,12 +83,52 @@ def test_rows_of_a_unit_are_added_up(tmp_path):
     assert total["effect"] == pytest.approx(4 * mean["effect"])
 
 
+@pytest.mark.parametrize("unit", [None, "user"])
+def test_rows_that_come_twice_are_told(columns, file, tmp_path, unit):
+    asked = Asked("segment", ("spend",), unit=unit)
+    doubled = write(tmp_path / "twice.csv", {name: np.concatenate([one, one]) for name, one in columns.items()})
+    assert any(told.startswith(f"{SIZE:,} rows are exact copies") for told in analyse(doubled, asked)["warnings"])
+    assert not any("copies" in told for told in analyse(file, asked)["warnings"])
+    few = write(tmp_path / "few.csv", {name: columns[name] for name in ("segment", "visit")})
+    assert not any("copies" in told for told in analyse(few, Asked("segment", ("visit",)))["warnings"])
+
+
 def test_a_mismatch_leaves_no_estimate(tmp_path):
     variant = ["control"] * 10_400 + ["treatment"] * 9_600
     file = write(tmp_path / "srm.csv", {"v": variant, "y": np.random.default_rng(1).random(20_000)})
     found = analyse(file, Asked("v", ("y",)))
     assert (found["verdict"], found["estimates"]) == ("invalid", [])
     assert analyse(file, Asked("v", ("y",), shares={"control": 0.52, "treatment": 0.48}))["verdict"] == "hold"
+
+
+def test_one_with_fewer_units_than_planned_runs_and_is_decided_by_the_interval_of_every_look(tmp_path):
+    draw = np.random.default_rng(2)
+    variant = np.array(["control", "treatment"])[np.arange(1000) % 2]
+    file = write(tmp_path / "runs.csv", {"v": variant, "y": draw.normal(10, 1, 1000) + 0.18 * (variant == "treatment")})
+    found, whole = (analyse(file, Asked("v", ("y",), planned_units=planned)) for planned in (10_000, 1000))
+    (one,) = found["estimates"]
+    assert one["always_low"] < 0 < one["ci_low"]
+    assert (found["state"], found["verdict"]) == ("running", "hold")
+    assert (whole["state"], whole["verdict"]) == ("complete", "ship")
+
+
+def test_where_the_relative_interval_says_other_of_nothing_than_the_absolute_it_is_not_told(tmp_path):
+    draw = np.random.default_rng(3)
+    variant = np.array(["control", "treatment"])[np.arange(4000) % 2]
+    spend = draw.gamma(2, 4, 4000)
+    spend[7] = 1e7
+    found = analyse(write(tmp_path / "tail.csv", {"v": variant, "y": spend}), Asked("v", ("y",)))
+    (one,) = found["estimates"]
+    assert one["relative_low"] > 0 > one["ci_low"]
+    assert "%" not in found["reasons"][0].replace("95%", "")
+    assert "which may be chance" in found["reasons"][0]
+
+
+def test_the_p_value_of_a_segment_does_not_depend_on_alpha(file):
+    asked = Asked("segment", ("spend",), segments=("zip",))
+    told = [analyse(file, asked._replace(alpha=alpha))["segments"][0] for alpha in (0.2, 0.05, 0.01)]
+    assert len({round(one["adjusted_p_value"], 9) for one in told}) == 1
+    assert len({one["ci_low"] for one in told}) == 3
 
 
 def test_a_long_tail_is_told_and_can_be_capped(tmp_path):
@@ -130,6 +170,9 @@ GOOD = {"v": ["control", "treatment"] * 100, "y": [float(at % 7) for at in range
         ({}, Asked("v", ("y",), guardrails=("y",)), "y is given twice"),
         ({}, Asked("v", ("y",), time="y"), "column y"),
         ({"u": [-at for at in range(200)]}, Asked("v", ratios=(("y", "u"),)), "its sum must be above 0"),
+        ({"u": [0, 1] * 100}, Asked("v", ratios=(("y", "u"),)), "above 0 in each variant .* in control it is 0"),
+        ({"u": [2 * (at % 7) + 1 for at in range(200)]}, Asked("v", ("y",), covariates=("u",)), "tell y wholly"),
+        ({}, Asked("v", ("y",), shares={"control": 0.6, "treatment": 0.5}), "--split adds up to 1.1: write"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(tmp_path, changed, asked, said):

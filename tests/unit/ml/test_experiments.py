@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -277,6 +279,53 @@ def test_the_units_that_are_needed_find_the_effect_as_often_as_was_said():
     assert needed == pytest.approx(4 * 4 * 0.36 * (2.8016 / 0.2) ** 2, rel=0.001)
     found = [estimates(make_units(needed, effects=(0.2,), seed=seed), [SPEND], Rules())[0] for seed in range(100)]
     assert 0.7 <= np.mean([one.p_value < 0.05 for one in found]) <= 0.9
+
+
+@pytest.mark.parametrize(
+    ("control", "treated", "is_relative"),
+    [
+        (lambda _: np.zeros(500), lambda draw: (draw.random(500) < 0.2) * 1.0, False),
+        (lambda draw: (draw.random(500) < 0.2) * 1.0, lambda _: np.zeros(500), True),
+        (lambda _: np.tile([-1.0, 1.0], 250), lambda draw: draw.normal(0.3, 1, 500), False),
+        (lambda _: np.tile([-1.0, 1.00002], 250), lambda draw: draw.normal(0.3, 1, 500), False),
+    ],
+)
+@pytest.mark.parametrize("is_ratio", [False, True])
+def test_a_mean_of_about_nothing_has_an_effect_and_no_share_of_it(control, treated, is_ratio, is_relative):
+    draw = np.random.default_rng(5)
+    value = np.concatenate([control(draw), treated(draw)])
+    weight = 1.0 + draw.poisson(1, 1000) if is_ratio else np.ones(1000)
+    variant = np.repeat([0, 1], 500)
+    units = Units(("a", "b"), variant, {"y": Measured(value, weight if is_ratio else None)}, {})
+    (found,) = estimates(units, [Metric("y", role="primary")], Rules())
+    means = [value[variant == arm].sum() / weight[variant == arm].sum() for arm in (0, 1)]
+    assert found.effect == pytest.approx(means[1] - means[0])
+    ours = effects(*arms(units, "y"))
+    assert found.ci_high - found.effect == pytest.approx(1.96 * ours.error, rel=0.01)
+    assert (found.relative_effect is not None) == is_relative
+    assert found.relative_low is None
+
+
+def test_a_ratio_with_nothing_to_be_divided_by_in_a_variant_is_held_back_and_told():
+    units = make_units(effects=(0.3,))
+    ratio = units.measured["order_value"]
+    none = replace(ratio, weight=np.where(units.variant == 1, 0.0, ratio.weight))
+    odd = replace(units, measured={**units.measured, "order_value": none}, segments={})
+    metric = Metric("order_value", kind="ratio", role="primary")
+    found = assess(FRAME, odd, [metric, Metric("spend")], Rules(), [])
+    assert {one.metric for one in found.estimates} == {"spend"}
+    assert found.verdict == "hold"
+    assert "order_value has nothing to be divided by in treatment: there is nothing to compare." in found.warnings
+
+
+def test_a_segment_in_which_a_ratio_has_nothing_to_be_divided_by_is_left_out():
+    units = make_units(effects=(0.3,))
+    ratio = units.measured["order_value"]
+    place = np.array(["here", "there", "away"])[np.arange(len(units.variant)) % 3]
+    none = replace(ratio, weight=np.where((units.variant == 1) & (place == "away"), 0.0, ratio.weight))
+    odd = replace(units, measured={"order_value": none}, segments={"place": place})
+    found = segment_effects(odd, Metric("order_value", kind="ratio"), Rules())
+    assert {one.value for one in found} == {"here", "there"}
 
 
 def test_a_metric_that_hangs_on_one_unit_is_told():

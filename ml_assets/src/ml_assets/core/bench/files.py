@@ -5,7 +5,7 @@ CSV, compressed or not, and Parquet. What the columns mean is the business of wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -13,6 +13,8 @@ import duckdb
 from ml_assets.core.bench.errors import BenchDataError
 
 READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}
+TELLS_APART = 0.9
+"""A column with so many values for each different row tells rows apart."""
 ROWS, PLACE = "numbered", "_line"
 """The table with the file's rows, and its column with the place of each: a line of CSV, a row of Parquet."""
 
@@ -57,6 +59,21 @@ def refuse(con: duckdb.DuckDBPyConnection, path: Path, column: str, wrong: str, 
         told = "is empty" if found[1] is None else f"is {found[1]!r}"
         where = "row" if path.suffix == ".parquet" else "line"
         raise BenchDataError(f"{path}, {where} {found[0]}, column {column}: it {told}. {cure}")
+
+
+def copies(con: duckdb.DuckDBPyConnection, select: str, given: Mapping[str, object] | None = None) -> int:
+    """How many rows of a SELECT are exact copies of others, where a column tells rows apart; else 0.
+
+    Rows of few values (a variant and a yes or no) are alike by nature.
+    """
+    rows, distinct = con.execute(f"SELECT count(*), count(DISTINCT hash(t)) FROM ({select}) t", given).fetchone() or (
+        0,
+        0,
+    )
+    if rows == distinct:
+        return 0
+    values = con.execute(f"SELECT count(DISTINCT COLUMNS(*)) FROM ({select})", given).fetchone() or ()
+    return int(rows - distinct) if max(values, default=0) >= TELLS_APART * distinct else 0
 
 
 def quoted(name: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ml_assets.core.causal.continuous import assess_continuous
 from ml_assets.core.causal.effect import Nuisances
 from ml_assets.core.causal.finding import Finding
-from ml_assets.core.causal.levels import assess_levels
-from ml_assets.core.causal.study import Design, Study
+from ml_assets.core.causal.levels import assess_levels, identified_by
+from ml_assets.core.causal.study import Design, Study, column_of
 
 
 def assess(study: Study, design: Design, nuisances: Nuisances | None = None) -> Finding:
@@ -20,3 +20,20 @@ def assess(study: Study, design: Design, nuisances: Nuisances | None = None) -> 
     if design.kind == "continuous":
         return assess_continuous(study, design)
     return assess_levels(study, design, nuisances)
+
+
+def held_fixed(study: Study, design: Design) -> tuple[str, ...]:
+    """The recorded columns that `assess` holds fixed: all, but for those that the graph of `design` refuses.
+
+    Of an amount with a graph they are the fewest that close every back door.
+
+    Raises:
+        GraphError: the graph of `design` cannot be used.
+    """
+    named = tuple(dict.fromkeys(map(column_of, study.confounders.names)))
+    found = identified_by(study, design)
+    if found is None:
+        return named
+    if design.kind == "continuous":
+        return found.adjustment or ()
+    return tuple(name for name in named if name not in found.refused)

@@ -7,12 +7,13 @@ have levels, such as those of products and weeks. A treatment of few levels is t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from ml_assets.core.causal.caveats import TAKEN_FOR_RANDOM, of_choice
 from ml_assets.core.causal.effect import prepared
 from ml_assets.core.causal.finding import (
     CONFIDENCE,
@@ -24,6 +25,7 @@ from ml_assets.core.causal.finding import (
     Propensities,
     Sensitivity,
 )
+from ml_assets.core.causal.gates import ASSIGNMENT_ERRORS
 from ml_assets.core.causal.graph import identify
 from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Rows, Study, Vector, column_of
 from ml_assets.core.causal.within import (
@@ -200,8 +202,9 @@ def assess_continuous(study: Study, design: Design) -> Finding:
     second = fits if has_regression else _average_derivative(data)
     answer, other = _told(first, shape), _told(second, shape)
     balances = _balances(study, left, data)
+    door = _choice(left, data, design, back)
     gates = (
-        back if not design.is_randomised else _chance(left, back),
+        door,
         positivity,
         _balance(balances),
         _agreement(answer[-1], other[-1]),
@@ -220,6 +223,7 @@ def assess_continuous(study: Study, design: Design) -> Finding:
         )
         for method, told in zip(methods, both, strict=True)
     ]
+    strength, has_placebo = _sensitivity(left, data), bool(study.placebo_outcomes) or data.later is not None
     return Finding(
         plain[-1],
         tuple(estimates),
@@ -229,7 +233,11 @@ def assess_continuous(study: Study, design: Design) -> Finding:
         trimmed,
         balances,
         _histogram(left),
-        _sensitivity(left, data),
+        strength,
+        warnings=(
+            *([f"{trimmed:.1%} of the rows were left out, as no estimate can use them."] if trimmed else []),
+            *of_choice(design, door, has_placebo, estimates[0].estimate, strength),
+        ),
     )
 
 
@@ -252,13 +260,22 @@ def _back_door(study: Study, design: Design, shape: Shape) -> tuple[Study, Gate]
         return study, Gate("back_door", False, 0.0, detail)
     observed = dict.fromkeys((*map(column_of, study.confounders.names), *shape.level_names, *shape.beside.names))
     if design.graph is None:
-        names = ", ".join(observed) or "nothing"
-        return study, Gate("back_door", True, 1.0, f"declared as chosen by what is held fixed: {names}")
+        return study, _held(observed, design) or Gate(
+            "back_door", True, 1.0, f"declared as chosen by what is held fixed: {', '.join(observed) or 'nothing'}"
+        )
     found = identify(design.graph, design.graph.treatment, design.graph.outcome, observed)
     if found.adjustment is None:
         return study, Gate("identification", False, 0.0, found.reason)
     kept = study.confounders.only(set(found.adjustment))
-    return replace(study, confounders=kept), Gate("identification", True, 1.0, found.reason)
+    refused = _held([*found.adjustment, *shape.level_names, *shape.beside.names], design)
+    return replace(study, confounders=kept), refused or Gate("identification", True, 1.0, found.reason)
+
+
+def _held(names: Collection[str], design: Design) -> Gate | None:
+    """The gate of a treatment that nothing is held fixed of, and that chance is not declared to have dealt out."""
+    if names or design.is_randomised:
+        return None
+    return Gate("back_door", False, 0.0, "nothing is held fixed, and that chance decided is not declared")
 
 
 def _data(study: Study, shape: Shape) -> _Data:
@@ -547,17 +564,30 @@ def _positivity(left: _Left, data: _Data) -> Gate:
     return Gate("overlap", passed, share, detail)
 
 
-def _chance(left: _Left, declared: Gate) -> Gate:
-    """A treatment that is declared as random must not be told by what is recorded."""
+def _choice(left: _Left, data: _Data, design: Design, declared: Gate) -> Gate:
+    """Whether what is recorded tells the treatment as is declared of how it was chosen; `declared` is what was so far.
+
+    One that is declared as random must not be told. One that is not must be, or somebody must answer for the
+    confounders, and then it is taken for random. Levels tell a part of any treatment, so that beside them nothing can
+    be said of this.
+    """
     if not declared.passed:
         return declared
-    told = 1 - float(
-        np.average(left.columns[:, 0] ** 2, weights=left.weights) / np.average(left.treatment**2, weights=left.weights)
-    )
-    detail = (
-        f"declared as random: what is recorded tells {told:.1%} of the treatment; at most {LARGEST_TOLD:.0%} may be"
-    )
-    return Gate("back_door", told <= LARGEST_TOLD, told, detail)
+    raw = float(np.average(left.treatment**2, weights=left.weights))
+    told = 1 - float(np.average(left.columns[:, 0] ** 2, weights=left.weights)) / raw
+    words = f"what is recorded tells {told:.1%} of the treatment"
+    if design.is_randomised:
+        detail = f"declared as random: {words}; at most {LARGEST_TOLD:.0%} may be"
+        return Gate("back_door", told <= LARGEST_TOLD, told, detail)
+    if data.groupings or data.columns.shape[1] > 1:
+        return declared
+    units = len(left.treatment) if data.clusters is None else len(np.unique(data.clusters))
+    goes_with = _correlation(left.treatment - left.columns[:, 0], left.treatment, left.weights)
+    if goes_with * np.sqrt(units) > ASSIGNMENT_ERRORS:
+        return declared
+    if design.is_vouched:
+        return Gate("back_door", True, told, f"{TAKEN_FOR_RANDOM}: {words}, no more than chance does")
+    return Gate("back_door", False, told, f"declared as chosen by recorded facts: {words}, no more than chance does")
 
 
 def _balances(study: Study, left: _Left, data: _Data) -> tuple[Balance, ...]:

@@ -17,13 +17,15 @@ import duckdb
 import numpy as np
 
 from cartograph.yaml_files import YamlFileError, read_yaml
-from ml_assets.core.bench.files import READERS, quoted
-from ml_assets.core.causal.assess import assess
-from ml_assets.core.causal.effect import SMOOTH
+from ml_assets.core.bench.files import READERS, copies, quoted
+from ml_assets.core.causal.assess import assess, held_fixed
+from ml_assets.core.causal.caveats import is_taken_for_random
+from ml_assets.core.causal.effect import SMOOTH, prepared
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.finding import Estimate, Finding, NamedEstimate
+from ml_assets.core.causal.gates import confounders_are_known
 from ml_assets.core.causal.graph import Graph
-from ml_assets.core.causal.study import Covariates, Design, Estimand, Kind, Labels, Study, Vector, column_of
+from ml_assets.core.causal.study import Covariates, Design, Estimand, Kind, Labels, Study, Vector
 
 MOST_ROWS = 200_000
 """Of more rows a sample is taken, the same each time: it narrows no interval that anybody acts on."""
@@ -36,10 +38,20 @@ IDENTIFIER_SHARE = 0.9
 """A column of words with a value of its own for so many rows tells them apart, and compares nothing."""
 MANY_CELLS = 400_000
 """More rows times covariates than these are estimated by smooth nuisances: stacked ones took minutes."""
+TOLD_EMPTY, MOST_EMPTY = 0.01, 0.1
+"""The share of rows in which a confounder may be empty before it is told of, and before it refuses the answer."""
+BY_CHANCE = 0.003
+"""How often chance makes a column seem to tell the treatment: three standard errors."""
+LARGEST = 1e60
+"""Fourth powers of larger numbers are none."""
 NULLS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+"""What is null among numbers, dates and truth values of CSV. Among words only the empty one is: they may be values."""
+NOTHING_DONE = "None"
+"""No null among treatments but the control, of numbers too."""
 CONTROL = re.compile(r"^(0|no|non|none|not|control|controls|untreated|placebo|false|off|baseline|without)\b", re.I)
 """What the control is called, where nobody says so."""
 WORD_TYPES = ("VARCHAR", "ENUM", "UUID")
+WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 TIME_TYPES = ("DATE", "TIMESTAMP", "TIME")
 
 
@@ -81,11 +93,15 @@ class Coded(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """The study of a file, its kind, and facts about the file that a reader has to know."""
+    """The study of a file, its kind, and facts about the file that a reader has to know.
+
+    `empty` has the share of the rows in which each covariate is.
+    """
 
     study: Study
     kind: Kind
     facts: dict[str, Any]
+    empty: Mapping[str, float]
     warnings: tuple[str, ...]
 
 
@@ -117,7 +133,36 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
             told = f"There is no answer for all: {overlap.detail.split(';')[0]}. This is the effect on the treated."
             found = replace(of_treated, warnings=(told, *of_treated.warnings))
             design = replace(design, estimand="ATT")
-    return report(replace(asked, estimand=design.estimand), loaded, found)
+    held = held_fixed(loaded.study, design)
+    if not asked.is_randomised:
+        gaps = {name: share for name, share in loaded.empty.items() if name in held and share > TOLD_EMPTY}
+        empty = [
+            f"{name} is empty in {share:.0%} of the rows: it is not held fixed among these."
+            for name, share in gaps.items()
+        ]
+        large = {name: share for name, share in gaps.items() if share > MOST_EMPTY}
+        telling = {name: share for name, share in large.items() if tells(loaded.study, loaded.kind, name)}
+        more = [confounders_are_known(large, telling)] if large else []
+        found = replace(found, gates=(*found.gates, *more), warnings=(*found.warnings, *empty))
+    return report(replace(asked, estimand=design.estimand), loaded, found, held)
+
+
+def tells(study: Study, kind: Kind, column: str) -> bool:
+    """Whether a covariate tells the treatment, beyond chance, in the rows in which it is not empty."""
+    from scipy.stats import chi2
+
+    columns = study.confounders.only({column})
+    empty = [place for place, name in enumerate(columns.names) if name == f"{column}={_word(None)}"]
+    known = ~np.isnan(columns.values).any(axis=1) & ~columns.values[:, empty].any(axis=1)
+    covariates, got = prepared(columns.values[known]), study.treatment[known]
+    sides = [got] if kind == "continuous" else [(got == level).astype(float) for level in range(1, len(study.levels))]
+    for side in sides:
+        centred = side - side.mean()
+        left = centred - covariates @ np.linalg.lstsq(covariates, centred, rcond=None)[0]
+        explained = 1 - float(left @ left) / max(float(centred @ centred), 1e-300)
+        if chi2.sf(len(side) * explained, covariates.shape[1]) < BY_CHANCE / len(sides):
+            return True
+    return False
 
 
 def check(asked: Asked) -> None:
@@ -179,6 +224,7 @@ def read(path: Path, asked: Asked) -> Loaded:
         con.execute("SET TimeZone = 'UTC'")
         types = load(con, path, asked)
         rows, whole = _fetch(con, asked, types)
+        (copied,) = con.execute("SELECT rows FROM copied").fetchone() or (0,)
         covariates = {
             name: coded_covariate(con, path, name, types[name])
             for name in dict.fromkeys((*asked.confounders, *asked.modifiers))
@@ -187,6 +233,7 @@ def read(path: Path, asked: Asked) -> Loaded:
         outcome = numbers(con, path, asked.outcome, types[asked.outcome], "outcome")
         placebo = {name: numbers(con, path, name, types[name], "negative control") for name in asked.negative_controls}
         clusters = _clusters(con, path, asked.cluster) if asked.cluster else None
+        empty = {name: 1 - float(np.mean(_column(con, _is_given(name, types[name])))) for name in covariates}
     if rows < FEWEST_ROWS:
         raise CausalFileError(
             f"{path} has {rows} rows with a treatment and an outcome, and {FEWEST_ROWS} are needed. Give more rows."
@@ -194,6 +241,11 @@ def read(path: Path, asked: Asked) -> Loaded:
     if outcome.std() == 0:
         raise CausalFileError(f"{path}, column {asked.outcome}: it is {outcome[0]:g} in each row. An outcome varies.")
     told = []
+    if copied:
+        told.append(
+            f"{copied:,} rows are exact copies of others: where they tell of the same unit leave them out, or the "
+            "interval is too narrow."
+        )
     if whole["dropped"]:
         told.append(f"{whole['dropped']:,} rows without a treatment or an outcome were left out.")
     if whole["rows"] - whole["dropped"] > rows:
@@ -213,7 +265,7 @@ def read(path: Path, asked: Asked) -> Loaded:
         levels=treatment.levels,
     )
     facts = {"file": path.name, "rows": whole["rows"], "rows_used": rows}
-    return Loaded(study, treatment.kind, facts, tuple(told))
+    return Loaded(study, treatment.kind, facts, empty, tuple(told))
 
 
 def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[str, str]:
@@ -232,15 +284,42 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[st
     if reader == "read_csv":
         source, given["nulls"] = "read_csv($path, header = true, sample_size = -1, nullstr = $nulls)", NULLS
     try:
-        names = [row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {source}", given).fetchall()]
-        if missing := [name for name in asked.columns if name not in names]:
-            shown = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
+        types = _types(con, source, given)
+        if missing := [name for name in asked.columns if name not in types]:
+            shown = ", ".join([*types][:40]) + (", …" if len(types) > 40 else "")
             raise CausalFileError(f"{path} has no column {missing[0]}; there are {shown}.")
         chosen = ", ".join(map(quoted, asked.columns))
         con.execute(f"CREATE TABLE whole AS SELECT {chosen} FROM {source}", given)
+        if reader == "read_csv":
+            _read_words(con, path, asked, types)
+        con.execute(f"CREATE TABLE copied AS SELECT {copies(con, f'SELECT * FROM {source}', given)} AS rows")
     except duckdb.Error as error:
         raise CausalFileError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     return {row[0]: row[1] for row in con.execute("DESCRIBE whole").fetchall()}
+
+
+def _types(con: duckdb.DuckDBPyConnection, source: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """The type of each column of a file, in its order."""
+    return {row[0]: row[1] for row in con.execute(f"DESCRIBE SELECT * FROM {source}", given).fetchall()}
+
+
+def _read_words(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, types: Mapping[str, str]) -> None:
+    """Put the columns of words into the table `whole` as they stand in the CSV, where only an empty one is null."""
+    read_as = "read_csv($path, header = true, sample_size = -1, nullstr = $nulls)"
+    of_treatment = {"path": str(path), "nulls": [null for null in NULLS if null != NOTHING_DONE]}
+    words = [name for name in asked.columns if _is_words(types[name])]
+    if asked.treatment not in words and _is_words(_types(con, read_as, of_treatment)[asked.treatment]):
+        words.append(asked.treatment)
+    if not words:
+        return
+    con.execute(
+        f"CREATE TABLE words AS SELECT {', '.join(map(quoted, words))} FROM "
+        "read_csv($path, header = true, sample_size = -1, all_varchar = true, nullstr = '')",
+        {"path": str(path)},
+    )
+    con.execute("ALTER TABLE whole RENAME TO typed")
+    chosen = ", ".join(f"{'words' if name in words else 'typed'}.{quoted(name)}" for name in asked.columns)
+    con.execute(f"CREATE TABLE whole AS SELECT {chosen} FROM typed POSITIONAL JOIN words")
 
 
 def coded_treatment(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, kind: str) -> Coded:
@@ -251,6 +330,8 @@ def coded_treatment(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, ki
     """
     name = quoted(asked.treatment)
     shown = f"{name}::VARCHAR" if _is_words(kind) or _is_time(kind) else f"{name}::DOUBLE"
+    if kind in WHOLE_TYPES:  # of which doubles hold the first 15 digits
+        shown = name
     found = con.execute(f"SELECT {shown}, count(*) FROM used GROUP BY 1 ORDER BY 1 LIMIT 1000").fetchall()
     levels = [row[0] for row in found]
     where = f"{path}, column {asked.treatment}"
@@ -269,11 +350,11 @@ def coded_treatment(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, ki
         )
     if asked.kind == "binary" and len(levels) > 2:
         raise CausalFileError(f"{where}: it has {len(levels)} levels, not two. Leave out --kind, or keep two of them.")
-    words = [_word(level) for level in levels]
-    control = _control(where, asked.control, words)
+    words = {_word(level): level for level in levels}
+    control = _control(where, asked.control, list(words))
     order = [control, *(word for word in words if word != control)]
-    codes = {word: code for code, word in enumerate(order)}
-    coded = np.array([codes[_word(value)] for value in _column(con, shown)], dtype=np.float64)
+    codes = {words[word]: code for code, word in enumerate(order)}
+    coded = np.array([codes[value] for value in _column(con, shown)], dtype=np.float64)
     return Coded("binary" if len(levels) == 2 else "discrete", coded, tuple(order))
 
 
@@ -330,11 +411,19 @@ def numbers(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str, 
     if np.isinf(values).any():
         raise CausalFileError(f"{where}: it holds an infinite value. Write a number, or leave it empty.")
     filled: Vector = np.asarray(values, dtype=np.float64)
+    largest = float(np.nanmax(np.abs(filled), initial=0.0))
+    if largest > LARGEST or 0 < largest < 1 / LARGEST:
+        raise CausalFileError(
+            f"{where}: it holds {largest:g}, which cannot be computed with. Write it in another unit."
+        )
     return filled
 
 
-def report(asked: Asked, loaded: Loaded, found: Finding) -> dict[str, Any]:
-    """The finding as what is printed: numbers to six digits, and `answer` only where it is identified."""
+def report(asked: Asked, loaded: Loaded, found: Finding, held: Sequence[str]) -> dict[str, Any]:
+    """The finding as what is printed: numbers to six digits, and `answer` only where it is identified.
+
+    `held` are the columns that were held fixed.
+    """
     study = loaded.study
     naive = found.naives or (
         (NamedEstimate("difference of means", found.estimates[0].contrast if found.estimates else "", found.naive),)
@@ -350,7 +439,7 @@ def report(asked: Asked, loaded: Loaded, found: Finding) -> dict[str, Any]:
         "estimand": asked.estimand,
         "treatment": {"column": asked.treatment, "levels": list(study.levels), "rows": _counts(study, loaded.kind)},
         "outcome": asked.outcome,
-        "adjusted_for": list(dict.fromkeys(map(column_of, study.confounders.names))),
+        "adjusted_for": list(held),
         "assumed": _assumed(asked, found),
         "verdict": found.verdict,
         "answer": [_row(one) for one in answers] if found.identified else None,
@@ -438,7 +527,7 @@ def _is_time(kind: str) -> bool:
 def _word(value: Any) -> str:
     if value is None:
         return "empty"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _question(asked: Asked, loaded: Loaded) -> str:
@@ -456,7 +545,7 @@ def _assumed(asked: Asked, found: Finding) -> str:
     if not asked.confounders:
         return f"{asked.treatment} was chosen by nothing that moves {asked.outcome}: no confounders were named."
     door = found.gate("back_door")
-    if door is not None and "taken for random" in door.detail:
+    if door is not None and is_taken_for_random(door):
         return f"{asked.treatment} was dealt out at random: nothing that was named tells who got it."
     return f"Among rows alike in what was named, {asked.treatment} was chosen by nothing that moves {asked.outcome}."
 
@@ -473,6 +562,8 @@ def _refusal(asked: Asked, found: Finding) -> list[str]:
             )
         elif asked.is_randomised:
             told.append("What was named tells who was treated, so it was not dealt out at random alone.")
+    if not failed and not found.identified:
+        told.append("Nothing could be estimated, or no interval is finite.")
     if failed:
         told.append(f"Do not act on these estimates: {', '.join(failed)} failed.")
     return told

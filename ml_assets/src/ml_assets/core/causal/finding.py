@@ -6,6 +6,7 @@ Shapes and the verdict only. `effect` and `continuous` make them, `assess` says 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal, NamedTuple
 
 CONFIDENCE = 0.95
@@ -121,8 +122,9 @@ class Finding:
 
     @property
     def identified(self) -> bool:
-        """Whether there is an estimate and every gate was passed."""
-        return bool(self.estimates) and all(gate.passed for gate in self.gates)
+        """Whether there is an estimate, each with an interval, and every gate was passed."""
+        is_told = bool(self.estimates) and all(isfinite(end) for one in self.estimates for end in one.estimate)
+        return is_told and all(gate.passed for gate in self.gates)
 
     @property
     def verdict(self) -> Verdict:

@@ -6,11 +6,12 @@ of them by the negative controls. Estimates are made in `levels`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from ml_assets.core.causal.caveats import TAKEN_FOR_RANDOM
 from ml_assets.core.causal.finding import Balance, Estimate, Gate
 from ml_assets.core.causal.study import Covariates, Design, Labels, Vector
 
@@ -73,7 +74,7 @@ def back_door(design: Design, rankings: Sequence[tuple[Vector, Vector]], sizes: 
         return Gate("back_door", not tells, ranking, f"declared as random: {words}")
     if tells or not design.is_vouched:
         return Gate("back_door", tells, ranking, f"declared as chosen by recorded facts: {words}")
-    return Gate("back_door", True, ranking, f"taken for random, as nothing recorded tells who was treated: {words}")
+    return Gate("back_door", True, ranking, f"{TAKEN_FOR_RANDOM}: {words}")
 
 
 def overlap(kept: Mask, counted: Mask, design: Design) -> Gate:
@@ -90,6 +91,20 @@ def overlap(kept: Mask, counted: Mask, design: Design) -> Gate:
     return Gate(
         "overlap", share >= OVERLAP_SHARE, share, f"{share:.1%} of {whose}; at least {OVERLAP_SHARE:.0%} must{cure}"
     )
+
+
+def confounders_are_known(empty: Mapping[str, float], telling: Mapping[str, float]) -> Gate:
+    """Whether no column that tells the treatment is empty in many rows, among which it cannot be held fixed.
+
+    `empty` has the share of each column that is empty in many, `telling` those of them that tell the treatment.
+    """
+    told = ", ".join(f"{name} in {share:.0%} of the rows" for name, share in (telling or empty).items())
+    if not telling:
+        return Gate("confounders_are_known", True, max(empty.values()), f"empty, but telling nothing: {told}")
+    detail = (
+        f"what tells the treatment is empty, so that it cannot be held fixed: {told}; write what an empty value means"
+    )
+    return Gate("confounders_are_known", False, max(telling.values()), f"{detail}, or leave these rows out")
 
 
 def effective_size(weights: Sequence[Vector]) -> Gate:

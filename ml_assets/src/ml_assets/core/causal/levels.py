@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_assets.core.causal import gates
+from ml_assets.core.causal.caveats import of_choice
 from ml_assets.core.causal.effect import (
     COMMON_SUPPORT,
     FOLDS,
@@ -168,9 +169,10 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
         trimmed_share=float(1 - kept.mean()),
         propensity=_histogram(study, whole, chances),
     )
-    inside, rows = whole.of(kept, seed), study.of(kept)
-    if min(_sizes(inside.arms, inside.clusters, levels)) < gates.SMALLEST_ARM // 2:
+    clusters = None if study.clusters is None else study.clusters[kept]
+    if min(_sizes(arms[kept], clusters, levels)) < gates.SMALLEST_ARM // 2:
         return found
+    inside, rows = whole.of(kept, seed), study.of(kept)
     is_same = bool(kept.all())
     if is_same:
         inside, inner = whole, chances
@@ -463,17 +465,8 @@ def _warnings(study: Study, design: Design, found: Finding, door: Gate) -> tuple
         told.append(f"{found.trimmed_share:.1%} of the rows were left out; the effect is that on the {who}.")
     if not design.trims:
         told.append("Rows without a comparison were not left out: for them the effect is extrapolated.")
-    if not design.is_randomised:
-        told.append("That nothing unrecorded chose the treatment and moves the outcome is assumed, not shown.")
-        if not study.placebo_outcomes:
-            told.append("No negative control was given: name outcomes that the treatment cannot have changed.")
-    strength = found.sensitivity
-    if strength is not None and not design.is_randomised and found.estimates:
-        low, high = strength.interval
-        if low <= 0 <= high and not found.estimates[0].estimate.holds(0.0):
-            told.append(f"Something unrecorded as strong as {strength.benchmark} could be all of the effect.")
-    if design.is_vouched and not design.is_randomised and "taken for random" in door.detail:
-        told.append("Nothing recorded tells who was treated: if it was not by chance, the answer may be wrong.")
+    effect = found.estimates[0].estimate if found.estimates else None
+    told += of_choice(design, door, bool(study.placebo_outcomes), effect, found.sensitivity)
     return tuple(told)
 
 

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cartograph.releases.contents import ExperimentEstimate, ExperimentSegment
 from ml_assets.core.experiments.integrity import Check, covariates_balance
-from ml_assets.core.experiments.moments import INDEX, VALUE, WEIGHT, Moments, columns_of, moments, ratio_variance
+from ml_assets.core.experiments.moments import (
+    INDEX,
+    VALUE,
+    WEIGHT,
+    Moments,
+    columns_of,
+    lifted,
+    moments,
+    ratio_variance,
+)
 from ml_assets.core.experiments.plan import POWER, Correction, Measured, Metric, Rules, Units, Vector
 from ml_assets.core.experiments.sequential import SMALLEST_ARM, p_values, width
 
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 12
 """A segment with more values is told of its largest only."""
+ABOUT_NOTHING = 100
 ONE_UNIT = 0.1
 """A unit with a larger share of a metric's variance decides its effect."""
 
@@ -30,12 +41,12 @@ ONE_UNIT = 0.1
 def estimates(units: Units, metrics: Sequence[Metric], rules: Rules) -> tuple[ExperimentEstimate, ...]:
     """Each metric in each variant against the control, in the order of `metrics` and then of the variants.
 
-    A metric that is the same for all units has no estimate.
+    A metric that is the same for all units has no estimate, nor has a ratio whose weights come to nothing in a variant.
     """
     found = []
     for metric in metrics:
         measured = units.measured[metric.name]
-        if is_constant(measured):
+        if without_weight(measured, units) or is_constant(measured):
             continue
         arms = moments(columns_of(measured, units.variant), units.variant, len(units.variants))
         found += [_estimate(metric, units, arms, place, rules) for place in range(1, len(units.variants))]
@@ -55,17 +66,24 @@ def is_constant(measured: Measured) -> bool:
     return bool(np.allclose(measured.value, ratio * measured.weight, rtol=1e-12, atol=0))
 
 
+def without_weight(measured: Measured, units: Units) -> tuple[str, ...]:
+    """The variants in which a ratio has nothing to be divided by."""
+    if measured.weight is None:
+        return ()
+    sums = np.bincount(units.variant, weights=measured.weight, minlength=len(units.variants))
+    return tuple(name for name, total in zip(units.variants, sums, strict=True) if not total > 0)
+
+
 def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Rules) -> ExperimentEstimate:
     from scipy.stats import norm
 
     control, treated = (Moments(*(part[at] for part in arms)) for at in (0, place))
     found = compare(control, treated, rules.alpha)
-    effect, error = float(found.effect_size), float(found.effect_size) / float(found.statistic or math.nan)
-    if not math.isfinite(error) or error == 0:  # an effect of exactly 0 has no statistic to divide by
-        error = (float(found.effect_size_ci_upper) - effect) / float(norm.isf(rules.alpha / 2))
-    plain = float(np.sqrt(ratio_variance(control) / control.size + ratio_variance(treated) / treated.size))
+    effect, error = float(found.effect_size), _error(found, rules.alpha)
+    plain = float(np.hypot(_mean_error(control), _mean_error(treated)))
     base, reach = _mean(control), float(width(rules.information, rules.alpha)) * error
-    is_relative = base > 0
+    is_relative = base > 0 and not _is_about_nothing(control, plain)
+    has_relative_interval = is_relative and not _is_about_nothing(treated, plain)
     detectable = float(norm.isf(rules.alpha / 2) + norm.isf(1 - POWER)) * error
     wanted = metric.smallest_effect * base if metric.smallest_effect and is_relative else None
     return ExperimentEstimate(
@@ -82,8 +100,8 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
         ci_low=float(found.effect_size_ci_lower),
         ci_high=float(found.effect_size_ci_upper),
         relative_effect=effect / base if is_relative else None,
-        relative_low=_finite(found.rel_effect_size_ci_lower) if is_relative else None,
-        relative_high=_finite(found.rel_effect_size_ci_upper) if is_relative else None,
+        relative_low=_finite(found.rel_effect_size_ci_lower) if has_relative_interval else None,
+        relative_high=_finite(found.rel_effect_size_ci_upper) if has_relative_interval else None,
         always_low=effect - reach,
         always_high=effect + reach,
         p_value=float(found.pvalue),
@@ -98,8 +116,18 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
 
 
 def compare(control: Moments, treatment: Moments, alpha: float) -> Any:
-    """tea-tasting's result for one pair of variants: Welch's t with the delta method, adjusted by the index (CUPED)."""
+    """tea-tasting's result for one pair of variants: Welch's t with the delta method, adjusted by the index (CUPED).
+
+    Where a mean is about 0 both are lifted by as much, as tea-tasting divides by each: the effect stays what it is, and
+    its share of the control's mean has no meaning.
+    """
     from tea_tasting.metrics import RatioOfMeans
+
+    pair = (control, treatment)
+    error = math.hypot(*map(_mean_error, pair))
+    if any(_is_about_nothing(one, error) for one in pair):
+        height = 10 * (error + max(abs(_mean(one)) for one in pair))
+        control, treatment = (lifted(one, height) for one in pair)
 
     has_index = bool(control.covariance[INDEX, INDEX] > 0 or treatment.covariance[INDEX, INDEX] > 0)
     is_ratio = any(one.covariance[WEIGHT, WEIGHT] > 0 or one.mean[WEIGHT] != 1 for one in (control, treatment))
@@ -110,6 +138,17 @@ def compare(control: Moments, treatment: Moments, alpha: float) -> Any:
         confidence_level=1 - alpha,
     )
     return metric.analyze_aggregates(_aggregates(control), _aggregates(treatment))
+
+
+def _error(found: Any, alpha: float) -> float:
+    """The standard error of an effect, which is the same at each `alpha`."""
+    from scipy.stats import norm
+
+    error = float(found.effect_size) / float(found.statistic or math.nan)
+    if math.isfinite(error) and error != 0:
+        return error
+    # an effect of exactly 0 has no statistic to divide by
+    return (float(found.effect_size_ci_upper) - float(found.effect_size)) / float(norm.isf(alpha / 2))
 
 
 def _aggregates(one: Moments) -> Aggregates:
@@ -129,6 +168,18 @@ def _aggregates(one: Moments) -> Aggregates:
 
 def _mean(one: Moments) -> float:
     return float(one.mean[VALUE] / one.mean[WEIGHT])
+
+
+def _mean_error(one: Moments) -> float:
+    return float(np.sqrt(max(ratio_variance(one), 0.0) / one.size))
+
+
+def _is_about_nothing(one: Moments, error: float) -> bool:
+    """Whether a mean is so near to 0, by its own standard error, that no share of it has a meaning.
+
+    `error` is that of the difference: what is next to nothing of it is 0, but for the rounding.
+    """
+    return abs(_mean(one)) <= max(_mean_error(one) / ABOUT_NOTHING, 1e-9 * error)
 
 
 def _finite(value: float) -> float | None:
@@ -176,9 +227,7 @@ def segment_effects(units: Units, metric: Metric, rules: Rules) -> tuple[Experim
                 one = compare(pair[0], pair[1], rules.alpha)
                 count = int(pair[0].size + pair[1].size)
                 rows.append((name, value, units.variants[place], count, one))
-                found.append(
-                    (float(one.effect_size), (float(one.effect_size_ci_upper) - float(one.effect_size)) / 1.96)
-                )
+                found.append((float(one.effect_size), _error(one, rules.alpha)))
             if len(found) < 2:
                 del rows[begin:]
                 continue
@@ -206,10 +255,13 @@ def segment_effects(units: Units, metric: Metric, rules: Rules) -> tuple[Experim
 
 
 def _arms(measured: Measured, units: Units, rows: Any) -> Moments | None:
-    part = measured.of(rows)
-    if not rows.any() or is_constant(part):
+    if not rows.any():
         return None
-    found = moments(columns_of(part, units.variant[rows]), units.variant[rows], len(units.variants))
+    part = replace(units, variant=units.variant[rows], measured={}, segments={})
+    inside = measured.of(rows)
+    if without_weight(inside, part) or is_constant(inside):
+        return None
+    found = moments(columns_of(inside, part.variant), part.variant, len(units.variants))
     return found if np.all(found.covariance[..., VALUE, VALUE] > 0) else None
 
 
@@ -235,7 +287,7 @@ def tail_warnings(units: Units, metrics: Sequence[Metric]) -> list[str]:
     found = []
     for metric in metrics:
         measured = units.measured[metric.name]
-        if is_constant(measured):
+        if without_weight(measured, units) or is_constant(measured):
             continue
         linear = measured.value
         if measured.weight is not None:

@@ -10,9 +10,15 @@ from datetime import date
 from typing import Literal, NamedTuple
 
 from cartograph.releases.contents import EffectCheck, ExperimentEstimate, ExperimentResult
-from ml_assets.core.experiments.analysis import alike_before, estimates, segment_effects, tail_warnings
+from ml_assets.core.experiments.analysis import (
+    alike_before,
+    estimates,
+    segment_effects,
+    tail_warnings,
+    without_weight,
+)
 from ml_assets.core.experiments.integrity import Check
-from ml_assets.core.experiments.plan import Metric, Rules, Units
+from ml_assets.core.experiments.plan import Measured, Metric, Rules, Units
 from ml_assets.core.experiments.sequential import SMALLEST_ARM
 
 State = Literal["planned", "running", "complete"]
@@ -62,8 +68,11 @@ def assess(
         told = (f"Too few units to estimate anything: {small} has {counts[small]:,}, and {SMALLEST_ARM} are needed.",)
         return result(frame, counts, rules, integrity, Decision("hold", None, told), warnings=warnings)
     found = estimates(units, metrics, rules)
-    constant = [metric.name for metric in metrics if metric.name not in {one.metric for one in found}]
-    further = [f"{name} is the same for all units: there is nothing to compare." for name in constant]
+    further = [
+        f"{metric.name} {_untold(units.measured[metric.name], units)}: there is nothing to compare."
+        for metric in metrics
+        if metric.name not in {one.metric for one in found}
+    ]
     is_told = any(one.role == "primary" for one in found)
     return result(
         frame,
@@ -75,6 +84,13 @@ def assess(
         segments=segment_effects(units, metrics[0], rules) if is_told else (),
         warnings=(*warnings, *further, *tail_warnings(units, metrics)),
     )
+
+
+def _untold(measured: Measured, units: Units) -> str:
+    """Why a metric has no estimate."""
+    if empty := without_weight(measured, units):
+        return f"has nothing to be divided by in {empty[0]}"
+    return "is the same for all units"
 
 
 def result(
@@ -115,7 +131,7 @@ def decide(found: Sequence[ExperimentEstimate], metrics: Sequence[Metric], rules
     known = {metric.name: metric for metric in metrics}
     primary = [one for one in found if one.role == "primary"]
     if not primary:
-        return Decision("hold", None, ("The primary metric is the same for all units.",))
+        return Decision("hold", None, ("The primary metric cannot be compared.",))
     tests = sum(1 for one in found if one.role != "guardrail")
     passes: list[tuple[float, str]] = []
     reasons: list[str] = []
@@ -174,12 +190,14 @@ def good_side(one: ExperimentEstimate, rules: Rules, sign: float) -> tuple[float
 
 
 def described(one: ExperimentEstimate, rules: Rules) -> str:
-    """An estimate in words: in percent where that has a meaning."""
+    """An estimate in words: in percent where that has a meaning, and says of 0 what the interval that decides does."""
     level = f"{1 - rules.alpha:.0%}"
     low, high = (one.always_low, one.always_high) if rules.is_sequential else (one.ci_low, one.ci_high)
     if one.relative_effect is not None:
         base, exact = one.control_mean, not rules.is_sequential
         left = one.relative_low if exact and one.relative_low is not None else low / base
         right = one.relative_high if exact and one.relative_high is not None else high / base
+        if (left > 0 or right < 0) != (low > 0 or high < 0):  # a ratio of means of few large values is no guide
+            return f"{one.metric} {one.effect:+.4g} ({level} interval {low:+.4g} to {high:+.4g})"
         return f"{one.metric} {one.relative_effect:+.1%} ({level} interval {left:+.1%} to {right:+.1%})"
     return f"{one.metric} {one.effect:+.4g} ({level} interval {low:+.4g} to {high:+.4g})"

@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from ml_assets.core.bench.errors import BenchDataError
-from ml_assets.core.bench.files import PLACE, ROWS, filled, is_no_number, quoted, read_rows, refuse
+from ml_assets.core.bench.files import PLACE, ROWS, copies, filled, is_no_number, quoted, read_rows, refuse
 from ml_assets.core.experiments.decision import Frame, assess
 from ml_assets.core.experiments.integrity import sample_ratio
-from ml_assets.core.experiments.moments import columns_of, cumulative, effects
+from ml_assets.core.experiments.moments import columns_of, cumulative, effects, explains_wholly
 from ml_assets.core.experiments.plan import Codes, Correction, Measured, Metric, Rules, Units, Vector
 from ml_assets.core.experiments.sequential import SMALLEST_ARM, sequence
 from ml_assets.core.experiments.sequential import Sequence as Looks
@@ -67,6 +67,7 @@ class Given(NamedTuple):
     look: Codes | None
     rows: int
     control_is_said: bool
+    copied: int
 
 
 def analyse(path: Path, asked: Asked) -> dict[str, Any]:
@@ -80,17 +81,25 @@ def analyse(path: Path, asked: Asked) -> dict[str, Any]:
     metrics = [_of_kind(metric, units) for metric in _metrics(asked)]
     total = len(units.variant)
     shares = _shares(asked, units.variants)
+    state = _state(asked, total)
     rules = Rules(
         alpha=asked.alpha,
         correction=asked.correction,
-        is_sequential=asked.is_sequential,
+        is_sequential=asked.is_sequential or state == "running",
         information=total / (asked.planned_units or total),
     )
     _require_something(path, units, metrics)
     notes = [] if given.control_is_said else [
         f"{units.variants[0]} was taken for the control, by its name: give --control where it is another."
     ]  # fmt: skip
-    frame = Frame(path.stem, f"The experiment of {path.name}.", _state(asked, total), None, None, None)
+    if given.copied:
+        twice = (
+            "and were added up: each unit's metrics are"
+            if asked.unit
+            else "and count as units of their own: the file is"
+        )
+        notes.append(f"{given.copied:,} rows are exact copies of others, {twice} too large where these are mistakes.")
+    frame = Frame(path.stem, f"The experiment of {path.name}.", state, None, None, None)
     found = assess(frame, units, metrics, rules, [sample_ratio(units.counts, shares)], notes)
     told = {
         "file": path.name,
@@ -132,6 +141,7 @@ def read(path: Path, asked: Asked) -> Given:
         for name in [asked.time] if asked.time else []:
             refuse(con, path, name, f"{_as_time(name)} IS NULL", "Write dates as 2026-01-31.")
         _require_one_variant(con, path, asked)
+        copied = copies(con, f"SELECT * EXCLUDE ({PLACE}) FROM {ROWS}")
         table = con.execute(_select(asked, numbers)).to_arrow_table()
     names, places = _encoded(table["variant"])
     variants = _variants(path, asked, names)
@@ -142,8 +152,12 @@ def read(path: Path, asked: Asked) -> Given:
     look, days = _days(table) if asked.time else (None, ())
     measured = {name: Measured(_capped(columns[name], asked.cap), None, covariates) for name in _plain(asked)}
     for top, bottom in asked.ratios:
-        if not columns[bottom].sum() > 0:
-            raise BenchDataError(f"{path}, column {bottom}: its sum must be above 0 to be what {top} is divided by.")
+        sums = np.bincount(codes, weights=columns[bottom], minlength=len(variants))
+        if empty := [name for name, total in zip(variants, sums, strict=True) if not total > 0]:
+            raise BenchDataError(
+                f"{path}, column {bottom}: its sum must be above 0 in each variant to be what {top} is divided by, and "
+                f"in {empty[0]} it is {sums[variants.index(empty[0])]:g}."
+            )
         value = _capped(columns[top], asked.cap)
         measured[f"{top}/{bottom}"] = Measured(value, columns[bottom], covariates)
     segments = {}
@@ -151,7 +165,7 @@ def read(path: Path, asked: Asked) -> Given:
         values, of_row = _encoded(table[f"s{at}"])
         segments[name] = np.array(values)[of_row]
     is_said = asked.control is not None or _usual(variants) is not None
-    return Given(Units(variants, codes, measured, segments), days, look, rows, is_said)
+    return Given(Units(variants, codes, measured, segments), days, look, rows, is_said, copied)
 
 
 def looks(given: Given, metric: Metric, rules: Rules) -> list[dict[str, Any]]:
@@ -318,8 +332,22 @@ def _shares(asked: Asked, variants: tuple[str, ...]) -> dict[str, float]:
         raise BenchDataError(
             f"--split names {', '.join(asked.shares)}, and the variants are {', '.join(variants)}: name each once."
         )
-    total = math.fsum(asked.shares.values())
-    return {name: asked.shares[name] / total for name in variants}
+    shares = planned(asked.shares)
+    return {name: shares[name] for name in variants}
+
+
+def planned(given: Mapping[str, float]) -> dict[str, float]:
+    """The shares of the variants, which add up to 1, or are made so of whole parts such as 2 and 1.
+
+    Raises:
+        BenchDataError: they are neither.
+    """
+    total = math.fsum(given.values())
+    if all(float(part).is_integer() for part in given.values()) or math.isclose(total, 1, abs_tol=1e-6):
+        return {name: part / total for name, part in given.items()}
+    raise BenchDataError(
+        f"--split adds up to {total:g}: write shares that add up to 1, or whole parts such as 2 and 1."
+    )
 
 
 def _require_something(path: Path, units: Units, metrics: Sequence[Metric]) -> None:
@@ -329,6 +357,12 @@ def _require_something(path: Path, units: Units, metrics: Sequence[Metric]) -> N
         raise BenchDataError(
             f"{path}: {small} has {counts[small]:,} units, and each variant needs {SMALLEST_ARM}; give more data."
         )
+    for name, measured in units.measured.items():
+        if explains_wholly(measured, units.variant):
+            raise BenchDataError(
+                f"{path}: the covariates tell {name} wholly, so that they are {name} itself, or came after the "
+                "assignment; leave out of --covariate what was not known before."
+            )
     primary = units.measured[metrics[0].name]
     if primary.weight is None and np.ptp(primary.value) == 0:
         raise BenchDataError(

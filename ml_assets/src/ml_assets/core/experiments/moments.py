@@ -13,6 +13,8 @@ import numpy as np
 from ml_assets.core.experiments.plan import Codes, Matrix, Measured, Vector
 
 VALUE, WEIGHT, INDEX = range(3)
+NOTHING_LEFT = 1e-6
+"""The share of a metric's variance that no measure of before leaves of one of after."""
 
 
 class Moments(NamedTuple):
@@ -58,6 +60,18 @@ def index_of(measured: Measured, variant: Codes) -> Vector:
     slopes = np.linalg.lstsq(within.T @ within, within.T @ residual, rcond=None)[0]
     index: Vector = covariates @ slopes
     return index
+
+
+def explains_wholly(measured: Measured, variant: Codes) -> bool:
+    """Whether covariates leave nothing of a metric within the variants: then they are the metric, in other words."""
+    index = index_of(measured, variant)
+    target = measured.value
+    if measured.weight is not None:
+        target = target - target.sum() / measured.weight.sum() * measured.weight
+    arms = np.eye(int(variant.max()) + 1)[variant]
+    sizes = np.maximum(arms.sum(axis=0), 1)
+    value, told = (one - (arms.T @ one / sizes)[variant] for one in (target, index))
+    return bool(np.any(told != 0) and ((value - told) ** 2).sum() <= NOTHING_LEFT * (value**2).sum())
 
 
 def moments(columns: Matrix, variant: Codes, variants: int) -> Moments:
@@ -106,6 +120,13 @@ def pooled(first: Moments, second: Moments) -> Moments:
     products = (counts[..., None, None] - 1) * np.stack([first.covariance, second.covariance])
     products = products + counts[..., None, None] * apart[..., :, None] * apart[..., None, :]
     return Moments(total, mean, products.sum(axis=0) / (total[..., None, None] - 1))
+
+
+def lifted(one: Moments, height: float) -> Moments:
+    """The moments with the ratio of value and weight higher by `height` for each unit; its variance stays as it is."""
+    turn = np.eye(3)
+    turn[VALUE, WEIGHT] = height
+    return Moments(one.size, turn @ one.mean, turn @ one.covariance @ turn.T)
 
 
 def effects(control: Moments, treatment: Moments) -> Effects:

@@ -65,9 +65,9 @@ def report(con: duckdb.DuckDBPyConnection, marts: Marts, experiment: Experiment,
     warnings = [said for one in rows.overlaps if (said := overlap_warning(one))]
     answer = _with_memo(assess(frame, rows.units, experiment.plan(currency), rules, checks, warnings))
     drawn = [shares]
-    if answer.estimates:
+    primary = next((one for one in answer.estimates if one.role == "primary"), None)
+    if primary is not None:
         days, seen = looks(rows, last, experiment.alpha)
-        primary = next(one for one in answer.estimates if one.role == "primary")
         when = [span.starts + timedelta(days=day) for day in days]
         drawn += [pictures.effects(answer.estimates), pictures.over_time(primary.metric, primary.unit, when, seen)]
     return Report(answer, tuple(drawn))

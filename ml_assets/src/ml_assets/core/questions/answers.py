@@ -116,7 +116,7 @@ def refused(found: Finding) -> Finding:
         else gate
         for gate in found.gates
     )
-    if not found.estimates and all(gate.passed for gate in gates):
+    if all(gate.passed for gate in gates):
         gates = (*gates, Gate("estimate", False, 0.0, "nothing could be estimated"))
     return replace(found, estimates=(), gates=gates, sensitivity=None, heterogeneity=None)
 
