@@ -29,9 +29,10 @@ LOOKED_UP: Mapping[str, tuple[str, ...]] = {
     "customers": ("orders",),
     "products": ("order_items", "inventory", "events"),
     "orders": ("refunds",),
+    "order_items": ("refunds",),
 }
 """The datasets whose facts look up rows of another one, which may lie in another partition: an order the version of its
-customer, a line that of its product, a refund whether its order was cancelled."""
+customer, a line that of its product, a refund its order, by whom it was and whether it was cancelled, and its line."""
 
 _UNITS: Mapping[Grain, str] = {"daily": "day", "weekly": "week", "monthly": "month"}
 

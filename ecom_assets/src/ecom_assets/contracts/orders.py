@@ -149,8 +149,15 @@ REFUNDS = Contract(
         Column(name="refunded_at", type="timestamp", description="When it was granted."),
         Column(name="order_id", type="string", nullable=True, description="The order, where the source links it."),
         Column(name="line_number", type="bigint", nullable=True, description="The order line, where linked."),
-        Column(name="customer_id", type="string", nullable=True, description="Who got it; null for a guest."),
-        Column(name="product_id", type="string", nullable=True, description="The product, where it concerns one."),
+        Column(
+            name="customer_id",
+            type="string",
+            nullable=True,
+            description="Who got it; where null, its order's customer.",
+        ),
+        Column(
+            name="product_id", type="string", nullable=True, description="The product; where null, that of its line."
+        ),
         Column(name="quantity", type="bigint", description="Units returned."),
         Column(name="unit_price", type="price", description="Price refunded for one unit."),
         Column(name="amount", type="money", description="Amount refunded; not negative."),
