@@ -1,7 +1,8 @@
 """What does the warehouse cost? Its star built in full, its newest window refreshed, and questions asked of it.
 
-full: the star of a shop with so many order lines, built by hand-tuned DuckDB SQL, by `dbt run` and through Dagster, in
-processes of their own from the same lake, one after the other; the facts must have equal content.
+full: the star of a shop with so many order lines (6 tables), built by hand-tuned DuckDB SQL, by `dbt run` and through
+Dagster, none of which runs a test or check, in processes of their own from the same lake, one after the other; the
+facts must have equal content.
 postgres: the same star by `dbt run` in the PostgreSQL that libpq's variables lead to, after copying the raw tables.
 refresh: the newest month by `dbt run`, with 6, 24 and 60 months of history of 100,000 lines each.
 questions: what dashboards ask of the published marts of a home: milliseconds at the median and the 95th percentile.

@@ -68,11 +68,20 @@ class Rule(_Frozen):
 
 
 class Reference(_Frozen):
-    """A foreign key: each non-null `column` must exist as `to_column` of `dataset`."""
+    """A foreign key: each non-null `column` must exist as `to_column` of `dataset`.
+
+    `alike`, where given, is a column that both datasets have, and that must be equal in the row and in its parent.
+    """
 
     column: str
     dataset: str
     to_column: str
+    alike: str | None = None
+
+    @property
+    def parent_columns(self) -> tuple[str, ...]:
+        """What must be known of the parents."""
+        return (self.to_column, self.alike) if self.alike else (self.to_column,)
 
 
 class Contract(_Frozen):

@@ -231,6 +231,22 @@ def test_materializations_tell_columns_lineage_rows_and_snapshots(
 
 
 @pytest.mark.usefixtures("first_run")
+def test_tests_of_what_a_first_run_of_some_marts_does_not_build_are_left_out(shop: TinyShop) -> None:
+    aside = shop.settings.warehouse_path.with_suffix(".aside")
+    if shop.settings.warehouse_path.exists():
+        shop.settings.warehouse_path.rename(aside)
+    try:
+        result = shop.run("2024-01-01", "2024-03-01", "fct_orders")
+        asked = {evaluation.check_name for evaluation in result.get_asset_check_evaluations() if evaluation.passed}
+        assert (result.success, failures(result)) == (True, [])
+        assert "unique_fct_orders_order_id" in asked
+        assert not any("dim_dates" in name for name in asked)
+    finally:
+        shop.settings.warehouse_path.unlink()
+        if aside.exists():
+            aside.rename(shop.settings.warehouse_path)
+
+
 def test_a_bare_dbt_builds_the_same_and_proves_its_unit_tests(shop: TinyShop) -> None:
     before = {mart: shop.content(mart) for mart in MARTS}
     done = shop.dbt("build")

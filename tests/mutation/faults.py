@@ -355,6 +355,20 @@ FAULTS = (
         "assert_daily_refunds_tie_out",
     ),
     in_sql(
+        "a refund is no customer's",
+        "fct_refunds",
+        "coalesce(source.customer_id, orders.customer_id)",
+        "cast(null as varchar)",
+        "assert_customer_net_revenue_ties_out_with_orders",
+    ),
+    in_sql(
+        "a refund is of no product",
+        "fct_refunds",
+        "coalesce(source.product_id, lines.product_id)",
+        "cast(null as varchar)",
+        "assert_product_refunds_tie_out_with_lines",
+    ),
+    in_sql(
         "sales by place leave out orders without one",
         "sales_by_geography",
         "not is_cancelled",

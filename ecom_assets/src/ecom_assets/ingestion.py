@@ -127,7 +127,7 @@ def held(
     delivery: Delivery,
     contract: Contract,
     shop_window: Window,
-    known_keys: Mapping[str, pa.ChunkedArray],
+    known_keys: Mapping[str, pa.Table],
     late_limit: timedelta | None,
     erased: Erased | None,
 ) -> Validated:
@@ -219,15 +219,14 @@ def _unplaced_rows(lake: Lake, contract: Contract, shop_window: Window) -> int:
     return int(counted[0][0])
 
 
-def known_parents(lake: Lake, contract: Contract) -> Mapping[str, pa.ChunkedArray]:
-    """The distinct keys of each dataset that `contract` refers to and the lake has, by dataset."""
+def known_parents(lake: Lake, contract: Contract) -> Mapping[str, pa.Table]:
+    """What must be known of each dataset that `contract` refers to and the lake has, each once, by dataset."""
     with lake.connect() as connection:
         return {
             reference.dataset: connection.sql(
-                f"SELECT DISTINCT {reference.to_column} FROM ({lake.relation_sql(raw_table(reference.dataset))})"
-            )
-            .to_arrow_table()
-            .column(0)
+                f"SELECT DISTINCT {', '.join(reference.parent_columns)} "
+                f"FROM ({lake.relation_sql(raw_table(reference.dataset))})"
+            ).to_arrow_table()
             for reference in contract.references
             if lake.exists(raw_table(reference.dataset))
         }

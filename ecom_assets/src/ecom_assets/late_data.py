@@ -18,7 +18,7 @@ from cartograph.contracts import Contract
 from cartograph.lake import Lake
 from cartograph.windows import Grain, Window
 from cartograph.windows import windows as windows_between
-from ecom_assets.contracts import CONTRACTS
+from ecom_assets.contracts import CONTRACTS, referred_columns
 from ecom_assets.contracts.validation import Validated
 from ecom_assets.erasure import erased_in
 from ecom_assets.ingestion import held, known_parents, quarantine_table, raw_table
@@ -29,9 +29,10 @@ LOOKED_UP: Mapping[str, tuple[str, ...]] = {
     "customers": ("orders",),
     "products": ("order_items", "inventory", "events"),
     "orders": ("refunds",),
+    "order_items": ("refunds",),
 }
 """The datasets whose facts look up rows of another one, which may lie in another partition: an order the version of its
-customer, a line that of its product, a refund whether its order was cancelled."""
+customer, a line that of its product, a refund its order, by whom it was and whether it was cancelled, and its line."""
 
 _UNITS: Mapping[Grain, str] = {"daily": "day", "weekly": "week", "monthly": "month"}
 
@@ -117,7 +118,7 @@ def find(
         ErasureError: the register of erasures cannot be used.
     """
     erased = erased_in(lake)
-    arriving: dict[str, list[pa.Array]] = {}
+    arriving: dict[str, list[pa.Table]] = {}
     changes: list[Change] = []
     unreadable: dict[str, Unreadable] = {}
     touched: set[tuple[str, Window]] = set()
@@ -127,7 +128,9 @@ def find(
         if source is None or not windows or (only is None and source.fingerprint(contract.dataset) is None):
             continue
         known_keys = {
-            parent: pa.chunked_array([*keys.chunks, *arriving.get(parent, ())], keys.type)
+            parent: pa.concat_tables(
+                [keys, *(rows.select(keys.column_names).cast(keys.schema) for rows in arriving.get(parent, ()))]
+            )
             for parent, keys in known_parents(lake, contract).items()
         }
         for delivery in source.deliveries(contract.dataset, _consecutive(windows, grain)):
@@ -142,7 +145,9 @@ def find(
                 for child in loaded.keys() & LOOKED_UP.get(contract.dataset, ()):
                     starts = comparison.looked_up_in(CONTRACTS[child], changed)
                     touched |= {(contract.dataset, window) for window in loaded[child] if window.start in starts}
-            arriving.setdefault(contract.dataset, []).extend(checked.accepted[contract.key[0]].chunks)
+            arriving.setdefault(contract.dataset, []).append(
+                checked.accepted.select(referred_columns(contract.dataset))
+            )
     return Findings(tuple(changes), frozenset(touched), tuple(unreadable.values()))
 
 

@@ -24,7 +24,7 @@ from ecom_assets.contracts.validation import ContractError, Validated, validate
 SHOP = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC))
 MARCH = Window(datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC))
 ITEMS = CONTRACTS["order_items"]
-KNOWN = {"orders": pa.table({"order_id": ["o1", "o2"]}), "products": pa.chunked_array([["p1"], ["p2", None]])}
+KNOWN = {"orders": pa.table({"order_id": ["o1", "o2"]}), "products": pa.table({"product_id": ["p1", "p2", None]})}
 
 
 def item(**changes: Any) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def check(
     *rows: dict[str, Any],
     contract: Contract = ITEMS,
     window: Window = SHOP,
-    known: Mapping[str, pa.Table | pa.ChunkedArray] | None = None,
+    known: Mapping[str, pa.Table] | None = None,
 ) -> Validated:
     return validate(
         pa.Table.from_pylist(list(rows)),
@@ -103,6 +103,29 @@ def test_good_text_becomes_the_contracts_types() -> None:
 )
 def test_a_broken_row_is_quarantined_with_its_reason(changes: dict[str, Any], expected: str) -> None:
     assert reason(item(line_number="2"), item(**changes)) == expected
+
+
+def test_a_line_has_the_time_of_its_order_or_is_told_both_times() -> None:
+    noon = datetime(2024, 3, 5, 12, tzinfo=UTC)
+    orders = pa.table({"order_id": ["o1", "o2", "o2"], "ordered_at": [noon, noon, noon.replace(hour=13)]})
+    lines = [
+        item(line_number="1", ordered_at="2024-03-05 12:00:00"),
+        item(line_number="2", ordered_at="2024-03-05 12:00:05"),
+        item(order_id="o2", ordered_at="2024-03-05 13:00:00"),
+        item(order_id="o9", ordered_at="2024-03-05 12:00:05"),
+        item(line_number="3", ordered_at=None),
+    ]
+    checked = check(*lines, known=KNOWN | {"orders": orders})
+    assert checked.accepted.select(["order_id", "line_number"]).to_pylist() == [
+        {"order_id": "o1", "line_number": 1},
+        {"order_id": "o2", "line_number": 1},
+    ]
+    told = {row["reason"]: row["message"] for row in checked.quarantined.to_pylist()}
+    assert told.keys() == {"unlike_parent:ordered_at", "orphan:order_id", "missing_value:ordered_at"}
+    assert told["unlike_parent:ordered_at"] == (
+        "ordered_at differs from that in orders, which the mapping must give it (join orders on order_id): "
+        "2024-03-05 12:00:05+00 here, 2024-03-05 12:00:00+00 there"
+    )
 
 
 @pytest.mark.parametrize("quantity", ["2", "2.0", "2e0", 2, 2.0, Decimal(2)])

@@ -1,4 +1,4 @@
-"""Factories for tests of loading: a source of rows, orders and customers in it, a load."""
+"""Factories for tests of loading: a source of rows, orders, lines and customers in it, a load."""
 
 from __future__ import annotations
 
@@ -60,6 +60,12 @@ def order(order_id: str, day: int, **changes: Any) -> dict[str, Any]:
         | money
         | changes
     )
+
+
+def line(order_id: str, day: int, **changes: Any) -> dict[str, Any]:
+    at = SHOP.start + timedelta(days=day)
+    amounts = {"quantity": 1, "unit_price": Decimal(10), "discount_amount": Decimal(0)}
+    return {"order_id": order_id, "line_number": 1, "ordered_at": at, "product_id": "p"} | amounts | changes
 
 
 def customer(customer_id: str, day: int = 0, **changes: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ecom_assets.contracts import CONTRACTS
 from ecom_assets.ingestion import examples, late_rows, quarantine_summary
 from ecom_assets.quality.anomalies import Anomaly
 from ecom_assets.sources import Unreadable
-from tests.unit.ingestion.making import FEBRUARY, JANUARY, SHOP, Rows, customer, order, run
+from tests.unit.ingestion.making import FEBRUARY, JANUARY, SHOP, Rows, customer, line, order, run
 
 
 @pytest.fixture
@@ -54,6 +54,18 @@ def test_orphans_are_quarantined_until_their_parent_is_there(lake: Lake) -> None
     assert run(lake, orders).counts.quarantined == {}
     assert ids(lake, "raw.orders") == ["a", "b", "c"]
     assert quarantine_summary(lake, "orders").num_rows == 0
+
+
+def test_a_line_that_lies_in_another_window_than_its_order_is_quarantined_until_it_has_its_time(lake: Lake) -> None:
+    run(lake, Rows("orders", [order("a", 30), order("b", 31)]))
+    apart = Rows("order_items", [line("a", 31), line("b", 31)])
+    assert run(lake, apart).counts.quarantined == {"unlike_parent:ordered_at": 1}
+    assert run(lake, apart, FEBRUARY).counts.quarantined == {"unlike_parent:ordered_at": 1}, (
+        "and so in its window alone"
+    )
+    assert ids(lake, "raw.order_items") == ["b"]
+    assert run(lake, Rows("order_items", [line("a", 30), line("b", 31)])).counts.quarantined == {}
+    assert ids(lake, "raw.order_items") == ["a", "b"]
 
 
 def test_a_window_is_replaced_and_the_others_are_left(lake: Lake) -> None:

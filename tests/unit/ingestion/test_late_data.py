@@ -16,7 +16,7 @@ from cartograph.settings import load_settings
 from cartograph.windows import Window, windows
 from ecom_assets.late_data import Change, Findings, Repair, find
 from ecom_assets.sources import Unreadable
-from tests.unit.ingestion.making import FEBRUARY, JANUARY, SHOP, Rows, customer, order, run
+from tests.unit.ingestion.making import FEBRUARY, JANUARY, SHOP, Rows, customer, line, order, run
 
 BOTH = (JANUARY, FEBRUARY)
 DAYS = tuple(windows(SHOP.start, SHOP.end, "daily"))
@@ -143,6 +143,23 @@ def test_an_order_that_was_cancelled_touches_its_refunds(lake: Lake) -> None:
     assert found.touched == {("orders", FEBRUARY)}
     assert found.lookups() == ["2024-02-01: facts that look up these orders"]
     assert found.repairs() == [Repair(BOTH, ("orders",))]
+
+
+def test_an_order_that_is_another_customers_touches_its_refunds(lake: Lake) -> None:
+    refunds = Rows("refunds", [refund("a", 40), refund("b", 2)])
+    run(lake, Rows("orders", [order("a", 1), order("b", 1)]))
+    run(lake, refunds)
+    found = look(lake, Rows("orders", [order("a", 1, customer_id="c"), order("b", 1)]), refunds)
+    assert found.touched == {("orders", FEBRUARY)}
+
+
+def test_a_line_that_is_of_another_product_touches_its_refunds(lake: Lake) -> None:
+    refunds = Rows("refunds", [refund("a", 40), refund("b", 2)])
+    run(lake, Rows("orders", [order("a", 1), order("b", 1)]))
+    run(lake, Rows("order_items", [line("a", 1), line("b", 1)]))
+    run(lake, refunds)
+    found = look(lake, Rows("order_items", [line("a", 1, product_id="q"), line("b", 1)]), refunds)
+    assert found.touched == {("order_items", FEBRUARY)}
 
 
 def test_a_source_that_always_delivers_the_same_is_not_asked(lake: Lake) -> None:

@@ -31,6 +31,8 @@ from ecom_assets.warehouse.publishing import (
     open_warehouse,
     publish,
     published_totals,
+    relations,
+    unaskable_tests,
 )
 from tests.unit.warehouse.making import tiny_shop
 
@@ -215,10 +217,34 @@ MANIFEST = {
 def test_the_tables_that_a_window_alone_would_not_fill_are_known(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path)
     settings.shop_home.mkdir(parents=True)
-    assert lacking_tables(settings, MANIFEST) == ["marts.fct_orders", "marts.fct_refunds"], "there is no warehouse"
+    assert lacking_tables(MANIFEST, relations(settings)) == ["marts.fct_orders", "marts.fct_refunds"], "no warehouse"
     with duckdb.connect(settings.warehouse_path) as connection:
         connection.execute("CREATE SCHEMA marts; CREATE TABLE marts.fct_orders (order_id VARCHAR)")
-    assert lacking_tables(settings, MANIFEST) == ["marts.fct_refunds"]
+        connection.execute("CREATE VIEW marts.dim_dates AS SELECT 1 AS day")
+    assert relations(settings) == {"marts.fct_orders", "marts.dim_dates"}
+    assert lacking_tables(MANIFEST, relations(settings)) == ["marts.fct_refunds"]
+
+
+@pytest.mark.parametrize(
+    ("selected", "there", "unaskable"),
+    [
+        ((), (), []),
+        (("orders",), (), ["of_days"]),
+        (("orders", "days"), (), []),
+        (("orders",), ("marts.dim_dates",), []),
+        ((), ("marts.fct_orders", "marts.dim_dates"), []),
+    ],
+)
+def test_a_test_of_what_is_built_is_asked_where_each_of_its_models_is_there_or_built(
+    selected: tuple[str, ...], there: tuple[str, ...], unaskable: list[str]
+) -> None:
+    models = {"orders": "fct_orders", "days": "dim_dates"}
+    tests = {"of_orders": ["orders", "source.orders"], "of_days": ["orders", "days"]}
+    nodes = {
+        **{name: {"resource_type": "model", "schema": "marts", "alias": alias} for name, alias in models.items()},
+        **{name: {"resource_type": "test", "name": name, "depends_on": {"nodes": on}} for name, on in tests.items()},
+    }
+    assert unaskable_tests({"nodes": nodes}, selected, there) == unaskable
 
 
 def test_a_warehouse_that_another_process_holds_is_named(tmp_path: Path) -> None:
@@ -231,5 +257,5 @@ def test_a_warehouse_that_another_process_holds_is_named(tmp_path: Path) -> None
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(WarehouseHeldError, match=rf"warehouse.duckdb cannot be opened.*PID {holder.pid}"):
-            lacking_tables(settings, MANIFEST)
+            relations(settings)
         holder.communicate(b"\n")

@@ -11,21 +11,41 @@ with source as (
     where {{ in_window('refunded_at') }}
 ),
 
-final as (
+-- Not bound to the window: what is refunded in it was mostly ordered before.
+orders as (
     select
-        refund_id,
-        credit_note_id,
-        refunded_at,
-        {{ utc_date('refunded_at') }} as refund_date,
+        order_id,
+        customer_id
+    from {{ ref('fct_orders') }}
+),
+
+lines as (
+    select
         order_id,
         line_number,
-        customer_id,
-        product_id,
-        quantity,
-        unit_price,
-        amount,
-        reason
+        product_id
+    from {{ ref('fct_order_items') }}
+),
+
+final as (
+    select
+        source.refund_id,
+        source.credit_note_id,
+        source.refunded_at,
+        {{ utc_date('source.refunded_at') }} as refund_date,
+        source.order_id,
+        source.line_number,
+        coalesce(source.customer_id, orders.customer_id) as customer_id,
+        coalesce(source.product_id, lines.product_id) as product_id,
+        source.quantity,
+        source.unit_price,
+        source.amount,
+        source.reason
     from source
+    left join orders on source.order_id = orders.order_id
+    left join lines
+        on source.order_id = lines.order_id
+        and source.line_number = lines.line_number
 )
 
 select * from final

@@ -17,6 +17,7 @@ from cartograph.trust.evidence import SAMPLES, checked
 from cartograph.trust.gate import looked_at
 from cartograph.windows import Window
 from cartograph.words import counted
+from ecom_assets.contracts.validation import ORPHAN
 from ecom_assets.ingestion import LoadReport, examples, late_rows, raw_table
 from ecom_assets.quality.anomalies import (
     FEWEST_DAYS,
@@ -113,7 +114,7 @@ def _quarantined(report: LoadReport, dataset: str, limit_pct: float) -> dg.Asset
 def too_many_quarantined(report: LoadReport, dataset: str, limit_pct: float) -> str:
     """What a person needs to know when too many rows broke the contract: how many, why, where they are, what to do."""
     reasons = report.counts.quarantined.most_common(3)
-    orphans = "Load the parents' partitions first. " if reasons[0][0].startswith("orphan:") else ""
+    orphans = "Load the parents' partitions first. " if reasons[0][0].startswith(ORPHAN) else ""
     return (
         f"{report.counts.quarantined.total():,} of {counted(report.counts.delivered, 'row')} of {dataset} broke the "
         f"contract ({report.counts.quarantined_pct:.1f} %, CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}): "

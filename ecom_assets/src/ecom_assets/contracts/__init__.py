@@ -30,4 +30,11 @@ CONTRACTS: dict[str, Contract] = {
 }
 """All raw datasets by name, parents before children."""
 
-__all__ = ["CONTRACTS"]
+
+def referred_columns(dataset: str) -> list[str]:
+    """The columns of `dataset` that rows of other datasets are held against."""
+    references = (r for child in CONTRACTS.values() for r in child.references if r.dataset == dataset)
+    return sorted({name for reference in references for name in reference.parent_columns})
+
+
+__all__ = ["CONTRACTS", "referred_columns"]

@@ -87,7 +87,11 @@ ORDER_ITEMS = Contract(
     columns=(
         Column(name="order_id", type="string", description="The order."),
         Column(name="line_number", type="bigint", description="The line's number in the order, from 1."),
-        Column(name="ordered_at", type="timestamp", description="When the order was placed."),
+        Column(
+            name="ordered_at",
+            type="timestamp",
+            description="When the order was placed: the order's own time, also where the source has one for each line.",
+        ),
         Column(name="product_id", type="string", description="The product."),
         Column(name="quantity", type="bigint", description="Units ordered."),
         Column(name="unit_price", type="price", description="Price of one unit, before the line's discount."),
@@ -104,7 +108,7 @@ ORDER_ITEMS = Contract(
         Rule(name="line_number_positive", sql="line_number >= 1", message="lines are numbered from 1"),
     ),
     references=(
-        Reference(column="order_id", dataset="orders", to_column="order_id"),
+        Reference(column="order_id", dataset="orders", to_column="order_id", alike="ordered_at"),
         Reference(column="product_id", dataset="products", to_column="product_id"),
     ),
 )
@@ -149,8 +153,15 @@ REFUNDS = Contract(
         Column(name="refunded_at", type="timestamp", description="When it was granted."),
         Column(name="order_id", type="string", nullable=True, description="The order, where the source links it."),
         Column(name="line_number", type="bigint", nullable=True, description="The order line, where linked."),
-        Column(name="customer_id", type="string", nullable=True, description="Who got it; null for a guest."),
-        Column(name="product_id", type="string", nullable=True, description="The product, where it concerns one."),
+        Column(
+            name="customer_id",
+            type="string",
+            nullable=True,
+            description="Who got it; where null, its order's customer.",
+        ),
+        Column(
+            name="product_id", type="string", nullable=True, description="The product; where null, that of its line."
+        ),
         Column(name="quantity", type="bigint", description="Units returned."),
         Column(name="unit_price", type="price", description="Price refunded for one unit."),
         Column(name="amount", type="money", description="Amount refunded; not negative."),

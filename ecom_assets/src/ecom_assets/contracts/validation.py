@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from cartograph.contracts import ARROW_TYPES, DUCKDB_TYPES, Column, Contract
+from cartograph.contracts import ARROW_TYPES, DUCKDB_TYPES, Column, Contract, Reference
 from cartograph.windows import Window
 from cartograph.words import counted
 from ecom_assets.contracts.quarantine import QUARANTINE_COLUMNS
@@ -26,6 +26,9 @@ from ecom_assets.sql import identifier, literal
 EXACT_DUPLICATE = "exact_duplicate"
 DUPLICATE_KEY = "duplicate_key"
 TOO_LATE = "too_late"
+ORPHAN = "orphan:"
+UNLIKE_PARENT = "unlike_parent:"
+"""What the reasons begin with that tell of a row's parent; its column follows."""
 SOURCE = pa.field("_source", pa.string(), nullable=False)
 _ROW = "__row"
 _UNBROKEN = f"(SELECT * FROM typed ANTI JOIN findings USING ({_ROW}))"
@@ -98,11 +101,12 @@ class Validated:
 
 @dataclass(frozen=True)
 class _Finding:
-    """Something that can be wrong with a row: `sql` is true where it is."""
+    """Something that can be wrong with a row: `sql` is true where it is. `told` is SQL that ends the message."""
 
     reason: str
     message: str
     sql: str
+    told: str = "''"
 
 
 def validate(
@@ -111,7 +115,7 @@ def validate(
     *,
     window: Window,
     shop_window: Window,
-    known_keys: Mapping[str, pa.Table | pa.ChunkedArray],
+    known_keys: Mapping[str, pa.Table],
     late_limit: timedelta | None = None,
 ) -> Validated:
     """Type the rows by their contract and part the good from the broken.
@@ -126,8 +130,8 @@ def validate(
         contract: the dataset's contract.
         window: the time that the delivery covers; a row of the shop's time outside it is not accepted.
         shop_window: all of the shop's time; rows outside it are quarantined in `window`.
-        known_keys: the keys that exist, by referenced dataset; a table holds them in the reference's `to_column`.
-            References to datasets that are absent here are not checked.
+        known_keys: the parents that exist, by referenced dataset, with the references' `parent_columns`. References to
+            datasets that are absent here are not checked.
         late_limit: a row that was received so long after it happened, or longer, is quarantined; None: no row is.
 
     Raises:
@@ -281,19 +285,36 @@ def _row_findings(
 
 
 def _orphan_findings(
-    connection: duckdb.DuckDBPyConnection, contract: Contract, known_keys: Mapping[str, pa.Table | pa.ChunkedArray]
+    connection: duckdb.DuckDBPyConnection, contract: Contract, known_keys: Mapping[str, pa.Table]
 ) -> Iterator[_Finding]:
     for number, reference in enumerate(contract.references):
         keys = known_keys.get(reference.dataset)
         if keys is None:
             continue
-        known = keys.column(reference.to_column) if isinstance(keys, pa.Table) else keys
-        connection.register(f"known_{number}", pa.table({"key": known}))
+        known = f"known_{number}"
+        connection.register(known, keys)
+        is_known = f'SELECT "{reference.to_column}" FROM {known} WHERE "{reference.to_column}" IS NOT NULL'
         yield _Finding(
-            f"orphan:{reference.column}",
+            f"{ORPHAN}{reference.column}",
             f"{reference.column} is not among the {reference.dataset} that were accepted",
-            f'"{reference.column}" NOT IN (SELECT key FROM known_{number} WHERE key IS NOT NULL)',
+            f'"{reference.column}" NOT IN ({is_known})',
         )
+        if reference.alike in keys.column_names:
+            yield _unlike_parent(reference, known, is_known)
+
+
+def _unlike_parent(reference: Reference, known: str, is_known: str) -> _Finding:
+    """Rows whose parent is there, with another value than theirs."""
+    row, alike = f'"{reference.column}"', f'"{reference.alike}"'
+    theirs = f'SELECT min({alike}) FROM {known} WHERE {known}."{reference.to_column}" = typed.{row}'
+    return _Finding(
+        f"{UNLIKE_PARENT}{reference.alike}",
+        f"{reference.alike} differs from that in {reference.dataset}, which the mapping must give it (join "
+        f"{reference.dataset} on {reference.column})",
+        f"{row} IN ({is_known}) AND ({row}, {alike}) NOT IN "
+        f'(SELECT ("{reference.to_column}", {alike}) FROM {known} WHERE {alike} IS NOT NULL)',
+        f"concat(': ', {alike}, ' here, ', ({theirs}), ' there')",
+    )
 
 
 def _look(
@@ -313,7 +334,7 @@ def _record(connection: duckdb.DuckDBPyConnection, found: Sequence[_Finding]) ->
     if not found:
         return
     reasons = ", ".join(f"CASE WHEN {f.sql} THEN {literal(f.reason)} END" for f in found)
-    messages = ", ".join(f"CASE WHEN {f.sql} THEN {literal(f.message)} END" for f in found)
+    messages = ", ".join(f"CASE WHEN {f.sql} THEN concat({literal(f.message)}, {f.told}) END" for f in found)
     connection.execute(
         f"""
         INSERT INTO findings

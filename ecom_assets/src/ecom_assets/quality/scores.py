@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from cartograph.contracts import Column, Contract
 from cartograph.windows import Grain, Window
-from ecom_assets.contracts.validation import DUPLICATE_KEY, EXACT_DUPLICATE
+from ecom_assets.contracts.validation import DUPLICATE_KEY, EXACT_DUPLICATE, ORPHAN, UNLIKE_PARENT
 from ecom_assets.quality.policy import Weights
 from ecom_assets.sql import identifier, literal
 
@@ -109,7 +109,9 @@ def dataset_scores(
             SELECT {_partition("window_start", grain)} AS part, count(*) AS rejected,
                 count(*) FILTER (reason LIKE 'missing_value:%') AS incomplete,
                 count(*) FILTER (reason IN ({literal(EXACT_DUPLICATE)}, {literal(DUPLICATE_KEY)})) AS repeated,
-                count(*) FILTER (reason LIKE 'orphan:%') AS orphaned
+                count(*) FILTER (
+                    starts_with(reason, {literal(ORPHAN)}) OR starts_with(reason, {literal(UNLIKE_PARENT)})
+                ) AS orphaned
             FROM ({quarantine}) WHERE window_start >= $start AND window_start < $end GROUP BY part
         ), facts AS ({facts})
         SELECT part, coalesce(accepted, 0), coalesce(entities, 0), coalesce(late, 0), coalesce(rejected, 0),

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from cartograph.contracts import Contract
 from cartograph.shops import Shop
 from cartograph.windows import Window
-from ecom_assets.contracts import CONTRACTS
+from ecom_assets.contracts import CONTRACTS, referred_columns
 from ecom_assets.contracts.validation import EXACT_DUPLICATE, ContractError, Counts, Validated, validate
 from ecom_assets.sources import Source, SourceError, Unreadable
 
@@ -144,7 +144,7 @@ class _Tally:
     sample: list[dict[str, object]] = field(default_factory=list)
     violations: dict[str, Violation] = field(default_factory=dict)
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
-    keys: dict[str, list[pa.Array]] = field(default_factory=dict)
+    keys: list[pa.Table] = field(default_factory=list)
 
     def add(self, checked: Validated, key_columns: Sequence[str]) -> None:
         """Add one validated delivery; keep the distinct values of `key_columns`."""
@@ -159,8 +159,8 @@ class _Tally:
                 reason, Violation(reason, 0, example["message"], example["row"], example["_source"])
             )
             self.violations[reason] = replace(first, rows=first.rows + rows)
-        for name in key_columns:
-            self.keys.setdefault(name, []).append(pc.unique(checked.accepted[name]))
+        if key_columns:
+            self.keys.append(checked.accepted.group_by(key_columns).aggregate([]))
 
 
 def _check(
@@ -168,14 +168,7 @@ def _check(
 ) -> DatasetReport:
     """The report of one dataset; its keys are added to `known_keys` where another dataset refers to them."""
     tally = _Tally()
-    key_columns = sorted(
-        {
-            reference.to_column
-            for child in CONTRACTS.values()
-            for reference in child.references
-            if reference.dataset == contract.dataset
-        }
-    )
+    key_columns = referred_columns(contract.dataset)
     try:
         for delivery in source.deliveries(contract.dataset, windows):
             tally.mapped.update(delivery.rows.column_names)
@@ -185,7 +178,7 @@ def _check(
     except (SourceError, ContractError) as mistake:
         return DatasetReport(contract.dataset, type(source).__name__, error=str(mistake))
     if tally.keys:
-        known_keys[contract.dataset] = pa.table({name: pa.chunked_array(found) for name, found in tally.keys.items()})
+        known_keys[contract.dataset] = pa.concat_tables(tally.keys)
     return DatasetReport(
         contract.dataset,
         type(source).__name__,

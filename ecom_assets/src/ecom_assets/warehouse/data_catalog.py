@@ -122,7 +122,8 @@ def _raw(contract: Contract) -> Iterator[str]:
         yield f"- event time: `{contract.event_time}`"
     yield f"- {'required' if contract.required else f'optional; enables {contract.enables}'}"
     for reference in contract.references:
-        yield f"- `{reference.column}` is a `{reference.to_column}` of {_link(f'raw/{reference.dataset}')}"
+        alike = f", with the same `{reference.alike}`" if reference.alike else ""
+        yield f"- `{reference.column}` is a `{reference.to_column}` of {_link(f'raw/{reference.dataset}')}{alike}"
     for rule in contract.rules:
         yield f"- rule `{rule.name}`: {_text(rule.message)}"
     yield ""

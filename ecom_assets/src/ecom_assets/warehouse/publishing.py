@@ -70,28 +70,54 @@ def require_loaded(lake: Lake, datasets: Collection[str]) -> None:
         )
 
 
-def lacking_tables(settings: Settings, manifest: Mapping[str, Any]) -> list[str]:
-    """The models built by window that the warehouse has no table of, by name: all of them where there is no warehouse.
+def relations(settings: Settings) -> frozenset[str]:
+    """The tables and views of the warehouse, as `schema.name`; none where there is no warehouse.
 
     Raises:
         WarehouseHeldError: another process has it open.
     """
-    windowed = {
-        f"{node['schema']}.{node['alias']}"
-        for node in manifest["nodes"].values()
-        if node["resource_type"] == "model" and event_time(node)
-    }
     if not settings.warehouse_path.is_file():
-        return sorted(windowed)
+        return frozenset()
     try:
         with duckdb.connect(settings.warehouse_path, read_only=True) as connection:
-            tables = connection.execute("SELECT schema_name || '.' || table_name FROM duckdb_tables()").fetchall()
+            found = connection.execute(
+                "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
+                "UNION ALL SELECT schema_name || '.' || view_name FROM duckdb_views() WHERE NOT internal"
+            ).fetchall()
     except duckdb.IOException as error:
         raise WarehouseHeldError(
             f"The warehouse {settings.warehouse_path} cannot be opened: {str(error).splitlines()[0]} "
             "Close what has it open, and run again."
         ) from None
-    return sorted(windowed - {table for (table,) in tables})
+    return frozenset(name for (name,) in found)
+
+
+def lacking_tables(manifest: Mapping[str, Any], there: Collection[str]) -> list[str]:
+    """The models built by window that are not among the relations `there`, by name."""
+    windowed = {
+        _relation(node) for node in manifest["nodes"].values() if node["resource_type"] == "model" and event_time(node)
+    }
+    return sorted(windowed - set(there))
+
+
+def unaskable_tests(manifest: Mapping[str, Any], selected: Collection[str], there: Collection[str]) -> list[str]:
+    """The data tests of `selected` nodes that also ask one which the run does not build and the warehouse lacks.
+
+    `selected` are unique ids, `there` the warehouse's relations; the tests are given by name.
+    """
+    nodes = manifest["nodes"]
+    lacking = {
+        unique_id
+        for unique_id, node in nodes.items()
+        if node["resource_type"] in {"model", "seed"} and unique_id not in selected and _relation(node) not in there
+    }
+    tests = (node for node in nodes.values() if node["resource_type"] == "test")
+    asked = {test["name"]: set(test["depends_on"]["nodes"]) for test in tests}
+    return sorted(name for name, models in asked.items() if models & lacking and models & set(selected))
+
+
+def _relation(node: Mapping[str, Any]) -> str:
+    return f"{node['schema']}.{node['alias']}"
 
 
 def publish(
