@@ -6,6 +6,8 @@ import dagster as dg
 
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 """The tags by which a run is over the partitions from one to another."""
+PARTITION_TAG = "dagster/partition"
+"""The tag by which a run is over one partition."""
 ON_REQUEST = {"cartograph/on_request": "true"}
 """The tag of assets that run when they are asked for by name, and neither with the others nor by themselves."""
 
