@@ -82,9 +82,9 @@ def with_graph(
     )
     if asking is None:
         return definitions
-    behind = ObjectMetadataValue(Behind({asset.key: asset for asset in map(_guarded, graph)}))
+    known = ObjectMetadataValue(Behind({asset.key: asset for asset in map(_guarded, graph)}))
     return definitions.map_resolved_asset_specs(
-        func=lambda spec: spec.merge_attributes(metadata={_BEHIND: behind}), selection=asking
+        func=lambda spec: spec.merge_attributes(metadata={_BEHIND: known}), selection=asking
     )
 
 
@@ -95,9 +95,20 @@ def guarded_assets(context: dg.AssetExecutionContext) -> list[GuardedAsset]:
 
 
 def assets_behind(context: dg.AssetExecutionContext) -> list[GuardedAsset]:
-    """The assets of this location that the one that `context` is of is made of, directly or not."""
-    behind = context.assets_def.specs_by_key[context.asset_key].metadata[_BEHIND].instance
-    return ancestry(behind.known, behind.known[context.asset_key.to_user_string()].upstream)
+    """The assets of this location that the one that `context` is of is made of, directly or not.
+
+    None of an asset outside its location, which was told nothing.
+    """
+    return behind(context.assets_def.specs_by_key[context.asset_key])
+
+
+def behind(spec: dg.AssetSpec) -> list[GuardedAsset]:
+    """As `assets_behind`, of the asset of `spec`."""
+    told = spec.metadata.get(_BEHIND)
+    if not isinstance(told, ObjectMetadataValue) or not isinstance(told.instance, Behind):
+        return []
+    known = told.instance.known
+    return ancestry(known, known[spec.key.to_user_string()].upstream)
 
 
 def _guarded(asset: Mapping[str, Any]) -> GuardedAsset:
