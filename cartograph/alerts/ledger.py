@@ -100,6 +100,8 @@ class Ledger:
                     failing.append(signal)
                 elif signal.parts != known.parts:
                     _keep(connection, known.model_copy(update={"parts": signal.parts, "text": signal.text}))
+                elif signal.severity != known.severity:  # an error that is a warning by now: the next error is news
+                    _keep(connection, signal)
             messages = grouped(failing, recovered)
             connection.executemany(
                 "INSERT OR IGNORE INTO outbox (message_id, sink, message) VALUES (?, ?, ?)",

@@ -30,6 +30,7 @@ from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
 from cartograph.releases import NoRelease, Override, open_store
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import Shop, ShopError, load_shop
+from cartograph.trust.automation import OVERRIDE_TAGS
 from cartograph.windows import Window, advance, at_midnight, windows
 from cartograph.words import counted
 
@@ -83,7 +84,10 @@ def run(
         str | None, typer.Option(help="Assets, in Dagster's selection syntax, e.g. 'key:raw/orders+'.")
     ] = None,
     override_by: Annotated[
-        str | None, typer.Option(help="Your name, where you answer for a release that blocking checks forbid.")
+        str | None,
+        typer.Option(
+            help="Your name, where you answer for what blocking checks keep from being published and released."
+        ),
     ] = None,
     override_reason: Annotated[
         str | None, typer.Option(help="Why it goes out nevertheless; kept in the release with your name.")
@@ -127,13 +131,18 @@ def override_of(by: str | None, reason: str | None) -> Override | None:
         return Override(by=by or "", reason=reason or "")
     except ValidationError:
         raise typer.BadParameter(
-            "--override-by takes a name and --override-reason 10 to 1,000 characters that say why; give both."
+            "--override-by takes a name, --override-reason says why in 10 to 1,000 characters on one line; give both."
         ) from None
 
 
 def override_config(override: Override) -> dict[str, dict[str, str]]:
     """The configuration by which the release hears of `override`."""
     return {"serving__release": {"override_by": override.by, "override_reason": override.reason}}
+
+
+def override_tags(override: Override) -> dict[str, str]:
+    """The tags of a run by which what it publishes hears of `override`."""
+    return dict(zip(OVERRIDE_TAGS, (override.by, override.reason), strict=True))
 
 
 def require_readable_sources(shop: Shop) -> None:
@@ -239,6 +248,7 @@ def worker(settings: Settings, step: Step, override: Override | None, lock: int)
         last=location.partition_key(step.windows[-1]),
         select=step.select,
         step_config=override_config(override) if override and location.releases else {},
+        tags=override_tags(override) if override else {},
     )
     log_path = settings.logs_dir / f"{request.run_id}.log"
     with (

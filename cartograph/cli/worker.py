@@ -33,6 +33,7 @@ class Request(BaseModel):
     """What to execute: a job of the location module, over a range of partition keys, perhaps a selection of assets.
 
     `step_config` is Dagster's run configuration by the name of the step; that of a step left out is left out, too.
+    `tags` are the run's, beside those that each has.
     """
 
     module: str
@@ -42,6 +43,7 @@ class Request(BaseModel):
     last: str
     select: str | None
     step_config: dict[str, dict[str, str]] = {}
+    tags: dict[str, str] = {}
 
 
 def execute(request: Request, go: threading.Event) -> int:
@@ -76,7 +78,7 @@ def execute(request: Request, go: threading.Event) -> int:
             run_id=request.run_id,
             asset_selection=selected,
             run_config={"ops": config},
-            tags={RANGE_TAGS[0]: request.first, RANGE_TAGS[1]: request.last, CLI_TAG: "true"},
+            tags={**request.tags, RANGE_TAGS[0]: request.first, RANGE_TAGS[1]: request.last, CLI_TAG: "true"},
             raise_on_error=False,
         )
     return 0 if result.success else EXIT_FAILED

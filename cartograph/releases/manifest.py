@@ -71,11 +71,19 @@ class CheckOutcome(_Frozen):
         return self.blocking and (self.basis != "current" or (not self.passed and self.severity == "ERROR"))
 
 
-class Override(_Frozen):
-    """Who decided, and why, that a release goes out although blocking checks forbid it."""
+def _plain_text(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("take one line of printable characters")
+    return text
 
-    by: str = Field(min_length=1, max_length=100)
-    reason: str = Field(min_length=10, max_length=1000)
+
+class Override(_Frozen):
+    """Who decided, and why, that a release goes out although blocking checks forbid it: in words, on one line."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    by: Annotated[str, AfterValidator(_plain_text)] = Field(min_length=1, max_length=100)
+    reason: Annotated[str, AfterValidator(_plain_text)] = Field(min_length=10, max_length=1000)
 
 
 class ReleaseInputs(_Frozen):

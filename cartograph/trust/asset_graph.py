@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pyarrow as pa
+from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 
 from cartograph.contracts import Column, Contract
 
@@ -35,7 +36,7 @@ CONTRACT = Contract(
         ),
     ),
 )
-_GRAPH = "cartograph/graph"
+_GRAPH, _BEHIND = "cartograph/graph", "cartograph/behind"
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,20 @@ class GuardedAsset:
     checks: Mapping[str, bool]
 
 
-def with_graph(definitions: dg.Definitions, told: dg.AssetKey) -> dg.Definitions:
+@dataclass(frozen=True)
+class Behind:
+    """The assets of a location by key, for those of them that ask what they are made of; it stays in its process."""
+
+    known: Mapping[str, GuardedAsset]
+
+
+def with_graph(
+    definitions: dg.Definitions, told: dg.AssetKey, asking: dg.AssetSelection | None = None
+) -> dg.Definitions:
     """The definitions; the metadata of the asset `told` holds the whole graph and its checks.
 
-    A run knows the graph only as far as it takes part in it.
+    A run knows the graph only as far as it takes part in it. The assets `asking` learn from `assets_behind` what is
+    behind them; their metadata names the graph and does not hold it, which would be as long for each.
     """
     checks: dict[dg.AssetKey, dict[str, bool]] = {}
     for definition in (*(definitions.assets or ()), *(definitions.asset_checks or ())):
@@ -65,16 +76,43 @@ def with_graph(definitions: dg.Definitions, told: dg.AssetKey) -> dg.Definitions
         }
         for spec in sorted(definitions.resolve_all_asset_specs(), key=lambda spec: spec.key)
     ]
-    return definitions.map_resolved_asset_specs(
+    definitions = definitions.map_resolved_asset_specs(
         func=lambda spec: spec.merge_attributes(metadata={_GRAPH: dg.MetadataValue.json(graph)}),
         selection=dg.AssetSelection.assets(told),
+    )
+    if asking is None:
+        return definitions
+    known = ObjectMetadataValue(Behind({asset.key: asset for asset in map(_guarded, graph)}))
+    return definitions.map_resolved_asset_specs(
+        func=lambda spec: spec.merge_attributes(metadata={_BEHIND: known}), selection=asking
     )
 
 
 def guarded_assets(context: dg.AssetExecutionContext) -> list[GuardedAsset]:
     """The whole graph of the location as `with_graph` told it to the asset that `context` is of, by key."""
     graph = context.assets_def.specs_by_key[context.asset_key].metadata[_GRAPH].value
-    return [GuardedAsset(asset["key"], tuple(asset["upstream"]), asset["checks"]) for asset in graph]
+    return [_guarded(asset) for asset in graph]
+
+
+def assets_behind(context: dg.AssetExecutionContext) -> list[GuardedAsset]:
+    """The assets of this location that the one that `context` is of is made of, directly or not.
+
+    None of an asset outside its location, which was told nothing.
+    """
+    return behind(context.assets_def.specs_by_key[context.asset_key])
+
+
+def behind(spec: dg.AssetSpec) -> list[GuardedAsset]:
+    """As `assets_behind`, of the asset of `spec`."""
+    told = spec.metadata.get(_BEHIND)
+    if not isinstance(told, ObjectMetadataValue) or not isinstance(told.instance, Behind):
+        return []
+    known = told.instance.known
+    return ancestry(known, known[spec.key.to_user_string()].upstream)
+
+
+def _guarded(asset: Mapping[str, Any]) -> GuardedAsset:
+    return GuardedAsset(asset["key"], tuple(asset["upstream"]), asset["checks"])
 
 
 def ancestry(known: Mapping[str, GuardedAsset], of: Collection[str]) -> list[GuardedAsset]:

@@ -1,46 +1,62 @@
-"""Whether what guards some assets holds: the latest result of each of their checks, and what it was found on."""
+"""Whether what guards some assets holds: the result of each of their checks that stands, and what it was found on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from typing import NamedTuple
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
 )
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 
 from cartograph.releases import CheckOutcome
+from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset
-from cartograph.windows import Window
+from cartograph.trust.automation import PARTITION_TAG, RANGE_TAGS
+from cartograph.windows import Window, advance, at_midnight
 
 _START, _END = "window_start", "window_end"
-_HISTORY = 200
-"""How many results of a check are looked at for one that stands."""
+_ERROR = dg.AssetCheckSeverity.ERROR
+_FIRST_PAGE, _LARGEST_PAGE = 20, 500
+"""How many executions of a check are read at once: few at first, as the latest ones mostly tell enough."""
+_NOT_PASSED = {AssetCheckExecutionRecordStatus.FAILED, AssetCheckExecutionRecordStatus.PLANNED}
+_Span = tuple[str, str]
+"""ISO timestamps in UTC, which are ordered as text: from the first to before the second."""
 
 
 def check_outcomes(instance: dg.DagsterInstance, assets: Sequence[GuardedAsset]) -> tuple[CheckOutcome, ...]:
     """The outcome of each check of `assets`, by asset and name.
 
     A result counts for the asset's latest materialisation if it was found on it; a check that has no result is missing,
-    one that was found on an earlier materialisation is outdated, and a blocking one of both forbids what is made of it.
-    A failure stands until its partitions are looked at again.
+    one that was found on an earlier materialisation, or that a run began and did not end, is outdated, and a blocking
+    one of both forbids what is made of it. A failure stands until its partitions are looked at again.
     """
     keys = [dg.AssetKey.from_user_string(asset.key) for asset in assets]
     latest = {
         record.asset_entry.asset_key.to_user_string(): record.asset_entry.last_materialization_storage_id
         for record in instance.get_asset_records(keys)
     }
-    checks = {
-        dg.AssetCheckKey(dg.AssetKey.from_user_string(asset.key), name): blocking
-        for asset in assets
-        for name, blocking in asset.checks.items()
-    }
-    results = _standing_results(instance, list(checks))
+    checks = checks_of(assets)
+    results = standing_results(instance, list(checks))
     return tuple(
         _outcome(key, blocking, results.get(key), latest.get(key.asset_key.to_user_string()))
         for key, blocking in sorted(checks.items(), key=lambda item: (item[0].asset_key.path, item[0].name))
     )
+
+
+def checks_of(assets: Iterable[GuardedAsset]) -> dict[dg.AssetCheckKey, bool]:
+    """The checks of `assets`, and whether each blocks what is downstream."""
+    return {
+        dg.AssetCheckKey(dg.AssetKey.from_user_string(asset.key), name): blocking
+        for asset in assets
+        for name, blocking in asset.checks.items()
+    }
 
 
 def looked_at(window: Window) -> dict[str, str]:
@@ -50,54 +66,176 @@ def looked_at(window: Window) -> dict[str, str]:
 
 def is_partial(result: dg.AssetCheckEvaluation) -> bool:
     """Whether a check looked at some partitions only."""
-    return _window(result) is not None
+    return span_of(result) is not None
 
 
-class Standing(NamedTuple):
-    """The result of a check that stands, and whether it is the latest one."""
-
-    result: dg.AssetCheckEvaluation
-    is_latest: bool
-
-
-def results_of(
-    instance: dg.DagsterInstance, key: dg.AssetCheckKey, up_to: int | None = None
-) -> list[dg.AssetCheckEvaluation]:
-    """The results of a check, the latest first; with `up_to`, those of the execution with that id and before."""
-    cursor = None if up_to is None else up_to + 1
-    history = instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=_HISTORY, cursor=cursor, status=COMPLETED
-    )
-    return [record.evaluation for record in history if record.evaluation is not None]
-
-
-def standing(results: Sequence[dg.AssetCheckEvaluation]) -> Standing:
-    """Which of a check's results, the latest first, stands: a failure does until its partitions are looked at again.
-
-    A look at some partitions says nothing of the others; one that does not say where it looked was at all of them.
-    """
-    later: list[tuple[str, str]] = []
-    for position, result in enumerate(results):
-        looked = _window(result)
-        if not result.passed and (looked is None or not _covers(later, looked)):
-            return Standing(result, position == 0)
-        if looked is None:
-            break
-        later.append(looked)
-    return Standing(results[0], True)
-
-
-def _window(result: dg.AssetCheckEvaluation) -> tuple[str, str] | None:
+def span_of(result: dg.AssetCheckEvaluation) -> _Span | None:
+    """The partitions that a check looked at; None for all."""
     start, end = (result.metadata.get(name) for name in (_START, _END))
     if isinstance(start, dg.TextMetadataValue) and isinstance(end, dg.TextMetadataValue) and start.text and end.text:
         return start.text, end.text
     return None
 
 
-def _covers(windows: Sequence[tuple[str, str]], wanted: tuple[str, str]) -> bool:
-    """Whether `windows` together hold all of `wanted`; ISO timestamps in UTC, which are ordered as text."""
+class Unfinished(NamedTuple):
+    """A look that a run began and did not end: at which partitions, None where nobody knows."""
+
+    span: _Span | None
+
+
+class Standing(NamedTuple):
+    """What stands of a check's results: the one that counts, the latest one, and all errors that nothing later mended.
+
+    `is_unfinished` says whether a run began to make the asset anew and never said what the check found.
+    """
+
+    result: dg.AssetCheckEvaluation
+    latest: dg.AssetCheckEvaluation
+    errors: tuple[dg.AssetCheckEvaluation, ...]
+    is_unfinished: bool
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether the result that counts is the latest one."""
+        return self.result is self.latest
+
+
+def standing(history: Iterable[dg.AssetCheckEvaluation | Unfinished]) -> Standing | None:
+    """Which of a check's results, the latest first, stands: a failure does until its partitions are looked at again.
+
+    A look at some partitions says nothing of the others; one that does not say where it looked was at all of them. Of
+    several failures the latest error stands, and a warning only where there is none. None where nothing was found.
+    """
+    later: list[_Span] = []
+    failures: list[dg.AssetCheckEvaluation] = []
+    latest: dg.AssetCheckEvaluation | None = None
+    is_unfinished = False
+    for look in history:
+        if isinstance(look, Unfinished):
+            is_over = latest is not None if look.span is None else _covers(later, look.span)
+            is_unfinished = is_unfinished or not is_over
+            continue
+        latest = latest or look
+        looked = span_of(look)
+        if not look.passed and (looked is None or not _covers(later, looked)):
+            failures.append(look)
+        if looked is None:
+            break
+        later.append(looked)
+    if latest is None:
+        return None
+    errors = tuple(failure for failure in failures if failure.severity == _ERROR)
+    return Standing(next(iter((*errors, *failures)), latest), latest, errors, is_unfinished)
+
+
+def standing_result(instance: dg.DagsterInstance, key: dg.AssetCheckKey, up_to: int) -> dg.AssetCheckEvaluation | None:
+    """The result of a check that stood after the execution with the id `up_to`; None where there was none."""
+    found = _standing(instance, key, _EndedRuns(instance), up_to)
+    return found and found.result
+
+
+def standing_results(
+    instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]
+) -> dict[dg.AssetCheckKey, Standing]:
+    """What stands of the results of each of `keys`; a check that was only planned has none."""
+    found: dict[dg.AssetCheckKey, Standing] = {}
+    runs = _EndedRuns(instance)
+    for key, latest in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
+        result = latest.evaluation if latest.status in COMPLETED else None
+        stands = standing([result]) if result and not is_partial(result) else _standing(instance, key, runs)
+        if stands is not None:
+            found[key] = stands
+    return found
+
+
+def _standing(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, runs: _EndedRuns, up_to: int | None = None
+) -> Standing | None:
+    """What stands of a check's results. Read back to the oldest that did not pass, and no further."""
+    not_passed = _executions(instance, key, up_to, _NOT_PASSED)
+    unsound = (record.id for record in not_passed if record.status in COMPLETED or runs.began(record))
+    needed = _back_to(min(unsound, default=None), _executions(instance, key, up_to))
+    return standing(_looks(needed, runs))
+
+
+def _back_to(oldest: int | None, records: Iterable[AssetCheckExecutionRecord]) -> Iterator[AssetCheckExecutionRecord]:
+    """Those of `records`, the latest first, from the one with the id `oldest` on; one that was completed at least."""
+    is_enough = False
+    for record in records:
+        if is_enough and (oldest is None or record.id < oldest):
+            return
+        is_enough = is_enough or record.status in COMPLETED
+        yield record
+
+
+def _executions(
+    instance: dg.DagsterInstance,
+    key: dg.AssetCheckKey,
+    up_to: int | None,
+    status: set[AssetCheckExecutionRecordStatus] | None = None,
+) -> Iterator[AssetCheckExecutionRecord]:
+    """The executions of a check, the latest first; with `up_to`, that with this id and those before."""
+    cursor, limit = None if up_to is None else up_to + 1, _FIRST_PAGE
+    while True:
+        page = instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=limit, cursor=cursor, status=status
+        )
+        yield from page
+        if len(page) < limit:
+            return
+        cursor, limit = page[-1].id, min(2 * limit, _LARGEST_PAGE)
+
+
+def _looks(
+    records: Iterable[AssetCheckExecutionRecord], runs: _EndedRuns
+) -> Iterator[dg.AssetCheckEvaluation | Unfinished]:
+    for record in records:
+        if record.status in COMPLETED:
+            if record.evaluation is not None:
+                yield record.evaluation
+        elif runs.began(record):
+            yield Unfinished(runs.span(record.run_id))
+
+
+class _EndedRuns:
+    """The runs that have ended, however they did: what they began, and for which partitions. Each is asked for once."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._runs: dict[str, dg.DagsterRun | None] = {}
+        self._steps: dict[str, set[str | None]] = {}
+
+    def began(self, planned: AssetCheckExecutionRecord) -> bool:
+        """Whether the run that planned a check has ended, and had begun the step that was to make its asset."""
+        run = self._run(planned.run_id)
+        if run is None or not run.is_finished:
+            return False
+        if run.run_id not in self._steps:
+            entries = self._instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+            self._steps[run.run_id] = {entry.step_key for entry in entries}
+        return planned.event is None or planned.event.step_key in self._steps[run.run_id]
+
+    def span(self, run_id: str) -> _Span | None:
+        """The partitions of a run; None where it has none that are named by the day on which they start."""
+        run = self._run(run_id)
+        tags = run.tags if run is not None else {}
+        keys = [tags.get(tag, tags.get(PARTITION_TAG, "")) for tag in RANGE_TAGS]
+        try:
+            first, last = (at_midnight(date.fromisoformat(key)) for key in keys)
+        except ValueError:
+            return None
+        return first.isoformat(), advance(last, get_settings().partition_grain).isoformat()
+
+    def _run(self, run_id: str) -> dg.DagsterRun | None:
+        if run_id not in self._runs:
+            self._runs[run_id] = self._instance.get_run_by_id(run_id)
+        return self._runs[run_id]
+
+
+def _covers(spans: Sequence[_Span], wanted: _Span) -> bool:
+    """Whether `spans` together hold all of `wanted`."""
     reached, end = wanted
-    for first, last in sorted(windows):
+    for first, last in sorted(spans):
         if first <= reached:
             reached = max(reached, last)
     return reached >= end
@@ -111,26 +249,14 @@ def _outcome(
         return CheckOutcome(
             asset_key=asset_key, name=key.name, passed=False, severity="ERROR", blocking=blocking, basis="missing"
         )
-    target = found.result.target_materialization_data
-    is_current = target is not None and target.storage_id == materialization
+    target = found.latest.target_materialization_data
+    is_current = target is not None and target.storage_id == materialization and not found.is_unfinished
+    is_of_other_partitions = bool(found.errors) and not found.is_latest
     return CheckOutcome(
         asset_key=asset_key,
         name=key.name,
         passed=found.result.passed,
         severity=found.result.severity.value,
         blocking=blocking,
-        basis="current" if is_current or not found.is_latest else "outdated",
+        basis="current" if is_current or is_of_other_partitions else "outdated",
     )
-
-
-def _standing_results(
-    instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]
-) -> dict[dg.AssetCheckKey, Standing]:
-    """The result of each of `keys` that stands; a check that was only planned has none."""
-    found: dict[dg.AssetCheckKey, Standing] = {}
-    for key, latest in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
-        result = latest.evaluation if latest.status in COMPLETED else None
-        results = [result] if result is not None and not is_partial(result) else results_of(instance, key)
-        if results:
-            found[key] = standing(results)
-    return found

@@ -20,7 +20,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from cartograph.alerts.messages import Signal
 from cartograph.trust.causes import cause_of, failed_checks
-from cartograph.trust.gate import is_partial, results_of, standing
+from cartograph.trust.gate import is_partial, standing_result
 from cartograph.trust.states import dead_backfills, failed_partitions, stale_assets
 from cartograph.trust.watching import Observations, Watched
 
@@ -110,8 +110,8 @@ def _of_check(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord, o
     result = record.evaluation
     if record.status not in COMPLETED or record.event is None or result is None:
         return None
-    if is_partial(result) and result.passed:
-        result = standing(results_of(instance, record.key, record.id)).result
+    if is_partial(result) and (result.passed or result.severity != _ERROR):
+        result = standing_result(instance, record.key, record.id) or result
     return Signal(
         subject=result.asset_key.to_user_string(),
         name=result.check_name,

@@ -302,8 +302,9 @@ The tests in `tests/faults` plant each fault alone, and each must end so: a chec
 it; no wrong row goes downstream (published wrongly: 0); once the cause is mended, the next load has each good row again
 (good rows lost: 0), and nobody edits anything by hand. `make docs` wrote this page, and a test keeps it true.
 
-- **kept back**: a blocking check fails. What is downstream in the run does not start, and no release goes out, in
-  whichever run, until the check has passed on those partitions.
+- **kept back**: a blocking check fails. What is downstream in the run does not start. In whichever run, nothing made of
+  those partitions is published and no release goes out, until the check has passed or warned on them, or somebody
+  answers for it by `--override-by`.
 - **set aside**: the bad rows are in `quarantine/<dataset>` with reason and place; all good ones are in the lake.
 - **harmless**: the lake holds exactly the good rows.
 

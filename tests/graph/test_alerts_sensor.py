@@ -24,6 +24,7 @@ class State:
     """What the assets of the test do next; the month of 2024 that the check looks at, None for all."""
 
     sound, crashes, month = True, False, None
+    severity = dg.AssetCheckSeverity.ERROR
 
 
 @dg.asset(owners=["team:analytics"], check_specs=[dg.AssetCheckSpec("is_sound", asset="orders", blocking=True)])
@@ -32,7 +33,13 @@ def orders() -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         raise ValueError("the disk is full")
     yield dg.MaterializeResult()
     description = "" if State.sound else "90 of 100"
-    yield dg.AssetCheckResult(check_name="is_sound", passed=State.sound, description=description, metadata=where())
+    yield dg.AssetCheckResult(
+        check_name="is_sound",
+        passed=State.sound,
+        severity=State.severity,
+        description=description,
+        metadata=where(),
+    )
 
 
 def where() -> dict[str, str]:
@@ -66,8 +73,9 @@ class Bench(SensorBench):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, [orders, report], by_hand=[release, star])
 
-    def run(self, *, sound: bool = True, crashes: bool = False, month: int | None = None) -> None:
-        State.sound, State.crashes, State.month = sound, crashes, month
+    def run(self, *, sound: bool = True, crashes: bool = False, month: int | None = None, warns: bool = False) -> None:
+        State.sound, State.crashes, State.month = sound and not warns, crashes, month
+        State.severity = dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR
         self.execute()
 
     def run_alone(self, asset: dg.AssetsDefinition) -> None:
@@ -129,6 +137,22 @@ def test_a_failure_is_over_once_its_own_partition_is_well(bench: Bench) -> None:
     assert bench.look() == ["Recovered: orders (run)"], "June is as it was"
     bench.run(month=6)
     assert bench.look() == ["Recovered: orders (is_sound)"]
+
+
+def test_a_warning_elsewhere_is_no_end_of_an_error_and_an_error_after_it_is_told_again(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    bench.run(sound=False, month=6)
+    assert bench.look() == FAILED
+    bench.run(warns=True, month=1)
+    assert bench.look() == ["Recovered: orders (run)"], "June is as it was"
+    bench.run(month=6)
+    assert bench.look() == [], "January warns, which is no news beside what was told"
+    bench.run(sound=False, month=6)
+    assert bench.look() == FAILED
+    bench.run(month=6)
+    bench.run(month=1)
+    assert bench.look() == ["Recovered: orders (run)", "Recovered: orders (is_sound)"]
 
 
 def test_the_first_look_tells_of_a_failure_beside_a_later_look_elsewhere(bench: Bench) -> None:

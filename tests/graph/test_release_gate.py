@@ -138,11 +138,17 @@ def test_who_overrides_is_told(shop):
     assert warning.metadata["samples"].value == ["rows_match_mart of published/fct_orders"]
 
 
-def look(start: int, end: int, *, passed: bool) -> dg.AssetCheckEvaluation:
+def look(
+    start: int, end: int, *, passed: bool, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> dg.AssetCheckEvaluation:
     """A look at the months from `start` up to `end` of 2024."""
     window = Window(datetime(2024, start, 1, tzinfo=UTC), datetime(2024, end, 1, tzinfo=UTC))
     metadata = {name: dg.MetadataValue.text(text) for name, text in looked_at(window).items()}
-    return dg.AssetCheckEvaluation(key("raw/orders"), "within_limits", passed, metadata)
+    return dg.AssetCheckEvaluation(key("raw/orders"), "within_limits", passed, metadata, severity=severity)
+
+
+def warning(start: int, end: int) -> dg.AssetCheckEvaluation:
+    return look(start, end, passed=False, severity=dg.AssetCheckSeverity.WARN)
 
 
 WHOLE = dg.AssetCheckEvaluation(key("raw/orders"), "within_limits", True, {})
@@ -160,6 +166,11 @@ FAILED_IN_MARCH = look(3, 4, passed=False)
         ([look(1, 3, passed=True), look(4, 6, passed=True), look(1, 6, passed=False)], 2),
         ([look(1, 2, passed=True), WHOLE, FAILED_IN_MARCH], 0),
         ([look(1, 2, passed=False), FAILED_IN_MARCH], 0),
+        ([warning(1, 2), FAILED_IN_MARCH], 1),
+        ([look(5, 6, passed=True), warning(1, 2), FAILED_IN_MARCH], 2),
+        ([warning(1, 2), warning(3, 4), FAILED_IN_MARCH], 0),
+        ([warning(3, 4), WHOLE, FAILED_IN_MARCH], 0),
+        ([look(1, 2, passed=True), warning(3, 4)], 1),
     ],
 )
 def test_a_failure_stands_until_its_partitions_are_looked_at_again(history, stands):

@@ -16,7 +16,7 @@ from cartograph.alerts.runbook import RUNBOOK, SECTIONS, WAREHOUSE
 from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from cartograph.trust.asset_graph import read_graph
+from cartograph.trust.asset_graph import behind, read_graph
 from cartograph.trust.states import FAILED_PARTITIONS, STALE
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
 
@@ -159,3 +159,13 @@ def test_the_graph_is_as_reviewed() -> None:
     assert drawn == SNAPSHOT.read_text(encoding="utf-8"), (
         f"The asset graph has changed. If that is meant, write this into {SNAPSHOT.name}:\n{drawn}"
     )
+
+
+def test_each_published_asset_knows_what_is_behind_it_and_must_hold() -> None:
+    warehouse = ecom_assets.definitions.defs().resolve_all_asset_specs()
+    published = {spec.key.path[-1]: behind(spec) for spec in warehouse if spec.key.path[0] == "published"}
+    assert len(published) > 30
+    checks = {name: {check for asset in assets for check in asset.checks} for name, assets in published.items()}
+    assert {name for name, known in checks.items() if not known} == {"dim_dates"}, "made of nothing that was loaded"
+    assert "values_are_usual" in checks["inventory_status"]
+    assert "raw/events" not in {asset.key for asset in published["inventory_status"]}

@@ -33,4 +33,8 @@ def defs() -> dg.Definitions:
         func=lambda spec: spec.replace_attributes(automation_condition=when_trusted()),
         selection=dg.AssetSelection.all() - dg.AssetSelection.groups("source", "raw", "truth") - on_request(),
     )
-    return with_graph(with_freshness(definitions, load_shop(get_settings())), told=GRAPH_KEY)
+    return with_graph(
+        with_freshness(definitions, load_shop(get_settings())),
+        told=GRAPH_KEY,
+        asking=dg.AssetSelection.groups("published"),
+    )

@@ -305,7 +305,19 @@ def test_a_release_that_checks_forbid_goes_out_where_somebody_answers_for_it(sto
     assert released.inputs.forbidden_by == (check,)
 
 
-@pytest.mark.parametrize(("by", "reason"), [("", "The stock count was late."), ("Ada", "because")])
+@pytest.mark.parametrize(
+    ("by", "reason"),
+    [
+        ("", "The stock count was late."),
+        ("Ada", "because"),
+        (" ", "The stock count was late."),
+        ("Ada", " " * 10),
+        ("Ada", "\n" * 10),
+        ("Ada", "  because  "),
+        ("Ada\x1b[2J", "The stock count was late."),
+        ("Ada", "The stock count\nwas late."),
+    ],
+)
 def test_an_override_needs_a_name_and_a_reason(by: str, reason: str) -> None:
     with pytest.raises(ValidationError):
         Override(by=by, reason=reason)

@@ -4,8 +4,10 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
-from cartograph.trust.automation import on_request
+from cartograph.trust.automation import automation_sensor, on_request
 from ecom_assets.defs.partitions import window_partitions
+
+conditions_sensor = automation_sensor()
 
 warehouse_job = dg.define_asset_job(
     "warehouse_job",

@@ -10,13 +10,15 @@ from operator import or_
 
 import dagster as dg
 
-from cartograph.trust.automation import when_trusted
+from cartograph.trust.automation import automation_sensor, nothing_upstream_blocks, when_trusted
 
 ml_job = dg.define_asset_job(
     "ml_job",
     selection=dg.AssetSelection.all(),
     description="Everything of this location: features for some as-of dates, then model, scores, effects and release.",
 )
+
+conditions_sensor = automation_sensor()
 
 MONTHLY = "0 0 1 * *"
 DRIFT = "customer_feature_drift"
@@ -54,6 +56,6 @@ def when_due(watchers: tuple[str, ...]) -> Condition:
         ~dg.AutomationCondition.any_deps_missing()
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()
-        & dg.AutomationCondition.all_deps_blocking_checks_passed()
+        & nothing_upstream_blocks()
     )
     return (due & trusted).with_label("when_due")

@@ -14,6 +14,7 @@ from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, load_shop
 from cartograph.trust.evidence import checked
+from cartograph.trust.publication import require_sound
 from ecom_assets.attribution.markov import CONTRACT, MADE_OF, attribute, order_totals
 from ecom_assets.components.source_component import column_schema
 
@@ -69,8 +70,9 @@ def is_simulated(shop: Shop) -> bool:
         ),
     ],
 )
-def markov_attribution() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+def markov_attribution(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Credit the channels and replace the table."""
+    override = require_sound(context, None)
     lake = Lake.from_settings(get_settings())
     tables = {name: f"published.{key.path[-1]}" for name, key in (("won", WON), ("lost", LOST))}
     pins = lake.pin(tables.values())
@@ -89,6 +91,7 @@ def markov_attribution() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckR
             "lake_snapshots": dg.MetadataValue.json({table: str(snapshot) for table, snapshot in pins.items()}),
             "orders": orders,
             "revenue": float(revenue),
+            **override,
         }
     )
     total = sum(found["credit_share"].to_pylist())

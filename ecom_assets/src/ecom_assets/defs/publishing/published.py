@@ -12,6 +12,7 @@ from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import SAMPLES, checked
+from cartograph.trust.publication import require_sound
 from ecom_assets.components.source_component import column_schema
 from ecom_assets.defs.partitions import is_whole_history, whole_window, window_partitions
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
@@ -69,12 +70,13 @@ def published_asset(mart: Mart) -> dg.AssetsDefinition:
         # A run over the whole history has made the mart anew, so all that is published of it is replaced.
         is_whole = not by_window or is_whole_history(context)
         window = None if is_whole else mart.replaced(whole_window(context))
+        override = require_sound(context, window)
         with open_warehouse(settings) as warehouse:
             done = publish(warehouse, lake, mart, grain=settings.partition_grain, window=window)
             expected = mart_totals(warehouse, mart, window)
             found = published_totals(warehouse, lake, mart, window)
             strays = differing_keys(warehouse, lake, mart, window, SAMPLES) if found != expected else []
-        yield dg.MaterializeResult(metadata=_metadata(done, mart, source))
+        yield dg.MaterializeResult(metadata=_metadata(done, mart, source) | override)
         yield rows_match_mart(expected, found, strays)
 
     return _published
