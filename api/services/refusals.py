@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -115,7 +116,7 @@ class ReleaseAlerts:
             return
         try:
             ledger, config = Ledger(self._settings.alerts_path), load_alerts(self._settings)
-            deliver(ledger, config.all_sinks(self._settings), datetime.now(UTC))
+            deliver(ledger, config.all_sinks(self._settings), partial(datetime.now, UTC))
             self._is_waiting = bool(ledger.unsent())
         except (AlertsError, OSError, sqlite3.Error) as error:
             logger.warning("Alerts cannot be sent: %s", error)

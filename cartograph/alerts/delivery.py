@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from cartograph.alerts.ledger import Ledger
@@ -10,25 +10,23 @@ from cartograph.alerts.messages import Message
 from cartograph.alerts.sinks import Sink, SinkError
 
 
-def deliver(ledger: Ledger, sinks: Mapping[str, Sink], now: datetime) -> dict[str, str]:
-    """Send what is due; the sinks that failed, each with the reason.
+def deliver(ledger: Ledger, sinks: Mapping[str, Sink], clock: Callable[[], datetime]) -> dict[str, str]:
+    """Send what is due by `clock`; the sinks that failed, each with the reason.
 
     A sink that fails is left alone until its waiting time is over, with all that is queued for it. Messages for a sink
     that the file of alerts no longer has stay queued.
     """
     failures: dict[str, str] = {}
-    for due in ledger.claim(now):
-        if due.sink in failures:
-            continue
+    while due := ledger.claim(clock(), without=failures):
         try:
             if due.sink not in sinks:
                 raise SinkError("the file of alerts has no such sink any more")
             send(sinks[due.sink], due.message)
         except SinkError as error:
             failures[due.sink] = str(error)
-            ledger.failed(due, str(error), now)
+            ledger.failed(due, str(error), clock())
         else:
-            ledger.sent(due, now)
+            ledger.sent(due, clock())
     return failures
 
 

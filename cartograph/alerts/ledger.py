@@ -8,7 +8,7 @@ with the same message id.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from cartograph.alerts.messages import Message, Signal, grouped
 
 CLAIM = timedelta(minutes=2)
-"""For how long a process that takes messages to send them keeps others from doing the same."""
+"""For how long a process that takes a message to send it keeps others from doing the same."""
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(hours=1)
 """How long a sink that failed is left alone: doubled with each failure, from the first to the longest."""
 
@@ -121,17 +121,25 @@ class Ledger:
             ).fetchall()
         return [Unsent(*row) for row in rows]
 
-    def claim(self, now: datetime) -> list[Due]:
-        """The messages to be sent now, oldest first, for this process alone to send."""
+    def claim(self, now: datetime, without: Collection[str] = ()) -> Due | None:
+        """The oldest message to be sent now, for this process alone to send; None for none but for sinks in `without`.
+
+        One at a time, as a claim is for longer than one message takes, not all. A sink whose oldest message is claimed
+        or put off gets no other: its messages come in their order.
+        """
         with self._transaction() as connection:
-            rows = connection.execute(
-                """
-                UPDATE outbox SET not_before = ? WHERE sent_at IS NULL AND not_before <= ?
-                RETURNING position, sink, message
+            row = connection.execute(
+                f"""
+                UPDATE outbox SET not_before = ? WHERE position = (
+                    SELECT min(position) FROM (
+                        SELECT min(position) AS position, not_before FROM outbox  -- SQLite: that of the oldest
+                        WHERE sent_at IS NULL AND sink NOT IN ({", ".join("?" * len(without))}) GROUP BY sink
+                    ) WHERE not_before <= ?
+                ) RETURNING position, sink, message
                 """,
-                ((now + CLAIM).timestamp(), now.timestamp()),
-            ).fetchall()
-        return sorted(Due(position, sink, Message.model_validate_json(text)) for position, sink, text in rows)
+                ((now + CLAIM).timestamp(), *without, now.timestamp()),
+            ).fetchone()
+        return Due(row[0], row[1], Message.model_validate_json(row[2])) if row else None
 
     def sent(self, due: Due, now: datetime) -> None:
         """Mark a message as sent."""

@@ -85,10 +85,13 @@ def export_rows(
     datasets: Datasets = None,
     form: Annotated[Format, typer.Option("--format", help="csv or parquet.")] = "csv",
 ) -> None:
-    """Write the quarantined rows as files, one for each dataset: for whoever mends the source."""
+    """Write the quarantined rows as files, one for each dataset: for whoever mends the source.
+
+    Only their owner can read the files: the rows are as they were delivered, with personal data.
+    """
     lake = Lake.from_settings(load_settings())
     pins = lake.pin(quarantines(lake, datasets or []))
-    files = export(lake, pins, folder.expanduser().absolute(), form=form, for_excel=False, window=None)
+    files = export(lake, pins, folder.expanduser().absolute(), form=form, for_owner=True)
     for file in files:
         say(f"[green]✓[/] {file.file}  {counted(file.rows, 'row')}, {size(file.bytes)}")
     say(f"with {MANIFEST} in {folder}; the rows hold personal data as it was delivered")

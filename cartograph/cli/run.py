@@ -21,6 +21,7 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
+from cartograph.alerts.runbook import section
 from cartograph.cli import EXIT_INTERRUPTED
 from cartograph.cli.console import count, errors, names_and_numbers, output, say, say_error
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
@@ -305,7 +306,9 @@ def execute(
     if process.returncode != 0:
         log.succeeded = False
         log.first_cause = log.first_cause or _last_line(log_path.read_text(encoding="utf-8", errors="replace"))
-        causes = [log.first_cause, *filter(None, [full_disk(settings)]), f"The whole log: {log_path}"]
+        place = section(log.failed_check[1] if log.failed_check else "run")
+        causes = [log.first_cause, f"What to do: {place}", *filter(None, [full_disk(settings)])]
+        causes.append(f"The whole log: {log_path}")
         say_error(f"{started.location} failed.", "\n".join(causes))
     return log
 

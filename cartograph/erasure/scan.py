@@ -23,11 +23,13 @@ from pyiceberg.avro.file import AvroFile
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import Record
 
+from cartograph.erasure.forms import AFTER, BEFORE, any_of, near
 from cartograph.erasure.register import is_telling
 
 _CHUNK = 8 * 1024 * 1024
-_OVERLAP = 4096
-"""Bytes of the chunk before that are searched again, for what lies across the border; nothing wanted is longer."""
+_OVERLAP = 64 * 1024
+"""Bytes of the chunk before that are searched again, for what lies across the border; nothing wanted is longer, however
+it is escaped."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,13 @@ class Wanted:
 
     @cached_property
     def pattern(self) -> str:
-        """A regular expression, for Python and RE2, that finds them in a text, in whatever case."""
-        everywhere = _any_of(self.identifiers | self.customers - self.short)
-        found = [f"(?:^|[^0-9A-Za-z]){everywhere}(?:[^0-9A-Za-z]|$)"] if everywhere else []
+        """A regular expression, for Python and RE2, that finds them in a text, in whatever case and escaped or not."""
+        everywhere = any_of(self.identifiers | self.customers - self.short)
+        found = [f"{BEFORE}{everywhere}{AFTER}"] if everywhere else []
         if self.short:
-            short = _any_of(self.short)
-            found += [f"customer_id[^0-9A-Za-z]{{1,6}}{short}(?:[^0-9A-Za-z]|$)", f"(?:^|[\"']){short}, "]
+            short = any_of(self.short)
+            between = "(?:[^0-9A-Za-z]|%(?:25)*[0-9a-f]{2}|&quot;|&#[0-9]{2};){1,40}"
+            found += [f"customer_id{between}{short}{AFTER}", f"(?:^|[\"']){short}, "]
         return "(?i)" + "|".join(found)
 
     @cached_property
@@ -67,11 +70,12 @@ class Wanted:
     def is_in(self, content: bytes) -> bool:
         """Whether some bytes hold any of it: a plain search, which is ten times as fast, tells where to look closer."""
         lowered = content.lower()
-        return any(value in lowered for value in self._lowered) and self.in_bytes.search(content) is not None
+        is_near = any(all(part in lowered for part in parts) and form.search(lowered) for parts, form in self._near)
+        return is_near and self.in_bytes.search(content) is not None
 
     @cached_property
-    def _lowered(self) -> tuple[bytes, ...]:
-        return tuple(value.encode().lower() for value in self.customers | self.identifiers)
+    def _near(self) -> list[tuple[list[bytes], re.Pattern[bytes]]]:
+        return [near(value) for value in self.customers | self.identifiers]
 
     @cached_property
     def in_bytes(self) -> re.Pattern[bytes]:
@@ -221,9 +225,3 @@ _DECODED: dict[str, Callable[[Path, Wanted, duckdb.DuckDBPyConnection], Iterator
     "sqlite": _in_sqlite,
     "duckdb": _in_duckdb,
 }
-
-
-def _any_of(texts: frozenset[str]) -> str:
-    """A regular expression, for Python and RE2, that finds any of `texts`; empty for none."""
-    escaped = [re.sub(r"([^0-9A-Za-z\x80-\U0010ffff])", r"\\\1", text) for text in sorted(texts)]
-    return f"(?:{'|'.join(escaped)})" if escaped else ""

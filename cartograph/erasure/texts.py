@@ -43,7 +43,8 @@ def blanked(text: str, wanted: Wanted) -> str:
     if cleaned is not None:
         return cleaned
     lines = text.split("\n")
-    return "\n".join(_json_without(li, wanted) or BLANK if wanted.in_text.search(li) else li for li in lines)
+    cleaned = "\n".join(_json_without(li, wanted) or BLANK if wanted.in_text.search(li) else li for li in lines)
+    return BLANK if wanted.in_text.search(cleaned) else cleaned  # it lies across lines
 
 
 def _json_without(text: str, wanted: Wanted) -> str | None:
@@ -68,7 +69,7 @@ def _blanked_json(content: Any, wanted: Wanted) -> Any:
 
 def _blank_file(path: Path, wanted: Wanted) -> bool:
     content = path.read_bytes()
-    if not wanted.in_bytes.search(content):
+    if not wanted.is_in(content):
         return False
     try:
         text = content.decode()

@@ -82,6 +82,7 @@ def export(
     *,
     form: Format,
     for_excel: bool = False,
+    for_owner: bool = False,
     window: Window | None = None,
     on_table: Callable[[str], None] = lambda _: None,
 ) -> tuple[ExportedFile, ...]:
@@ -92,7 +93,7 @@ def export(
     it says of the others that are still there. Memory stays flat.
     `window` filters the tables that have an event time. `for_excel` begins a CSV with the byte order mark by which
     Excel knows UTF-8, and puts a `'` before a text that Excel would take for a formula; without it values are as they
-    are. `on_table` hears of each table before it is written.
+    are. `for_owner` lets nobody else read the files. `on_table` hears of each table before it is written.
 
     Raises:
         ExportFailed: the folder cannot be written, or its disk is full, or a file there is not of an export, or what is
@@ -105,6 +106,8 @@ def export(
             on_table(identifier)
             files.append(_write(lake, identifier, snapshot_id, aside, form=form, for_excel=for_excel, window=window))
         written = {file.file for file in files}
+        for name in written if for_owner else ():
+            (aside / name).chmod(0o600)
         kept = (file for file in earlier if file.file not in written and (folder / file.file).exists())
         everything = tuple(sorted((*kept, *files), key=lambda file: file.file))
         manifest = ExportManifest(shop=lake.settings.shop, files=everything)

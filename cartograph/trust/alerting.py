@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 
@@ -39,7 +40,7 @@ def alerts_sensor(name: str, team: str) -> dg.SensorDefinition:
         what = watched(context.repository_def, team, load_shop(settings).freshness.severity)
         seen = observe(context.instance, what, ledger.positions(name), now)
         messages = ledger.record(name, seen.signals, seen.positions, config.route)
-        for sink, reason in deliver(ledger, config.all_sinks(settings), now).items():
+        for sink, reason in deliver(ledger, config.all_sinks(settings), partial(datetime.now, UTC)).items():
             context.log.warning(f"The alerts for {sink} are tried again later: {reason}.")
         if not messages:
             return dg.SkipReason("Nothing new failed, and nothing is well again.")

@@ -38,6 +38,19 @@ def test_the_repairs_of_a_look_are_asked_for_one_by_one_and_once() -> None:
     assert step(watch, Look(8, (TWO,)), lambda: {"orders": "a"})[1] == TWO
 
 
+def test_a_repair_that_fails_is_asked_for_again_a_few_times_and_then_the_next() -> None:
+    look, asked, watch = Look(7, (ONE, TWO)), [], Watch(fingerprints={"orders": "a"})
+    for has_failed in (False, True, True, True, False, False):
+        watch, request = step(watch, look, lambda: {"orders": "a"}, has_failed=has_failed)
+        asked.append(request)
+    assert asked == [ONE, ONE, ONE, TWO, None, None]
+
+
+def test_a_failed_repair_is_forgotten_after_a_newer_look() -> None:
+    watch, _ = step(Watch(fingerprints={"orders": "a"}), Look(7, (ONE,)), lambda: {"orders": "a"})
+    assert step(watch, Look(8, ()), lambda: {"orders": "a"}, has_failed=True)[1] is None
+
+
 def test_what_is_remembered_survives_being_written_down() -> None:
     watch, _ = step(Watch(), Look(7, (ONE, TWO)), dict)
     assert Watch.model_validate_json(watch.model_dump_json()) == watch
@@ -61,6 +74,11 @@ class Bench:
         self.cursor = found.cursor
         assert len(found.run_requests or ()) <= 1
         return found.run_requests[0] if found.run_requests else None
+
+    def end(self, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+        """Leave a run of the request in the instance that ended so."""
+        job = self.definitions.resolve_job_def(str(request.job_name))
+        self.instance.create_run_for_job(job, tags=request.tags, status=status)
 
     def execute(self, job: str, keys: list[dg.AssetKey], tags: dict[str, str]) -> None:
         definition = self.definitions.resolve_job_def(job)
@@ -113,7 +131,22 @@ def test_a_late_line_leads_to_the_repair_of_its_partition_and_of_what_is_made_of
     asked = {key.to_user_string() for key in repair.asset_selection or ()}
     assert {"raw/orders", "raw/order_items", "marts/fct_orders", "published/fct_orders", "quality/rebuild"} <= asked
     assert not asked & {"raw/customers", "raw/products", "marts/dim_customers", "quality/late_data"}
+    for again in (2, 3):
+        bench.end(repair, dg.DagsterRunStatus.FAILURE)
+        repeated = bench.tick()
+        assert repeated is not None, again
+        assert (repeated.tags, repeated.asset_selection) == (repair.tags, repair.asset_selection)
+    bench.end(repair, dg.DagsterRunStatus.FAILURE)
+    assert bench.tick() is None, "it was tried three times"
+
+
+def test_a_repair_that_a_person_ended_is_not_asked_for_again(bench: Bench) -> None:
+    watch = Watch(look=1, asked=ONE, tries=1)
+    bench.cursor = watch.model_dump_json()
+    bench.end(dg.RunRequest(job_name="repair_job", tags={TAG: "true"}), dg.DagsterRunStatus.CANCELED)
     assert bench.tick() is None
+    bench.end(dg.RunRequest(job_name="repair_job", tags={TAG: "true"}), dg.DagsterRunStatus.FAILURE)
+    assert bench.tick() is not None
 
 
 def test_nothing_is_asked_for_while_a_run_of_the_sensor_lasts(bench: Bench) -> None:

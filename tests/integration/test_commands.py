@@ -97,6 +97,7 @@ def test_a_left_out_file_and_quarantined_rows_are_told_by_the_run(corner_shop: B
     printed = corner_shop.cartograph("run", "--select", 'group:"raw"', expect=1)
     assert "raw/customers" in printed
     assert "CARTOGRAPH_QUARANTINE_LIMIT_PCT" in printed
+    assert "What to do: docs/runbook.md#quarantine_within_limit" in printed
     assert "Traceback" not in printed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import stat
 from pathlib import Path
 
 from cartograph.lake import Lake
@@ -36,6 +37,7 @@ def test_rows_are_exported_for_whoever_mends_the_source(small_shop: Shop, tmp_pa
     with (tmp_path / "out" / "orders.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 25
+    assert stat.S_IMODE((tmp_path / "out" / "orders.csv").stat().st_mode) == 0o600
     assert {row["reason"] for row in rows} >= {"total_ties_out", "wrong_type:subtotal_amount"}
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cartograph.alerts.ledger import CLAIM, FIRST_WAIT, LONGEST_WAIT, Ledger
+from cartograph.alerts.ledger import CLAIM, FIRST_WAIT, LONGEST_WAIT, Due, Ledger
 from cartograph.alerts.messages import Message, Signal
 from tests.unit.alerts.making import MOMENT, make_signal
 
@@ -28,6 +28,11 @@ def to_both(message: Message) -> Iterable[str]:
 def record(ledger: Ledger, *signals: Signal) -> list[str]:
     """Titles of the messages that follow from the signals."""
     return [message.title for message in ledger.record("warehouse", signals, {"checks": "1"}, to_both)]
+
+
+def claimed(ledger: Ledger, now: datetime) -> list[Due]:
+    """All that a process may send now."""
+    return list(iter(lambda: ledger.claim(now), None))
 
 
 def test_a_failure_is_told_once_while_it_lasts_and_its_end_once(ledger: Ledger) -> None:
@@ -84,7 +89,7 @@ def test_a_further_part_is_told_and_fewer_parts_are_kept_without_a_word(ledger: 
 def test_a_run_tells_of_an_asset_in_one_message(ledger: Ledger) -> None:
     signals = [make_signal("a"), make_signal("b", severity="warning"), make_signal("c", subject="raw/orders")]
     assert record(ledger, *signals) == ["Error: published/fct_orders (a, b)", "Error: raw/orders (c)"]
-    (first, *_) = ledger.claim(MOMENT)
+    (first, *_) = claimed(ledger, MOMENT)
     assert first.message.body.splitlines()[:2] == [
         "failing: a: expected 100 rows, found 90",
         "failing: b: expected 100 rows, found 90",
@@ -109,7 +114,7 @@ def test_a_restart_forgets_nothing(ledger: Ledger, tmp_path: Path) -> None:
     assert again.positions("warehouse") == {"checks": "1"}
     assert again.positions("ml") == {}
     assert record(again, make_signal(minute=1)) == []
-    assert {due.sink for due in again.claim(MOMENT)} == {"log", "chat"}
+    assert {due.sink for due in claimed(again, MOMENT)} == {"log", "chat"}
 
 
 def test_what_cannot_be_recorded_whole_is_not_recorded_at_all(ledger: Ledger) -> None:
@@ -125,24 +130,34 @@ def test_what_cannot_be_recorded_whole_is_not_recorded_at_all(ledger: Ledger) ->
 
 def test_a_message_is_sent_to_each_sink_by_one_process(ledger: Ledger) -> None:
     record(ledger, make_signal())
-    due = ledger.claim(MOMENT)
+    due = claimed(ledger, MOMENT)
     assert [one.sink for one in due] == ["log", "chat"]
-    assert ledger.claim(MOMENT + CLAIM - timedelta(seconds=1)) == [], "another process is about to send them"
+    assert claimed(ledger, MOMENT + CLAIM - timedelta(seconds=1)) == [], "another process is about to send them"
     ledger.sent(due[0], MOMENT)
-    assert [one.sink for one in ledger.claim(MOMENT + CLAIM)] == ["chat"], "the process that claimed it was killed"
+    assert [one.sink for one in claimed(ledger, MOMENT + CLAIM)] == ["chat"], "the process that claimed it was killed"
+
+
+def test_a_sink_gets_its_messages_in_their_order(ledger: Ledger) -> None:
+    record(ledger, make_signal(), make_signal("other", minute=1, run_id="run-2"))
+    first = {due.sink: due for due in claimed(ledger, MOMENT)}
+    assert first.keys() == {"log", "chat"}, "the second message waits for the first"
+    ledger.sent(first["log"], MOMENT)
+    (second,) = claimed(ledger, MOMENT)
+    assert (second.sink, second.message.title) == ("log", "Error: published/fct_orders (other)")
 
 
 def test_a_sink_that_fails_is_left_alone_longer_and_longer(ledger: Ledger) -> None:
     record(ledger, make_signal(), make_signal("other", minute=1, run_id="run-2"))
     now, second = MOMENT, timedelta(seconds=1)
     for attempt in range(15):
-        due = [one for one in ledger.claim(now) if one.sink == "chat"]
-        assert len(due) == 2, "all that waits for the sink waits together"
-        ledger.failed(due[0], "refused", now)
+        (due,) = [one for one in claimed(ledger, now) if one.sink == "chat"]
+        ledger.failed(due, "refused", now)
         wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
-        assert [one for one in ledger.claim(now + wait - second) if one.sink == "chat"] == []
+        assert [one for one in claimed(ledger, now + wait - second) if one.sink == "chat"] == []
         now += wait
-    assert ledger.unsent()[0] == ("chat", 2, "refused")
+    record(ledger, make_signal("third", minute=2, run_id="run-3"))
+    assert [one for one in claimed(ledger, now - second) if one.sink == "chat"] == [], "what is new waits, too"
+    assert ledger.unsent()[0] == ("chat", 3, "refused")
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), max_size=25), st.integers(1, 5))

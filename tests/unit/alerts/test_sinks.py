@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from email.message import Message as Mail
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
 from cartograph.alerts.delivery import deliver
-from cartograph.alerts.ledger import FIRST_WAIT, Ledger
+from cartograph.alerts.ledger import CLAIM, FIRST_WAIT, Ledger
+from cartograph.alerts.messages import Message
 from cartograph.alerts.sinks import Email, LogFile, Sink, SinkError, Sns, Webhook
 from tests.support.receiver import Receiver, receiving
 from tests.unit.alerts.making import MOMENT, make_message, make_signal
@@ -151,18 +153,18 @@ def test_a_dead_sink_is_tried_again_later_and_keeps_no_other_waiting(tmp_path: P
     signals = [make_signal("a"), make_signal("b", minute=1, run_id="run-2")]
     ledger.record("warehouse", signals, {}, lambda _: sinks)
     receiver.status = 503
-    (reason,) = deliver(ledger, sinks, MOMENT).values()
+    (reason,) = deliver(ledger, sinks, lambda: MOMENT).values()
     assert reason.endswith("answered with status 503")
     assert receiver.received.qsize() == 1, "the second message for it waits, too"
     assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2
-    assert deliver(ledger, sinks, MOMENT) == {}, "it is left alone for a while"
+    assert deliver(ledger, sinks, lambda: MOMENT) == {}, "it is left alone for a while"
 
     receiver.status = 200
-    assert deliver(ledger, sinks, MOMENT + FIRST_WAIT) == {}
+    assert deliver(ledger, sinks, lambda: MOMENT + FIRST_WAIT) == {}
     posted = [receiver.received.get(timeout=10).body for _ in range(3)]
     assert [body["cartograph"]["failing"][0]["name"] for body in posted] == ["a", "a", "b"]
     assert ledger.unsent() == []
-    assert deliver(ledger, sinks, MOMENT + 100 * FIRST_WAIT) == {}
+    assert deliver(ledger, sinks, lambda: MOMENT + 100 * FIRST_WAIT) == {}
     assert receiver.received.empty(), "nothing is sent twice"
 
 
@@ -179,7 +181,27 @@ def test_a_sink_with_an_impossible_address_keeps_no_other_waiting(broken: Sink, 
     ledger = Ledger(tmp_path / "alerts.db")
     sinks = {"broken": broken, "log": LogFile(tmp_path / "alerts.jsonl")}
     ledger.record("warehouse", [make_signal("a"), make_signal("b", minute=1, run_id="run-2")], {}, lambda _: sinks)
-    (reason,) = deliver(ledger, sinks, MOMENT).values()
+    (reason,) = deliver(ledger, sinks, lambda: MOMENT).values()
     assert "look at its address" in reason
     assert "secret" not in reason
     assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_slow_sink_gets_each_message_once_in_order_while_another_process_delivers_too(tmp_path: Path) -> None:
+    """Twenty messages at eight seconds each take longer than a claim lasts."""
+    ledger, other = Ledger(tmp_path / "alerts.db"), Ledger(tmp_path / "alerts.db")
+    now, taken, inner = MOMENT, list[str](), list[str]()
+
+    class Slow:
+        def send(self, message: Message) -> None:
+            nonlocal now
+            now += timedelta(seconds=8)
+            inner.extend(due.message.title for due in [other.claim(now)] if due)
+            taken.append(message.title)
+
+    signals = [make_signal(f"check_{number:02d}", run_id=f"run-{number}") for number in range(20)]
+    ledger.record("warehouse", signals, {}, lambda _: ["slow"])
+    assert deliver(ledger, {"slow": Slow()}, lambda: now) == {}
+    assert taken == [f"Error: published/fct_orders (check_{number:02d})" for number in range(20)]
+    assert inner == []
+    assert now - MOMENT > CLAIM

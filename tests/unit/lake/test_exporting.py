@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import resource
+import stat
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -204,3 +205,13 @@ def test_a_full_disk_leaves_the_folder_as_it_was(lake: Lake, tmp_path: Path, for
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_files_for_their_owner_are_read_by_nobody_else_also_where_others_could_before(
+    lake: Lake, tmp_path: Path
+) -> None:
+    make_things(lake, ROW)
+    path = tmp_path / "out" / exported(lake, tmp_path / "out").file
+    path.chmod(0o644)
+    exported(lake, tmp_path / "out", for_owner=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -31,6 +31,8 @@ LOOK: Literal["look"] = "look"
 TAG = "cartograph/late_data"
 """Marks the runs that the sensor asked for: of these there is one at a time."""
 INTERVAL_SECONDS = 60
+TRIES = 3
+"""How often a repair is asked for as long as it fails; each failed run is told by the alerts."""
 
 
 class Request(BaseModel, frozen=True):
@@ -51,11 +53,13 @@ class Look(NamedTuple):
 
 class Watch(BaseModel, frozen=True):
     """What the sensor remembers: the sources as they were when it last had them looked at, the last look whose findings
-    it took, and the repairs that wait."""
+    it took, the repairs that wait, and the one that it asked for last, with how often it did."""
 
     fingerprints: dict[str, str] = {}
     look: int = 0
     waiting: tuple[Request, ...] = ()
+    asked: Request | None = None
+    tries: int = 0
 
 
 @dg.definitions
@@ -103,7 +107,9 @@ def late_data_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
     if instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={TAG: "true"}), limit=1):
         return dg.SkipReason("The last look or repair has not ended yet.")
     before = Watch.model_validate_json(context.cursor) if context.cursor else Watch()
-    after, request = step(before, latest_look(instance), lambda: fingerprints(instance))
+    after, request = step(
+        before, latest_look(instance), lambda: fingerprints(instance), has_failed=last_repair_failed(instance)
+    )
     if request is None:
         return dg.SensorResult(skip_reason="No source has changed.", cursor=after.model_dump_json())
     if context.repository_def is None:
@@ -113,13 +119,19 @@ def late_data_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
 
 
 def step(
-    watch: Watch, look: Look | None, fingerprints: Callable[[], dict[str, str]]
+    watch: Watch, look: Look | None, fingerprints: Callable[[], dict[str, str]], *, has_failed: bool = False
 ) -> tuple[Watch, Request | Literal["look"] | None]:
-    """What to ask for now, a repair or a look or nothing, and what to remember then."""
+    """What to ask for now, a repair or a look or nothing, and what to remember then.
+
+    A repair that `has_failed` is asked for again, TRIES times in all, before the next; not after a newer look.
+    """
     if look is not None and look.number > watch.look:
-        watch = watch.model_copy(update={"look": look.number, "waiting": look.repairs})
+        watch = watch.model_copy(update={"look": look.number, "waiting": look.repairs, "asked": None})
+    if has_failed and watch.asked is not None and watch.tries < TRIES:
+        return watch.model_copy(update={"tries": watch.tries + 1}), watch.asked
     if watch.waiting:
-        return watch.model_copy(update={"waiting": watch.waiting[1:]}), watch.waiting[0]
+        first, *others = watch.waiting
+        return watch.model_copy(update={"waiting": tuple(others), "asked": first, "tries": 1}), first
     now = fingerprints()
     return watch.model_copy(update={"fingerprints": now}), None if now == watch.fingerprints else LOOK
 
@@ -198,6 +210,12 @@ def latest_look(instance: dg.DagsterInstance) -> Look | None:
     if not records or (made := records[0].asset_materialization) is None:
         return None
     return Look(records[0].storage_id, tuple(Request.model_validate(r) for r in made.metadata["repairs"].value))
+
+
+def last_repair_failed(instance: dg.DagsterInstance) -> bool:
+    """Whether the last run that the sensor asked for was a repair and failed. One that a person ended did not."""
+    runs = instance.get_runs(dg.RunsFilter(tags={TAG: "true"}), limit=1)
+    return any(run.job_name == repair_job.name and run.status == dg.DagsterRunStatus.FAILURE for run in runs)
 
 
 def look_request() -> dg.RunRequest:
