@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal, NamedTuple
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ from cartograph.cli.console import count, errors, names_and_numbers, output, say
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
 from cartograph.cli.progress import LOADED, POLL_SECONDS, AssetDone, Outcome, RunLog, follow
 from cartograph.cli.room import full_disk
-from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
+from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Handover, Request
 from cartograph.releases import NoRelease, Override, open_store
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import Shop, ShopError, load_shop
@@ -63,11 +64,15 @@ LOCATIONS = (
 
 
 class Step(NamedTuple):
-    """What one worker does: its location, the windows that it works on, and the assets, by default all of the job."""
+    """What one worker does: its location, the windows that it works on, and the assets, by default all of the job.
+
+    `goes_on` says that the selection is that of the step before, in a further location.
+    """
 
     location: Location
     windows: list[Window]
     select: str | None
+    goes_on: bool = False
 
 
 OUTCOMES: tuple[Outcome, ...] = ("passed", "warned", "failed")
@@ -110,7 +115,7 @@ def run(
             output.print(f"[yellow]Killed before: {counted(dead, 'run')}; what was not finished is loaded anew.[/]")
         warehouse, models = LOCATIONS
         since = chosen if select else since_first(instance, settings, chosen)
-        steps = [Step(warehouse, chosen, select), Step(models, since, select)]
+        steps = [Step(warehouse, chosen, select), Step(models, since, select, goes_on=select is not None)]
         logs = execute_all(settings, instance, steps, override, lock.fileno())
     if not logs:
         raise ShopError(
@@ -215,11 +220,21 @@ def execute_all(
     """Execute `steps` in order, up to the first that fails; each worker gets ready while the one before works.
 
     Not earlier: two that load their definitions side by side keep each other up. A step whose selection leaves nothing
-    to do has no log.
+    to do has no log; where the one before knows that, it does not begin.
     """
     logs = []
     with ExitStack() as stack:
-        waiting = (stack.enter_context(worker(settings, step, override, lock)) for step in steps)
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+
+        def workers() -> Iterator[Worker]:
+            before = None
+            for number, step in enumerate(steps):
+                before, after = before if step.goes_on else None, folder / f"{number}.json"
+                if not Handover.read(before).is_complete:
+                    yield stack.enter_context(worker(settings, step, override, lock, before, after))
+                before = after
+
+        waiting = workers()
         ready: deque[Worker] = deque()
 
         def ready_the_next() -> None:
@@ -238,7 +253,9 @@ def execute_all(
 
 
 @contextmanager
-def worker(settings: Settings, step: Step, override: Override | None, lock: int) -> Iterator[Worker]:
+def worker(
+    settings: Settings, step: Step, override: Override | None, lock: int, before: Path | None, after: Path
+) -> Iterator[Worker]:
     """A child that loads a location's definitions and then waits to be told to go; it ends with the block."""
     location = step.location
     request = Request(
@@ -248,6 +265,8 @@ def worker(settings: Settings, step: Step, override: Override | None, lock: int)
         first=location.partition_key(step.windows[0]),
         last=location.partition_key(step.windows[-1]),
         select=step.select,
+        before=before,
+        after=after,
         step_config=override_config(override) if override and location.releases else {},
         tags=override_tags(override) if override else {},
     )

@@ -16,12 +16,14 @@ import threading
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 import dagster as dg
 from pydantic import BaseModel
 
 from cartograph.cli.instance import CLI_TAG
+from cartograph.cli.selection import choose
 from cartograph.leaving import leave
 from cartograph.trust.automation import RANGE_TAGS
 
@@ -29,9 +31,28 @@ EXIT_FAILED = 1
 EXIT_NOTHING_SELECTED = 3
 
 
+class Handover(BaseModel):
+    """What a worker tells the next one of the selection, and whether there is anything left for it to do."""
+
+    reached: list[list[str]] = []
+    is_complete: bool = False
+
+    @classmethod
+    def read(cls, path: Path | None) -> Handover:
+        """What the worker before told; nothing where there was none."""
+        return cls.model_validate_json(path.read_bytes()) if path is not None and path.is_file() else cls()
+
+    def write(self, path: Path) -> None:
+        """Tell it, at once: the parent looks at any moment."""
+        aside = path.with_suffix(".new")
+        aside.write_text(self.model_dump_json(), encoding="utf-8")
+        aside.replace(path)
+
+
 class Request(BaseModel):
     """What to execute: a job of the location module, over a range of partition keys, perhaps a selection of assets.
 
+    `before` is the file in which the worker before told what the selection reached, and `after` that for the next one.
     `step_config` is Dagster's run configuration by the name of the step; that of a step left out is left out, too.
     `tags` are the run's, beside those that each has.
     """
@@ -42,6 +63,8 @@ class Request(BaseModel):
     first: str
     last: str
     select: str | None
+    before: Path | None
+    after: Path
     step_config: dict[str, dict[str, str]] = {}
     tags: dict[str, str] = {}
 
@@ -54,24 +77,24 @@ def execute(request: Request, go: threading.Event) -> int:
     except Exception as error:  # noqa: BLE001  the process boundary: whatever it is, the parent shows its cause
         sys.stderr.write(f"{''.join(traceback.format_exception(error))}\n{root_cause(error)}\n")
         return EXIT_FAILED
-    job = definitions.resolve_job_def(request.job)
-    selected = None
+    job, graph, selected = definitions.resolve_job_def(request.job), definitions.resolve_asset_graph(), None
+    import_ahead(getattr(location, "LIBRARIES", ()), go)
+    go.wait()
     if request.select is not None:
         try:
-            chosen = dg.AssetSelection.from_string(request.select).resolve(definitions.resolve_asset_graph())
+            chosen = choose(request.select, graph, Handover.read(request.before).reached)
         except dg.DagsterError as error:
             sys.stderr.write(
                 f"--select {request.select!r} is no asset selection: {root_cause(error)}. "
                 "Examples: 'key:\"raw/orders\"+', 'group:\"marts\"', '+key:\"serving/release\"'.\n"
             )
             return EXIT_FAILED
-        selected = sorted(chosen & set(job.asset_layer.executable_asset_keys))
+        Handover(reached=chosen.reached, is_complete=chosen.is_complete).write(request.after)
+        selected = sorted(chosen.keys & set(job.asset_layer.executable_asset_keys))
         if not selected:
             return EXIT_NOTHING_SELECTED
     steps = None if selected is None else {key.to_python_identifier() for key in selected}
     config = {step: {"config": c} for step, c in request.step_config.items() if steps is None or step in steps}
-    import_ahead(getattr(location, "LIBRARIES", ()), go)
-    go.wait()
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,
