@@ -86,6 +86,8 @@ def run(side: str) -> None:
             first=location.partition_key(windows[0]),
             last=location.partition_key(windows[-1]),
             select=None if side == "with_checks" else '* and not key:"quality/scores"',
+            before=None,
+            after=settings.shop_home / "selection.json",
         )
         status = worker.execute(request, go)
         if status != 0:
