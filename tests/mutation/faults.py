@@ -291,6 +291,51 @@ FAULTS = (
         "assert_touch_credits_sum_to_orders",
     ),
     in_rows(
+        "the first touch and the last are exchanged",
+        "order_touches",
+        "UPDATE {table} SET first_order_share = last_order_share, last_order_share = first_order_share "
+        "WHERE touch_count > 1",
+        "assert_first_and_last_touches_get_it_all",
+    ),
+    in_sql(
+        "a channel's last touches count twice",
+        "channel_attribution",
+        "sum(last_revenue_amount)",
+        "sum(2 * last_revenue_amount)",
+        "assert_channel_attribution_ties_out",
+    ),
+    in_sql(
+        "a session that saw a product has filled a cart",
+        "conversion_funnel",
+        "filter (where has_cart)",
+        "filter (where has_product_view)",
+        "assert_conversion_funnel_counts_all_sessions",
+    ),
+    in_rows(
+        "the fiscal year begins a month late",
+        "dim_dates",
+        "UPDATE {table} SET fiscal_month = (fiscal_month + 10) % 12 + 1",
+        "assert_fiscal_calendar_begins_in_its_month",
+    ),
+    in_rows(
+        "a fiscal year is named a year ahead",
+        "dim_dates",
+        "UPDATE {table} SET fiscal_year = fiscal_year + 1",
+        "assert_fiscal_calendar_begins_in_its_month",
+    ),
+    in_rows(
+        "holidays have lost their names",
+        "dim_dates",
+        "UPDATE {table} SET holiday_name = NULL",
+        "assert_holidays_mark_their_days",
+    ),
+    in_rows(
+        "recency and frequency are exchanged in the scores",
+        "rfm_segments",
+        "UPDATE {table} SET recency_score = frequency_score, frequency_score = recency_score",
+        "assert_rfm_scores_fit_their_bands",
+    ),
+    in_rows(
         "a payment is booked a cent too high",
         "fct_payments",
         "UPDATE {table} SET amount = amount + 0.01 WHERE is_captured",
