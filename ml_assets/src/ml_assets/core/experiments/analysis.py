@@ -171,7 +171,7 @@ def _mean(one: Moments) -> float:
 
 
 def _mean_error(one: Moments) -> float:
-    return float(np.sqrt(max(ratio_variance(one), 0.0) / one.size))
+    return math.sqrt(max(float(ratio_variance(one)), 0.0) / float(one.size))
 
 
 def _is_about_nothing(one: Moments, error: float) -> bool:
