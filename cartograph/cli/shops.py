@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,6 +48,7 @@ def show_shops() -> None:
 def check(name: ShopName = None) -> None:
     """Read everything that the shop's sources deliver, hold it against the contracts and load nothing."""
     from ecom_assets.defs.ingestion.shop_sources import shop_readers
+    from ecom_assets.quality.policy import quarantine_limit
     from ecom_assets.sources.shop_check import check_shop
     from ecom_assets.warehouse.dbt_project import require_known_vars
 
@@ -60,7 +62,8 @@ def check(name: ShopName = None) -> None:
     for absent in report.absent:
         what = f"switches off {absent.enables}" if absent.enables else "is required"
         output.print(f"[yellow]–[/] [bold]{absent.dataset}[/] is not delivered, which {what}")
-    obstacles = [*report.obstacles(settings.quarantine_limit_pct), *lake_conflicts(settings, report)]
+    limit = partial(quarantine_limit, shop.quality, settings.quarantine_limit_pct)
+    obstacles = [*report.obstacles(limit), *lake_conflicts(settings, report)]
     try:
         require_known_vars(shop)
     except ShopError as mistake:

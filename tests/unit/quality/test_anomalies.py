@@ -12,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecom_assets.quality.anomalies import (
+    days_before,
+    fewest_days,
     stability_index,
     stale_days,
     unusual_nulls,
     unusual_values,
     unusual_volumes,
 )
-from ecom_assets.quality.policy import NullPolicy, ValuesPolicy, VolumePolicy
+from ecom_assets.quality.policy import DatasetPolicy, NullPolicy, ValuesPolicy, VolumePolicy
 from ecom_assets.quality.profile import FEWEST_SIZES, Profile
 from tests.unit.quality.making import DAYS, FIRST, figures, steady_rows
 
@@ -48,6 +50,28 @@ def test_a_weekend_is_compared_with_weekends() -> None:
 @given(st.integers(0, 200), st.integers(40, 400))
 def test_a_steady_shop_is_never_unusual(seed: int, per_day: int) -> None:
     assert unusual_volumes(figures(steady_rows(per_day, seed=seed)), ALL, VolumePolicy(z=5)) == []
+
+
+def test_how_much_history_is_needed_is_said_by_the_policy() -> None:
+    rows = steady_rows()
+    rows[40] = 0
+    young = VolumePolicy(fewest_weeks=3)
+    assert [a.day for a in unusual_volumes(figures(rows), ALL, young)] == [FIRST + timedelta(days=40)]
+    assert unusual_volumes(figures(rows), ALL, VolumePolicy()) == [], "four weeks and their noise are needed"
+    assert fewest_days(DatasetPolicy()) == 42
+    assert days_before(DatasetPolicy()) == 70
+    longer = DatasetPolicy(volume_is_usual=VolumePolicy(weeks=12, fewest_weeks=10))
+    assert (fewest_days(longer), days_before(longer)) == (84, 98)
+
+
+def test_how_few_rows_a_day_may_have_is_said_by_the_policy() -> None:
+    rows = np.full(DAYS, 20)
+    nulls = np.zeros(DAYS, np.int64)
+    nulls[STRUCK] = 20
+    profile = figures(rows, nulls={"coupon_code": nulls})
+    assert unusual_nulls(profile, ALL, NullPolicy()) == []
+    assert len(unusual_nulls(profile, ALL, NullPolicy(fewest_rows=15))) == 1
+    assert unusual_nulls(profile, ALL, NullPolicy(fewest_rows=15, base_rows=561)) == []
 
 
 def test_a_shop_that_grows_is_not_unusual() -> None:

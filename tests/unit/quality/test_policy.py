@@ -10,6 +10,7 @@ from ecom_assets.quality.policy import (
     PolicyError,
     dataset_policy,
     document,
+    quarantine_limit,
     require_usable,
 )
 
@@ -31,12 +32,22 @@ def test_what_is_said_of_a_dataset_goes_before_what_is_said_of_all() -> None:
     assert events.few_rows_repeat == DatasetPolicy().few_rows_repeat
 
 
+def test_a_dataset_may_have_its_own_limit_of_quarantined_rows() -> None:
+    quality = {"datasets": {"orders": {"quarantine_within_limit": {"limit_pct": 12.5}}}}
+    assert str(quarantine_limit(quality, 5, "orders")) == "quarantine_within_limit in the shop's file allows 12.5"
+    assert str(quarantine_limit(quality, 5, "events")) == "CARTOGRAPH_QUARANTINE_LIMIT_PCT allows 5"
+
+
 @pytest.mark.parametrize(
     ("quality", "told"),
     [
         ({"volume_is_usul": {}}, "volume_is_usul"),
         ({"volume_is_usual": {"severity": "fatal"}}, "volume_is_usual.severity"),
         ({"volume_is_usual": {"drop_to": 2}}, "volume_is_usual.drop_to"),
+        ({"volume_is_usual": {"weeks": 3}}, "volume_is_usual: .*fewest_weeks is 4, and only 3 weeks are looked at"),
+        ({"nulls_are_usual": {"base_weeks": 1}}, "nulls_are_usual.base_weeks"),
+        ({"values_are_usual": {"fewest_rows": 5}}, "values_are_usual.fewest_rows"),
+        ({"quarantine_within_limit": {"limit_pct": 101}}, "quarantine_within_limit.limit_pct"),
         ({"volume_is_usual": 5}, "each check takes a mapping"),
         ({"datasets": {"orders": {"nulls_are_usual": {"zz": 1}}}}, "nulls_are_usual.zz"),
     ],
@@ -44,7 +55,7 @@ def test_what_is_said_of_a_dataset_goes_before_what_is_said_of_all() -> None:
 def test_a_mistake_is_named_with_what_there_is(quality: dict[str, object], told: str) -> None:
     with pytest.raises(PolicyError, match=told) as caught:
         dataset_policy(quality, "orders")
-    assert "Checks: volume_is_usual" in str(caught.value)
+    assert "Checks: quarantine_within_limit, volume_is_usual" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +64,7 @@ def test_a_mistake_is_named_with_what_there_is(quality: dict[str, object], told:
         ({"datasets": {"order": {}}}, "the shop does not have order. Datasets: events, orders."),
         ({"datasets": ["orders"]}, "it takes a mapping"),
         ({"scores_are_high": {"at_least": -1}}, "at_least"),
+        ({"scores_are_high": {"grades": {"B": 70}}}, "grades: .*must descend from A to D, and are 99, 70, 90, 80"),
         ({"scores_are_high": 5}, "scores_are_high: Input should be"),
         ({"datasets": {"orders": {"values_are_usual": {"ignored": ["subtotal"]}}}}, "does not have: subtotal"),
         ({"datasets": {"events": {"few_rows_are_late": {"hours": 0}}}}, "few_rows_are_late.hours"),

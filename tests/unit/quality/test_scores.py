@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS
-from ecom_assets.quality.policy import PolicyError, Weights, score_policy
-from ecom_assets.quality.scores import PARTS, Score, dataset_scores, grade, scores_table
+from ecom_assets.quality.policy import Grades, PolicyError, ScorePolicy, Weights, score_policy
+from ecom_assets.quality.scores import PARTS, Score, dataset_scores, scores_table
 
 YEAR = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 EVENTS = """
@@ -98,7 +98,7 @@ def test_a_score_lies_between_its_parts(parts: dict[str, float | None], weights:
     ("score", "letter"), [(100, "A"), (99, "A"), (98.99, "B"), (95, "B"), (90, "C"), (80, "D"), (79.9, "F"), (0, "F")]
 )
 def test_grades(score: float, letter: str) -> None:
-    assert grade(score) == letter
+    assert Grades().of(score) == letter
 
 
 def test_a_weight_of_zero_leaves_a_part_out() -> None:
@@ -108,7 +108,7 @@ def test_a_weight_of_zero_leaves_a_part_out() -> None:
 
 def test_the_table_has_the_score_its_grade_and_its_parts() -> None:
     parts = dict.fromkeys(PARTS, 100.0) | {"consistency": None, "validity": 50.0}
-    (row,) = scores_table([Score("events", YEAR.start, 7, parts)], Weights()).to_pylist()
+    (row,) = scores_table([Score("events", YEAR.start, 7, parts)], ScorePolicy()).to_pylist()
     assert (row["score"], row["grade"], row["consistency"], row["delivered_rows"]) == (90.0, "C", None, 7)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from cartograph.settings import load_settings
 from cartograph.shops import load_shop
+from ecom_assets.quality.policy import quarantine_limit
 from ecom_assets.sources.files import FilesSource
 from ecom_assets.sources.files_config import files_config
 from ecom_assets.sources.shop_check import ShopReport, check_shop
@@ -29,7 +31,7 @@ def checked_shop(root: Path, monkeypatch: pytest.MonkeyPatch) -> ShopReport:
 
 def test_the_corner_shop(monkeypatch: pytest.MonkeyPatch) -> None:
     report = checked_shop(ROOT, monkeypatch)
-    assert report.obstacles(limit_pct=0) == ()
+    assert report.obstacles(partial(quarantine_limit, {}, 0)) == ()
     assert all(dataset.is_ok for dataset in report.datasets)
     assert {dataset.dataset: dataset.counts.accepted for dataset in report.datasets} == {
         "customers": 2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 from cartograph.shops import Shop, SourceSpec
 from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS
+from ecom_assets.quality.policy import quarantine_limit
 from ecom_assets.sources import Delivery, Source, SourceError
 from ecom_assets.sources.shop_check import DatasetReport, ShopReport, check_shop
 from tests.unit.sources.making import MONTHS, review, reviews_source, write_csv
@@ -131,7 +133,7 @@ def test_absent_datasets_say_what_they_switch_off() -> None:
     assert set(absent) == set(CONTRACTS) - {"products"}
     assert absent["events"].enables == CONTRACTS["events"].enables
     assert {name for name, each in absent.items() if each.is_required} == {"customers", "orders", "order_items"}
-    assert found.obstacles(limit_pct=5) == (
+    assert found.obstacles(partial(quarantine_limit, {}, 5)) == (
         "customers is required and not delivered",
         "orders is required and not delivered",
         "order_items is required and not delivered",
@@ -141,9 +143,11 @@ def test_absent_datasets_say_what_they_switch_off() -> None:
 def test_more_broken_rows_than_the_limit_allows_stop_a_run() -> None:
     found = check(Given(order_items=[line("1"), line("2"), line("3"), line("x")]))
     assert "25.0 % of order_items break the contract, and CARTOGRAPH_QUARANTINE_LIMIT_PCT allows 5" in found.obstacles(
-        5
+        partial(quarantine_limit, {}, 5)
     )
-    assert not any("order_items" in obstacle for obstacle in found.obstacles(25))
+    assert not any("order_items" in obstacle for obstacle in found.obstacles(partial(quarantine_limit, {}, 25)))
+    own = {"datasets": {"order_items": {"quarantine_within_limit": {"limit_pct": 30}}}}
+    assert not any("order_items" in obstacle for obstacle in found.obstacles(partial(quarantine_limit, own, 5)))
 
 
 def test_a_source_at_fault_is_told_and_the_others_are_checked() -> None:
@@ -154,4 +158,7 @@ def test_a_source_at_fault_is_told_and_the_others_are_checked() -> None:
     assert report(found, "orders").error == "orders: the server does not answer. Start it."
     assert "without a column product_id" in str(report(found, "products").error)
     assert report(found, "order_items").is_ok, "orders and products are unknown, so references are not checked"
-    assert set(found.obstacles(limit_pct=5)) >= {"orders cannot be read", "products cannot be read"}
+    assert set(found.obstacles(partial(quarantine_limit, {}, 5))) >= {
+        "orders cannot be read",
+        "products cannot be read",
+    }

@@ -20,31 +20,30 @@ from cartograph.words import counted
 from ecom_assets.contracts.validation import ORPHAN
 from ecom_assets.ingestion import LoadReport, examples, late_rows, raw_table
 from ecom_assets.quality.anomalies import (
-    FEWEST_DAYS,
-    HISTORY_DAYS,
-    LEVEL_DAYS,
     Anomaly,
+    days_before,
     days_of_history,
+    fewest_days,
     stale_days,
     unusual_nulls,
     unusual_values,
     unusual_volumes,
 )
-from ecom_assets.quality.policy import DatasetPolicy, Severity
+from ecom_assets.quality.policy import DatasetPolicy, Limit, Severity
 from ecom_assets.quality.profile import Profile, profile
 
 _ALWAYS = {
     "rows_accounted_for": "Each delivered row is in the lake, merged as an exact duplicate, or in the quarantine.",
-    "quarantine_within_limit": "The quarantined share is at most CARTOGRAPH_QUARANTINE_LIMIT_PCT.",
+    "quarantine_within_limit": "The quarantined share is at most the shop's limit, or CARTOGRAPH_QUARANTINE_LIMIT_PCT.",
     "everything_readable": "No file, page or line was left out as unreadable, and no row for want of a date.",
     "nothing_vanished": "The lake holds at least as many rows of the loaded partitions as before.",
     "columns_are_known": "Each delivered column is in the contract, and each that was delivered before still is.",
     "few_rows_repeat": "Few rows are delivered twice.",
 }
 _STEADY = {
-    "volume_is_usual": "Each day has about as many rows as the same weekday had in the eight weeks before.",
-    "nulls_are_usual": "Each column is empty about as often as in the four weeks before.",
-    "values_are_usual": "Numbers are as large, and categories mixed, as in the four weeks before.",
+    "volume_is_usual": "Each day has about as many rows as the same weekday had in the weeks before.",
+    "nulls_are_usual": "Each column is empty about as often as in the weeks before.",
+    "values_are_usual": "Numbers are as large, and categories mixed, as in the weeks before.",
     "source_is_fresh": "The newest row is as new as the source's rhythm promises.",
 }
 _RECEIVED = {"few_rows_are_late": "Few rows reached the shop long after they happened."}
@@ -70,12 +69,15 @@ def load_checks(
     limit_pct: float,
     policy: DatasetPolicy,
 ) -> Iterator[dg.AssetCheckResult]:
-    """The results of the checks of a load of `span`; of days that are not in `shop_window`, nothing is expected."""
+    """The results of the checks of a load of `span`; of days that are not in `shop_window`, nothing is expected.
+
+    `limit_pct` is how much of a dataset may be quarantined where the policy does not say.
+    """
     where = looked_at(span)
     days = Window(max(span.start, shop_window.start), min(span.end, shop_window.end))
     for result in (
         _accounted(report),
-        _quarantined(report, contract.dataset, limit_pct),
+        _quarantined(report, contract.dataset, policy.quarantine_within_limit.limit(limit_pct)),
         _readable(report, policy.everything_readable.severity),
         _vanished(report, contract.dataset, policy.nothing_vanished.severity),
         _columns(report, policy.columns_are_known.severity),
@@ -99,25 +101,25 @@ def _accounted(report: LoadReport) -> dg.AssetCheckResult:
     )
 
 
-def _quarantined(report: LoadReport, dataset: str, limit_pct: float) -> dg.AssetCheckResult:
-    within = report.counts.quarantined_pct <= limit_pct
+def _quarantined(report: LoadReport, dataset: str, limit: Limit) -> dg.AssetCheckResult:
+    within = report.counts.quarantined_pct <= limit.pct
     return checked(
         "quarantine_within_limit",
         within,
-        expected=f"at most {limit_pct:g} % of the rows",
+        expected=f"at most {limit.pct:g} % of the rows",
         found=f"{report.counts.quarantined_pct:.2f} %",
         samples=[f"{reason}: {rows:,}" for reason, rows in report.counts.quarantined.most_common()],
-        description=None if within else too_many_quarantined(report, dataset, limit_pct),
+        description=None if within else too_many_quarantined(report, dataset, limit),
     )
 
 
-def too_many_quarantined(report: LoadReport, dataset: str, limit_pct: float) -> str:
+def too_many_quarantined(report: LoadReport, dataset: str, limit: Limit) -> str:
     """What a person needs to know when too many rows broke the contract: how many, why, where they are, what to do."""
     reasons = report.counts.quarantined.most_common(3)
     orphans = "Load the parents' partitions first. " if reasons[0][0].startswith(ORPHAN) else ""
     return (
         f"{report.counts.quarantined.total():,} of {counted(report.counts.delivered, 'row')} of {dataset} broke the "
-        f"contract ({report.counts.quarantined_pct:.1f} %, CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}): "
+        f"contract ({report.counts.quarantined_pct:.1f} %, {limit}): "
         f"{', '.join(f'{reason} ({rows})' for reason, rows in reasons)}. {orphans}"
         f"`cartograph shops check` shows examples with their files; all rows are in the lake's quarantine.{dataset}. "
         "Mend the source or its mapping and run again."
@@ -202,7 +204,7 @@ def _late(lake: Lake, contract: Contract, span: Window, policy: DatasetPolicy) -
 
 def _daily(lake: Lake, contract: Contract, span: Window, policy: DatasetPolicy) -> Iterator[dg.AssetCheckResult]:
     """The checks that compare the days of `span` with those before."""
-    earlier = HISTORY_DAYS + LEVEL_DAYS
+    earlier = days_before(policy)
     first = span.start.date() - timedelta(days=earlier)
     days = (span.end.date() - first).days
     looked = range(earlier, days)
@@ -213,8 +215,8 @@ def _daily(lake: Lake, contract: Contract, span: Window, policy: DatasetPolicy) 
         "nulls_are_usual": lambda: unusual_nulls(figures, looked, policy.nulls_are_usual),
         "values_are_usual": lambda: unusual_values(figures, looked, policy.values_are_usual),
     }
-    history = days_of_history(figures, looked)
-    yet = f"; it cannot judge yet, with {history} of {FEWEST_DAYS} days of history" if history < FEWEST_DAYS else ""
+    history, needed = days_of_history(figures, looked), fewest_days(policy)
+    yet = f"; it cannot judge yet, with {history} of {needed} days of history" if history < needed else ""
     for check, look in unusual.items():
         yield _compared(check, look(), lake, contract, getattr(policy, check).severity, usual=f"nothing unusual{yet}")
     yield _fresh(figures, contract, span, policy)

@@ -16,21 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ecom_assets.quality.policy import FEW_RATIO, NullPolicy, ValuesPolicy, VolumePolicy
-from ecom_assets.quality.profile import FEWEST_ROWS, FEWEST_SIZES, Floats, Ints, Mix, Profile
+from ecom_assets.quality.policy import DatasetPolicy, MixPolicy, NullPolicy, ValuesPolicy, VolumePolicy
+from ecom_assets.quality.profile import FEWEST_SIZES, Floats, Ints, Mix, Profile
 
-WEEKS = 8
-"""Weeks of which the same weekday is looked at."""
-FEWEST_WEEKS = 4
-"""A day is compared once its weekday was there so often; its noise is known ENOUGH_DAYS later."""
 LEVEL_DAYS = 14
-HISTORY_DAYS = 7 * WEEKS
-BASE_DAYS = 28
-"""Days that a share or a distribution is compared with."""
+NOISE_DAYS = 56
+"""Days of which the noise is known."""
 ENOUGH_DAYS = 14
-FEWEST_DAYS = 7 * FEWEST_WEEKS + ENOUGH_DAYS
-"""With fewer days of history no day can be compared in all ways."""
-ENOUGH_BASE_ROWS = 200
 _LEAST = 0.02
 """The least scale of logarithms: what hardly ever moves may move by 2 %."""
 _MAD = 1.4826
@@ -55,7 +47,7 @@ class Anomaly(NamedTuple):
 def unusual_volumes(profile: Profile, looked_at: range, policy: VolumePolicy) -> list[Anomaly]:
     """The days at the positions `looked_at` with far fewer or more rows than the same weekday had before."""
     with _nothing_is_nan():
-        expected, z = _volume_scores(profile.rows)
+        expected, z = _volume_scores(profile.rows, policy)
         far = np.abs(profile.rows - expected) >= policy.rows
         low = far & (z <= -policy.z) & (profile.rows <= policy.drop_to * expected)
         high = far & (z >= policy.z) & (profile.rows >= policy.rise_to * expected)
@@ -67,15 +59,15 @@ def unusual_volumes(profile: Profile, looked_at: range, policy: VolumePolicy) ->
 
 
 def unusual_nulls(profile: Profile, looked_at: range, policy: NullPolicy) -> list[Anomaly]:
-    """The days and columns with a share of empty values far from that of the four weeks before."""
-    base_rows = _before(profile.rows)
-    days = list(_comparable(profile, base_rows, looked_at, policy.excused))
+    """The days and columns with a share of empty values far from that of the weeks before."""
+    base_rows = _before(profile.rows, policy.base_days)
+    days = list(_comparable(profile, base_rows, looked_at, policy))
     found = []
     with _nothing_is_nan():
         for column, nulls in profile.nulls.items():
             if column in policy.ignored:
                 continue
-            usual = _before(nulls) / base_rows
+            usual = _before(nulls, policy.base_days) / base_rows
             jump = nulls / profile.rows - usual
             noise = np.sqrt(np.fmax(usual * (1 - usual), 1 / base_rows) * (1 / profile.rows + 1 / base_rows))
             # Rows that belong together, as the events of a visit do, vary more than chance has it for single ones.
@@ -97,11 +89,11 @@ def unusual_nulls(profile: Profile, looked_at: range, policy: NullPolicy) -> lis
 
 
 def unusual_values(profile: Profile, looked_at: range, policy: ValuesPolicy) -> list[Anomaly]:
-    """The days and columns whose values are larger, smaller or mixed unlike in the four weeks before.
+    """The days and columns whose values are larger, smaller or mixed unlike in the weeks before.
 
     Where a day has few numbers, those of the days before are looked at with them.
     """
-    days = list(_comparable(profile, _before(profile.rows), looked_at, policy.excused))
+    days = list(_comparable(profile, _before(profile.rows, policy.base_days), looked_at, policy))
     sized = [t for t in looked_at if profile.rows[t] and profile.day(t) not in policy.excused]
     found: list[Anomaly] = []
     with _nothing_is_nan():
@@ -118,17 +110,17 @@ def _unusual_sizes(
     profile: Profile, column: str, sizes: Floats, days: Sequence[int], policy: ValuesPolicy
 ) -> Iterator[Anomaly]:
     counts = profile.numbers[column]
-    since, pool, mean, spread = _pooled(counts, sizes)
-    usual_mean, usual_spread = (_usual(each)[since] for each in (mean, spread))
+    since, pool, mean, spread = _pooled(counts, sizes, policy.base_days)
+    usual_mean, usual_spread = (_usual(each, policy.base_days)[since] for each in (mean, spread))
     moved, widened = mean - usual_mean, np.log(np.maximum(spread, _LEAST) / np.maximum(usual_spread, _LEAST))
     # Pools of a few days share most of their rows, so their past shows less noise than the mean's standard error.
-    error = np.where(pool < FEWEST_ROWS, usual_spread / np.sqrt(pool), 0)
+    error = np.where(pool < policy.fewest_rows, usual_spread / np.sqrt(pool), 0)
     most_moved, most_widened = (policy.z * np.maximum(_scale(off)[since], _LEAST) for off in (moved, widened))
     most_moved = np.maximum(most_moved, policy.z * error)
     begun = int(np.flatnonzero(counts)[0]) if counts.any() else len(counts)
-    for t in (t for t in days if counts[t] and t - begun >= BASE_DAYS):
-        is_few = pool[t] < FEWEST_ROWS
-        ratio = max(policy.ratio, FEW_RATIO) if is_few else policy.ratio
+    for t in (t for t in days if counts[t] and t - begun >= policy.base_days):
+        is_few = pool[t] < policy.fewest_rows
+        ratio = max(policy.ratio, policy.few_ratio) if is_few else policy.ratio
         if abs(moved[t]) >= (limit := max(most_moved[t], np.log(ratio))):
             figure, found, usual, factor = "geometric mean", np.exp(mean[t]), np.exp(usual_mean[t]), np.exp(limit)
         elif not is_few and abs(widened[t]) >= (limit := max(most_widened[t], np.log(policy.spread))):
@@ -147,9 +139,9 @@ def _unusual_sizes(
         )
 
 
-def _pooled(counts: Ints, sizes: Floats) -> tuple[Ints, Ints, Floats, Floats]:
+def _pooled(counts: Ints, sizes: Floats, base_days: int) -> tuple[Ints, Ints, Floats, Floats]:
     """Of each day's numbers, with those of as many days before as make FEWEST_SIZES: since when, how many, mean,
-    deviation. NaN where BASE_DAYS have fewer."""
+    deviation. NaN where the `base_days` have fewer."""
     mean, spread = np.nan_to_num(sizes).T
     sums = [np.concatenate([[0], np.cumsum(counts * each)]) for each in (1, mean, spread**2 + mean**2)]
     ends = np.arange(1, len(counts) + 1)
@@ -157,21 +149,32 @@ def _pooled(counts: Ints, sizes: Floats) -> tuple[Ints, Ints, Floats, Floats]:
     since = np.maximum(starts, 0)
     number, total, squares = (each[ends] - each[since] for each in sums)
     pooled = total / number
-    pooled[(starts < 0) | (ends - starts > BASE_DAYS)] = np.nan
+    pooled[(starts < 0) | (ends - starts > base_days)] = np.nan
     return since, number, pooled, np.sqrt(np.maximum(squares / number - pooled**2, 0))
 
 
 def _unusual_mixes(
     profile: Profile, column: str, mix: Mix, days: Sequence[int], policy: ValuesPolicy
 ) -> Iterator[Anomaly]:
-    base = _before(mix.counts)
+    base = _before(mix.counts, policy.base_days)
     index = stability_index(mix.counts, base)
-    highest = np.nan_to_num(np.nanmax(_lags(index, HISTORY_DAYS), axis=0))
+    highest = np.nan_to_num(np.nanmax(_lags(index, NOISE_DAYS), axis=0))
     for t in days:
         if index[t] >= (limit := max(policy.psi, 2 * highest[t])):
             excess = mix.counts[t] / mix.counts[t].sum() - base[t] / base[t].sum()
             told = f"change in the mix of {column}", f"{index[t]:.2f}", f"at most {limit:.2f} (stability index)"
             yield Anomaly(profile.day(t), *told, mix.conditions[int(excess.argmax())])
+
+
+def days_before(policy: DatasetPolicy) -> int:
+    """How many days before those that are looked at the checks take in."""
+    return max(NOISE_DAYS, 7 * policy.volume_is_usual.weeks) + LEVEL_DAYS
+
+
+def fewest_days(policy: DatasetPolicy) -> int:
+    """With fewer days of history no day can be compared in all ways."""
+    daily = (policy.nulls_are_usual.base_days, policy.values_are_usual.base_days)
+    return max(7 * policy.volume_is_usual.fewest_weeks, *daily) + ENOUGH_DAYS
 
 
 def days_of_history(profile: Profile, looked_at: range) -> int:
@@ -203,14 +206,14 @@ def stability_index(counts: Ints, base: Ints) -> Floats:
     return index
 
 
-def _volume_scores(rows: Ints) -> tuple[Floats, Floats]:
+def _volume_scores(rows: Ints, policy: VolumePolicy) -> tuple[Floats, Floats]:
     """What is expected of each day, and how many robust standard deviations it is off; NaN without history."""
     y = 2 * np.sqrt(rows + 0.375)
     begun = np.flatnonzero(rows)
     y[: begun[0] if len(begun) else len(y)] = np.nan
-    weekdays = np.stack([_shifted(y, 7 * week) for week in range(1, WEEKS + 1)])
+    weekdays = np.stack([_shifted(y, 7 * week) for week in range(1, policy.weeks + 1)])
     typical = np.nanmedian(weekdays, axis=0)
-    typical[np.isfinite(weekdays).sum(axis=0) < FEWEST_WEEKS] = np.nan
+    typical[np.isfinite(weekdays).sum(axis=0) < policy.fewest_weeks] = np.nan
     residual = y - typical
     level = np.nan_to_num(np.nanmedian(_lags(residual, LEVEL_DAYS), axis=0))
     off = residual - level
@@ -218,17 +221,17 @@ def _volume_scores(rows: Ints) -> tuple[Floats, Floats]:
     return expected, off / np.maximum(_scale(off), 1.0)
 
 
-def _usual(values: Floats) -> Floats:
-    """The median of the BASE_DAYS values before each; NaN where fewer than ENOUGH_DAYS are there."""
-    earlier = _lags(values, BASE_DAYS)
+def _usual(values: Floats, base_days: int) -> Floats:
+    """The median of the `base_days` values before each; NaN where fewer than ENOUGH_DAYS are there."""
+    earlier = _lags(values, base_days)
     usual: Floats = np.nanmedian(earlier, axis=0)
     usual[np.isfinite(earlier).sum(axis=0) < ENOUGH_DAYS] = np.nan
     return usual
 
 
 def _scale(off: Floats) -> Floats:
-    """The robust scale of the HISTORY_DAYS values before each; NaN where there are fewer than ENOUGH_DAYS."""
-    earlier = np.sort(np.abs(_lags(off, HISTORY_DAYS)), axis=0)  # NaN last
+    """The robust scale of the NOISE_DAYS values before each; NaN where there are fewer than ENOUGH_DAYS."""
+    earlier = np.sort(np.abs(_lags(off, NOISE_DAYS)), axis=0)  # NaN last
     there = np.isfinite(earlier).sum(axis=0)
 
     def part(share: float) -> Floats:
@@ -249,19 +252,19 @@ def _nothing_is_nan() -> Iterator[None]:
         yield
 
 
-def _comparable(profile: Profile, base_rows: Ints, looked_at: range, excused: Sequence[date]) -> Iterator[int]:
+def _comparable(profile: Profile, base_rows: Ints, looked_at: range, policy: MixPolicy) -> Iterator[int]:
     begun = np.flatnonzero(profile.rows)
     for t in looked_at:
-        enough = len(begun) and t - begun[0] >= BASE_DAYS and base_rows[t] >= ENOUGH_BASE_ROWS
-        if enough and profile.rows[t] >= FEWEST_ROWS and profile.day(t) not in excused:
+        enough = len(begun) and t - begun[0] >= policy.base_days and base_rows[t] >= policy.base_rows
+        if enough and profile.rows[t] >= policy.fewest_rows and profile.day(t) not in policy.excused:
             yield t
 
 
-def _before(counts: Ints) -> Ints:
-    """The sum over the BASE_DAYS days before each day."""
+def _before(counts: Ints, base_days: int) -> Ints:
+    """The sum over the `base_days` days before each day."""
     total = np.concatenate([np.zeros((1, *counts.shape[1:]), counts.dtype), np.cumsum(counts, axis=0)])
     ends = np.arange(len(counts))
-    summed: Ints = total[ends] - total[np.maximum(ends - BASE_DAYS, 0)]
+    summed: Ints = total[ends] - total[np.maximum(ends - base_days, 0)]
     return summed
 
 

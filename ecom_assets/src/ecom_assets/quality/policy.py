@@ -14,18 +14,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecom_assets.contracts import CONTRACTS
-from ecom_assets.quality.profile import FEWEST_ROWS
 
 Severity = Literal["error", "warning"]
 _SCORES = "scores_are_high"
-FEW_RATIO = 20.0
-"""Of fewer than FEWEST_ROWS numbers, only a mean so many times as large or small tells of a wrong unit: one order in
-bulk moved ten refunds of a real shop 13-fold."""
 DOCUMENT = Path(__file__).parents[4] / "docs" / "quality.md"
 
 
@@ -54,24 +50,46 @@ class VolumePolicy(DailyPolicy):
     drop_to: float = Field(0.65, gt=0, lt=1, description="And at most this share of what is expected.")
     rise_to: float = Field(2.5, gt=1, description="Or at least this multiple of it.")
     rows: int = Field(20, ge=1, description="And off by at least so many rows.")
+    weeks: int = Field(8, ge=2, le=52, description="Weeks of which the same weekday is looked at.")
+    fewest_weeks: int = Field(
+        4, ge=1, description="A day is compared once its weekday was there so often; its noise is known 14 days later."
+    )
+
+    @model_validator(mode="after")
+    def _can_judge(self) -> Self:
+        if self.fewest_weeks > self.weeks:
+            raise ValueError(f"fewest_weeks is {self.fewest_weeks}, and only {self.weeks} weeks are looked at")
+        return self
 
 
-class NullPolicy(DailyPolicy):
-    """`nulls_are_usual`: the share of empty values of each column on each day against the four weeks before it."""
+class MixPolicy(DailyPolicy):
+    """What holds for every check that compares a day's rows with those of the weeks before it."""
+
+    base_weeks: int = Field(4, ge=2, le=8, description="Weeks before a day that it is compared with; it needs as many.")
+    base_rows: int = Field(200, ge=1, description="Rows that these weeks must have.")
+    fewest_rows: int = Field(30, ge=10, description="A day with fewer rows says nothing of shares and distributions.")
+
+    @property
+    def base_days(self) -> int:
+        """The days of `base_weeks`."""
+        return 7 * self.base_weeks
+
+
+class NullPolicy(MixPolicy):
+    """`nulls_are_usual`: the share of empty values of each column on each day against the weeks before it."""
 
     z: float = Field(6.0, gt=0, description="Standard deviations of a share from what is expected.")
     points: float = Field(20.0, gt=0, le=100, description="And at least so many percentage points.")
     ignored: tuple[str, ...] = Field((), description="Columns that are not looked at.")
 
 
-class ValuesPolicy(DailyPolicy):
-    """`values_are_usual`: the distribution of each column on each day against the four weeks before it."""
+class ValuesPolicy(MixPolicy):
+    """`values_are_usual`: the distribution of each column on each day against the weeks before it."""
 
     z: float = Field(5.0, gt=0, description="Numbers: robust standard deviations from the usual size or spread.")
-    ratio: float = Field(
-        1.3,
-        gt=1,
-        description=f"And at least so many times larger or smaller; {FEW_RATIO:g} of fewer than {FEWEST_ROWS} numbers.",
+    ratio: float = Field(1.3, gt=1, description="And at least so many times larger or smaller.")
+    few_ratio: float = Field(  # one order in bulk moved ten refunds of a real shop 13-fold
+        20.0, gt=1, description="The same of fewer than `fewest_rows` numbers, of which only a wrong unit can be told."
     )
     spread: float = Field(1.6, gt=1, description="Or spread so many times wider or narrower.")
     psi: float = Field(1.0, gt=0, description="Categories: population stability index above what chance gives.")
@@ -85,6 +103,35 @@ class SharePolicy(CheckPolicy):
     """A share of the delivered rows that may not be exceeded."""
 
     limit_pct: float = Field(ge=0, le=100, description="Percent of the delivered rows.")
+
+
+class Limit(NamedTuple):
+    """How much of a dataset may be quarantined, in percent, and what says so."""
+
+    pct: float
+    said_by: str
+
+    def __str__(self) -> str:
+        return f"{self.said_by} allows {self.pct:g}"
+
+
+class QuarantinePolicy(BaseModel):
+    """`quarantine_within_limit`: rows that break their contract; too many are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit_pct: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Percent of the delivered rows; where it is not set, `CARTOGRAPH_QUARANTINE_LIMIT_PCT`.",
+    )
+
+    def limit(self, general: float) -> Limit:
+        """The limit, where `general` is that of the settings."""
+        if self.limit_pct is None:
+            return Limit(general, "CARTOGRAPH_QUARANTINE_LIMIT_PCT")
+        return Limit(self.limit_pct, "quarantine_within_limit in the shop's file")
 
 
 class RepeatPolicy(SharePolicy):
@@ -120,6 +167,7 @@ class DatasetPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    quarantine_within_limit: QuarantinePolicy = QuarantinePolicy()
     volume_is_usual: VolumePolicy = VolumePolicy()
     nulls_are_usual: NullPolicy = NullPolicy()
     values_are_usual: ValuesPolicy = ValuesPolicy()
@@ -144,11 +192,33 @@ class Weights(BaseModel):
     reconciliation: float = Field(1, ge=0, description="Rows that are in the published facts, and no others.")
 
 
+class Grades(BaseModel):
+    """The lowest score of each grade; below all is F."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    A: float = Field(99, ge=0, le=100, description="The lowest score with grade A.")
+    B: float = Field(95, ge=0, le=100, description="The lowest score with grade B.")
+    C: float = Field(90, ge=0, le=100, description="The lowest score with grade C.")
+    D: float = Field(80, ge=0, le=100, description="The lowest score with grade D; below is F.")
+
+    @model_validator(mode="after")
+    def _descend(self) -> Self:
+        if not self.A > self.B > self.C > self.D:
+            raise ValueError(f"they must descend from A to D, and are {self.A:g}, {self.B:g}, {self.C:g}, {self.D:g}")
+        return self
+
+    def of(self, score: float) -> str:
+        """The grade of a score."""
+        return next((name for name, lowest in self if score >= lowest), "F")
+
+
 class ScorePolicy(CheckPolicy):
     """`scores_are_high`: the quality score of each dataset and partition, 0 to 100."""
 
     at_least: float = Field(95, ge=0, le=100, description="The lowest score that passes.")
     weights: Weights = Weights()
+    grades: Grades = Grades()
 
 
 def score_policy(quality: Mapping[str, Any]) -> ScorePolicy:
@@ -186,6 +256,15 @@ def dataset_policy(quality: Mapping[str, Any], dataset: str) -> DatasetPolicy:
     except ValidationError as error:
         told = _told(error)
     raise PolicyError(f"quality of {dataset}: {told}. Checks: {', '.join([*defaults, _SCORES])}.")
+
+
+def quarantine_limit(quality: Mapping[str, Any], general: float, dataset: str) -> Limit:
+    """How much of `dataset` may be quarantined, where `general` is what the settings say of all.
+
+    Raises:
+        PolicyError: as from `dataset_policy`.
+    """
+    return dataset_policy(quality, dataset).quarantine_within_limit.limit(general)
 
 
 def require_usable(quality: Mapping[str, Any], datasets: Collection[str]) -> None:
@@ -226,7 +305,7 @@ def _section(check: str, policy: Any, default: BaseModel) -> str:
             parts = type(value).model_fields.items()
             lines += [f"| `{name}.{part}` | {getattr(value, part)} | {f.description} |" for part, f in parts]
         else:
-            lines.append(f"| `{name}` | {value if value != () else 'none'} | {field.description} |")
+            lines.append(f"| `{name}` | {'none' if value in ((), None) else value} | {field.description} |")
     return "\n".join(lines)
 
 

@@ -26,8 +26,6 @@ MOST = 0.8
 """A column is a category where its most frequent values make up so much of its rows."""
 FEWEST_SIZES = 10
 """Fewer numbers than these have no mean that tells anything: those of the days before are taken with them."""
-FEWEST_ROWS = 30
-"""A day with fewer rows says nothing of shares and distributions."""
 NUMBERS = frozenset({"bigint", "double", "money", "price"})
 CATEGORIES = frozenset({"string", "boolean"})
 

@@ -17,13 +17,11 @@ import pyarrow as pa
 from cartograph.contracts import Column, Contract
 from cartograph.windows import Grain, Window
 from ecom_assets.contracts.validation import DUPLICATE_KEY, EXACT_DUPLICATE, ORPHAN, UNLIKE_PARENT
-from ecom_assets.quality.policy import Weights
+from ecom_assets.quality.policy import ScorePolicy, Weights
 from ecom_assets.sql import identifier, literal
 
 TABLE = "quality.scores"
 PARTS = tuple(Weights.model_fields)
-GRADES = ((99.0, "A"), (95.0, "B"), (90.0, "C"), (80.0, "D"))
-"""The lowest score of each grade; below all is F."""
 VERSION = "updated_at"
 """The part of a key that tells the versions of an entity apart."""
 _TRUNC: dict[Grain, str] = {"daily": "day", "weekly": "week", "monthly": "month"}
@@ -65,11 +63,6 @@ class Score(NamedTuple):
         weighed = [(getattr(weights, name), part) for name, part in self.parts.items() if part is not None]
         total = sum(weight for weight, _ in weighed)
         return sum(weight * part for weight, part in weighed) / total if total else 100.0
-
-
-def grade(score: float) -> str:
-    """The grade of a score: A from 99, B from 95, C from 90, D from 80, else F."""
-    return next((name for lowest, name in GRADES if score >= lowest), "F")
 
 
 def dataset_scores(
@@ -166,15 +159,15 @@ def _partition(moment: str, grain: Grain) -> str:
     return f"date_trunc('{_TRUNC[grain]}', {moment})"
 
 
-def scores_table(scores: Sequence[Score], weights: Weights) -> pa.Table:
+def scores_table(scores: Sequence[Score], policy: ScorePolicy) -> pa.Table:
     """The scores with the schema of `CONTRACT`."""
     rows = [
         {
             "dataset": score.dataset,
             "window_start": score.window_start,
             "delivered_rows": score.delivered_rows,
-            "score": score.value(weights),
-            "grade": grade(score.value(weights)),
+            "score": score.value(policy.weights),
+            "grade": policy.grades.of(score.value(policy.weights)),
             **score.parts,
         }
         for score in scores

@@ -6,7 +6,7 @@ Reads and validates only; printing the report belongs in `cartograph.cli`, loadi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from cartograph.shops import Shop
 from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS, referred_columns
 from ecom_assets.contracts.validation import EXACT_DUPLICATE, ContractError, Counts, Validated, validate
+from ecom_assets.quality.policy import Limit
 from ecom_assets.sources import Source, SourceError, Unreadable
 
 SAMPLE_ROWS = 5
@@ -72,7 +73,7 @@ class DatasetReport:
             and all(violation.is_merge for violation in self.violations)
         )
 
-    def obstacle(self, limit_pct: float) -> str | None:
+    def obstacle(self, limit: Limit) -> str | None:
         """Why a run would stop at this dataset, if it would."""
         if self.error:
             return f"{self.dataset} cannot be read"
@@ -80,11 +81,8 @@ class DatasetReport:
             return f"a column that {self.dataset} takes is missing in {', '.join(lacking)}"
         if CONTRACTS[self.dataset].required and not self.counts.accepted:
             return f"{self.dataset} has no row that keeps its contract"
-        if self.counts.quarantined_pct > limit_pct:
-            return (
-                f"{self.counts.quarantined_pct:.1f} % of {self.dataset} break the contract, and "
-                f"CARTOGRAPH_QUARANTINE_LIMIT_PCT allows {limit_pct:g}"
-            )
+        if self.counts.quarantined_pct > limit.pct:
+            return f"{self.counts.quarantined_pct:.1f} % of {self.dataset} break the contract, and {limit}"
         return None
 
 
@@ -105,11 +103,11 @@ class ShopReport:
     datasets: tuple[DatasetReport, ...]
     absent: tuple[AbsentDataset, ...]
 
-    def obstacles(self, limit_pct: float) -> tuple[str, ...]:
-        """What a run would stop at; `limit_pct` is how much of a dataset may be quarantined, in percent."""
+    def obstacles(self, limit: Callable[[str], Limit]) -> tuple[str, ...]:
+        """What a run would stop at; `limit` says how much of a dataset may be quarantined."""
         return (
             *(f"{absent.dataset} is required and not delivered" for absent in self.absent if absent.is_required),
-            *(found for report in self.datasets if (found := report.obstacle(limit_pct))),
+            *(found for report in self.datasets if (found := report.obstacle(limit(report.dataset)))),
         )
 
 

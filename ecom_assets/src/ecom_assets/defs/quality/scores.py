@@ -18,8 +18,8 @@ from ecom_assets.components.source_component import column_schema
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.defs.partitions import window_partitions, windows_of
 from ecom_assets.ingestion import quarantine_table, raw_table
-from ecom_assets.quality.policy import Severity, dataset_policy, score_policy
-from ecom_assets.quality.scores import CONTRACT, PARTS, TABLE, Score, dataset_scores, grade, scores_table
+from ecom_assets.quality.policy import Grades, Severity, dataset_policy, score_policy
+from ecom_assets.quality.scores import CONTRACT, PARTS, TABLE, Score, dataset_scores, scores_table
 
 KEY = dg.AssetKey(["quality", "scores"])
 CHECK = "scores_are_high"
@@ -86,10 +86,13 @@ def score_definitions() -> dg.Definitions:
                 )
         lake.ensure(TABLE, CONTRACT, settings.partition_grain)
         with lake.overwriting(TABLE, window) as writer:
-            writer.write(scores_table(found, policy.weights))
+            writer.write(scores_table(found, policy))
         values = [(score, score.value(policy.weights)) for score in found]
         return dg.MaterializeResult(
-            metadata={"dagster/row_count": len(found), "newest": dg.MetadataValue.md(newest_scores(values))},
+            metadata={
+                "dagster/row_count": len(found),
+                "newest": dg.MetadataValue.md(newest_scores(values, policy.grades)),
+            },
             check_results=[judge(values, policy.at_least, policy.severity, window)],
         )
 
@@ -113,7 +116,7 @@ def judge(
     )
 
 
-def newest_scores(values: list[tuple[Score, float]]) -> str:
+def newest_scores(values: list[tuple[Score, float]], grades: Grades) -> str:
     """Each dataset's score of its newest partition, as a table for the UI."""
     newest = {score.dataset: (score, value) for score, value in values}
     lines = [f"| dataset | partition | rows | score | grade | {' | '.join(PARTS)} |", "| --- " * (5 + len(PARTS)) + "|"]
@@ -121,6 +124,6 @@ def newest_scores(values: list[tuple[Score, float]]) -> str:
         parts = " | ".join("" if score.parts[part] is None else f"{score.parts[part]:.2f}" for part in PARTS)
         start = score.window_start.date()
         lines.append(
-            f"| {score.dataset} | {start} | {score.delivered_rows:,} | {value:.2f} | {grade(value)} | {parts} |"
+            f"| {score.dataset} | {start} | {score.delivered_rows:,} | {value:.2f} | {grades.of(value)} | {parts} |"
         )
     return "\n".join(lines)
