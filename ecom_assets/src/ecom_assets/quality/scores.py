@@ -62,7 +62,7 @@ class Score(NamedTuple):
         """The weighted mean of the parts that there are; 100 where none counts."""
         weighed = [(getattr(weights, name), part) for name, part in self.parts.items() if part is not None]
         total = sum(weight for weight, _ in weighed)
-        return sum(weight * part for weight, part in weighed) / total if total else 100.0
+        return sum(weight / total * part for weight, part in weighed) if total else 100.0
 
 
 def dataset_scores(
