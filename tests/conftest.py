@@ -9,6 +9,7 @@ import shutil
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.whole_run import Bench
 
@@ -21,6 +22,8 @@ os.environ.pop("COLUMNS", None)  # the width of their terminal
 os.environ["CARTOGRAPH_HOME"] = tempfile.mkdtemp(prefix="cartograph-tests-")
 atexit.register(shutil.rmtree, os.environ["CARTOGRAPH_HOME"], ignore_errors=True)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as every process that runs assets has it
+settings.register_profile("cartograph", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("cartograph")  # no test measures time: a busy machine is no fault
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def test_a_batch_says_what_made_it(client: httpx.Client, manifest: Manifest) -> 
     assert answer == {"model": "churn", **made_by}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.integers(0, 400), st.none() | st.floats(0, 4000), st.booleans()), min_size=1, max_size=120)
 )
@@ -125,7 +125,7 @@ VALUES = (
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=1, max_size=4))
 def test_the_fast_way_takes_what_the_strict_one_takes_and_nothing_else(rows: list[tuple[Any, Any, Any]]) -> None:
     """One row at a time is read by pydantic alone, many by numpy first: both must agree on every value."""

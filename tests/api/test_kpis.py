@@ -81,7 +81,7 @@ def test_a_figure_is_what_is_counted(
     assert answer["next"] is None
 
 
-@checking(max_examples=15, deadline=None)
+@checking(max_examples=15)
 @given(
     st.lists(
         st.builds(

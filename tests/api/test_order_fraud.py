@@ -27,7 +27,7 @@ def test_a_decision_says_what_made_it(client: httpx.Client, manifest: Manifest) 
     }  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 400), st.none() | st.floats(0, 4000), st.booleans())
 def test_an_order_is_reviewed_where_more_is_lost_than_a_review_costs(
     client: httpx.Client, amount: int, gap: float | None, opt: bool

@@ -262,7 +262,7 @@ def test_a_release_whose_history_is_damaged_is_not_served(tmp_path: Path, length
         assert ORDER_HISTORY in problem(client.get("/ready"), 503, "no-release")["detail"]
 
 
-@checking(max_examples=60, deadline=None)
+@checking(max_examples=60)
 @given(
     body=st.dictionaries(
         st.sampled_from([*order("1"), "customer", "discount_amount", "network"]),

@@ -43,7 +43,7 @@ def test_a_prediction_says_what_made_it(client: httpx.Client, manifest: Manifest
     assert document == {"model_version": "3", "release_id": manifest.release_id, "as_of": "2026-01-01"}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 400), st.none() | st.floats(0, 4000), st.booleans())
 def test_it_predicts_what_the_trained_model_does(
     client: httpx.Client, recency: int, gap: float | None, opt: bool
@@ -128,7 +128,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from(list(GOOD)) | st.text(max_size=5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(JSON | st.fixed_dictionaries({"features": st.dictionaries(NAMES, JSON, max_size=5)}))
 def test_no_json_makes_the_service_fail(client: httpx.Client, body: Any) -> None:
     response = post(client, json.dumps(body))
@@ -137,7 +137,7 @@ def test_no_json_makes_the_service_fail(client: httpx.Client, body: Any) -> None
         problem(response, response.status_code, "invalid-request" if response.status_code == 422 else None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(-(2**60), 2**60), st.none() | st.floats(allow_nan=False, allow_infinity=False), st.booleans())
 def test_numbers_of_any_size_get_a_probability_or_a_reason(
     client: httpx.Client, recency: int, gap: float | None, opt: bool
@@ -150,7 +150,7 @@ def test_numbers_of_any_size_get_a_probability_or_a_reason(
         assert 0 <= response.json()["probability"] <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_service_fail(client: httpx.Client, body: bytes) -> None:
     assert post(client, body).status_code in {400, 422}

@@ -79,7 +79,7 @@ def test_those_often_in_one_order_are_on_sale_and_by_cosine(client: httpx.Client
     ]
 
 
-@checking(max_examples=40, deadline=None)
+@checking(max_examples=40)
 @given(st.lists(st.integers(0, PRODUCTS - 1), max_size=30), st.integers(1, 20))
 def test_a_session_gets_what_the_core_says(
     client: httpx.Client, manifest: Manifest, seen: list[int], limit: int

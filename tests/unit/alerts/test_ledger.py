@@ -161,7 +161,7 @@ def test_a_sink_that_fails_is_left_alone_longer_and_longer(ledger: Ledger) -> No
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), max_size=25), st.integers(1, 5))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_however_the_looks_fall_each_change_is_told_once(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, bool]], at_once: int
 ) -> None:

@@ -110,7 +110,7 @@ def test_without_orders_nothing_is_credited_and_without_paths_there_is_no_channe
     assert attributed([], []) == {}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(won=paths, lost=paths)
 def test_shares_sum_to_one_and_credits_to_all_orders_and_revenue(won: Paths, lost: Paths) -> None:
     found = attributed(won, lost, "33.33").values()
@@ -121,7 +121,7 @@ def test_shares_sum_to_one_and_credits_to_all_orders_and_revenue(won: Paths, los
     assert all(row["revenue_amount"] >= 0 for row in found)  # type: ignore[operator]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(won=paths.filter(bool), lost=paths)
 def test_the_solved_rate_is_what_walking_the_chain_comes_to(won: Paths, lost: Paths) -> None:
     """The chance to have converted after many steps, and the counted rate: first-order paths keep the overall rate."""
@@ -136,7 +136,7 @@ def test_the_solved_rate_is_what_walking_the_chain_comes_to(won: Paths, lost: Pa
     assert conversion_rate(transitions) == pytest.approx(len(won) / (len(won) + len(lost)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(won=paths, lost=paths, copies=st.integers(2, 4))
 def test_more_of_the_same_paths_change_no_effect_and_names_do_not_matter(won: Paths, lost: Paths, copies: int) -> None:
     once = effects(won, lost)

@@ -102,14 +102,14 @@ def test_an_id_is_found_and_taken_out_in_each_form_and_in_the_columns_of_tables(
 
 
 @given(customer=ANY_ID.filter(is_telling), form=st.sampled_from(sorted(FORMS)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(customer="İstanbul ß", form="JSON in JSON")
 def test_any_id_is_found_and_taken_out_in_any_form(customer: str, form: str) -> None:
     assert_found_and_taken_out(customer, FORMS[form](customer))
 
 
 @given(customer=ANY_ID.filter(lambda text: not is_telling(text)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @example(customer="12346")
 @example(customer="ä'\"1")
 def test_any_short_id_is_found_and_taken_out_where_it_is_said_to_be_a_customers(customer: str) -> None:

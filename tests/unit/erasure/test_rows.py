@@ -153,7 +153,7 @@ def datasets(draw: st.DrawFn) -> tuple[Contract, pa.Table]:
 
 
 @given(datasets())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_rows_lose_the_customer_only_once_and_nothing_else(erased: Erased, made: tuple[Contract, pa.Table]) -> None:
     contract, rows = made
     once = anonymised(rows, contract, erased)

@@ -28,7 +28,7 @@ def months(number: int) -> list[date]:
 
 
 @given(number=st.integers(0, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_backtest_trains_on_what_was_known_then_and_leaves_todays_date_to_the_training(number):
     dates = months(number)
     end = dates[-1] if dates else START

@@ -28,7 +28,6 @@ SOME = Interval(1.0, 0.5, 1.5)
 # Shapes of a response
 
 
-@settings(deadline=None)  # the first call imports SciPy
 @given(st.floats(0, 0.95), st.floats(0.1, 100))
 def test_the_same_on_each_day_is_its_own_adstock(carry_over, daily):
     assert adstock(np.full(30, daily), carry_over, daily) == pytest.approx(np.full(30, daily))
@@ -265,7 +264,7 @@ curve = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(curve, min_size=1, max_size=4), st.floats(-0.5, 0.5), st.floats(0, 1), st.floats(1, 3))
 def test_a_proposal_keeps_its_limits_and_earns_at_least_today(shapes, change, low, high):
     responses = [
@@ -277,7 +276,7 @@ def test_a_proposal_keeps_its_limits_and_earns_at_least_today(shapes, change, lo
         assert found.gain.value >= -1e-6
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(curve, min_size=2, max_size=2), st.floats(0.2, 1.0))
 def test_no_point_of_a_fine_grid_is_better(shapes, part):
     curves = Curves([shapes], 15.0)

@@ -27,7 +27,7 @@ def days(*numbers: int) -> list[date]:
     length=st.integers(1, 900),
     step=st.sampled_from([1, 7, 30]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_label_window_reaches_into_the_holdout_or_beyond_the_data(start, length, step):
     end = start + timedelta(days=length)
     dates = [start + timedelta(days=number) for number in range(step, length + 1, step)]

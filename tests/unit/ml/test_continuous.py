@@ -55,7 +55,7 @@ def test_least_squares_with_levels_is_the_one_with_a_column_for_each_level() -> 
 
 
 @given(seed=st.integers(0, 1000), factor=st.floats(0.1, 50.0))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_an_elasticity_does_not_depend_on_the_unit_of_sales(seed: int, factor: float) -> None:
     units, price, unit, week = panel_rows(seed)
     kept = estimable(units, unit, week)

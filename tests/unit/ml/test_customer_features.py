@@ -315,7 +315,7 @@ def test_many_dates_at_once_are_the_same_as_one_at_a_time(con):
 moments = st.floats(0, 300, allow_nan=False).map(lambda value: round(value, 3))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     orders=st.lists(st.tuples(st.sampled_from("AB"), moments, st.integers(0, 90)), max_size=12),
     events=st.lists(

@@ -48,7 +48,7 @@ def changed_after(panel, origin, seed):
 
 
 @given(origin=st.integers(60, 200), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_feature_looks_ahead(shop, origin, seed):
     one, two = (
         next(History(panel).at([origin], HORIZON)) for panel in (shop.panel, changed_after(shop.panel, origin, seed))

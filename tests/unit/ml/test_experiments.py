@@ -68,7 +68,7 @@ def test_tea_tasting_on_the_rows_themselves_says_the_same():
 
 
 @given(st.integers(1, 6), st.integers(0, 2**16))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_moments_up_to_a_look_are_those_of_its_rows(looks, seed):
     draw = np.random.default_rng(seed)
     columns, variant, look = draw.normal(1e6, 1, (60, 3)), draw.integers(0, 2, 60), draw.integers(0, looks, 60)

@@ -79,7 +79,7 @@ def shapley(worth: Any, width: int) -> np.ndarray:
     return split
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.lists(st.sampled_from([-2.0, -0.3, 0.4, 1.5, float("nan")]), min_size=4, max_size=4))
 def test_trees_are_split_by_shapleys_definition(seed: int, values: list[float]) -> None:
     nodes, row = make_trees(seed), np.array(values, dtype=np.float32)
@@ -202,7 +202,7 @@ def test_turns_find_the_terms_of_a_sum(width: int) -> None:
     assert turns.contributions(lambda many: many @ slopes, reference, row) == pytest.approx(slopes * (row - reference))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(-3, 3), min_size=4, max_size=4))
 def test_turns_of_few_features_are_shapley_values(values: list[float]) -> None:
     reference, row = np.array([0.5, -1.0, 2.0, 0.0]), np.array(values)

@@ -47,7 +47,7 @@ def test_scores_over_windows_are_means_of_theirs():
 
 
 @given(quantity=QUANTITIES, factor=st.sampled_from([0.001, 3.0, 1000.0]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_scores_know_no_unit_and_no_order_of_series(quantity, factor):
     quantity[:, :2] = [1.0, 2.0]
     forecast = np.full((3, 7), 10.0)
@@ -59,7 +59,7 @@ def test_scores_know_no_unit_and_no_order_of_series(quantity, factor):
 
 
 @given(quantity=QUANTITIES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_scales_and_weights_know_nothing_after_the_origin(quantity):
     later = quantity.copy()
     later[:, 20:] = 7.0
@@ -73,7 +73,7 @@ def test_scales_and_weights_know_nothing_after_the_origin(quantity):
     level=st.sampled_from([0.05, 0.5, 0.9]),
     other=st.floats(0, 100),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_constant_has_less_pinball_loss_than_the_quantile(actual, level, other):
     best = np.quantile(actual, level, method="inverted_cdf")
     assert pinball(actual, {level: np.full((1, 40), best)}) <= pinball(actual, {level: np.full((1, 40), other)}) + 1e-9

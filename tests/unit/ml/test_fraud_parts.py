@@ -21,7 +21,7 @@ DAY = timedelta(days=1)
 
 
 @given(start=st.dates(date(2000, 1, 1), date(2030, 1, 1)), length=st.integers(1, 1500))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_part_has_an_order_whose_label_may_not_have_come(start, length):
     end = start + length * DAY
     try:
@@ -121,7 +121,7 @@ def test_as_many_rules_are_asked_for_as_cost_least():
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1000), st.booleans()), min_size=1, max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_other_decision_costs_less_where_the_probabilities_are_true(orders):
     probabilities, amounts = np.array([o[0] for o in orders]), np.array([o[1] for o in orders])
     chosen, other = fraud.is_reviewed(probabilities, amounts), np.array([o[2] for o in orders])

@@ -80,7 +80,7 @@ def test_a_graph_that_cannot_be_used_says_why(of, message):
 NODES = ("a", "b", "c", "t", "y", "z")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     order=st.permutations(NODES),
     drawn=st.lists(st.booleans(), min_size=15, max_size=15),

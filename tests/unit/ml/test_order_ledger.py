@@ -22,7 +22,7 @@ OF_PRODUCTS = {**MARTS, "dim_products": "SELECT *, product_key AS product_id FRO
 UNTIL = (START + timedelta(days=60)).date()
 
 
-@settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=25, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(
     orders=st.lists(
         st.tuples(

@@ -245,7 +245,7 @@ def test_a_part_of_the_days_is_the_same_as_it_is_in_the_whole(con):
 moments = st.floats(0, 90, allow_nan=False).map(lambda value: round(value, 2))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     orders=st.lists(
         st.tuples(

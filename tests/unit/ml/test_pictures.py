@@ -40,7 +40,7 @@ def texts(picture: bytes) -> set[str]:
     return set(re.findall(r"<text[^>]*>([^<]*)</text>", picture.decode()))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.floats(0.001, 0.999), st.booleans()), min_size=40, max_size=80))
 def test_the_reliability_picture_has_the_bins_as_its_points(rows: list[tuple[float, bool]]) -> None:
     probabilities, labels = np.array([p for p, _ in rows]), np.array([int(label) for _, label in rows])

@@ -204,7 +204,7 @@ def test_there_are_as_many_features_of_a_pair_as_the_reference_system_has():
 moments = st.floats(-50, 450, allow_nan=False).map(lambda value: round(value, 2))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     lines=st.lists(st.tuples(st.sampled_from(["P1", "P2"]), moments, st.integers(1, 5)), max_size=12),
     events=st.lists(st.tuples(st.sampled_from(["product_view", "add_to_cart"]), moments), max_size=8),

@@ -51,20 +51,20 @@ def noisy(seed: int, shift: float) -> Vector:
 
 
 @given(seed=st.integers(0, 10_000), shift=st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_not_better_is_never_promoted_over_a_fresh_champion(seed, shift):
     found = judge(contest(losses(seed=seed), noisy(seed, shift), newer_days=STALE_DAYS - 1))
     assert found.outcome != "promoted"
 
 
 @given(seed=st.integers(0, 10_000), shift=st.floats(1.01 * MARGIN, 1), newer=st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_worse_by_more_than_the_margin_is_never_promoted_however_stale_the_champion(seed, shift, newer):
     assert judge(contest(losses(seed=seed), noisy(seed, shift), newer_days=newer)).outcome == "refused"
 
 
 @given(seed=st.integers(0, 10_000), newer=st.integers(0, STALE_DAYS - 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_same_model_again_is_kept(seed, newer):
     found = judge(contest(losses(seed=seed), losses(seed=seed), newer_days=newer))
     assert found.outcome == "kept"
@@ -72,7 +72,7 @@ def test_the_same_model_again_is_kept(seed, newer):
 
 
 @given(seed=st.integers(0, 10_000), shift=st.floats(0.01, 0.5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_what_is_clearly_better_is_promoted(seed, shift):
     found = judge(contest(losses(seed=seed), noisy(seed, -shift)))
     assert found.outcome == "promoted"

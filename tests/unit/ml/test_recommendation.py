@@ -51,7 +51,7 @@ def recommender(histories: Histories, categories: list[int] | None = None) -> Re
 
 
 @given(sequences, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_histories_hold_what_lists_of_lists_would(bought, data):
     histories = Histories.of(bought, SIZE)
     rows = data.draw(st.lists(st.integers(0, len(bought) - 1), max_size=5))
@@ -129,7 +129,7 @@ def test_cosine_is_the_share_of_common_customers():
 
 
 @given(st.integers(0, 10_000), st.integers(1, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_strongest_entries_of_each_row_are_kept(seed, kept):
     from scipy.sparse import csr_array
 
@@ -144,7 +144,7 @@ def test_the_strongest_entries_of_each_row_are_kept(seed, kept):
 
 
 @given(st.permutations(range(SIZE)), sequences)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_other_numbers_for_the_items_give_the_same_answer(numbers, bought):
     number = np.array(numbers)
     renumbered = [[numbers[item] for item in items] for items in bought]
@@ -254,7 +254,7 @@ def test_affinities_are_drawn_to_everybodys_shares():
 
 
 @given(sequences)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_somebody_is_shown_does_not_depend_on_who_is_asked_about_with_them(bought):
     model = recommender(Histories.of([[0, 1, 2], [3, 1], [5, 6, 5]], SIZE), [0, 0, 1, 1, 2, 2, 3, 3])
     together = model.recommend(Histories.of(bought, SIZE), 5, exclude_seen=False)
@@ -269,7 +269,7 @@ def test_a_product_without_history_has_a_small_share_of_its_category():
 
 
 @given(st.integers(0, 10_000), st.integers(0, 12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_top_is_in_order_and_of_equals_the_first_is_first(seed, count):
     scores = np.random.default_rng(seed).integers(-2, 4, (5, 9)).astype(np.float32)
     scores[scores == -2] = -np.inf

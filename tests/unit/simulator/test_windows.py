@@ -50,7 +50,7 @@ def test_days_and_weeks_make_up_the_months(dataset: str) -> None:
         assert finer.select(monthly.column_names).equals(monthly)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_any_window_alone_is_its_part_of_the_whole(data: st.DataObject) -> None:
     config = make_config(customers=60, end=date(2024, 5, 1), seed=data.draw(st.integers(0, 3)))

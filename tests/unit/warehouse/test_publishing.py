@@ -83,7 +83,7 @@ def shop(tmp_path: Path) -> Settings:
     return tiny_shop(tmp_path)
 
 
-@hypothesis_settings(max_examples=8, deadline=None)
+@hypothesis_settings(max_examples=8)
 @given(
     minutes=st.lists(st.integers(0, 91 * 24 * 60 - 1), max_size=12),
     event_time=st.sampled_from(["happened_at", "happened_on"]),
