@@ -19,7 +19,7 @@ from api.services import journal, online
 from api.services.event_log import EventLog, Rules
 from api.services.journal import forget
 from api.services.online import OnlineState, moment_of
-from cartograph.events import Follower, SegmentWriter, rewrite, segments
+from cartograph.events import SegmentWriter, rewrite, segments
 from cartograph.releases.order_history import SCHEMA, key_of
 from cartograph.settings import Settings
 from cartograph.windows import Window
@@ -184,11 +184,11 @@ def test_a_broken_journal_does_not_keep_events_from_a_worker_nor_a_broken_log_or
     take(tmp_path, one, event(0, "P1"), event(1, kind="purchase", customer_id="C1", order_id="O1"))
     one.judge(OrderHistory(SINCE, nothing()), order("O1"), ["P2"])
     with monkeypatch.context() as broken:
-        broken.setattr(journal.Journal, "after", lambda *_: 1 / 0)
+        broken.setattr(other._journal, "after", lambda *_: 1 / 0)
         asyncio.run(other.learn())
     assert known(other) == (("P1",), ())
     with monkeypatch.context() as broken:
-        broken.setattr(Follower, "new", lambda *_: 1 / 0)
+        broken.setattr(other._log, "new", lambda *_: 1 / 0)
         asyncio.run(other.learn())
     assert known(other) == (("P1",), ("P2",))
     assert caplog.text.count("Following the journal and the events of the online state failed") == 2
