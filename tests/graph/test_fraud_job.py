@@ -129,7 +129,7 @@ def test_an_order_after_the_release_is_judged_with_what_the_shop_knew(shop):
     customer = known[-1]["customer_id"]
     before = [row for row in known if row["customer_id"] == customer]
     line = {"product_id": "P1", "quantity": 1, "unit_price": 30}
-    placed = {"order_id": "new", "customer_id": customer, "lines": [line], "placed_at": "2026-12-24T20:15:00Z"}
+    placed = {"order_id": "new", "customer_id": customer, "lines": [line], "placed_at": f"{as_of}T20:15:00Z"}
     with service(shop.settings) as client:
         answer = client.post("/v1/orders/risk", json=placed)
     assert answer.status_code == 200, answer.text
