@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
+from dagster._core.definitions.declarative_automation.operators.check_operators import AllChecksCondition
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -52,6 +53,18 @@ class CheckWarned(dg.AutomationCondition[dg.AssetCheckKey]):
         return dg.AutomationResult(context, context.candidate_subset if warned else context.get_empty_subset())
 
 
+class BlockingChecksMatch(AllChecksCondition):
+    """Dagster's condition over all blocking checks, which takes any condition of ours, too, for one that it can store.
+
+    A location whose definitions cannot be stored is told nowhere, and none of its sensors runs.
+    """
+
+    @property
+    def is_serializable(self) -> bool:
+        """No: it is evaluated in the code location."""
+        return False
+
+
 def nothing_upstream_blocks() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]:
     """Each blocking check upstream has run on what is there, and passed or warned; or it runs in the same tick.
 
@@ -61,7 +74,7 @@ def nothing_upstream_blocks() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCh
     check = dg.AutomationCondition
     warned = check.check_failed() & CheckWarned()
     allows = check.check_passed() | warned | check.will_be_requested()
-    blocking = check.all_checks_match(allows, blocking_only=True).with_label("no_blocking_check_failed")
+    blocking = BlockingChecksMatch(operand=allows, blocking_only=True).with_label("no_blocking_check_failed")
     return check.all_deps_match(blocking).with_label("nothing_upstream_blocks")
 
 

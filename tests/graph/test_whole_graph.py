@@ -6,8 +6,11 @@ import re
 from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import dagster as dg
+import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
 
 import ecom_assets.definitions
 import ml_assets.definitions
@@ -57,6 +60,15 @@ def specs() -> list[dg.AssetSpec]:
         for node in graph.asset_nodes
         if node.is_materializable or node.group_name == "source"
     ]
+
+
+@pytest.mark.parametrize("location", [ecom_assets.definitions, ml_assets.definitions])
+def test_a_location_can_be_told_to_the_daemon_which_runs_its_sensors(location: ModuleType) -> None:
+    """As text, as a code server sends it; of what cannot be read there the daemon hears nothing at all."""
+    told = dg.serialize_value(RepositorySnap.from_def(location.defs().get_repository_def()))
+    assert "CheckWarned" not in re.findall(r'"__class__": ?"(\w+)"', told), "the daemon does not know it"
+    sensors = dg.deserialize_value(told, RepositorySnap).sensors
+    assert {"warehouse_alerts_sensor", "ml_alerts_sensor"} & {sensor.name for sensor in sensors}
 
 
 def test_both_locations_form_one_connected_lineage_from_source_to_release() -> None:
