@@ -360,8 +360,8 @@ def test_a_place_that_is_no_folder_or_cannot_be_reached_is_named(tmp_path: Path)
     for ask in (blocked.current, lambda: publish(blocked, "x")):
         with pytest.raises(StoreUnavailable, match=r"file/simulated.*CARTOGRAPH_RELEASE_URI"):
             ask()
-    with pytest.raises(SettingsError, match="CARTOGRAPH_RELEASE_URI=gs://bucket/simulated"):
-        open_store(Settings(home=tmp_path, release_uri="gs://bucket"))
+    with pytest.raises(SettingsError, match="CARTOGRAPH_RELEASE_URI=s3://A_Bucket/simulated"):
+        open_store(Settings(home=tmp_path, release_uri="s3://A_Bucket"))
 
 
 def test_a_full_disk_leaves_the_old_release_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
