@@ -20,7 +20,7 @@ _CONSTANT = re.compile(rb'"(?:[^"\\]|\\.)*"|(NaN|Infinity)', re.DOTALL)
 
 
 def fault(body: bytes) -> str | None:
-    """Why `body` is refused, None where it may be parsed: encoding, nesting, or numbers that JSON does not have."""
+    """Why `body` is refused, None where it may be parsed: encoding, nesting, constants, names twice."""
     if not body.isascii():
         try:
             body.decode()
