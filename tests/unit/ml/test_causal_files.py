@@ -195,6 +195,13 @@ def test_rows_that_come_twice_are_told(tmp_path, suffix):
     assert read(tmp_path / f"twice.{suffix}", QUESTION).warnings[0].startswith("50 rows are exact copies of others")
 
 
+def test_rows_are_not_copies_because_the_treatment_is_named_as_our_sql_names_its_table(tmp_path):
+    amounts = np.random.default_rng(3).normal(size=200)
+    path = written(tmp_path / "t.csv", t=(amounts > 0).astype(int), y=amounts, x=amounts)
+    found = read(path, Asked(treatment="t", outcome="y", confounders=("x",)))
+    assert not any("copies" in told for told in found.warnings)
+
+
 def test_a_file_of_very_many_rows_is_sampled_the_same_each_time(path, monkeypatch):
     monkeypatch.setattr("ml_assets.core.causal.files.MOST_ROWS", 400)
     one, other = read(path, QUESTION), read(path, QUESTION)
