@@ -72,7 +72,7 @@ def run(side: str) -> None:
     shop = load_shop(settings)
     assert shop.end is not None
     prepare_home(settings)
-    os.environ.update(process_environment(settings))
+    os.environ.update({"OMP_NUM_THREADS": "1"} | process_environment(settings))
     parse_early(settings, shop)
     if side == "without_checks":
         without_checks()

@@ -40,6 +40,12 @@ class FolderStore(ReleaseStore):
             found.update(f"{path} {state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}\n".encode())
         return found.hexdigest()
 
+    def _names(self, release: str) -> set[str]:
+        folder = self._root / release
+        return {
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()
+        }
+
     def _verify_files(self, manifest: Manifest) -> None:
         verify_folder(self._root / manifest.release_id, manifest)
 

@@ -65,6 +65,9 @@ class S3Store(ReleaseStore):
             raise self._unknown(release)
         return hashlib.sha256("".join(found).encode()).hexdigest()
 
+    def _names(self, release: str) -> set[str]:
+        return set(self._objects()[release])
+
     def _verify_files(self, manifest: Manifest) -> None:
         release, damages = manifest.release_id, []
         for entry in manifest.files:

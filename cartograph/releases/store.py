@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from cartograph.releases.drafts import WorkArea, sealed, sync, write_durably, writing
+from cartograph.releases.drafts import WorkArea, damaged, sealed, sync, write_durably, writing
 from cartograph.releases.errors import (
     DamagedRelease,
     NewerManifest,
@@ -261,14 +261,20 @@ class ReleaseStore(ABC):
     def verify(self, release: str) -> Manifest:
         """Hold the signature of `release` against the trusted keys, and every file against the manifest; gives that.
 
+        Hidden files, as desktops leave them in folders that they show, are no release's.
+
         Raises:
             UnknownRelease: there is no such release.
             UntrustedRelease: none of the trusted keys signed it.
-            DamagedRelease: a file differs; the message names it with the expected and the found checksum.
+            DamagedRelease: a file differs, and the message names it with the expected and the found checksum; or there
+                is one that the manifest does not name.
             NewerManifest: the manifest cannot be read.
         """
         manifest = self._signed(release)
         self._verify_files(manifest)
+        unnamed = self._names(release) - {MANIFEST, *(entry.path for entry in manifest.files)}
+        if foreign := sorted(name for name in unnamed if not any(part.startswith(".") for part in name.split("/"))):
+            raise damaged(release, [f"{name} is not in its manifest" for name in foreign])
         return manifest
 
     def fetch(self, release: str) -> Path:
@@ -283,6 +289,10 @@ class ReleaseStore(ABC):
     @abstractmethod
     def token(self, release: str) -> str:
         """What changes as soon as a file of `release` does, without reading the files. Raises UnknownRelease."""
+
+    @abstractmethod
+    def _names(self, release: str) -> set[str]:
+        """The names of all that is stored with `release`, its manifest and what is not a release's file included."""
 
     @abstractmethod
     def _verify_files(self, manifest: Manifest) -> None:

@@ -184,6 +184,15 @@ def test_a_damaged_file_is_named_with_both_checksums(store: ReleaseStore, damage
     assert store.rollback() == good
 
 
+def test_a_file_that_the_manifest_does_not_name_is_told(store: ReleaseStore, damage: Damage) -> None:
+    made = publish(store, "42")
+    damage(f"{made.release_id}/.DS_Store", b"a desktop's")
+    assert store.verify(made.release_id) == made
+    damage(f"{made.release_id}/models/foreign.bin", b"whose?")
+    with pytest.raises(DamagedRelease, match=r"models/foreign\.bin is not in its manifest"):
+        store.verify(made.release_id)
+
+
 def test_a_damaged_release_is_not_rolled_back_to(store: ReleaseStore, damage: Damage) -> None:
     bad = publish(store, "bad")
     good = publish(store, "good")
