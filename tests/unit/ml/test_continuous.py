@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.support.planted_products import price_elasticity, price_of_a_hunch, price_without_variation
-from ml_assets.core.causal.assess import assess
+from ml_assets.core.causal.assess import assess, held_fixed
 from ml_assets.core.causal.continuous import DML, REGRESSION, RIESZ, ShapedStudy, assess_continuous
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Covariates, Design, Study
@@ -174,6 +174,10 @@ def test_levels_close_paths_of_a_graph() -> None:
     gate = assess(planted.study, design).gate("identification")
     assert gate is not None
     assert gate.passed
+    assert {"category_week", "rival_price"} <= set(held_fixed(planted.study, design))
+    assert (
+        held_fixed(planted.study, replace(design, graph=Graph((*edges, ("luck", "t"), ("luck", "y")), "t", "y"))) == ()
+    )
 
 
 def test_a_price_is_found_on_sales_with_zeros() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ml_assets.core.causal.finding import Balance, Estimate, Finding, Gate, NamedEstimate, Propensities, Sensitivity
+from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Covariates, Design, Study
 from ml_assets.core.documents import html_of, with_pictures
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
@@ -118,12 +120,14 @@ def found(*gates: Gate) -> Finding:
     )
 
 
-def answer(finding: Finding, **changes: object) -> Answer:
-    values = np.zeros((4, 1))
-    study = Study(np.array([0.0, 1, 0, 1]), np.zeros(4), Covariates(("recency_days",), values))
+def answer(
+    finding: Finding, *, design: Design | None = None, recorded: Sequence[str] = ("recency_days",), **changes: object
+) -> Answer:
+    covariates = Covariates(tuple(recorded), np.zeros((4, len(recorded))))
+    study = Study(np.array([0.0, 1, 0, 1]), np.zeros(4), covariates)
     posed = Posed(
-        contract("x"), pa.table({}), study, Design(), date(2025, 5, 1), "was sent it", "net spend in 14 days", "true",
-        "EUR per customer", 1.0, 0.4, {"campaign": "email_winback"},
+        contract("x"), pa.table({}), study, design or Design(), date(2025, 5, 1), "was sent it",
+        "net spend in 14 days", "true", "EUR per customer", 1.0, 0.4, {"campaign": "email_winback"},
     )  # fmt: skip
     return answered(asked(**changes), posed, finding, "EUR")
 
@@ -140,6 +144,19 @@ def test_an_identified_answer_says_what_it_is_worth_with_its_interval():
         assert f"]({name}.svg)" in text
     effect = effect_of(one)
     assert (effect.name, effect.estimate, effect.verdict, effect.reasons) == ("winback", 12.3, "identified", ())
+
+
+def test_what_the_graph_refuses_is_not_said_to_be_held_equal():
+    arrows = [
+        ("recency_days", "treatment"),
+        ("recency_days", "outcome"),
+        ("treatment", "clicks"),
+        ("clicks", "outcome"),
+    ]
+    graph = Graph((*arrows, ("treatment", "outcome")), "treatment", "outcome")
+    one = answer(found(), design=Design(graph=graph), recorded=("recency_days", "clicks"))
+    assert one.confounders == ("recency_days",)
+    assert "By what was known before, of which recency_days is held equal." in memo(one, pictures(one))
 
 
 def test_a_policy_tells_the_population_that_it_was_learned_of():

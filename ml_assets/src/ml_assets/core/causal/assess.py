@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml_assets.core.causal.continuous import assess_continuous
+from ml_assets.core.causal.continuous import assess_continuous, held_of_amount
 from ml_assets.core.causal.effect import Nuisances
 from ml_assets.core.causal.finding import Finding
 from ml_assets.core.causal.levels import assess_levels, identified_by
@@ -23,17 +23,14 @@ def assess(study: Study, design: Design, nuisances: Nuisances | None = None) -> 
 
 
 def held_fixed(study: Study, design: Design) -> tuple[str, ...]:
-    """The recorded columns that `assess` holds fixed: all, but for those that the graph of `design` refuses.
+    """What `assess` holds fixed: all recorded columns, but for those that the graph of `design` refuses.
 
-    Of an amount with a graph they are the fewest that close every back door.
+    Of an amount with a graph they are the fewest that close every back door, and its levels.
 
     Raises:
         GraphError: the graph of `design` cannot be used.
     """
-    named = tuple(dict.fromkeys(map(column_of, study.confounders.names)))
-    found = identified_by(study, design)
-    if found is None:
-        return named
     if design.kind == "continuous":
-        return found.adjustment or ()
-    return tuple(name for name in named if name not in found.refused)
+        return held_of_amount(study, design)
+    named, found = dict.fromkeys(map(column_of, study.confounders.names)), identified_by(study, design)
+    return tuple(name for name in named if found is None or name not in found.refused)

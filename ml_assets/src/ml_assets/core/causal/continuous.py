@@ -26,7 +26,7 @@ from ml_assets.core.causal.finding import (
     Sensitivity,
 )
 from ml_assets.core.causal.gates import ASSIGNMENT_ERRORS
-from ml_assets.core.causal.graph import identify
+from ml_assets.core.causal.graph import Identification, identify
 from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Rows, Study, Vector, column_of
 from ml_assets.core.causal.within import (
     Fit,
@@ -181,7 +181,7 @@ def assess_continuous(study: Study, design: Design) -> Finding:
         GraphError: the graph of `design` cannot be used.
         ValueError: treatment or outcome have gaps.
     """
-    shape = study.shape if isinstance(study, ShapedStudy) else STRAIGHT
+    shape = _shape_of(study)
     moved, still = int((study.treatment != 0).sum()), int((study.treatment == 0).sum())
     if refused := _too_few(study):
         return Finding(None, (), (refused,), moved, still)
@@ -258,17 +258,38 @@ def _back_door(study: Study, design: Design, shape: Shape) -> tuple[Study, Gate]
     if design.unrecorded:
         detail = f"the treatment was also chosen by what is not recorded: {', '.join(design.unrecorded)}"
         return study, Gate("back_door", False, 0.0, detail)
-    observed = dict.fromkeys((*map(column_of, study.confounders.names), *shape.level_names, *shape.beside.names))
-    if design.graph is None:
-        return study, _held(observed, design) or Gate(
-            "back_door", True, 1.0, f"declared as chosen by what is held fixed: {', '.join(observed) or 'nothing'}"
+    held, found = _kept(study, design, shape)
+    if found is None:
+        return study, _held(held, design) or Gate(
+            "back_door", True, 1.0, f"declared as chosen by what is held fixed: {', '.join(held) or 'nothing'}"
         )
-    found = identify(design.graph, design.graph.treatment, design.graph.outcome, observed)
     if found.adjustment is None:
         return study, Gate("identification", False, 0.0, found.reason)
     kept = study.confounders.only(set(found.adjustment))
-    refused = _held([*found.adjustment, *shape.level_names, *shape.beside.names], design)
-    return replace(study, confounders=kept), refused or Gate("identification", True, 1.0, found.reason)
+    return replace(study, confounders=kept), _held(held, design) or Gate("identification", True, 1.0, found.reason)
+
+
+def held_of_amount(study: Study, design: Design) -> tuple[str, ...]:
+    """The columns and the levels that `assess_continuous` holds fixed; none where the graph says that none suffice.
+
+    Raises:
+        GraphError: the graph of `design` cannot be used.
+    """
+    return _kept(study, design, _shape_of(study))[0]
+
+
+def _kept(study: Study, design: Design, shape: Shape) -> tuple[tuple[str, ...], Identification | None]:
+    """What is held fixed: of a study with a graph the fewest that suffice, and what the graph says."""
+    always = (*shape.level_names, *shape.beside.names)
+    observed = tuple(dict.fromkeys((*map(column_of, study.confounders.names), *always)))
+    if design.graph is None:
+        return observed, None
+    found = identify(design.graph, design.graph.treatment, design.graph.outcome, observed)
+    return () if found.adjustment is None else tuple(dict.fromkeys((*found.adjustment, *always))), found
+
+
+def _shape_of(study: Study) -> Shape:
+    return study.shape if isinstance(study, ShapedStudy) else STRAIGHT
 
 
 def _held(names: Collection[str], design: Design) -> Gate | None:

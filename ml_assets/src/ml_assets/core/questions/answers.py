@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cartograph.contracts import Column, Contract
 from cartograph.releases.contents import Effect, EffectCheck, PolicyRule, TreatmentPolicy
+from ml_assets.core.causal.assess import held_fixed
 from ml_assets.core.causal.finding import CONFIDENCE, Estimate, Finding, Gate, NamedEstimate
 from ml_assets.core.evaluation import plots
 from ml_assets.core.evaluation.plots import Picture
@@ -79,7 +80,11 @@ class Answer(BaseModel):
 
 
 def answered(asked: Asked, posed: Posed, found: Finding, currency: str) -> Answer:
-    """What was found of a question, as it may be told."""
+    """What was found of a question, as it may be told.
+
+    Raises:
+        GraphError: the graph of the question cannot be used.
+    """
     graph = posed.design.graph
     names = posed.study.confounders.names
     usual = (*((name, node) for name in names for node in (TREATMENT, OUTCOME)), (TREATMENT, OUTCOME))
@@ -100,7 +105,7 @@ def answered(asked: Asked, posed: Posed, found: Finding, currency: str) -> Answe
         value=posed.value,
         is_randomised=asked.is_randomised,
         unrecorded=asked.unrecorded,
-        confounders=names,
+        confounders=held_fixed(posed.study, posed.design),
         arrows=graph.edges if graph else (*usual, *((one, node) for one in unseen for node in (TREATMENT, OUTCOME))),
         latent=graph.latent if graph else unseen,
         notes=dict(posed.notes),

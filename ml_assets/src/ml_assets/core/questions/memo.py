@@ -39,6 +39,8 @@ CURES = {
     "negative_controls": "Something that is not among the confounders decided too: find it, or run an experiment.",
 }
 """What may help where a test fails."""
+NAMED = 4
+"""What is held equal is named up to so many, and counted beyond."""
 
 
 class Decision(NamedTuple):
@@ -139,7 +141,7 @@ def _asked(answer: Answer) -> str:
         if answer.is_randomised
         else f"Also by what nobody recorded: {', '.join(answer.unrecorded)}."
         if answer.unrecorded
-        else f"By what was known before: {len(answer.confounders)} things are held equal."
+        else f"By what was known before, of which {_held(answer.confounders)} held equal."
     )
     rows = [
         ("Treatment", answer.treatment),
@@ -151,6 +153,11 @@ def _asked(answer: Answer) -> str:
         *((name.replace("_", " ").capitalize(), text) for name, text in answer.notes.items()),
     ]
     return _table(("", ""), rows)
+
+
+def _held(names: Sequence[str]) -> str:
+    named = ", ".join(names) if len(names) <= NAMED else f"{len(names)} things"
+    return f"{named or 'nothing'} {'are' if len(names) > 1 else 'is'}"
 
 
 def _tests(gates: Iterable[Gate]) -> str:
