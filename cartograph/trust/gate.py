@@ -34,7 +34,7 @@ def check_outcomes(instance: dg.DagsterInstance, assets: Sequence[GuardedAsset])
     """The outcome of each check of `assets`, by asset and name.
 
     A result counts for the asset's latest materialisation if it was found on it; a check that has no result is missing,
-    one that was found on an earlier materialisation, or that a run began and did not end, is outdated, and a blocking
+    one that was found on an earlier materialisation, or that a run began and has not ended, is outdated, and a blocking
     one of both forbids what is made of it. A failure stands until its partitions are looked at again.
     """
     keys = [dg.AssetKey.from_user_string(asset.key) for asset in assets]
@@ -78,7 +78,7 @@ def span_of(result: dg.AssetCheckEvaluation) -> _Span | None:
 
 
 class Unfinished(NamedTuple):
-    """A look that a run began and did not end: at which partitions, None where nobody knows."""
+    """A look that a run began and has not ended: at which partitions, None where nobody knows."""
 
     span: _Span | None
 
@@ -86,7 +86,7 @@ class Unfinished(NamedTuple):
 class Standing(NamedTuple):
     """What stands of a check's results: the one that counts, the latest one, and all errors that nothing later mended.
 
-    `is_unfinished` says whether a run began to make the asset anew and never said what the check found.
+    `is_unfinished` says whether a run began to make the asset anew and has not said what the check found.
     """
 
     result: dg.AssetCheckEvaluation
@@ -130,7 +130,7 @@ def standing(history: Iterable[dg.AssetCheckEvaluation | Unfinished]) -> Standin
 
 def standing_result(instance: dg.DagsterInstance, key: dg.AssetCheckKey, up_to: int) -> dg.AssetCheckEvaluation | None:
     """The result of a check that stood after the execution with the id `up_to`; None where there was none."""
-    found = _standing(instance, key, _EndedRuns(instance), up_to)
+    found = _standing(instance, key, _Runs(instance), up_to)
     return found and found.result
 
 
@@ -139,7 +139,7 @@ def standing_results(
 ) -> dict[dg.AssetCheckKey, Standing]:
     """What stands of the results of each of `keys`; a check that was only planned has none."""
     found: dict[dg.AssetCheckKey, Standing] = {}
-    runs = _EndedRuns(instance)
+    runs = _Runs(instance)
     for key, latest in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
         result = latest.evaluation if latest.status in COMPLETED else None
         stands = standing([result]) if result and not is_partial(result) else _standing(instance, key, runs)
@@ -149,7 +149,7 @@ def standing_results(
 
 
 def _standing(
-    instance: dg.DagsterInstance, key: dg.AssetCheckKey, runs: _EndedRuns, up_to: int | None = None
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, runs: _Runs, up_to: int | None = None
 ) -> Standing | None:
     """What stands of a check's results. Read back to the oldest that did not pass, and no further."""
     not_passed = _executions(instance, key, up_to, _NOT_PASSED)
@@ -186,9 +186,7 @@ def _executions(
         cursor, limit = page[-1].id, min(2 * limit, _LARGEST_PAGE)
 
 
-def _looks(
-    records: Iterable[AssetCheckExecutionRecord], runs: _EndedRuns
-) -> Iterator[dg.AssetCheckEvaluation | Unfinished]:
+def _looks(records: Iterable[AssetCheckExecutionRecord], runs: _Runs) -> Iterator[dg.AssetCheckEvaluation | Unfinished]:
     for record in records:
         if record.status in COMPLETED:
             if record.evaluation is not None:
@@ -197,8 +195,8 @@ def _looks(
             yield Unfinished(runs.span(record.run_id))
 
 
-class _EndedRuns:
-    """The runs that have ended, however they did: what they began, and for which partitions. Each is asked for once."""
+class _Runs:
+    """What runs began, and for which partitions. Each is asked for once."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
@@ -206,14 +204,15 @@ class _EndedRuns:
         self._steps: dict[str, set[str | None]] = {}
 
     def began(self, planned: AssetCheckExecutionRecord) -> bool:
-        """Whether the run that planned a check has ended, and had begun the step that was to make its asset."""
-        run = self._run(planned.run_id)
-        if run is None or not run.is_finished:
-            return False
-        if run.run_id not in self._steps:
-            entries = self._instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
-            self._steps[run.run_id] = {entry.step_key for entry in entries}
-        return planned.event is None or planned.event.step_key in self._steps[run.run_id]
+        """Whether the run that planned a check began the step that was to make its asset.
+
+        Whether it is at work still or was killed is not asked: either way its rows may be there, and nobody looked.
+        """
+        if planned.run_id not in self._steps:
+            entries = self._instance.all_logs(planned.run_id, of_type=dg.DagsterEventType.STEP_START)
+            self._steps[planned.run_id] = {entry.step_key for entry in entries}
+        begun = self._steps[planned.run_id]
+        return bool(begun) if planned.event is None else planned.event.step_key in begun
 
     def span(self, run_id: str) -> _Span | None:
         """The partitions of a run; None where it has none that are named by the day on which they start."""

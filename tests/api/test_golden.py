@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from api.services.golden import differences
+from cartograph.erasure import Wanted, scan
 from cartograph.releases.contents import (
     CHURN_MODEL,
     CLV_CARD,
@@ -31,6 +33,7 @@ from cartograph.releases.contents import (
     SHOP,
     SIMILAR,
     SIMILAR_COLUMNS,
+    Golden,
     Review,
     ShopCard,
     open_lists,
@@ -191,10 +194,25 @@ SPOILT: dict[str, tuple[str, Callable[[], bytes | None]]] = {
     "the release: /shop/currency": (SHOP, other_shop),
     "demand for P3: /days/0/mean is 1.0": (DEMAND, other_demand),
     "reorder advice for P3: /stock is 1.0": (REORDER, other_advice),
-    "the policy of email_spring for C1: /cost is 3.0": (POLICIES_FILE, other_policy),
-    "the policy of email_spring for C2: /treat is True, not False": (CUSTOMERS, other_population),
+    "the policy of email_spring for whom it is about: /cost is 3.0": (POLICIES_FILE, other_policy),
+    "the policy of email_spring for whom it is not about: /treat is True, not False": (CUSTOMERS, other_population),
     "the effect of email_winback_spend: /effect/estimate is 9.9": (EFFECTS_FILE, other_effect),
 }
+
+
+def test_who_is_renamed_is_in_no_request(tmp_path: Path, contents: Contents) -> None:
+    """Else who is asked for as an example could not be erased: each release would hold them."""
+    ids = [f"Zoë Müller-{number} 日本" for number in range(len(contents.customers))]
+    table = contents.customers
+    renamed = table.set_column(table.column_names.index("customer_id"), "customer_id", pa.array(ids))
+    made = golden(contents._replace(customers=renamed))
+
+    def found(written: Golden) -> list[str]:
+        (tmp_path / GOLDEN).write_text(written.model_dump_json(), encoding="utf-8")
+        return scan([tmp_path], Wanted(frozenset(ids)), duckdb.connect).hits
+
+    assert found(made)
+    assert found(made.renamed({customer: f"erased-{number}" for number, customer in enumerate(ids)})) == []
 
 
 def test_requests_do_not_depend_on_the_order_of_rows(contents: Contents) -> None:

@@ -1,6 +1,6 @@
 """The gate on the history of real runs: what stands after many of them, and after one that came to no result."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from typing import Any
@@ -28,6 +28,7 @@ class Load:
     passed: bool = True
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
     dies: bool = False
+    meanwhile: Callable[[dg.DagsterInstance], object] = lambda _: None
 
 
 LOAD = Load()
@@ -40,6 +41,7 @@ LOAD = Load()
 )
 def stock(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Writes its rows first; a run that dies then has neither materialisation nor result."""
+    LOAD.meanwhile(context.instance)
     if LOAD.dies:
         raise ValueError("killed")
     yield dg.MaterializeResult()
@@ -76,6 +78,14 @@ def test_a_load_that_died_before_its_check_keeps_back_until_its_partitions_are_l
     load(instance, 3)
     assert outcome(instance).forbids, "April is as the dead load left it"
     load(instance, 4)
+    assert not outcome(instance).forbids
+
+
+def test_a_load_that_has_not_ended_counts_as_unchecked_whether_it_is_at_work_or_was_killed(instance):
+    load(instance, 1, 12)
+    seen = []
+    load(instance, 3, meanwhile=lambda instance: seen.append(outcome(instance)))
+    assert [(found.basis, found.forbids) for found in seen] == [("outdated", True)]
     assert not outcome(instance).forbids
 
 

@@ -15,8 +15,8 @@ import typer
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cartograph.cli.erase import begin, checked_reason, conclude, search
-from cartograph.erasure import ErasureError, Register
+from cartograph.cli.erase import EVENT_LOG, begin, checked_reason, conclude, search
+from cartograph.erasure import ErasureError, Register, Wanted, scan
 from cartograph.events import read, segments
 from cartograph.lake import Lake
 from cartograph.releases import open_store
@@ -272,3 +272,38 @@ def test_loading_the_same_rows_again_changes_nothing(gone: Gone) -> None:
     assert "was erased on" in again
     assert "absent from all" in again
     assert "totals as before" not in again, "nothing was changed, and so nothing compared"
+
+
+def held_in(bench: Bench, customer: str) -> set[str]:
+    """The folders of the shop that hold a customer's id, however it is written."""
+    home = bench.settings.shop_home
+    hits = scan([home], Wanted(frozenset({customer})), Lake.from_settings(bench.settings).connect).hits
+    return {Path(hit.split(": ")[0]).relative_to(home).parts[0] for hit in hits}
+
+
+def test_an_id_of_any_letters_is_taken_out_of_what_was_loaded(tmp_path: Path) -> None:
+    """In a shop that has loaded its rows and made nothing of them yet."""
+    customer, bench = "Zoë Müller/ß-7 日本", Bench.with_corner_shop(tmp_path)
+    shop = tmp_path / "docs" / "examples" / "corner_shop"
+    people, sales = shop / "data/people.jsonl", shop / "data/sales/2024-01.csv"
+    known = people.read_text("utf-8").replace('"7"', json.dumps(customer, ensure_ascii=False))
+    people.write_text(known + known.splitlines()[0].replace("2024-01-02", "2024-13-02"), "utf-8")
+    sales.write_text(sales.read_text("latin-1").replace(";7;", f";{customer};"), "utf-8")
+    mapping = shop / "corner_shop.yaml"
+    mapping.write_text(mapping.read_text().replace("encoding: latin-1", "encoding: utf-8"))
+    (shop / "data/sales/2024-02.csv").unlink()
+    bench.variables["CARTOGRAPH_QUARANTINE_LIMIT_PCT"] = "50"
+    bench.cartograph("run", "--select", 'group:"raw"')
+    append(bench.settings.events_dir, make_event("not loaded yet", customer_id=customer))
+    (bench.settings.logs_dir / "some.log").write_text(f"one line\n{json.dumps({'row': customer})}\n", encoding="utf-8")
+    lake, before = Lake.from_settings(bench.settings), held_in(bench, customer)
+
+    printed = bench.cartograph("erase", "--customer", customer, "--reason", "request 19")
+    assert "absent from all" in printed
+    assert before == {"lake", "events", "logs"}
+    assert held_in(bench, customer) == set()
+    found = Register.of(bench.settings).find(customer)
+    assert found is not None
+    assert found.rows.keys() >= {"raw.customers", "raw.orders", "quarantine.customers", EVENT_LOG}
+    for table in ("raw.customers", "raw.orders"):
+        assert found.pseudonym in lake.batches(table).read_all()["customer_id"].to_pylist()

@@ -337,16 +337,16 @@ def _of_policy(policy: TreatmentPolicy, customers: pa.Table) -> Iterable[GoldenR
         given = [row[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in names]
         leaf = policy.rule.nodes[leaves(policy.rule, np.array(given, dtype=np.float64).reshape(1, len(names)))[0]]
         worth = {end: value + policy.rule.cost for end, value in leaf.gain.model_dump().items()}
-        yield _decision(policy, row, asked | {"treat": leaf.treats, "worth": worth})
+        yield _decision(policy, row, "whom it is about", asked | {"treat": leaf.treats, "worth": worth})
     if outside is not None:
         refused = {"treat": False, "reason": "outside_population", "worth": None, "because": []}
-        yield _decision(policy, customers.slice(outside, 1), asked | refused)
+        yield _decision(policy, customers.slice(outside, 1), "whom it is not about", asked | refused)
 
 
-def _decision(policy: TreatmentPolicy, row: pa.Table, answer: dict[str, Any]) -> GoldenRequest:
+def _decision(policy: TreatmentPolicy, row: pa.Table, who: str, answer: dict[str, Any]) -> GoldenRequest:
     customer = row["customer_id"][0].as_py()
     path = f"/v1/causal/policies/{_quoted(policy.name)}/customers/{_quoted(customer)}"
-    return GoldenRequest(name=f"the policy of {policy.name} for {customer}", path=path, answer=answer)
+    return GoldenRequest(name=f"the policy of {policy.name} for {who}", path=path, answer=answer)
 
 
 def _first_asked(ids: pa.ChunkedArray, among: npt.NDArray[np.bool_]) -> int | None:
