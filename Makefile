@@ -2,12 +2,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
+PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test test-postgres lint bench docs lock clean
+.PHONY: help run up test test-integration test-postgres lint bench docs lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 # Installs the lock once; again only when the lock or pyproject.toml is newer. uv where it is there, pip otherwise.
 $(STAMP): requirements.lock pyproject.toml
@@ -31,8 +32,11 @@ run: $(STAMP) ## Run the main job on the chosen shop (by default the simulated o
 up: $(STAMP) ## Start the Dagster UI, its daemon and the API; Ctrl-C stops them
 	@$(BIN)/cartograph up
 
-test: $(STAMP) ## Run all tests but those of test-postgres
-	@$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/portability
+test: $(STAMP) ## Test each part, and what becomes of faults; minutes
+	@$(PYTEST) tests/unit tests/api tests/graph tests/faults tests/mutation
+
+test-integration: $(STAMP) ## Test whole runs, killed ones too, and each model's and answer's quality; half an hour
+	@$(PYTEST) tests/integration tests/model
 
 test-postgres: $(STAMP) ## Build the warehouse on PostgreSQL too (a server of the test's own) and compare every mart
 	@$(BIN)/pytest -rs tests/portability

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -101,6 +102,7 @@ def run(
 ) -> None:
     """Load, build, train and release: everything, or the partitions and assets that you choose."""
     override = override_of(override_by, override_reason)
+    require_selection(select)
     settings = load_settings(**({"shop": shop} if shop else {}))
     shop_of_run = load_shop(settings)
     chosen = chosen_windows(
@@ -139,6 +141,19 @@ def override_of(by: str | None, reason: str | None) -> Override | None:
         raise typer.BadParameter(
             "--override-by takes a name, --override-reason says why in 10 to 1,000 characters on one line; give both."
         ) from None
+
+
+def require_selection(select: str | None) -> None:
+    """Raise BadParameter where `select` cannot be read, before anything is loaded."""
+    if select is not None:
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of Dagster's own use of its beta parameters
+                dg.AssetSelection.from_string(select)
+        except dg.DagsterError:
+            raise typer.BadParameter(
+                f"--select {select!r} is no asset selection. "
+                "Examples: 'key:\"raw/orders\"+', 'group:\"marts\"', '+key:\"serving/release\"'."
+            ) from None
 
 
 def override_config(override: Override) -> dict[str, dict[str, str]]:

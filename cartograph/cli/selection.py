@@ -34,11 +34,7 @@ class Chosen(NamedTuple):
 
 
 def choose(text: str, graph: BaseAssetGraph[Any], reached: Reached = ()) -> Chosen:
-    """Resolve the selection `text` in a location's `graph`, after it `reached` keys in the location before.
-
-    Raises:
-        DagsterError: it is no selection.
-    """
+    """Resolve the selection `text` in a location's `graph`, after it `reached` keys in the location before."""
     parsed, own = dg.AssetSelection.from_string(text), list[list[str]]()
     keys = set(_over_the_border(parsed, graph, iter(reached), own).resolve(graph))
     return Chosen(keys, own, _names_only_assets_of(graph, parsed))

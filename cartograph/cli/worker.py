@@ -81,14 +81,7 @@ def execute(request: Request, go: threading.Event) -> int:
     import_ahead(getattr(location, "LIBRARIES", ()), go)
     go.wait()
     if request.select is not None:
-        try:
-            chosen = choose(request.select, graph, Handover.read(request.before).reached)
-        except dg.DagsterError as error:
-            sys.stderr.write(
-                f"--select {request.select!r} is no asset selection: {root_cause(error)}. "
-                "Examples: 'key:\"raw/orders\"+', 'group:\"marts\"', '+key:\"serving/release\"'.\n"
-            )
-            return EXIT_FAILED
+        chosen = choose(request.select, graph, Handover.read(request.before).reached)
         Handover(reached=chosen.reached, is_complete=chosen.is_complete).write(request.after)
         selected = sorted(chosen.keys & set(job.asset_layer.executable_asset_keys))
         if not selected:

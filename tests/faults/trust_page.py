@@ -16,13 +16,13 @@ WITHOUT_FILES = (
     (
         "the main job is killed ten times at random moments",
         "the next run gives the same marts",
-        "tests/faults/test_killed_run.py",
+        "tests/integration/test_killed_run.py",
         "test_ten_kills_change_nothing",
     ),
     (
         "a wrong drop is loaded, and further runs leave the failed asset out or only release",
         "each is refused by the check's name; marts that are published and the release stay as they were",
-        "tests/faults/test_wrong_drop.py",
+        "tests/integration/test_wrong_drop.py",
         "test_stock_a_hundred_times_too_high_is_published_and_released_by_no_run",
     ),
     (
@@ -40,7 +40,7 @@ WITHOUT_FILES = (
     (
         "the disk of the home is full while a run is at work",
         "the run says so; with room, the next one goes on",
-        "tests/faults/test_full_disk.py",
+        "tests/integration/test_full_disk.py",
         "test_a_run_on_a_full_disk_says_so_and_loses_nothing",
     ),
     (
@@ -304,9 +304,10 @@ def document() -> str:
 
 _INTRODUCTION = """# Trust: what can go wrong, who tells, and what becomes of it
 
-The tests in `tests/faults` plant each fault alone, and each must end so: a check or a reason of the quarantine tells of
-it; no wrong row goes downstream (published wrongly: 0); once the cause is mended, the next load has each good row again
-(good rows lost: 0), and nobody edits anything by hand. `make docs` wrote this page, and a test keeps it true.
+The tests in `tests/faults`, and those of whole runs in `tests/integration`, plant each fault alone, and each must end
+so: a check or a reason of the quarantine tells of it; no wrong row goes downstream (published wrongly: 0); once the
+cause is mended, the next load has each good row again (good rows lost: 0), and nobody edits anything by hand.
+`make docs` wrote this page, and a test keeps it true.
 
 - **kept back**: a blocking check fails. What is downstream in the run does not start. In whichever run, nothing made of
   those partitions is published and no release goes out, until the check has passed or warned on them, or somebody

@@ -111,12 +111,6 @@ def test_a_damaged_run_history_is_named(corner_shop: Bench) -> None:
     assert "Traceback" not in printed
 
 
-def test_a_selection_that_cannot_be_read_is_answered_with_examples(corner_shop: Bench) -> None:
-    printed = corner_shop.cartograph("run", "--select", "raw//orders++(", expect=1)
-    assert "is no asset selection" in printed
-    assert "Traceback" not in printed
-
-
 @pytest.mark.parametrize("asset", ["marts/rfm_segments", "published/fct_orders"])
 def test_a_part_of_a_shop_that_was_never_loaded_is_answered_with_the_cause_and_the_cure(
     corner_shop: Bench, asset: str

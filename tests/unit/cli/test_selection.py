@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from typer.testing import CliRunner
 
+from cartograph.cli.app import app
 from cartograph.cli.selection import choose
 
 
@@ -98,3 +101,15 @@ def test_an_open_plus_goes_on_beyond_the_border(text: str, warehouse: set[str], 
 )
 def test_what_only_names_assets_of_the_first_location_needs_no_other(text: str, is_complete: bool) -> None:
     assert chosen(text)[2] == is_complete
+
+
+@pytest.mark.parametrize("text", ["", "raw//orders++(", "key:", 'owner:"x', "roots(raw)"])
+def test_what_cannot_be_read_is_answered_with_examples_before_anything_is_loaded(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARTOGRAPH_HOME", str(tmp_path))
+    answer = CliRunner().invoke(app, ["run", "--select", text])
+    assert answer.exit_code == 2
+    assert "is no asset selection" in answer.output
+    assert "group:" in answer.output
+    assert not any(tmp_path.iterdir())
