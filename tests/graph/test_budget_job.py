@@ -179,7 +179,7 @@ def test_a_proposal_beyond_its_limits_is_stopped(shop, monkeypatch):
 
 def test_what_is_released_is_what_the_api_says(shop, tmp_path):
     from ml_assets.defs.marts import pin
-    from ml_assets.defs.serving.release import released_budget
+    from ml_assets.defs.serving.gathering import released_budget
 
     with shop.lake.connect() as con:
         budget = released_budget(con, pin(shop.lake, ["causal.budget_allocation"]))
@@ -194,7 +194,7 @@ def test_what_is_released_is_what_the_api_says(shop, tmp_path):
 
 def test_too_little_and_spend_that_shows_nothing_give_no_budget_and_the_reason(shop):
     from ml_assets.defs.marts import pin
-    from ml_assets.defs.serving.release import released_budget
+    from ml_assets.defs.serving.gathering import released_budget
 
     draw = np.random.default_rng(5)
     whole = shop.marts["fct_orders"]
