@@ -78,8 +78,8 @@ def hold(
 
 
 def is_text(value: str) -> bool:
-    """Whether a text can be a value: neither empty nor long, and without control characters or half of one."""
-    return 0 < len(value) <= MOST_CHARACTERS and value.isprintable()
+    """Whether a text can be a value: neither blank nor long, and without control characters or half of one."""
+    return bool(value.strip()) and len(value) <= MOST_CHARACTERS and value.isprintable()
 
 
 def _row(one: Mapping[str, object], now: datetime) -> dict[str, str | datetime]:
@@ -101,7 +101,8 @@ def _value(column: Column, value: Any) -> str | datetime:
     if not is_text(value):
         raise _RefusedError(
             f"wrong_text:{column.name}",
-            f"{column.name} must have 1 to {MOST_CHARACTERS} characters, all printable; leave out what is empty",
+            f"{column.name} must have 1 to {MOST_CHARACTERS} printable characters, not blanks alone; "
+            "leave out what is empty",
         )
     if column.type != "timestamp":
         return value

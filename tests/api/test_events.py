@@ -76,6 +76,8 @@ def test_a_wrong_event_holds_back_itself_only(taking: httpx.Client, settings: Se
         "wrong_type:visitor_id": {**make_event("w4"), "visitor_id": 5},
         "wrong_type:occurred_at": make_event("w5", occurred_at="2024-01-02"),
         "wrong_text:device": make_event("w6", device=""),
+        "wrong_text:visitor_id": make_event("w16", visitor_id=" "),
+        "wrong_text:event_id": make_event("  "),
         "wrong_text:channel": make_event("w7", channel="x" * 257),
         "wrong_text:product_id": make_event("w8", product_id="a\u0000b"),
         "purchase_has_order": make_event("w9", event_type="purchase"),
