@@ -140,6 +140,19 @@ def test_what_repeats_a_refused_event_is_refused_and_may_be_mended(taking: httpx
     assert send(taking, make_event("mended"))["accepted"] == 1
 
 
+def test_a_good_event_is_taken_behind_a_wrong_one_of_the_same_id(taking: httpx.Client, settings: Settings) -> None:
+    wrong, good = make_event("twice", event_type="clik"), make_event("twice", 3)
+    answer = send(taking, wrong, {**wrong, "colour": "red"}, good, make_event("twice", 2), wrong)
+    assert [(one["status"], one.get("reason")) for one in answer["events"]] == [
+        ("refused", "not_accepted:event_type"),
+        ("refused", "unknown_field"),
+        ("accepted", None),
+        ("repeated", None),
+        ("repeated", None),
+    ]
+    assert [one for one in logged(settings) if one["event_id"] == "twice"] == [good]
+
+
 def test_requests_at_the_same_time_are_all_taken(taking: httpx.Client, settings: Settings) -> None:
     def post(number: int) -> int:
         events = [make_event(f"busy-{number}-{place}") for place in range(20)]
