@@ -59,7 +59,8 @@ LOGGED = Counter(
 )
 EVENTS = Counter(
     "cartograph_events",
-    "Events that were sent: accepted and durable, repeated after such, or refused by their contract.",
+    "Events that were sent: accepted and durable, repeated after such, refused by their contract, or unavailable: "
+    "turned away since the log cannot be written.",
     ("outcome",),
     registry=REGISTRY,
 )

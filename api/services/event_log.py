@@ -117,6 +117,7 @@ class EventLog:
         self._waiting_events = 0
         self._wake = asyncio.Event()
         self._remembered: dict[str, None] = {}
+        self._is_broken = False
 
     async def submit(self, events: Sequence[Given]) -> list[Outcome]:
         """Take the events of one request; what became of each, once all that are accepted are durable.
@@ -196,8 +197,15 @@ class EventLog:
         verdicts = _up_to_the_first_good(dict(zip(new, found, strict=True)), given)
         accepted = [verdict.event for verdict in verdicts.values() if verdict.event is not None]
         if accepted:
-            kept = self._without_erased(accepted)
-            self._sink.append(kept, now)
+            try:
+                kept = self._without_erased(accepted)
+                self._sink.append(kept, now)
+            except LogUnavailableError as error:
+                self._tell(len(given), error)
+                raise
+            if self._is_broken:
+                self._is_broken = False
+                logger.warning("Event log: it can be written again")
             self._remember(event["event_id"] for event in accepted)
             self._apply(kept)
         found_out = [_outcome(event, verdicts.get(number)) for number, event in enumerate(given)]
@@ -205,6 +213,13 @@ class EventLog:
             EVENTS.labels(outcome).inc(count)
         outcomes = iter(found_out)
         return [[next(outcomes) for _ in submission.events] for submission in group]
+
+    def _tell(self, events: int, error: LogUnavailableError) -> None:
+        """Count events that are turned away, and log why: once, until the log is written again."""
+        EVENTS.labels("unavailable").inc(events)
+        if not self._is_broken:
+            self._is_broken = True
+            logger.error("Event log: events are turned away. %s", error)
 
     def _hold(self, events: Sequence[Given], now: datetime) -> list[Verdict]:
         return hold(events, now=now, shop_window=self._rules.shop_window, late_limit=self._rules.late_limit)

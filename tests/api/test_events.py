@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from api.main import create_app
+from api.observability.metrics import EVENTS as TOLD
 from api.services.event_contract import hold
 from api.services.event_log import BusyError, EventLog, NoEventLogError, Outcome, Rules, open_event_log
 from cartograph.contracts import ARROW_TYPES
@@ -165,19 +166,35 @@ def test_requests_at_the_same_time_are_all_taken(taking: httpx.Client, settings:
     assert len(ids) == len(set(ids)) == accepted
 
 
-def test_on_a_full_disk_nothing_is_acknowledged(
-    taking: httpx.Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def not_taken() -> float:
+    """The events that the metrics tell of as turned away for want of a log."""
+    return float(TOLD.labels("unavailable")._value.get())
+
+
+def test_on_a_full_disk_nothing_is_acknowledged_and_the_operator_is_told(
+    taking: httpx.Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    caplog.set_level("WARNING", "uvicorn.error")
+    before = not_taken()
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        response = taking.post("/v1/events", json={"events": [make_event("full-1")]})
-        assert "No space left" in problem(response, 503, "event-log-unavailable")["detail"]
-        assert response.headers["retry-after"] == "1"
+        for _ in range(3):
+            response = taking.post("/v1/events", json={"events": [make_event("full-1"), make_event("full-2")]})
+            detail = problem(response, 503, "event-log-unavailable")["detail"]
+            assert "send it again" in detail
+            assert str(settings.home) not in detail
+            assert response.headers["retry-after"] == "1"
+    assert not_taken() == before + 6
     assert "full-1" not in {event["event_id"] for event in logged(settings)}
     assert send(taking, make_event("full-1"))["accepted"] == 1
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1, "one line, however many requests are turned away"
+    assert str(settings.events_dir) in errors[0]
+    assert "No space left" in errors[0]
+    assert "can be written again" in caplog.text
 
 
 def test_an_erased_customer_does_not_come_back(tmp_path: Path) -> None:
