@@ -21,7 +21,9 @@ class OrderedLine(RequestBody):
     quantity: int = Field(ge=1, le=100_000, examples=[2])
     unit_price: Price = Field(examples=[64.95])
     category: Id | None = Field(
-        None, description="Of a product that is newer than the release; else it is known.", examples=["shoes"]
+        None,
+        description="Of a product that is newer than the release; that of another is known, and this is not looked at.",
+        examples=["shoes"],
     )
 
 

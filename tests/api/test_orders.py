@@ -127,6 +127,17 @@ def test_an_order_that_is_asked_again_counts_once(shop: httpx.Client) -> None:
     assert judged(shop, "11", 1)["features"]["orders_before"] == 2
 
 
+def test_a_known_product_has_its_known_category_whatever_the_order_says(shop: httpx.Client) -> None:
+    def new_share(number: str, product: str, category: str) -> float:
+        line = {"product_id": product, "quantity": 2, "unit_price": 10, "category": category}
+        share: float = judged(shop, number, lines=[line])["features"]["new_category_share"]
+        return share
+
+    assert new_share("10", "tea", "never bought") == 0
+    assert new_share("11", "newer than the release", "never bought") == 1
+    assert new_share("12", "newer than the release", "tea") == 0
+
+
 def test_a_guest_is_linked_by_what_is_shown_only(shop: httpx.Client) -> None:
     features = judged(shop, "10", customer_id=None)["features"]
     assert (features["is_guest"], features["card_others"], features["linked_customers"]) == (1, 1, 1)

@@ -128,10 +128,10 @@ class OrderHistory:
         """Whether the customer has ordered with the token, or from the category."""
         return contains(self._columns["pair_key"], pair(token, customer))
 
-    def category(self, product: int) -> int:
-        """The category of a product, that of products without one where it is not known."""
+    def category(self, product: int) -> int | None:
+        """The category of a product, `UNCATEGORISED` for one without; None of a product that is not known."""
         place = place_of(self._columns["product_key"], product)
-        return UNCATEGORISED if place is None else int(self._columns["product_category"][place])
+        return None if place is None else int(self._columns["product_category"][place])
 
     def group(self, number: int) -> tuple[int, int]:
         """The customers and the chargebacks of a group."""
