@@ -121,6 +121,13 @@ def test_the_next_order_knows_of_the_one_before(shop: httpx.Client) -> None:
     assert third["rules"] == ["velocity", "sent elsewhere", "shared card or device"]
 
 
+def test_the_largest_order_is_judged_and_so_is_the_next(shop: httpx.Client) -> None:
+    most = 9_999_999_999.99
+    lines = [{"product_id": "tea", "quantity": 1, "unit_price": most}]
+    assert judged(shop, "10", lines=lines, shipping_amount=most)["features"]["total_amount"] == 2 * most
+    assert judged(shop, "11", 1)["features"]["orders_before"] == 2
+
+
 def test_an_order_that_is_asked_again_counts_once(shop: httpx.Client) -> None:
     first = judged(shop, "10")
     assert judged(shop, "10") == first
@@ -185,6 +192,8 @@ def test_another_worker_and_the_next_start_know_the_same(released: tuple[Setting
         ({"discount_amount": 21}, "/discount_amount"),
         ({"discount_amount": -1}, "/discount_amount"),
         ({"lines": []}, "/lines"),
+        ({"lines": [{"product_id": "tea", "quantity": 100_000, "unit_price": 9_999_999_999.9999}] * 500}, "/lines"),
+        ({"lines": [{"product_id": "tea", "quantity": 1, "unit_price": 5_000_000_000}] * 2}, "/lines"),
         ({"lines": [{"product_id": "tea", "quantity": 0, "unit_price": 1}]}, "/lines/0/quantity"),
         ({"lines": [{"product_id": "tea", "quantity": 1, "unit_price": 1, "price": 2}]}, "/lines/0/price"),
         ({"shipping_amount": float("nan")}, ""),
