@@ -64,6 +64,11 @@ EVENTS = Counter(
     ("outcome",),
     registry=REGISTRY,
 )
+UNWRITTEN = Counter(
+    "cartograph_unwritten_orders",
+    "Orders and outcomes that were turned away since the journal of the checkout could not be written.",
+    registry=REGISTRY,
+)
 
 _UP_TO = (*(f"{bound:g}" for bound in SCORES_UP_TO), "+Inf")
 

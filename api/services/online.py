@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -19,7 +20,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, NoReturn
 
-from api.services.journal import KEPT, Journal
+from api.services.journal import KEPT, WAIT_SECONDS, Journal, JournalUnavailableError
 from cartograph.events import Follower
 from cartograph.releases.order_history import NO_KEY, key_of
 from ml_assets.core.features.order_ledger import Line, OrderHistory, OrderLedger, Placed, Value
@@ -124,6 +125,7 @@ class OnlineState:
         self._baskets = _Bounded(MOST_BASKETS)
         self._baskets_seen = 0
         self._ledgers: OrderedDict[OrderHistory, tuple[OrderLedger, int]] = OrderedDict()
+        self._is_broken = False
 
     def apply(self, events: Sequence[Mapping[str, object]]) -> None:
         """Take events in the form of the contract `events`, which are valid; its timestamps are datetimes or ISO 8601.
@@ -156,20 +158,18 @@ class OnlineState:
         return Recent(viewed, bought) if viewed or bought else None
 
     def judge(self, history: OrderHistory, order: Placed, products: Sequence[str]) -> dict[str, Value]:
-        """The features of an order, which from now on counts as placed: once, whatever is asked of it again."""
-        with self._orders_lock:
-            try:
-                with self._journal.writing():
-                    ledger, number = self._ledger(history)
-                    features = ledger.features(order)
-                    if order.order not in ledger.orders:
-                        body = ["order", _plain(order), list(products)]
-                        number = self._journal.append(order.customer, body)
-                        ledger.place(order)
-                        self._ledgers[history] = (ledger, number)
-            except BaseException:
-                self._ledgers.pop(history, None)  # it may be ahead of the journal
-                raise
+        """The features of an order, which from now on counts as placed: once, whatever is asked of it again.
+
+        Raises:
+            JournalUnavailableError: the order cannot be kept, and does not count.
+        """
+        with self._writing(history):
+            ledger, number = self._ledger(history)
+            features = ledger.features(order)
+            if order.order not in ledger.orders:
+                number = self._journal.append(order.customer, ["order", _plain(order), list(products)])
+                ledger.place(order)
+                self._ledgers[history] = (ledger, number)
         with self._lock:
             self._baskets.touched(order.order, partial(tuple, products))
         return features
@@ -177,19 +177,18 @@ class OnlineState:
     def settle(
         self, history: OrderHistory, outcome: str, order: int, customer: int, card: int, device: int, us: int
     ) -> bool:
-        """Count what became of an order, `declined` or `charged_back`, once; whether it is known whose it was."""
+        """Count what became of an order, `declined` or `charged_back`, once; whether it is known whose it was.
+
+        Raises:
+            JournalUnavailableError: it cannot be kept, and does not count.
+        """
         body = [outcome, order, customer, card, device, us]
-        with self._orders_lock:
-            try:
-                with self._journal.writing():
-                    ledger, number = self._ledger(history)
-                    counted = _settle(ledger, body)
-                    if counted:
-                        number = self._journal.append(customer, body)
-                    self._ledgers[history] = (ledger, number)
-            except BaseException:
-                self._ledgers.pop(history, None)
-                raise
+        with self._writing(history):
+            ledger, number = self._ledger(history)
+            counted = _settle(ledger, body)
+            if counted:
+                number = self._journal.append(customer, body)
+            self._ledgers[history] = (ledger, number)
         return counted
 
     def follow(self) -> None:
@@ -218,6 +217,29 @@ class OnlineState:
             self._log.close()
         with self._orders_lock:
             self._journal.close()
+
+    @contextmanager
+    def _writing(self, history: OrderHistory) -> Iterator[None]:
+        """Keep all threads and workers from the journal. That it cannot be written is logged once."""
+        try:
+            if not self._orders_lock.acquire(timeout=WAIT_SECONDS):
+                raise JournalUnavailableError(f"Others have waited for the journal for {WAIT_SECONDS:g} seconds.")
+            try:
+                with self._journal.writing():
+                    yield
+            except BaseException:
+                self._ledgers.pop(history, None)  # it may be ahead of the journal
+                raise
+            finally:
+                self._orders_lock.release()
+        except JournalUnavailableError as error:
+            if not self._is_broken:
+                self._is_broken = True
+                logger.error("Orders at the checkout are turned away. %s", error)
+            raise
+        if self._is_broken:
+            self._is_broken = False
+            logger.warning("Orders at the checkout are taken again")
 
     def _follow_events(self) -> None:
         with self._log_lock:

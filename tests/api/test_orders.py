@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,8 @@ from hypothesis import settings as checking
 from hypothesis import strategies as st
 
 from api.main import create_app
+from api.observability.metrics import UNWRITTEN
+from api.services import journal
 from cartograph.releases import Manifest
 from cartograph.releases.contents import FRAUD_CARD, ORDER_HISTORY, Review
 from cartograph.releases.order_history import write_history
@@ -174,6 +178,57 @@ def test_another_worker_and_the_next_start_know_the_same(released: tuple[Setting
         assert judged(one, "12", 2)["features"]["orders_before"] == 3
     with service(released[0]) as again:
         assert judged(again, "13", 3)["features"]["orders_before"] == 4
+
+
+TOLD = {"outcome": "declined", "at": "2026-01-01T00:01:00Z"}
+
+
+def test_while_the_journal_is_held_by_another_orders_are_to_be_sent_again(
+    shop: httpx.Client,
+    released: tuple[Settings, Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(journal, "WAIT_SECONDS", 0.01)
+    path = released[0].online_path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    caplog.set_level("WARNING", "uvicorn.error")
+    before = UNWRITTEN._value.get()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN EXCLUSIVE")
+        for answer in (shop.post(PATH, json=order("10")), shop.post("/v1/orders/10/outcomes", json=TOLD)):
+            assert str(path) not in problem(answer, 503, "order-journal-unavailable")["detail"]
+            assert answer.headers["retry-after"] == "1"
+    assert UNWRITTEN._value.get() == before + 2
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert "locked" in errors[0]
+    assert judged(shop, "10")["features"]["orders_before"] == 1
+    assert "taken again" in caplog.text
+    assert judged(shop, "11", 1)["features"]["orders_before"] == 2, "it counts from when it was kept"
+
+
+@pytest.mark.parametrize("statement", ["INSERT", "COMMIT"])
+def test_what_a_full_disk_keeps_out_of_the_journal_does_not_count(
+    shop: httpx.Client, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    class Full(sqlite3.Connection):
+        def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+            if is_full and sql.startswith(statement):
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(sql, *given)
+
+    is_full = False
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **more: connect(*given, factory=Full, **more))
+    judged(shop, "10")
+    is_full = True
+    problem(shop.post(PATH, json=order("11", 1)), 503, "order-journal-unavailable")
+    problem(shop.post("/v1/orders/10/outcomes", json=TOLD), 503, "order-journal-unavailable")
+    is_full = False
+    features = judged(shop, "12", 2)["features"]
+    assert (features["orders_before"], features["declined_7d"]) == (2, 0)
 
 
 @pytest.mark.parametrize(
