@@ -37,6 +37,8 @@ async def judge_order(
     """The probability that this order is a fraud, from what is known of who places it and with what.
 
     From then on it counts as placed, for the orders after it; asked again with the same `order_id`, it counts once.
+    With another card, amount or customer it is a further attempt, which is judged as it is and counts for how often a
+    customer, card, device, network or address orders.
     """
     model, history = classifier_of(release, "order_fraud"), _history(release)
     unknown = [feature.name for feature in model.card.features if feature.name not in _KNOWN]
@@ -59,12 +61,13 @@ async def judge_order(
         raise invalid_request(wrong)
     products = [line.product_id for line in request.lines]
     with _kept():
-        features = await asyncio.to_thread(online.judge, history, order, products)
+        features, attempt = await asyncio.to_thread(online.judge, history, order, products)
     asked = {feature.name: features[feature.name] for feature in model.card.features}
     row, probability = predicted(model, orjson.dumps({"features": asked}))
     record(call, model.card, release, [probability])
     return OrderJudgement(
         order_id=request.order_id,
+        attempt=attempt,
         probability=probability,
         decision="review" if model.is_review(row, probability) else "accept",
         rules=broken_rules(features),

@@ -104,6 +104,11 @@ class OrderJudgement(BaseModel):
     """The probability that the order will be charged back, what to do, why, and what said so."""
 
     order_id: OrderId
+    attempt: int = Field(
+        ge=1,
+        description="Which of the different bodies of this `order_id` it is; the same body has the same number.",
+        examples=[1],
+    )
     probability: Probability
     decision: Literal["review", "accept"] = Field(
         description="`review` where the probability times the order's amount is above the cost of a review."

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, NoReturn
@@ -54,6 +53,13 @@ class Recent(NamedTuple):
 
     viewed: tuple[str, ...]
     bought: tuple[str, ...]
+
+
+class Judged(NamedTuple):
+    """The features of an order, and which of its attempts it is."""
+
+    features: dict[str, Value]
+    attempt: int
 
 
 class _Visit:
@@ -157,22 +163,24 @@ class OnlineState:
         )
         return Recent(viewed, bought) if viewed or bought else None
 
-    def judge(self, history: OrderHistory, order: Placed, products: Sequence[str]) -> dict[str, Value]:
-        """The features of an order, which from now on counts as placed: once, whatever is asked of it again.
+    def judge(self, history: OrderHistory, order: Placed, products: Sequence[str]) -> Judged:
+        """The features of an order, which from now on counts as placed: once, and each different attempt at it, too.
 
         Raises:
             JournalUnavailableError: the order cannot be kept, and does not count.
         """
         with self._writing(history):
             ledger, number = self._ledger(history)
-            features = ledger.features(order)
-            if order.order not in ledger.orders:
+            judged = Judged(ledger.features(order), ledger.attempt(order))
+            is_new = not ledger.counts(order)
+            if is_new:
                 number = self._journal.append(order.customer, ["order", _plain(order), list(products)])
                 ledger.place(order)
                 self._ledgers[history] = (ledger, number)
-        with self._lock:
-            self._baskets.touched(order.order, partial(tuple, products))
-        return features
+        if is_new:
+            with self._lock:
+                self._keep_basket(order.order, products)
+        return judged
 
     def settle(
         self, history: OrderHistory, outcome: str, order: int, customer: int, card: int, device: int, us: int
@@ -254,7 +262,12 @@ class OnlineState:
         with self._lock:
             for _, body in told:
                 if body[0] == "order":
-                    self._baskets.touched(_placed(body[1]).order, partial(tuple, body[2]))
+                    self._keep_basket(_placed(body[1]).order, body[2])
+
+    def _keep_basket(self, order: int, products: Sequence[str]) -> None:
+        """Keep what an order is of: of the attempts at it, the latest."""
+        self._baskets.touched(order, tuple)
+        self._baskets[order] = tuple(products)
 
     def _take(self, event: Mapping[str, object]) -> None:
         kind, product, order = event["event_type"], event.get("product_id"), event.get("order_id")
@@ -274,7 +287,7 @@ class OnlineState:
     def _ledger(self, history: OrderHistory) -> tuple[OrderLedger, int]:
         """The orders since a history, as far as any worker knows them, and the number of the last fact of them."""
         ledger, number = self._ledgers.pop(history, (None, 0))
-        if ledger is None or len(ledger.orders) > 2 * KEPT:
+        if ledger is None or len(ledger.attempts) > 2 * KEPT:
             ledger, number = OrderLedger(history), 0
         for told, body in self._journal.after(number):
             number = told

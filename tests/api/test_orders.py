@@ -138,6 +138,51 @@ def test_an_order_that_is_asked_again_counts_once(shop: httpx.Client) -> None:
     assert judged(shop, "11", 1)["features"]["orders_before"] == 2
 
 
+def test_cards_that_are_tried_out_at_one_order_show(released: tuple[Settings, Manifest]) -> None:
+    """Whatever the worker, at one `placed_at` or later, and after a restart."""
+    with service(released[0]) as one, service(released[0]) as other:
+        for number in range(8):
+            client = (one, other)[number % 2]
+            tried = judged(client, "10", number // 4, customer_id=None, card=f"card {number}", device="of a thief")
+            assert tried["attempt"] == number + 1
+            assert tried["instruments"]["device"]["orders_24h"] == number
+            assert tried["instruments"]["card"]["orders_24h"] == 0
+    with service(released[0]) as client:
+        again = judged(client, "10", 1, customer_id=None, card="card 7", device="of a thief")
+        assert again == tried, "the same body is the same attempt, and does not count again"
+        later = judged(client, "11", 5, customer_id=None, card="card 7", device="of a thief")
+        assert later["instruments"]["device"]["orders_24h"] == 8
+        assert later["instruments"]["card"]["orders_24h"] == 1
+        assert later["attempt"] == 1
+
+
+def test_a_customers_further_attempt_is_no_further_order(shop: httpx.Client) -> None:
+    judged(shop, "10")
+    dearer = [{"product_id": "tea", "quantity": 2, "unit_price": 1000}]
+    second = judged(shop, "10", 1, card="Z", lines=dearer)
+    assert (second["attempt"], second["features"]["total_amount"]) == (2, 2000)
+    assert (second["features"]["orders_before"], second["features"]["orders_1h"]) == (1, 1)
+    assert (second["features"]["is_new_card"], second["features"]["hours_since_order"] > 24) == (1, True)
+    third = judged(shop, "11", 2)["features"]
+    assert (third["orders_before"], third["orders_1h"]) == (2, 2)
+    assert third["amount_to_own_mean"] == pytest.approx(20 / ((10 + 20) / 2)), "of the amounts as they were told first"
+
+
+def test_an_order_that_another_customer_takes_up_counts_for_both(shop: httpx.Client) -> None:
+    judged(shop, "10", customer_id="B", card="Y", device="of B")
+    assert judged(shop, "10", 1)["features"]["orders_before"] == 1
+    assert judged(shop, "11", 2)["features"]["orders_24h"] == 1
+    assert judged(shop, "12", 3, customer_id="B", card="Y", device="of B")["features"]["orders_24h"] == 1
+
+
+def test_a_declined_attempt_counts_for_the_next_at_the_same_order(shop: httpx.Client) -> None:
+    first = judged(shop, "10")
+    assert shop.post("/v1/orders/10/outcomes", json={**TOLD, "customer_id": "A", "card": "X"}).json()["counted"]
+    assert judged(shop, "10") == first
+    second = judged(shop, "10", card="Z")["features"]
+    assert (second["declined_7d"], second["card_declined_7d"]) == (1, 0)
+
+
 def test_a_known_product_has_its_known_category_whatever_the_order_says(shop: httpx.Client) -> None:
     def new_share(number: str, product: str, category: str) -> float:
         line = {"product_id": product, "quantity": 2, "unit_price": 10, "category": category}
