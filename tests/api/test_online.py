@@ -283,6 +283,14 @@ def test_a_failed_write_leaves_no_trace(state: OnlineState, monkeypatch: pytest.
     assert state.judge(history, order("O3", us=3), []).features["orders_before"] == 1
 
 
+def test_who_waits_for_others_too_long_is_turned_away(state: OnlineState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(online, "WAIT_SECONDS", 0.01)
+    history = OrderHistory(SINCE, nothing())
+    with state._orders_lock, pytest.raises(journal.JournalUnavailableError, match="Others have waited"):
+        state.judge(history, order("O1"), [])
+    assert state.judge(history, order("O1"), []).attempt == 1
+
+
 def test_what_a_visitor_sees_is_in_the_next_recommendation(served: Served) -> None:
     stranger = served.client.post(SESSION, json={"visitor_id": "V1"}).json()["recommendations"]
     served.online.apply([event(0, "P03"), event(1, "P00"), event(2, "no longer known")])
