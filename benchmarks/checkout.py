@@ -104,8 +104,8 @@ def main(customers: int) -> None:
         def judged(number: int) -> bool:
             """An order at one worker, and the next one of the pair's device at the other."""
             customer = int(draw[number]) * 2
-            first = workers[0].judge(history, made_order(2 * number, customer), [])
-            second = workers[1].judge(history, made_order(2 * number + 1, customer + 1), [])
+            first = workers[0].judge(history, made_order(2 * number, customer), []).features
+            second = workers[1].judge(history, made_order(2 * number + 1, customer + 1), []).features
             return int(second["device_orders_24h"] or 0) == int(first["device_orders_24h"] or 0) + 1
 
         def seen(number: int) -> bool:

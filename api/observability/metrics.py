@@ -59,8 +59,14 @@ LOGGED = Counter(
 )
 EVENTS = Counter(
     "cartograph_events",
-    "Events that were sent: accepted and durable, repeated after such, or refused by their contract.",
+    "Events that were sent: accepted and durable, repeated after such, refused by their contract, or unavailable: "
+    "turned away since the log cannot be written.",
     ("outcome",),
+    registry=REGISTRY,
+)
+UNWRITTEN = Counter(
+    "cartograph_unwritten_orders",
+    "Orders and outcomes that were turned away since the journal of the checkout could not be written.",
     registry=REGISTRY,
 )
 

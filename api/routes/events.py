@@ -31,8 +31,12 @@ async def take_events(request: EventsRequest, log: CurrentEventLog) -> Response:
         raise _later(
             "event-log-busy", f"{error} Nothing of this request was taken; send it again in a moment."
         ) from None
-    except LogUnavailableError as error:
-        raise _later("event-log-unavailable", str(error.args[0])) from None
+    except LogUnavailableError:  # what is wrong, and where, is the operator's to know
+        raise _later(
+            "event-log-unavailable",
+            "The events cannot be kept now; the service's log says why. Nothing of this request was taken; send it "
+            "again later.",
+        ) from None
     counts = Counter(outcome.status for outcome in outcomes)
     taken = {
         "accepted": counts["accepted"],

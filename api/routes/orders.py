@@ -1,6 +1,8 @@
 """Orders at the checkout: how likely a fraud is, and what became of them."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 
@@ -8,10 +10,12 @@ import orjson
 from fastapi import APIRouter, Path, Request
 
 from api.dependencies import CurrentOnline, CurrentRelease, LatestMoment
+from api.observability.metrics import UNWRITTEN
 from api.problems import ProblemError, documented, invalid_request, pointer
 from api.routes.predictions import classifier_of, predicted, record
 from api.schemas.orders import CountedOutcome, OrderAtCheckout, OrderJudgement, OrderOutcome
 from api.schemas.problem import InvalidPart
+from api.services.journal import JournalUnavailableError
 from api.services.online import moment_of
 from api.services.orders import broken_rules, instruments, key, placed
 from api.services.release import LoadedRelease
@@ -19,6 +23,8 @@ from api.strict import StrictRoute
 from cartograph.releases.order_history import key_of
 from ml_assets.core.features.order_catalogue import ORDER_RISK
 from ml_assets.core.features.order_ledger import OrderHistory
+
+RETRY_SECONDS = 1
 
 router = APIRouter(prefix="/v1/orders", tags=["orders"], route_class=StrictRoute)
 _KNOWN = frozenset(feature.name for feature in ORDER_RISK.features)
@@ -31,6 +37,8 @@ async def judge_order(
     """The probability that this order is a fraud, from what is known of who places it and with what.
 
     From then on it counts as placed, for the orders after it; asked again with the same `order_id`, it counts once.
+    With another card, amount or customer it is a further attempt, which is judged as it is and counts for how often a
+    customer, card, device, network or address orders.
     """
     model, history = classifier_of(release, "order_fraud"), _history(release)
     unknown = [feature.name for feature in model.card.features if feature.name not in _KNOWN]
@@ -52,12 +60,14 @@ async def judge_order(
     if wrong:
         raise invalid_request(wrong)
     products = [line.product_id for line in request.lines]
-    features = await asyncio.to_thread(online.judge, history, order, products)
+    with _kept():
+        features, attempt = await asyncio.to_thread(online.judge, history, order, products)
     asked = {feature.name: features[feature.name] for feature in model.card.features}
     row, probability = predicted(model, orjson.dumps({"features": asked}))
     record(call, model.card, release, [probability])
     return OrderJudgement(
         order_id=request.order_id,
+        attempt=attempt,
         probability=probability,
         decision="review" if model.is_review(row, probability) else "accept",
         rules=broken_rules(features),
@@ -85,17 +95,34 @@ async def count_outcome(
     """
     if wrong := _to_come(request.at, latest, "at"):
         raise invalid_request(wrong)
-    counted = await asyncio.to_thread(
-        online.settle,
-        _history(release),
-        request.outcome,
-        key_of("order", order_id),
-        key("customer", request.customer_id),
-        key("card", request.card),
-        key("device", request.device),
-        moment_of(request.at),
-    )
+    with _kept():
+        counted = await asyncio.to_thread(
+            online.settle,
+            _history(release),
+            request.outcome,
+            key_of("order", order_id),
+            key("customer", request.customer_id),
+            key("card", request.card),
+            key("device", request.device),
+            moment_of(request.at),
+        )
     return CountedOutcome(order_id=order_id, counted=counted, release_id=release.manifest.release_id)
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Count and answer that an order cannot be kept now; what is wrong, and where, is the operator's to know."""
+    try:
+        yield
+    except JournalUnavailableError:
+        UNWRITTEN.inc()
+        raise ProblemError(
+            503,
+            "order-journal-unavailable",
+            "What is told of orders cannot be kept now; the service's log says why. Nothing of this request counts; "
+            "send it again.",
+            headers={"Retry-After": str(RETRY_SECONDS)},
+        ) from None
 
 
 def _history(release: LoadedRelease) -> OrderHistory:

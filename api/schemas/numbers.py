@@ -30,6 +30,8 @@ def number(value: Any) -> Any:
 
 
 _IS_NUMBER = (Strict(False), BeforeValidator(number), WithJsonSchema({"type": "number", "minimum": 0}))
+MOST_AMOUNT = Decimal("9999999999.99")
+"""The most of 12 digits. A few of it together are still whole hundredths within 64 bits, as stores have them."""
 Amount = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2), *_IS_NUMBER]
 """An amount of money, in hundredths at most. What is exact is the number as it is written."""
 Price = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=4), *_IS_NUMBER]

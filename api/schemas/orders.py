@@ -3,11 +3,11 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.schemas.bodies import RequestBody
 from api.schemas.moments import Moment
-from api.schemas.numbers import Amount, Price
+from api.schemas.numbers import MOST_AMOUNT, Amount, Price
 from api.schemas.shared import AsOf, ModelVersion, OrderId, Probability, ReleaseId
 
 Token = Annotated[str, Field(min_length=1, max_length=256)]
@@ -21,7 +21,9 @@ class OrderedLine(RequestBody):
     quantity: int = Field(ge=1, le=100_000, examples=[2])
     unit_price: Price = Field(examples=[64.95])
     category: Id | None = Field(
-        None, description="Of a product that is newer than the release; else it is known.", examples=["shoes"]
+        None,
+        description="Of a product that is newer than the release; that of another is known, and this is not looked at.",
+        examples=["shoes"],
     )
 
 
@@ -68,7 +70,9 @@ class OrderAtCheckout(RequestBody):
         description="Its moment: at or after the release's `as_of`, and at most a day ahead of the service's clock."
     )
     customer_id: Id | None = Field(None, description="Null for a guest.")
-    lines: list[OrderedLine] = Field(min_length=1, max_length=500)
+    lines: list[OrderedLine] = Field(
+        min_length=1, max_length=500, description=f"They come to at most {MOST_AMOUNT:,} together."
+    )
     discount_amount: Amount = Field(Decimal(0), description="Of all lines.", json_schema_extra={"default": 0})
     shipping_amount: Amount = Field(Decimal(0), json_schema_extra={"default": 0})
     card: Token | None = Field(None, description="Fingerprint of the card of the first attempt; null if not by card.")
@@ -77,6 +81,13 @@ class OrderAtCheckout(RequestBody):
     ship_city: Annotated[str, Field(max_length=256)] | None = None
     ship_country: Annotated[str, Field(max_length=256)] | None = None
     customer: CustomerOnFile | None = None
+
+    @field_validator("lines")
+    @classmethod
+    def _comes_to_an_amount(cls, lines: list[OrderedLine]) -> list[OrderedLine]:
+        if sum((line.quantity * line.unit_price for line in lines), Decimal(0)) > MOST_AMOUNT:
+            raise ValueError(f"they come to more than {MOST_AMOUNT:,}")
+        return lines
 
 
 class Instrument(BaseModel):
@@ -93,6 +104,11 @@ class OrderJudgement(BaseModel):
     """The probability that the order will be charged back, what to do, why, and what said so."""
 
     order_id: OrderId
+    attempt: int = Field(
+        ge=1,
+        description="Which of the different bodies of this `order_id` it is; the same body has the same number.",
+        examples=[1],
+    )
     probability: Probability
     decision: Literal["review", "accept"] = Field(
         description="`review` where the probability times the order's amount is above the cost of a review."

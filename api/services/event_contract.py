@@ -21,6 +21,7 @@ from ecom_assets.contracts.web import EVENTS
 MOST_CHARACTERS = 256
 """Of one value: ids and names of things, no texts."""
 _SHOWN = 5
+_EACH = EVENTS.model_copy(update={"key": ()})
 _COLUMNS = {column.name: column for column in EVENTS.columns}
 _OCCURRED, _RECEIVED = str(EVENTS.event_time), str(EVENTS.received_time)
 
@@ -44,9 +45,9 @@ class _RefusedError(ValueError):
 def hold(
     given: Sequence[Mapping[str, object]], *, now: datetime, shop_window: Window, late_limit: timedelta
 ) -> list[Verdict]:
-    """The verdict on each of the events, in their order.
+    """The verdict on each of the events by itself, in their order.
 
-    An event without `received_at` was received `now`. Those that are given must have different ids.
+    An event without `received_at` was received `now`. That one repeats the id of another is not looked at.
 
     Args:
         given: JSON objects, as a client sends them.
@@ -65,7 +66,7 @@ def hold(
     if rows:
         found = validate(
             _table(rows),
-            EVENTS,
+            _EACH,
             window=shop_window,
             shop_window=shop_window,
             known_keys={},
@@ -78,8 +79,8 @@ def hold(
 
 
 def is_text(value: str) -> bool:
-    """Whether a text can be a value: neither empty nor long, and without control characters or half of one."""
-    return 0 < len(value) <= MOST_CHARACTERS and value.isprintable()
+    """Whether a text can be a value: neither blank nor long, and without control characters or half of one."""
+    return bool(value.strip()) and len(value) <= MOST_CHARACTERS and value.isprintable()
 
 
 def _row(one: Mapping[str, object], now: datetime) -> dict[str, str | datetime]:
@@ -101,7 +102,8 @@ def _value(column: Column, value: Any) -> str | datetime:
     if not is_text(value):
         raise _RefusedError(
             f"wrong_text:{column.name}",
-            f"{column.name} must have 1 to {MOST_CHARACTERS} characters, all printable; leave out what is empty",
+            f"{column.name} must have 1 to {MOST_CHARACTERS} printable characters, not blanks alone; "
+            "leave out what is empty",
         )
     if column.type != "timestamp":
         return value

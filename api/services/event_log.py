@@ -117,6 +117,7 @@ class EventLog:
         self._waiting_events = 0
         self._wake = asyncio.Event()
         self._remembered: dict[str, None] = {}
+        self._is_broken = False
 
     async def submit(self, events: Sequence[Given]) -> list[Outcome]:
         """Take the events of one request; what became of each, once all that are accepted are durable.
@@ -191,35 +192,37 @@ class EventLog:
         """Hold, write and sync the group's events; what became of each."""
         now = self._clock()
         given = [event for submission in group for event in submission.events]
-        new = [number for number, event in _firsts(given) if _id(event) not in self._remembered]
+        new = [number for number, event in enumerate(given) if _id(event) not in self._remembered]
         found = self._hold([given[number] for number in new], now)
-        verdicts = dict(zip(new, found, strict=True))
-        accepted = [verdict.event for verdict in found if verdict.event is not None]
+        verdicts = _up_to_the_first_good(dict(zip(new, found, strict=True)), given)
+        accepted = [verdict.event for verdict in verdicts.values() if verdict.event is not None]
         if accepted:
-            kept = self._without_erased(accepted)
-            self._sink.append(kept, now)
+            try:
+                kept = self._without_erased(accepted)
+                self._sink.append(kept, now)
+            except LogUnavailableError as error:
+                self._tell(len(given), error)
+                raise
+            if self._is_broken:
+                self._is_broken = False
+                logger.warning("Event log: it can be written again")
             self._remember(event["event_id"] for event in accepted)
             self._apply(kept)
-        refused = {_id(given[number]): verdict for number, verdict in verdicts.items() if verdict.event is None}
-        found_out = [self._outcome(event, verdicts.get(n), refused) for n, event in enumerate(given)]
+        found_out = [_outcome(event, verdicts.get(number)) for number, event in enumerate(given)]
         for outcome, count in Counter(one.status for one in found_out).items():
             EVENTS.labels(outcome).inc(count)
         outcomes = iter(found_out)
         return [[next(outcomes) for _ in submission.events] for submission in group]
 
+    def _tell(self, events: int, error: LogUnavailableError) -> None:
+        """Count events that are turned away, and log why: once, until the log is written again."""
+        EVENTS.labels("unavailable").inc(events)
+        if not self._is_broken:
+            self._is_broken = True
+            logger.error("Event log: events are turned away. %s", error)
+
     def _hold(self, events: Sequence[Given], now: datetime) -> list[Verdict]:
         return hold(events, now=now, shop_window=self._rules.shop_window, late_limit=self._rules.late_limit)
-
-    def _outcome(self, event: Given, verdict: Verdict | None, refused: Mapping[str | None, Verdict]) -> Outcome:
-        event_id = _id(event)
-        shown = event_id if event_id is not None and is_text(event_id) else None
-        if verdict is None:  # it repeats another, whatever else it says
-            verdict = refused.get(event_id)
-            if verdict is None:
-                return Outcome(shown, "repeated")
-        if verdict.event is None:
-            return Outcome(shown, "refused", verdict.reason, verdict.detail)
-        return Outcome(shown, "accepted")
 
     def _remember(self, ids: Iterator[str]) -> None:
         self._remembered.update(dict.fromkeys(ids))
@@ -271,12 +274,26 @@ def _id(event: Given) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _firsts(events: Sequence[Given]) -> Iterator[tuple[int, Given]]:
-    """The events that do not repeat the id of one before, with their numbers."""
-    seen: set[str] = set()
-    for number, event in enumerate(events):
-        found = _id(event)
-        if found is None or found not in seen:
-            yield number, event
-        if found is not None:
-            seen.add(found)
+def _up_to_the_first_good(verdicts: Mapping[int, Verdict], given: Sequence[Given]) -> dict[int, Verdict]:
+    """The verdicts on events, by their numbers, without those that repeat the id of a good one before."""
+    taken: set[str | None] = set()
+    kept: dict[int, Verdict] = {}
+    for number, verdict in verdicts.items():
+        found = _id(given[number])
+        if found in taken:
+            continue
+        kept[number] = verdict
+        if verdict.event is not None:
+            taken.add(found)
+    return kept
+
+
+def _outcome(event: Given, verdict: Verdict | None) -> Outcome:
+    """What became of an event; without a verdict it repeats one that was taken, whatever else it says."""
+    event_id = _id(event)
+    shown = event_id if event_id is not None and is_text(event_id) else None
+    if verdict is None:
+        return Outcome(shown, "repeated")
+    if verdict.event is None:
+        return Outcome(shown, "refused", verdict.reason, verdict.detail)
+    return Outcome(shown, "accepted")

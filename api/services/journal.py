@@ -19,9 +19,15 @@ import orjson
 KEPT = 100_000
 """So many facts, the latest: of a shop that places 10,000 orders a day those of ten days."""
 _PRUNED_EVERY = 5_000
+WAIT_SECONDS = 2.0
+"""So long another worker, or an erasure, may keep this one from writing: a checkout waits."""
 
 _TABLE = """
     CREATE TABLE IF NOT EXISTS facts (number INTEGER PRIMARY KEY AUTOINCREMENT, customer TEXT, body BLOB NOT NULL)"""
+
+
+class JournalUnavailableError(RuntimeError):
+    """Nothing can be written now: another holds the file, or its disk is full or broken. The message says which."""
 
 
 class Journal:
@@ -48,15 +54,20 @@ class Journal:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Keep all other workers from writing: what is read and written within belongs together."""
-        connection = self._open()
-        connection.execute("BEGIN IMMEDIATE")
+        """Keep all other workers from writing: what is read and written within belongs together.
+
+        Raises:
+            JournalUnavailableError: nothing of it is written.
+        """
         try:
+            self._open().execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            connection.execute("ROLLBACK")
+            self._open().execute("COMMIT")
+        except BaseException as error:
+            self._undo()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise JournalUnavailableError(f"The journal {self._path} cannot be written: {error}") from error
             raise
-        connection.execute("COMMIT")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -64,14 +75,31 @@ class Journal:
             self._connection.close()
             self._connection = None
 
+    def _undo(self) -> None:
+        """Take back what was not committed; a file that does not allow even that is opened anew by the next."""
+        if self._connection is None:
+            return
+        try:
+            if self._connection.in_transaction:  # SQLite itself takes back what a full disk stops
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()
+
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's own would be open to all
-            self._connection = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute(_TABLE)
+            connection = sqlite3.connect(
+                self._path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(_TABLE)
+            except sqlite3.Error:
+                connection.close()
+                raise
+            self._connection = connection
         return self._connection
 
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, NoReturn
 
-from api.services.journal import KEPT, Journal
+from api.services.journal import KEPT, WAIT_SECONDS, Journal, JournalUnavailableError
 from cartograph.events import Follower
 from cartograph.releases.order_history import NO_KEY, key_of
 from ml_assets.core.features.order_ledger import Line, OrderHistory, OrderLedger, Placed, Value
@@ -53,6 +53,13 @@ class Recent(NamedTuple):
 
     viewed: tuple[str, ...]
     bought: tuple[str, ...]
+
+
+class Judged(NamedTuple):
+    """The features of an order, and which of its attempts it is."""
+
+    features: dict[str, Value]
+    attempt: int
 
 
 class _Visit:
@@ -124,6 +131,7 @@ class OnlineState:
         self._baskets = _Bounded(MOST_BASKETS)
         self._baskets_seen = 0
         self._ledgers: OrderedDict[OrderHistory, tuple[OrderLedger, int]] = OrderedDict()
+        self._is_broken = False
 
     def apply(self, events: Sequence[Mapping[str, object]]) -> None:
         """Take events in the form of the contract `events`, which are valid; its timestamps are datetimes or ISO 8601.
@@ -155,41 +163,40 @@ class OnlineState:
         )
         return Recent(viewed, bought) if viewed or bought else None
 
-    def judge(self, history: OrderHistory, order: Placed, products: Sequence[str]) -> dict[str, Value]:
-        """The features of an order, which from now on counts as placed: once, whatever is asked of it again."""
-        with self._orders_lock:
-            try:
-                with self._journal.writing():
-                    ledger, number = self._ledger(history)
-                    features = ledger.features(order)
-                    if order.order not in ledger.orders:
-                        body = ["order", _plain(order), list(products)]
-                        number = self._journal.append(order.customer, body)
-                        ledger.place(order)
-                        self._ledgers[history] = (ledger, number)
-            except BaseException:
-                self._ledgers.pop(history, None)  # it may be ahead of the journal
-                raise
-        with self._lock:
-            self._baskets.touched(order.order, partial(tuple, products))
-        return features
+    def judge(self, history: OrderHistory, order: Placed, products: Sequence[str]) -> Judged:
+        """The features of an order, which from now on counts as placed: once, and each different attempt at it, too.
+
+        Raises:
+            JournalUnavailableError: the order cannot be kept, and does not count.
+        """
+        with self._writing(history):
+            ledger, number = self._ledger(history)
+            judged = Judged(ledger.features(order), ledger.attempt(order))
+            is_new = not ledger.counts(order)
+            if is_new:
+                number = self._journal.append(order.customer, ["order", _plain(order), list(products)])
+                ledger.place(order)
+                self._ledgers[history] = (ledger, number)
+        if is_new:
+            with self._lock:
+                self._keep_basket(order.order, products)
+        return judged
 
     def settle(
         self, history: OrderHistory, outcome: str, order: int, customer: int, card: int, device: int, us: int
     ) -> bool:
-        """Count what became of an order, `declined` or `charged_back`, once; whether it is known whose it was."""
+        """Count what became of an order, `declined` or `charged_back`, once; whether it is known whose it was.
+
+        Raises:
+            JournalUnavailableError: it cannot be kept, and does not count.
+        """
         body = [outcome, order, customer, card, device, us]
-        with self._orders_lock:
-            try:
-                with self._journal.writing():
-                    ledger, number = self._ledger(history)
-                    counted = _settle(ledger, body)
-                    if counted:
-                        number = self._journal.append(customer, body)
-                    self._ledgers[history] = (ledger, number)
-            except BaseException:
-                self._ledgers.pop(history, None)
-                raise
+        with self._writing(history):
+            ledger, number = self._ledger(history)
+            counted = _settle(ledger, body)
+            if counted:
+                number = self._journal.append(customer, body)
+            self._ledgers[history] = (ledger, number)
         return counted
 
     def follow(self) -> None:
@@ -219,6 +226,29 @@ class OnlineState:
         with self._orders_lock:
             self._journal.close()
 
+    @contextmanager
+    def _writing(self, history: OrderHistory) -> Iterator[None]:
+        """Keep all threads and workers from the journal. That it cannot be written is logged once."""
+        try:
+            if not self._orders_lock.acquire(timeout=WAIT_SECONDS):
+                raise JournalUnavailableError(f"Others have waited for the journal for {WAIT_SECONDS:g} seconds.")
+            try:
+                with self._journal.writing():
+                    yield
+            except BaseException:
+                self._ledgers.pop(history, None)  # it may be ahead of the journal
+                raise
+            finally:
+                self._orders_lock.release()
+        except JournalUnavailableError as error:
+            if not self._is_broken:
+                self._is_broken = True
+                logger.error("Orders at the checkout are turned away. %s", error)
+            raise
+        if self._is_broken:
+            self._is_broken = False
+            logger.warning("Orders at the checkout are taken again")
+
     def _follow_events(self) -> None:
         with self._log_lock:
             told = self._log.new()
@@ -232,7 +262,12 @@ class OnlineState:
         with self._lock:
             for _, body in told:
                 if body[0] == "order":
-                    self._baskets.touched(_placed(body[1]).order, partial(tuple, body[2]))
+                    self._keep_basket(_placed(body[1]).order, body[2])
+
+    def _keep_basket(self, order: int, products: Sequence[str]) -> None:
+        """Keep what an order is of: of the attempts at it, the latest."""
+        self._baskets.touched(order, tuple)
+        self._baskets[order] = tuple(products)
 
     def _take(self, event: Mapping[str, object]) -> None:
         kind, product, order = event["event_type"], event.get("product_id"), event.get("order_id")
@@ -252,7 +287,7 @@ class OnlineState:
     def _ledger(self, history: OrderHistory) -> tuple[OrderLedger, int]:
         """The orders since a history, as far as any worker knows them, and the number of the last fact of them."""
         ledger, number = self._ledgers.pop(history, (None, 0))
-        if ledger is None or len(ledger.orders) > 2 * KEPT:
+        if ledger is None or len(ledger.attempts) > 2 * KEPT:
             ledger, number = OrderLedger(history), 0
         for told, body in self._journal.after(number):
             number = told

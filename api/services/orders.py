@@ -8,26 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from api.schemas.orders import Instrument, OrderAtCheckout
+from api.schemas.orders import Instrument, OrderAtCheckout, OrderedLine
 from api.services.online import moment_of
 from cartograph.releases.order_history import NO_KEY, key_of
 from ml_assets.core.features.order_history import KINDS
-from ml_assets.core.features.order_ledger import Line, OrderHistory, Placed, Value
+from ml_assets.core.features.order_ledger import UNCATEGORISED, Line, OrderHistory, Placed, Value
 from ml_assets.core.models.fraud import rules
 
 _CENT = Decimal("0.01")
 
 
 def placed(order: OrderAtCheckout, history: OrderHistory) -> Placed:
-    """The order with keys for names; products that the history does not know have the category that is given, or none.
+    """The order with keys for names.
 
+    A product has the category that the history knows; one that it does not know has the given one, or none.
     Its total may be below 0, which is the caller's to refuse.
     """
     lines = tuple(
         Line(
-            key_of("category", line.category)
-            if line.category is not None
-            else history.category(key_of("product", line.product_id)),
+            _category(line, history),
             line.quantity,
             line.unit_price,
             cents((line.quantity * line.unit_price).quantize(_CENT, ROUND_HALF_UP)),
@@ -54,6 +53,13 @@ def placed(order: OrderAtCheckout, history: OrderHistory) -> Placed:
         total_cents=gross - discount + cents(order.shipping_amount),
         lines=lines,
     )
+
+
+def _category(line: OrderedLine, history: OrderHistory) -> int:
+    known = history.category(key_of("product", line.product_id))
+    if known is not None:
+        return known
+    return UNCATEGORISED if line.category is None else key_of("category", line.category)
 
 
 def key(kind: str, name: str | None) -> int:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from api.main import create_app
+from api.observability.metrics import EVENTS as TOLD
 from api.services.event_contract import hold
 from api.services.event_log import BusyError, EventLog, NoEventLogError, Outcome, Rules, open_event_log
 from cartograph.contracts import ARROW_TYPES
@@ -76,6 +77,8 @@ def test_a_wrong_event_holds_back_itself_only(taking: httpx.Client, settings: Se
         "wrong_type:visitor_id": {**make_event("w4"), "visitor_id": 5},
         "wrong_type:occurred_at": make_event("w5", occurred_at="2024-01-02"),
         "wrong_text:device": make_event("w6", device=""),
+        "wrong_text:visitor_id": make_event("w16", visitor_id=" "),
+        "wrong_text:event_id": make_event("  "),
         "wrong_text:channel": make_event("w7", channel="x" * 257),
         "wrong_text:product_id": make_event("w8", product_id="a\u0000b"),
         "purchase_has_order": make_event("w9", event_type="purchase"),
@@ -138,6 +141,19 @@ def test_what_repeats_a_refused_event_is_refused_and_may_be_mended(taking: httpx
     assert send(taking, make_event("mended"))["accepted"] == 1
 
 
+def test_a_good_event_is_taken_behind_a_wrong_one_of_the_same_id(taking: httpx.Client, settings: Settings) -> None:
+    wrong, good = make_event("twice", event_type="clik"), make_event("twice", 3)
+    answer = send(taking, wrong, {**wrong, "colour": "red"}, good, make_event("twice", 2), wrong)
+    assert [(one["status"], one.get("reason")) for one in answer["events"]] == [
+        ("refused", "not_accepted:event_type"),
+        ("refused", "unknown_field"),
+        ("accepted", None),
+        ("repeated", None),
+        ("repeated", None),
+    ]
+    assert [one for one in logged(settings) if one["event_id"] == "twice"] == [good]
+
+
 def test_requests_at_the_same_time_are_all_taken(taking: httpx.Client, settings: Settings) -> None:
     def post(number: int) -> int:
         events = [make_event(f"busy-{number}-{place}") for place in range(20)]
@@ -150,19 +166,35 @@ def test_requests_at_the_same_time_are_all_taken(taking: httpx.Client, settings:
     assert len(ids) == len(set(ids)) == accepted
 
 
-def test_on_a_full_disk_nothing_is_acknowledged(
-    taking: httpx.Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def not_taken() -> float:
+    """The events that the metrics tell of as turned away for want of a log."""
+    return float(TOLD.labels("unavailable")._value.get())
+
+
+def test_on_a_full_disk_nothing_is_acknowledged_and_the_operator_is_told(
+    taking: httpx.Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    caplog.set_level("WARNING", "uvicorn.error")
+    before = not_taken()
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        response = taking.post("/v1/events", json={"events": [make_event("full-1")]})
-        assert "No space left" in problem(response, 503, "event-log-unavailable")["detail"]
-        assert response.headers["retry-after"] == "1"
+        for _ in range(3):
+            response = taking.post("/v1/events", json={"events": [make_event("full-1"), make_event("full-2")]})
+            detail = problem(response, 503, "event-log-unavailable")["detail"]
+            assert "send it again" in detail
+            assert str(settings.home) not in detail
+            assert response.headers["retry-after"] == "1"
+    assert not_taken() == before + 6
     assert "full-1" not in {event["event_id"] for event in logged(settings)}
     assert send(taking, make_event("full-1"))["accepted"] == 1
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1, "one line, however many requests are turned away"
+    assert str(settings.events_dir) in errors[0]
+    assert "No space left" in errors[0]
+    assert "can be written again" in caplog.text
 
 
 def test_an_erased_customer_does_not_come_back(tmp_path: Path) -> None:

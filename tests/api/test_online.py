@@ -92,6 +92,17 @@ def test_a_purchase_is_of_the_products_that_the_checkout_had(state: OnlineState)
     assert state.customer("C2", SINCE) is None
 
 
+def test_a_purchase_is_of_what_its_order_was_of_at_last(tmp_path: Path) -> None:
+    one, other = (worker(tmp_path) for _ in range(2))
+    history = OrderHistory(SINCE, nothing())
+    for changed, products in ((0, ["P1"]), (5, ["P2"]), (0, ["P1"])):  # the last is the first again
+        one.judge(history, order("O1")._replace(card=changed), products)
+    for each in (one, other):
+        each.apply([event(0, kind="purchase", customer_id="C1", order_id="O1")])
+        each.follow()
+        assert known(each)[1] == ("P2",)
+
+
 def test_what_a_purchase_was_of_is_known_from_the_checkout_of_any_worker(tmp_path: Path) -> None:
     one, other = (worker(tmp_path) for _ in range(2))
     one.judge(OrderHistory(SINCE, nothing()), order("O1"), ["P1", "P2"])
@@ -269,7 +280,15 @@ def test_a_failed_write_leaves_no_trace(state: OnlineState, monkeypatch: pytest.
         broken.setattr(journal.Journal, "append", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             state.judge(history, order("O2", us=2), [])
-    assert state.judge(history, order("O3", us=3), [])["orders_before"] == 1
+    assert state.judge(history, order("O3", us=3), []).features["orders_before"] == 1
+
+
+def test_who_waits_for_others_too_long_is_turned_away(state: OnlineState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(online, "WAIT_SECONDS", 0.01)
+    history = OrderHistory(SINCE, nothing())
+    with state._orders_lock, pytest.raises(journal.JournalUnavailableError, match="Others have waited"):
+        state.judge(history, order("O1"), [])
+    assert state.judge(history, order("O1"), []).attempt == 1
 
 
 def test_what_a_visitor_sees_is_in_the_next_recommendation(served: Served) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,8 @@ from hypothesis import settings as checking
 from hypothesis import strategies as st
 
 from api.main import create_app
+from api.observability.metrics import UNWRITTEN
+from api.services import journal
 from cartograph.releases import Manifest
 from cartograph.releases.contents import FRAUD_CARD, ORDER_HISTORY, Review
 from cartograph.releases.order_history import write_history
@@ -121,10 +125,73 @@ def test_the_next_order_knows_of_the_one_before(shop: httpx.Client) -> None:
     assert third["rules"] == ["velocity", "sent elsewhere", "shared card or device"]
 
 
+def test_the_largest_order_is_judged_and_so_is_the_next(shop: httpx.Client) -> None:
+    most = 9_999_999_999.99
+    lines = [{"product_id": "tea", "quantity": 1, "unit_price": most}]
+    assert judged(shop, "10", lines=lines, shipping_amount=most)["features"]["total_amount"] == 2 * most
+    assert judged(shop, "11", 1)["features"]["orders_before"] == 2
+
+
 def test_an_order_that_is_asked_again_counts_once(shop: httpx.Client) -> None:
     first = judged(shop, "10")
     assert judged(shop, "10") == first
     assert judged(shop, "11", 1)["features"]["orders_before"] == 2
+
+
+def test_cards_that_are_tried_out_at_one_order_show(released: tuple[Settings, Manifest]) -> None:
+    """Whatever the worker, at one `placed_at` or later, and after a restart."""
+    with service(released[0]) as one, service(released[0]) as other:
+        for number in range(8):
+            client = (one, other)[number % 2]
+            tried = judged(client, "10", number // 4, customer_id=None, card=f"card {number}", device="of a thief")
+            assert tried["attempt"] == number + 1
+            assert tried["instruments"]["device"]["orders_24h"] == number
+            assert tried["instruments"]["card"]["orders_24h"] == 0
+    with service(released[0]) as client:
+        again = judged(client, "10", 1, customer_id=None, card="card 7", device="of a thief")
+        assert again == tried, "the same body is the same attempt, and does not count again"
+        later = judged(client, "11", 5, customer_id=None, card="card 7", device="of a thief")
+        assert later["instruments"]["device"]["orders_24h"] == 8
+        assert later["instruments"]["card"]["orders_24h"] == 1
+        assert later["attempt"] == 1
+
+
+def test_a_customers_further_attempt_is_no_further_order(shop: httpx.Client) -> None:
+    judged(shop, "10")
+    dearer = [{"product_id": "tea", "quantity": 2, "unit_price": 1000}]
+    second = judged(shop, "10", 1, card="Z", lines=dearer)
+    assert (second["attempt"], second["features"]["total_amount"]) == (2, 2000)
+    assert (second["features"]["orders_before"], second["features"]["orders_1h"]) == (1, 1)
+    assert (second["features"]["is_new_card"], second["features"]["hours_since_order"] > 24) == (1, True)
+    third = judged(shop, "11", 2)["features"]
+    assert (third["orders_before"], third["orders_1h"]) == (2, 2)
+    assert third["amount_to_own_mean"] == pytest.approx(20 / ((10 + 20) / 2)), "of the amounts as they were told first"
+
+
+def test_an_order_that_another_customer_takes_up_counts_for_both(shop: httpx.Client) -> None:
+    judged(shop, "10", customer_id="B", card="Y", device="of B")
+    assert judged(shop, "10", 1)["features"]["orders_before"] == 1
+    assert judged(shop, "11", 2)["features"]["orders_24h"] == 1
+    assert judged(shop, "12", 3, customer_id="B", card="Y", device="of B")["features"]["orders_24h"] == 1
+
+
+def test_a_declined_attempt_counts_for_the_next_at_the_same_order(shop: httpx.Client) -> None:
+    first = judged(shop, "10")
+    assert shop.post("/v1/orders/10/outcomes", json={**TOLD, "customer_id": "A", "card": "X"}).json()["counted"]
+    assert judged(shop, "10") == first
+    second = judged(shop, "10", card="Z")["features"]
+    assert (second["declined_7d"], second["card_declined_7d"]) == (1, 0)
+
+
+def test_a_known_product_has_its_known_category_whatever_the_order_says(shop: httpx.Client) -> None:
+    def new_share(number: str, product: str, category: str) -> float:
+        line = {"product_id": product, "quantity": 2, "unit_price": 10, "category": category}
+        share: float = judged(shop, number, lines=[line])["features"]["new_category_share"]
+        return share
+
+    assert new_share("10", "tea", "never bought") == 0
+    assert new_share("11", "newer than the release", "never bought") == 1
+    assert new_share("12", "newer than the release", "tea") == 0
 
 
 def test_a_guest_is_linked_by_what_is_shown_only(shop: httpx.Client) -> None:
@@ -158,6 +225,57 @@ def test_another_worker_and_the_next_start_know_the_same(released: tuple[Setting
         assert judged(again, "13", 3)["features"]["orders_before"] == 4
 
 
+TOLD = {"outcome": "declined", "at": "2026-01-01T00:01:00Z"}
+
+
+def test_while_the_journal_is_held_by_another_orders_are_to_be_sent_again(
+    shop: httpx.Client,
+    released: tuple[Settings, Manifest],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(journal, "WAIT_SECONDS", 0.01)
+    path = released[0].online_path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    caplog.set_level("WARNING", "uvicorn.error")
+    before = UNWRITTEN._value.get()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN EXCLUSIVE")
+        for answer in (shop.post(PATH, json=order("10")), shop.post("/v1/orders/10/outcomes", json=TOLD)):
+            assert str(path) not in problem(answer, 503, "order-journal-unavailable")["detail"]
+            assert answer.headers["retry-after"] == "1"
+    assert UNWRITTEN._value.get() == before + 2
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert "locked" in errors[0]
+    assert judged(shop, "10")["features"]["orders_before"] == 1
+    assert "taken again" in caplog.text
+    assert judged(shop, "11", 1)["features"]["orders_before"] == 2, "it counts from when it was kept"
+
+
+@pytest.mark.parametrize("statement", ["INSERT", "COMMIT"])
+def test_what_a_full_disk_keeps_out_of_the_journal_does_not_count(
+    shop: httpx.Client, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    class Full(sqlite3.Connection):
+        def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+            if is_full and sql.startswith(statement):
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(sql, *given)
+
+    is_full = False
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **more: connect(*given, factory=Full, **more))
+    judged(shop, "10")
+    is_full = True
+    problem(shop.post(PATH, json=order("11", 1)), 503, "order-journal-unavailable")
+    problem(shop.post("/v1/orders/10/outcomes", json=TOLD), 503, "order-journal-unavailable")
+    is_full = False
+    features = judged(shop, "12", 2)["features"]
+    assert (features["orders_before"], features["declined_7d"]) == (2, 0)
+
+
 @pytest.mark.parametrize(
     ("change", "where"),
     [
@@ -174,6 +292,8 @@ def test_another_worker_and_the_next_start_know_the_same(released: tuple[Setting
         ({"discount_amount": 21}, "/discount_amount"),
         ({"discount_amount": -1}, "/discount_amount"),
         ({"lines": []}, "/lines"),
+        ({"lines": [{"product_id": "tea", "quantity": 100_000, "unit_price": 9_999_999_999.9999}] * 500}, "/lines"),
+        ({"lines": [{"product_id": "tea", "quantity": 1, "unit_price": 5_000_000_000}] * 2}, "/lines"),
         ({"lines": [{"product_id": "tea", "quantity": 0, "unit_price": 1}]}, "/lines/0/quantity"),
         ({"lines": [{"product_id": "tea", "quantity": 1, "unit_price": 1, "price": 2}]}, "/lines/0/price"),
         ({"shipping_amount": float("nan")}, ""),

@@ -21,7 +21,7 @@ from ecom_assets.contracts.validation import EXACT_DUPLICATE, Counts, Validated,
 from ecom_assets.erasure import Erased, anonymised, erased_in, silenced
 from ecom_assets.quality.anomalies import Anomaly
 from ecom_assets.sources import Delivery, Source, Unreadable
-from ecom_assets.sql import identifier
+from ecom_assets.sql import identifier, window_end, window_start
 
 _BATCH_ROWS = 100_000
 
@@ -87,7 +87,8 @@ def load(
     One atomic commit for the good rows and one for the quarantined; memory holds one delivery at a time. Running it
     again gives the same rows. References are held against the parents that are in the lake now. While something of the
     source is unreadable, rows that were loaded earlier stay, since they may be what it holds. Customers who were erased
-    come in without what was theirs, however often a source delivers them.
+    come in without what was theirs, however often a source delivers them. Of a key that a source shares with another
+    (`Delivery.shared_keys`), the row that is in the lake in another window, or comes first in this load, is kept.
 
     Raises:
         ErasureError: the register of erasures cannot be used.
@@ -99,9 +100,13 @@ def load(
     known_keys, erased = known_parents(lake, contract), erased_in(lake)
     report, before = LoadReport(), stored_rows(lake, contract, span)
     waiting, merged = _quarantined_rows(lake, contract, span)
+    elsewhere: pa.Table | None = None
     with lake.overwriting(raw, span) as good, lake.overwriting(quarantine, span) as bad:
         for delivery in source.deliveries(contract.dataset, windows):
-            checked = held(delivery, contract, shop_window, known_keys, late_limit, erased)
+            shared = delivery.shared_keys
+            if elsewhere is None and shared is not None:
+                elsewhere = keys_in_lake(lake, contract, grain, shared, outside=span)
+            checked = held(delivery, contract, shop_window, known_keys, late_limit, erased, elsewhere)
             if not set(checked.accepted.column_names) <= set(good.columns):
                 lake.widen(good, raw, widened(contract, checked.counts.extra_columns), grain)
             good.write(_stamp(checked.accepted, batch))
@@ -110,13 +115,18 @@ def load(
             report.unreadable.extend(delivery.unreadable)
             report.unplaced += delivery.unplaced
             if before and delivery.unreadable:
-                report.kept += _keep(lake, contract, delivery.window, checked.accepted, good)
+                report.kept += _keep(lake, contract, delivery.window, checked.accepted, elsewhere, good)
             if waiting and delivery.unreadable:
                 waiting -= _keep_quarantined(lake, contract, delivery, bad)
+            if elsewhere is not None and shared is not None:
+                found = [_keys_taken(checked.accepted, contract, shared, delivery.window)]
+                if delivery.unreadable:  # what was kept
+                    found.append(keys_in_lake(lake, contract, grain, shared, inside=delivery.window))
+                elsewhere = pa.concat_tables([elsewhere, *found], promote_options="default")
     report.snapshot_id = lake.snapshot_id(raw)
     report.stored = stored_rows(lake, contract, span)
-    found = report.stored + report.counts.quarantined.total() + max(0, report.counts.merged - merged)
-    report.vanished = max(0, before + waiting - found)
+    now = report.stored + report.counts.quarantined.total() + max(0, report.counts.merged - merged)
+    report.vanished = max(0, before + waiting - now)
     if report.unplaced:
         report.unplaced = max(0, report.unplaced - _unplaced_rows(lake, contract, shop_window))
     report.lost_columns = lost_columns(lake, contract, report.counts.absent_columns)
@@ -130,6 +140,7 @@ def held(
     known_keys: Mapping[str, pa.Table],
     late_limit: timedelta | None,
     erased: Erased | None,
+    elsewhere: pa.Table | None = None,
 ) -> Validated:
     """A delivery held against its contract, without what was theirs who were erased."""
     checked = validate(
@@ -139,6 +150,7 @@ def held(
         shop_window=shop_window,
         known_keys=known_keys,
         late_limit=late_limit,
+        elsewhere=elsewhere,
     )
     return replace(checked, quarantined=silenced(checked.quarantined, erased.register)) if erased else checked
 
@@ -161,16 +173,62 @@ def widened(contract: Contract, extra: Sequence[str]) -> Contract:
     return stored.model_copy(update={"columns": (*stored.columns, *map(extra_column, extra))})
 
 
-def _keep(lake: Lake, contract: Contract, window: Window, accepted: pa.Table, writer: TableWriter) -> int:
-    """Write the rows of `window` that the lake holds and whose key is not among the `accepted` ones; their number."""
-    same = " AND ".join(f'earlier."{name}" = accepted."{name}"' for name in contract.key)
+def keys_in_lake(
+    lake: Lake,
+    contract: Contract,
+    grain: Grain,
+    keys: pa.Table,
+    *,
+    inside: Window | None = None,
+    outside: Window | None = None,
+) -> pa.Table:
+    """Those of some keys that the lake holds, inside or outside of a window if one is given, with their windows.
+
+    The form is that of `elsewhere` in `ecom_assets.contracts.validation.validate`.
+    """
+    names, time, window = ", ".join(map(identifier, contract.key)), str(contract.event_time), inside or outside
+    place = "true" if window is None else _in(contract) if inside else f"NOT ({_in(contract)})"
+    with lake.connect() as connection:
+        connection.register("wanted", keys)
+        return connection.execute(
+            f"""
+            SELECT {names}, {window_start(time, grain)} AS window_start, {window_end(time, grain)} AS window_end
+            FROM ({lake.relation_sql(raw_table(contract.dataset))}) SEMI JOIN wanted USING ({names})
+            WHERE {place}
+            """,
+            {"start": window.start, "end": window.end} if window else {},
+        ).to_arrow_table()
+
+
+def _keys_taken(accepted: pa.Table, contract: Contract, keys: pa.Table, window: Window) -> pa.Table:
+    """Those of some keys that are among the accepted rows of a delivery of `window`, in the form of `keys_in_lake`."""
+    found = accepted.select(contract.key).join(keys, list(contract.key), join_type="left semi")
+    moment = pa.timestamp("us", tz="UTC")
+    for name, bound in (("window_start", window.start), ("window_end", window.end)):
+        found = found.append_column(pa.field(name, moment), pa.repeat(pa.scalar(bound, moment), found.num_rows))
+    return found
+
+
+def _keep(
+    lake: Lake,
+    contract: Contract,
+    window: Window,
+    accepted: pa.Table,
+    elsewhere: pa.Table | None,
+    writer: TableWriter,
+) -> int:
+    """Write the rows of `window` that the lake holds and whose key is neither `accepted` nor taken; their number."""
+    taken = accepted.select(contract.key)
+    if elsewhere is not None:
+        taken = pa.concat_tables([taken, elsewhere.select(contract.key)], promote_options="default")
+    same = " AND ".join(f'earlier."{name}" = taken."{name}"' for name in contract.key)
     kept = 0
     with lake.connect() as connection:
-        connection.register("accepted", accepted)
+        connection.register("taken", taken)
         earlier = connection.execute(
             f"""
             SELECT * FROM ({lake.relation_sql(raw_table(contract.dataset))}) AS earlier
-            WHERE {_in(contract)} AND NOT EXISTS (SELECT 1 FROM accepted WHERE {same})
+            WHERE {_in(contract)} AND NOT EXISTS (SELECT 1 FROM taken WHERE {same})
             """,
             {"start": window.start, "end": window.end},
         )

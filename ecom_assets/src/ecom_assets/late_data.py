@@ -21,9 +21,9 @@ from cartograph.windows import windows as windows_between
 from ecom_assets.contracts import CONTRACTS, referred_columns
 from ecom_assets.contracts.validation import Validated
 from ecom_assets.erasure import erased_in
-from ecom_assets.ingestion import held, known_parents, quarantine_table, raw_table
+from ecom_assets.ingestion import held, keys_in_lake, known_parents, quarantine_table, raw_table
 from ecom_assets.sources import Source, Unreadable
-from ecom_assets.sql import identifier
+from ecom_assets.sql import identifier, window_start
 
 LOOKED_UP: Mapping[str, tuple[str, ...]] = {
     "customers": ("orders",),
@@ -33,8 +33,6 @@ LOOKED_UP: Mapping[str, tuple[str, ...]] = {
 }
 """The datasets whose facts look up rows of another one, which may lie in another partition: an order the version of its
 customer, a line that of its product, a refund its order, by whom it was and whether it was cancelled, and its line."""
-
-_UNITS: Mapping[Grain, str] = {"daily": "day", "weekly": "week", "monthly": "month"}
 
 
 @dataclass(frozen=True)
@@ -133,9 +131,12 @@ def find(
             )
             for parent, keys in known_parents(lake, contract).items()
         }
+        elsewhere: pa.Table | None = None
         for delivery in source.deliveries(contract.dataset, _consecutive(windows, grain)):
             unreadable |= {piece.name: piece for piece in delivery.unreadable}
-            checked = held(delivery, contract, shop_window, known_keys, late_limit, erased)
+            if elsewhere is None and delivery.shared_keys is not None:
+                elsewhere = keys_in_lake(lake, contract, grain, delivery.shared_keys)
+            checked = held(delivery, contract, shop_window, known_keys, late_limit, erased, elsewhere)
             with comparing(lake, contract, checked, grain, is_whole=not delivery.unreadable) as comparison:
                 found = [c for w in windows if w.start in delivery.window and (c := comparison.change(w)) is not None]
                 if not found:
@@ -209,7 +210,7 @@ class Comparison:
                 SEMI JOIN differing
                     ON spans.id = differing.{key} AND spans.moment = CAST(differing.{moment} AS TIMESTAMPTZ)
             )
-            SELECT DISTINCT {_start(str(child.event_time), self._grain)}
+            SELECT DISTINCT {window_start(str(child.event_time), self._grain)}
             FROM ({self._lake.relation_sql(raw_table(child.dataset))}) AS child
             JOIN looked_up ON child.{key} = looked_up.id
                 AND CAST(child.{child.event_time} AS TIMESTAMPTZ) >= looked_up.since
@@ -223,7 +224,8 @@ class Comparison:
         """For each window its rows, and a number that hangs on their content and not on their order."""
         hashed = ", ".join(identifier(name) for name in columns)
         counted = self._connection.execute(
-            f"SELECT {_start(moment, self._grain)} AS start, count(*), sum(hash({hashed})) FROM {table} GROUP BY start"
+            f"SELECT {window_start(moment, self._grain)} AS start, count(*), sum(hash({hashed})) "
+            f"FROM {table} GROUP BY start"
         ).fetchall()
         return {start: (rows, content) for start, rows, content in counted}
 
@@ -257,11 +259,6 @@ def comparing(
         connection.execute(f"CREATE TEMP VIEW now AS SELECT {names} FROM accepted {kept}")
         connection.execute(f"CREATE TEMP VIEW aside AS FROM {'quarantined' if is_whole else 'aside_before'}")
         yield Comparison(connection, lake, contract, grain)
-
-
-def _start(moment: str, grain: Grain) -> str:
-    """The start of the window that holds a row."""
-    return f"date_trunc('{_UNITS[grain]}', CAST({moment} AS TIMESTAMPTZ))"
 
 
 def _consecutive(windows: Sequence[Window], grain: Grain) -> list[Window]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ from ecom_assets.defs.ingestion.shop_sources import shop_readers
 from ecom_assets.ingestion import LoadReport, load
 from ecom_assets.late_data import find
 from ecom_assets.simulator import SimulatedShop, SimulatorConfig
-from ecom_assets.sources import Delivery, Source
+from ecom_assets.sources import Delivery, Source, Unreadable
 from ecom_assets.sources.event_log import EventLogReader, is_loaded, reader_of
 from ecom_assets.sources.files import FilesSource
 from ecom_assets.sources.merged import MergedSource, joined
@@ -140,6 +141,68 @@ def test_an_event_of_both_sources_is_in_the_lake_once(lake: Lake, log: Path) -> 
     report = ingest(lake, MergedSource(other, [EventLogReader(log, SHOP)]))
     assert stored(lake) == ["a", "b"]
     assert report.counts.merged == 1
+
+
+def clashing(day: float, *, event_id: str = "a") -> Rows:
+    """Another source, which has an event of that id on that day."""
+    at = SHOP.start + timedelta(days=day)
+    moments = {"occurred_at": at, "received_at": at + timedelta(seconds=1)}
+    return Rows("events", [{"event_id": event_id, **moments, "event_type": "page_view", "visitor_id": "v_99"}])
+
+
+def set_aside(lake: Lake) -> list[tuple[str, str]]:
+    rows = lake.batches("quarantine.events", columns=["reason", "row"]).read_all().to_pylist()
+    return sorted((row["reason"], json.loads(row["row"])["event_id"]) for row in rows)
+
+
+def changes(lake: Lake, source: Source) -> list[str]:
+    found = find(lake, [source], {"events": BOTH}, shop_window=SHOP, grain="monthly", late_limit=timedelta(hours=48))
+    return [str(change) for change in found.changes]
+
+
+@pytest.mark.parametrize("days", [(3, 45), (45, 3)], ids=["the log is first", "the log is second"])
+@pytest.mark.parametrize("loads", [[BOTH], [(JANUARY,), (FEBRUARY,)], [(FEBRUARY,), (JANUARY,)]])
+def test_an_id_that_another_source_has_in_another_window_is_in_the_lake_once_and_nothing_is_lost(
+    lake: Lake, log: Path, days: tuple[float, float], loads: list[tuple[Window, ...]]
+) -> None:
+    append(log, make_event("a", days[0]), make_event("b", days[0]), make_event("c", days[1]))
+    merged = MergedSource(clashing(days[1]), [EventLogReader(log, SHOP)])
+    for _ in range(2):
+        for windows in loads:
+            assert ingest(lake, merged, *windows).is_accounted_for
+        assert stored(lake) == ["a", "b", "c"]
+        assert set_aside(lake) == [("duplicate_key", "a")]
+        assert changes(lake, merged) == []
+    visitors = lake.batches("raw.events", columns=["event_id", "visitor_id"]).read_all().to_pylist()
+    first_is_log = (loads[0][0] is JANUARY) == (days[0] < days[1])
+    assert {row["event_id"]: row["visitor_id"] for row in visitors}["a"] == ("v_17" if first_is_log else "v_99")
+
+
+def test_an_event_whose_first_telling_comes_to_light_later_is_never_in_two_windows(lake: Lake, log: Path) -> None:
+    append(log, make_event("a", 31.1, received_at="2024-02-01T12:00:00+00:00"))
+    reader = EventLogReader(log, SHOP)
+    ingest(lake, reader)
+    append(log, make_event("a", 30.9))
+    assert ingest(lake, reader, JANUARY).is_accounted_for
+    assert stored(lake) == ["a"]
+    assert changes(lake, reader)
+    ingest(lake, reader)
+    assert (stored(lake), set_aside(lake), changes(lake, reader)) == (["a"], [], [])
+
+
+def test_what_is_kept_for_damage_is_not_doubled_by_another_window(lake: Lake, log: Path) -> None:
+    damaged = (Unreadable("drop", "it is damaged", "mend it"),)
+    append(log, make_event("a", 45))
+    ingest(lake, clashing(3))
+    source = Rows("events", [], damaged)
+    report = ingest(lake, MergedSource(source, [EventLogReader(log, SHOP)]))
+    assert (stored(lake), report.kept, set_aside(lake)) == (["a"], 1, [("duplicate_key", "a")])
+
+
+def test_a_segment_stays_while_one_of_its_events_waits_in_the_quarantine(lake: Lake, log: Path) -> None:
+    append(log, make_event("a", 45))
+    ingest(lake, MergedSource(clashing(3), [EventLogReader(log, SHOP)]))
+    assert not is_loaded(lake, [make_event("a", 45)])
 
 
 def test_what_was_removed_once_it_was_loaded_stays_in_the_lake(lake: Lake, log: Path) -> None:

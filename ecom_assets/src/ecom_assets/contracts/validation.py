@@ -117,6 +117,7 @@ def validate(
     shop_window: Window,
     known_keys: Mapping[str, pa.Table],
     late_limit: timedelta | None = None,
+    elsewhere: pa.Table | None = None,
 ) -> Validated:
     """Type the rows by their contract and part the good from the broken.
 
@@ -133,6 +134,7 @@ def validate(
         known_keys: the parents that exist, by referenced dataset, with the references' `parent_columns`. References to
             datasets that are absent here are not checked.
         late_limit: a row that was received so long after it happened, or longer, is quarantined; None: no row is.
+        elsewhere: keys that are taken, with `window_start` and `window_end`: a row of another time is quarantined.
 
     Raises:
         ContractError: rows are delivered without a column that the contract needs.
@@ -148,6 +150,8 @@ def validate(
         connection.execute(f"CREATE TEMP TABLE typed AS SELECT {_typed_columns(rows, contract)} FROM delivered")
         possible = [*_column_findings(rows, contract), *_row_findings(contract, window, shop_window, late_limit)]
         possible += _orphan_findings(connection, contract, known_keys)
+        if elsewhere is not None and elsewhere.num_rows:
+            possible.append(_taken_finding(connection, contract, elsewhere))
         found, has_repeats = _look(connection, contract, possible)
         if not found and not has_repeats:
             accepted = _accepted(connection, contract, extra, "typed")
@@ -301,6 +305,22 @@ def _orphan_findings(
         )
         if reference.alike in keys.column_names:
             yield _unlike_parent(reference, known, is_known)
+
+
+def _taken_finding(connection: duckdb.DuckDBPyConnection, contract: Contract, elsewhere: pa.Table) -> _Finding:
+    """Rows whose key a row of another window has."""
+    same = " AND ".join(f"elsewhere.{identifier(name)} = typed.{identifier(name)}" for name in contract.key)
+    moment = f'CAST(typed."{contract.event_time}" AS TIMESTAMPTZ)'
+    connection.register("elsewhere", elsewhere)
+    connection.execute(
+        f"CREATE TEMP TABLE taken AS SELECT DISTINCT {_ROW} FROM typed JOIN elsewhere "
+        f"ON {same} AND NOT ({moment} >= window_start AND {moment} < window_end)"
+    )
+    return _Finding(
+        DUPLICATE_KEY,
+        f"a row of another window has the same {' and '.join(contract.key)}; what was loaded first is kept",
+        f"{_ROW} IN (FROM taken)",
+    )
 
 
 def _unlike_parent(reference: Reference, known: str, is_known: str) -> _Finding:

@@ -39,12 +39,16 @@ class Delivery:
     contract column that the source does not have is absent. Rows whose event time is missing, unreadable or outside
     the shop's dates come with the shop's first window, so that each row is delivered exactly once; `unplaced` says how
     many of them there are where this delivery does not have them.
+
+    `shared_keys` has the contract's key of each row that a delivery of another window may have, too, since nobody gives
+    these keys to all that deliver the dataset; the same with each delivery of a load, None where there are none.
     """
 
     window: Window
     rows: pa.Table
     unreadable: tuple[Unreadable, ...] = ()
     unplaced: int = 0
+    shared_keys: pa.Table | None = None
 
 
 class Source(Protocol):

@@ -1,7 +1,8 @@
 """Reads the event log: what the service took by `POST /v1/events` becomes rows of `events`, each event once.
 
 A client may have sent an event again, and two processes may both have taken it: the one that was received first
-counts. The log's form is `cartograph.events`; that the rows join those of another source is `sources.merged`.
+counts. What another source calls by the same id, or the lake has of another day, is told apart when it is loaded. The
+log's form is `cartograph.events`; that the rows join those of another source is `sources.merged`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cartograph.lake import Lake
 from cartograph.settings import Settings
 from cartograph.windows import Window
 from cartograph.words import counted
+from ecom_assets.contracts.validation import EXACT_DUPLICATE
 from ecom_assets.contracts.web import EVENTS
 from ecom_assets.lineage import Origins
 from ecom_assets.sources import Delivery, Unreadable
@@ -44,13 +46,13 @@ class EventLogReader:
     def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:  # noqa: ARG002 - it has one
         """One delivery for each window; damaged lines are told with each, for nobody knows when they happened."""
         rows, unreadable = self._rows()
-        time = rows[str(EVENTS.event_time)]
+        time, keys = rows[str(EVENTS.event_time)], rows.select(EVENTS.key) if rows.num_rows else None
         unplaced = pc.invert(_within(time, self._span))
         untold = 0 if any(self._span.start in window for window in windows) else int(pc.sum(unplaced).as_py() or 0)
         for window in windows:
             is_first = self._span.start in window
             chosen = pc.or_(_within(time, window), unplaced) if is_first else _within(time, window)
-            yield Delivery(window, rows.filter(chosen), unreadable, untold)
+            yield Delivery(window, rows.filter(chosen), unreadable, untold, keys)
             untold = 0
 
     def fingerprint(self, dataset: str) -> str | None:  # noqa: ARG002 - it has one
@@ -115,17 +117,26 @@ def loaded_from(lake: Lake, sources: Sequence[str]) -> pa.Table:
 
 
 def is_loaded(lake: Lake, events: Sequence[Event]) -> bool:
-    """Whether the lake has each of the events, wherever from."""
+    """Whether the lake has each of the events, wherever from, and none of them waits in the quarantine."""
     if not lake.exists(f"raw.{EVENTS.dataset}"):
         return False
-    wanted = {event["event_id"] for event in events}
+    wanted = sorted({event["event_id"] for event in events})
     with lake.connect() as connection:
         found = connection.execute(
             f"SELECT count(DISTINCT event_id) FROM ({lake.relation_sql(f'raw.{EVENTS.dataset}')}) "
             "WHERE event_id IN (SELECT unnest(?))",
-            [sorted(wanted)],
+            [wanted],
         ).fetchone()
-    return found == (len(wanted),)
+        if found != (len(wanted),):
+            return False
+        if not lake.exists(f"quarantine.{EVENTS.dataset}"):
+            return True
+        waiting = connection.execute(
+            f"SELECT count(*) FROM ({lake.relation_sql(f'quarantine.{EVENTS.dataset}')}) WHERE reason <> ? "
+            "AND starts_with(_source, ?) AND json_extract_string(row, '$.event_id') IN (SELECT unnest(?))",
+            [EXACT_DUPLICATE, f"{ORIGIN}/", wanted],
+        ).fetchone()
+    return waiting == (0,)
 
 
 def _within(time: pa.ChunkedArray, window: Window) -> pa.ChunkedArray:

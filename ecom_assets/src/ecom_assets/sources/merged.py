@@ -33,6 +33,8 @@ class MergedSource:
             SourceError: one of them cannot deliver.
         """
         added = [piece for one in self._adding(dataset) for piece in one.deliveries(dataset, windows)]
+        told = {id(keys): keys for piece in added if (keys := piece.shared_keys) is not None}
+        shared = pa.concat_tables(told.values()) if told else None
         for delivery in self._main.deliveries(dataset, windows):
             mine = [piece for piece in added if piece.window.start in delivery.window]
             yield Delivery(
@@ -40,6 +42,7 @@ class MergedSource:
                 joined([delivery.rows, *(piece.rows for piece in mine)]),
                 tuple(dict.fromkeys((*delivery.unreadable, *(bad for piece in mine for bad in piece.unreadable)))),
                 delivery.unplaced + sum(piece.unplaced for piece in mine),
+                shared,
             )
 
     def fingerprint(self, dataset: str) -> str | None:

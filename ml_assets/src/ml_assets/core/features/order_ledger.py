@@ -77,6 +77,33 @@ class Seen(NamedTuple):
     card: int
 
 
+class Attempt(NamedTuple):
+    """One of the different bodies of an order, as it was told: its place among them, from 1 on, and when it was.
+
+    `is_first` where no attempt before it was the same customer's.
+    """
+
+    us: int
+    order: int
+    number: int
+    cents: int = 0
+    is_first: bool = True
+
+    def is_before(self, order: Placed, number: int) -> bool:
+        """Whether it counts for that attempt at `order`: it was before it or, at the same order, was told before it."""
+        if self.order == order.order:
+            return self.number < number or (self.number > number and self.us < order.us)
+        return self.us < order.us
+
+
+class Decline(NamedTuple):
+    """A declined payment of an order, and how many attempts at the order had been told by then."""
+
+    us: int
+    order: int
+    attempts: int
+
+
 class OnFile(NamedTuple):
     """What a history knows of a customer; zeros and `NEVER` for whom it does not know."""
 
@@ -128,10 +155,10 @@ class OrderHistory:
         """Whether the customer has ordered with the token, or from the category."""
         return contains(self._columns["pair_key"], pair(token, customer))
 
-    def category(self, product: int) -> int:
-        """The category of a product, that of products without one where it is not known."""
+    def category(self, product: int) -> int | None:
+        """The category of a product, `UNCATEGORISED` for one without; None of a product that is not known."""
         place = place_of(self._columns["product_key"], product)
-        return UNCATEGORISED if place is None else int(self._columns["product_category"][place])
+        return None if place is None else int(self._columns["product_category"][place])
 
     def group(self, number: int) -> tuple[int, int]:
         """The customers and the chargebacks of a group."""
@@ -154,17 +181,23 @@ class OrderHistory:
 class OrderLedger:
     """A history and what has happened since: `features` of an order, which only `place` makes part of it.
 
-    Orders are counted once, as they were placed first. What happened before the history's end is in it already, and
+    Orders are counted once, as they were placed first. An order that is told again with another card, amount or
+    anything else but its moment and its categories, which releases know better, is a further attempt: how often a
+    customer, a card, a device, a network or an address orders counts each attempt, so that cards that are tried out at
+    one order show, and habits and amounts count the order. What happened before the history's end is in it already, and
     is passed over. Links and chargebacks are known from when they are told on, and counts go by the orders' own times.
     """
 
     def __init__(self, history: OrderHistory) -> None:
         self.history = history
-        self.orders: dict[int, Seen] = {}
-        self._of_customer: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-        self._with_token: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self.attempts: dict[int, int] = {}
+        """The number of each attempt, by what was told of it."""
+        self._orders: dict[int, Seen] = {}
+        self._told: dict[int, int] = {}
+        self._of_customer: dict[int, list[Attempt]] = defaultdict(list)
+        self._with_token: dict[int, list[Attempt]] = defaultdict(list)
         self._shown: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
-        self._declined: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._declined: dict[int, list[Decline]] = defaultdict(list)
         self._charged: set[int] = set()
         self._days: dict[int, tuple[int, int]] = {day: (cents, orders) for day, cents, orders in history.days()}
         self._parent: dict[int, int] = {}
@@ -175,17 +208,17 @@ class OrderLedger:
 
         Its moment must not be before the history's.
         """
-        on_file = self._on_file(order)
+        on_file, number = self._on_file(order), self.attempt(order)
         tokens = self._tokens(order, on_file)
         values = {
-            **self._habits(order, on_file),
-            **self._instruments(order, tokens),
+            **self._habits(order, number, on_file),
+            **self._instruments(order, number, tokens),
             **self._links(order, tokens),
             **self._basket(order),
             "is_guest": int(not order.customer),
             "is_by_card": int(bool(order.card)),
-            "declined_7d": self._declines(order.customer, order) if order.customer else 0,
-            "card_declined_7d": self._declines(order.card, order) if order.card else None,
+            "declined_7d": self._declines(order.customer, order, number) if order.customer else 0,
+            "card_declined_7d": self._declines(order.card, order, number) if order.card else None,
             "is_sent_elsewhere": int((order.ship_city, order.ship_country) != (on_file.city, on_file.country))
             if on_file.country and order.ship_country
             else None,
@@ -193,42 +226,54 @@ class OrderLedger:
         }
         return {feature.name: values[feature.name] for feature in ORDER_RISK.features}
 
+    def attempt(self, order: Placed) -> int:
+        """The number of an attempt at an order, told or not."""
+        return self.attempts.get(_told_of(order)) or self._told.get(order.order, 0) + 1
+
+    def counts(self, order: Placed) -> bool:
+        """Whether this attempt at an order counts already."""
+        return _told_of(order) in self.attempts
+
     def place(self, order: Placed) -> None:
-        """Count an order from now on, once."""
-        if order.us < self.history.as_of_us or order.order in self.orders:
+        """Count an order from now on, and each attempt at it once."""
+        if order.us < self.history.as_of_us or self.counts(order):
             return
         on_file = self._on_file(order)
         actor = self._actor(order)
-        self.orders[order.order] = Seen(actor, order.customer, order.card)
+        number = self.attempts[_told_of(order)] = self._told[order.order] = self.attempt(order)
+        self._orders.setdefault(order.order, Seen(actor, order.customer, order.card))
+        attempt = Attempt(order.us, order.order, number, order.total_cents)
         if order.customer:
-            self._of_customer[order.customer].append((order.us, order.total_cents, order.order))
+            known = self._of_customer[order.customer]
+            known.append(attempt._replace(is_first=number == 1 or all(told.order != order.order for told in known)))
             for line in order.lines:
                 self._show(line.category, order)
         tokens = self._tokens(order, on_file)
         for kind, token in tokens.items():
-            self._with_token[token].append((order.us, order.order))
+            self._with_token[token].append(attempt)
             if order.customer:
                 self._show(token, order)
             if kind != "network":
                 self._join(actor, self._node(token))
-        day = order.us // DAY
-        cents, orders = self._days.get(day, (0, 0))
-        self._days[day] = (cents + order.total_cents, orders + 1)
+        if number == 1:
+            day = order.us // DAY
+            cents, orders = self._days.get(day, (0, 0))
+            self._days[day] = (cents + order.total_cents, orders + 1)
 
     def decline(self, order: int, customer: int, card: int, us: int) -> bool:
         """Count a declined payment of an order, once; whether it is known whose it was.
 
-        Without customer and card (`NO_KEY`) they are the order's, if that was placed since the history's end.
+        Without customer and card (`NO_KEY`) they are the order's first, if that was placed since the history's end.
         """
         if us < self.history.as_of_us:
             return True
-        seen = self.orders.get(order)
+        seen = self._orders.get(order)
         keys = {customer, card} - {NO_KEY}
         if seen and not keys:
             keys = {seen.customer, seen.card} - {NO_KEY}
         for key in keys:
-            if (us, order) not in self._declined[key]:
-                self._declined[key].append((us, order))
+            if all((told.us, told.order) != (us, order) for told in self._declined[key]):
+                self._declined[key].append(Decline(us, order, self._told.get(order, 0)))
         return bool(keys)
 
     def charge_back(self, order: int, customer: int, tokens: Sequence[int], us: int) -> bool:
@@ -239,7 +284,7 @@ class OrderLedger:
         """
         if us < self.history.as_of_us:
             return True
-        seen = self.orders.get(order)
+        seen = self._orders.get(order)
         shown = [token for token in tokens if token and self._is_known(token)]
         if seen is None and not customer and not shown:
             return False
@@ -261,22 +306,20 @@ class OrderLedger:
         shown = (order.card, order.device, order.network, on_file.address)
         return {kind: token for kind, token in zip(KINDS, shown, strict=True) if token}
 
-    def _habits(self, order: Placed, on_file: OnFile) -> dict[str, Value]:
+    def _habits(self, order: Placed, number: int, on_file: OnFile) -> dict[str, Value]:
         """How long and how often the customer has ordered before, and for how much."""
-        since = [
-            (us, cents) for us, cents, number in self._of_customer.get(order.customer, ()) if number != order.order
-        ]
-        since = [(us, cents) for us, cents in since if us < order.us]
-        moments = [us for us, _ in since]
+        since = [told for told in self._of_customer.get(order.customer, ()) if told.is_before(order, number)]
+        others = [told for told in since if told.order != order.order]
+        moments = [told.us for told in others]
         first = on_file.first_us if on_file.orders else min(moments, default=None)
         last = max(moments, default=on_file.last_us if on_file.orders else None)
-        before = on_file.orders + len(since)
-        spent = (on_file.spent_cents + sum(cents for _, cents in since)) / 100
+        before = on_file.orders + sum(told.is_first for told in others)
+        spent = (on_file.spent_cents + sum(told.cents for told in others if told.is_first)) / 100
         amount = order.total_cents / 100
 
         def within(microseconds: int) -> int:
             start = order.us - microseconds
-            lately = sum(us >= start for us in moments)
+            lately = sum(told.us >= start for told in since)
             return lately + (self.history.ordered(order.customer, start, order.us) if order.customer else 0)
 
         registered = None if on_file.registered_us == NEVER else max(order.us - on_file.registered_us, 0) / HOUR
@@ -299,13 +342,13 @@ class OrderLedger:
         days = [self._days.get(day, (0, 0)) for day in range(today - MONTH_DAYS, today)]
         return sum(cents for cents, _ in days), sum(orders for _, orders in days)
 
-    def _instruments(self, order: Placed, tokens: Mapping[str, int]) -> dict[str, Value]:
+    def _instruments(self, order: Placed, number: int, tokens: Mapping[str, int]) -> dict[str, Value]:
         """Who else was seen with what the order shows, and how fast it is used."""
         values: dict[str, Value] = {}
         for kind in KINDS:
             token = tokens.get(kind)
             values[f"{kind}_others"] = None if token is None else self._others(token, order)
-            values[f"{kind}_orders_24h"] = None if token is None else self._orders_with(token, order)
+            values[f"{kind}_orders_24h"] = None if token is None else self._orders_with(token, order, number)
         for kind in ("card", "device"):
             values[f"is_new_{kind}"] = int(not self._knows(tokens[kind], order)) if kind in tokens else None
         return values
@@ -316,10 +359,10 @@ class OrderLedger:
         since = self._shown.get(token, {})
         return customers - own + sum(us < order.us and who != order.customer for who, (us, _) in since.items())
 
-    def _orders_with(self, token: int, order: Placed) -> int:
+    def _orders_with(self, token: int, order: Placed, number: int) -> int:
         start = order.us - DAY
         since = self._with_token.get(token, ())
-        lately = sum(start <= us < order.us and number != order.order for us, number in since)
+        lately = sum(start <= told.us and told.is_before(order, number) for told in since)
         return lately + self.history.ordered(token, start, order.us)
 
     def _knows(self, token: int, order: Placed) -> bool:
@@ -355,13 +398,16 @@ class OrderLedger:
     def _has_ordered(self, order: Placed) -> bool:
         since = self._of_customer.get(order.customer, ())
         return self.history.customer(order.customer).orders > 0 or any(
-            us < order.us and number != order.order for us, _, number in since
+            told.us < order.us and told.order != order.order for told in since
         )
 
-    def _declines(self, key: int, order: Placed) -> int:
+    def _declines(self, key: int, order: Placed, number: int) -> int:
+        """Those of other orders before, and of attempts at this order that were told before."""
         start = order.us - 7 * DAY
-        since = self._declined.get(key, ())
-        lately = sum(start <= us < order.us and number != order.order for us, number in since)
+        lately = sum(
+            start <= told.us and (1 <= told.attempts < number if told.order == order.order else told.us < order.us)
+            for told in self._declined.get(key, ())
+        )
         return lately + self.history.declined(key, start, order.us)
 
     def _show(self, token: int, order: Placed) -> None:
@@ -410,6 +456,11 @@ class OrderLedger:
     def _count(self, root: int) -> tuple[int, int]:
         """The customers and the chargebacks of a group."""
         return self._counts.get(root) or (self.history.group(~root) if root < 0 else (0, 0))
+
+
+def _told_of(order: Placed) -> int:
+    """What makes an attempt at an order another one, as a number."""
+    return hash((*order._replace(us=0, lines=()), *(line._replace(category=NO_KEY) for line in order.lines)))
 
 
 def _within(keys: Keys, moments: Any, key: int, since: int, before: int) -> int:
