@@ -199,7 +199,7 @@ def test_an_open_service_answers_by_the_machines_own_names_only(client: httpx.Cl
 
 def test_a_page_from_elsewhere_changes_nothing_in_an_open_service(client: httpx.Client) -> None:
     for origin in ("https://evil.example", "null", "http://localhost.evil.example", "http://10.0.0.1:8000"):
-        for place in ("/v1/admin/releases/rollback", "/v1/events", "/v1/predict/churn"):
+        for place in ("/v1/admin/releases/r1/rollback", "/v1/events", "/v1/predict/churn"):
             problem(client.post(place, headers={"Origin": origin}), 403, "foreign-page")
         assert client.get("/health", headers={"Origin": origin}).status_code == 200
     for origin in ("http://localhost:3000", "http://127.0.0.1:8501", "http://[::1]:80"):
@@ -247,7 +247,7 @@ def test_what_is_refused_counts_towards_a_rate_too(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, env="production", api_rate="3/hour")
     publish(settings)
     reader, other = (make_key(settings, name, "read") for name in ("eve", "crm"))
-    path = "/v1/admin/releases/rollback"
+    path = "/v1/admin/releases/r1/rollback"
     with service(settings) as client:
         assert [client.post(path, headers=reader).status_code for _ in range(5)] == [403] * 3 + [429] * 2
         problem(client.get("/v1/release", headers=reader), 429, "rate-exceeded")
@@ -263,7 +263,7 @@ def test_the_audit_log_grows_by_few_lines_of_whoever_may_not_act(tmp_path: Path)
     settings = Settings(home=tmp_path, env="production", api_rate="200/hour")
     reader, other = (make_key(settings, name, "read") for name in ("eve", "bob"))
     admin = make_key(settings, "ada", "admin")
-    path = "/v1/admin/releases/rollback"
+    path = f"/v1/admin/releases/{publish(settings).release_id}/rollback"
     with service(settings) as client:
         for _ in range(250):
             assert client.post(path, headers=reader).status_code in {403, 429}

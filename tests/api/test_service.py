@@ -85,8 +85,8 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /v1/models/{name}/card": {"200", "404", "422", "503"},
         "GET /v1/models/{name}/{picture}.svg": {"200", "404", "422", "503"},
         "GET /v1/admin/releases": {"200", "422", "503"},
-        "POST /v1/admin/releases/rollback": {"200", "409", "422", "503"},
         "POST /v1/admin/releases/{release_id}/activate": {"200", "404", "409", "422", "503"},
+        "POST /v1/admin/releases/{release_id}/rollback": {"200", "404", "409", "422", "503"},
     }
     assert statuses == {name: answers | guarded(name) | tagged(name) for name, answers in own.items()}
     named = [operation["operationId"] for operations in document["paths"].values() for operation in operations.values()]

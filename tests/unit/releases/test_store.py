@@ -137,6 +137,21 @@ def test_rolling_back_goes_to_the_release_before_and_publishing_again_forward(st
     assert store.rollback() == a
 
 
+def test_going_back_from_a_release_is_done_once_however_often_it_is_asked_for(store: ReleaseStore) -> None:
+    a, b, c = (publish(store, text, day=day) for day, text in enumerate("abc"))
+    assert store.earlier_id(leaving=c.release_id) == b.release_id
+    for _ in range(3):
+        assert store.rollback(leaving=c.release_id) == b == store.current()
+        assert store.earlier_id(leaving=c.release_id) == b.release_id
+    assert store.history() == (b.release_id, a.release_id)
+    for ask in (store.rollback, store.earlier_id):
+        with pytest.raises(UnknownRelease):
+            ask(leaving="2020-01-01-000000000000")
+    assert store.rollback(leaving=b.release_id) == a
+    with pytest.raises(NoRelease, match="no earlier release"):
+        store.rollback(leaving=a.release_id)
+
+
 def test_any_release_can_be_activated(store: ReleaseStore) -> None:
     a, b = publish(store, "a"), publish(store, "b")
     assert store.activate(a.release_id) == a == store.current()
