@@ -131,6 +131,9 @@ def test_a_parameter_that_a_route_does_not_take_is_named(client: httpx.Client) -
         (part,) = problem(answer, 422, "invalid-request")["errors"]
         assert part["parameter"] == "no_such", path
         assert "there is no such parameter; it takes" in part["detail"]
+    twice = problem(client.get("/v1/customers?limit=2&cursor=&limit=3&limit=4"), 422, "invalid-request")
+    assert [(one["parameter"], one["detail"]) for one in twice["errors"]] == [("limit", "it is there more than once")]
+    problem(client.get("/v1/kpis/orders?from=2025-01-01&from=2025-03-01"), 422, "invalid-request")
     misspelt = problem(client.get("/v1/customers", params={"limt": "2"}), 422, "invalid-request")
     assert "it takes limit, cursor" in misspelt["errors"][0]["detail"]
     assert client.get("/health", params={"no_such": "1"}).status_code == 200, "probes may ask as they like"
