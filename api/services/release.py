@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from api.services.customers import Customers
@@ -40,6 +41,7 @@ from cartograph.releases.contents import (
     KPI_FILE,
     KPIS,
     LINEAGE_FILE,
+    LISTED,
     ORDER_HISTORY,
     OWN_PREDICTIONS,
     POLICIES,
@@ -91,12 +93,16 @@ class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other releas
 
 @dataclass(frozen=True)
 class ReleasedDemand:
-    """The forecasts from `as_of` on, what made them, and the reorder advice: None for a shop that counts no stock."""
+    """The forecasts from `as_of` on, what made them, and the reorder advice: None for a shop that counts no stock.
+
+    `most` are the products of which most is expected to be sold, with how many.
+    """
 
     as_of: date
     card: ModelCard
     forecasts: Products
     advice: Products | None
+    most: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -261,7 +267,14 @@ def _load_demand(folder: Path, *, has_advice: bool) -> ReleasedDemand:
         card=ModelCard.model_validate_json((folder / DEMAND_CARD).read_bytes()),
         forecasts=Products(forecasts),
         advice=Products(open_products(folder, REORDER)) if has_advice else None,
+        most=_most_expected(forecasts),
     )
+
+
+def _most_expected(forecasts: pa.Table) -> dict[str, float]:
+    sums = forecasts.group_by("product_id").aggregate([("mean", "sum")])
+    ordered = sums.sort_by([("mean_sum", "descending"), ("product_id", "ascending")]).slice(0, LISTED)
+    return dict(zip(ordered["product_id"].to_pylist(), ordered["mean_sum"].to_pylist(), strict=True))
 
 
 _SCHEMAS, _ENDING = SCHEMA_FILE.format(name="*"), PurePosixPath(SCHEMA_FILE).name.format(name="")
