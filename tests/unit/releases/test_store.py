@@ -106,6 +106,7 @@ def test_a_release_holds_what_was_written_and_is_current(store: ReleaseStore) ->
     folder = store.fetch(manifest.release_id)
     assert (folder / "answer.txt").read_text() == "42"
     assert (folder / "models" / "model.bin").read_bytes() == b"42" * 1000
+    assert all(path.stat().st_mode & 0o222 == 0 for path in folder.rglob("*.*")), "what is served is not written to"
 
 
 def test_the_same_content_is_the_same_release_and_its_first_manifest_stays(store: ReleaseStore) -> None:
