@@ -58,7 +58,7 @@ class _Batch(NamedTuple):
 class _Keys(NamedTuple):
     """Some keys in a row: where each ends and the next begins, counted from `start` on, and their bytes."""
 
-    count: int
+    size: int
     ends: memoryview
     start: int
     content: memoryview
@@ -107,8 +107,8 @@ class StoredRows:
             return None
         batch, first = self._steps[step]
         keys = self._keys(batch, first)
-        place = bisect_left(range(keys.count), wanted, key=keys.key)
-        if place == keys.count or keys.key(place) != wanted:
+        place = bisect_left(range(keys.size), wanted, key=keys.key)
+        if place == keys.size or keys.key(place) != wanted:
             return None
         return self._row(batch, first + place)
 
@@ -119,7 +119,7 @@ class StoredRows:
         found: list[str] = []
         for batch, first in self._steps[step:]:
             keys = self._keys(batch, first)
-            found += [one.decode() for one in map(keys.key, range(keys.count)) if one > wanted]
+            found += [one.decode() for one in map(keys.key, range(keys.size)) if one > wanted]
             if len(found) >= limit:
                 break
         return found[:limit]
