@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api.problems import SECURITY_HEADERS, ProblemError, response_to
 
 MAX_HEADER_BYTES = 32 * 1024
 MOST_HELD_BYTES = 64 * 1024
@@ -112,10 +114,19 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._deadline is None and self._header_bytes:
             self._expect_header()
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request with a problem, and end the connection."""
+        problem = ProblemError(400, "malformed-request", msg, headers={**SECURITY_HEADERS, "Connection": "close"})
+        response = response_to(problem, "")
+        headers = [*self.server_state.default_headers, *response.raw_headers]
+        lines = [STATUS_LINE[400], *(b"%b: %b\r\n" % header for header in headers), b"\r\n", response.body]
+        self.transport.write(b"".join(lines))
+        self.transport.close()
+
     def on_headers_complete(self) -> None:
         """Refuse what is not one plain request; its errors are those of the parser to uvicorn."""
         self._stop_waiting()
-        require_plain(self.headers, self.url)
+        require_plain(self.headers, self.url, needs_host=self.parser.get_http_version() != "1.0")
         self._in_message = True
         super().on_headers_complete()
 
@@ -152,7 +163,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
-def require_plain(headers: list[tuple[bytes, bytes]], url: bytes) -> None:
+def require_plain(headers: list[tuple[bytes, bytes]], url: bytes, *, needs_host: bool) -> None:
     """Hold a header, with names in lower case, against what request smuggling is made of (RFC 9112, sections 3 and 6).
 
     Raises:
@@ -170,5 +181,6 @@ def require_plain(headers: list[tuple[bytes, bytes]], url: bytes) -> None:
         raise MalformedHeaderError("more than one length of the body")
     if codings and codings[0].strip().lower() != b"chunked":
         raise MalformedHeaderError("a transfer coding other than chunked")
-    if len(found.get(b"host", [])) > 1:
-        raise MalformedHeaderError("several hosts")
+    hosts = len(found.get(b"host", []))
+    if hosts > 1 or (needs_host and not hosts):
+        raise MalformedHeaderError("several hosts, or none")

@@ -20,7 +20,7 @@ from api.problems import ProblemError
 from api.schemas.problem import MEDIA_TYPE, InvalidPart
 from api.services import json_bodies
 from api.services.access import LAPTOP, Access, Denied, Principal, Unknowable, is_loopback, now_utc
-from api.services.rates import Rates, Usage
+from api.services.rates import Rates, Usage, address_of
 from cartograph import audit, keys
 from cartograph.settings import Settings
 
@@ -28,6 +28,8 @@ MAX_BODY_BYTES = 64 * 1024
 """Ten times what the largest sensible request about one thing takes."""
 MAX_BULK_BYTES = 2 * 1024 * 1024
 """A thousand rows of features, or events."""
+RECORDED_REFUSALS = 10
+"""So many administrative acts that a key has no right to are recorded in an hour, or it would fill the disk."""
 _BULK = re.compile(r"/v1/events|/v1/.*/batch")
 _OPEN = frozenset({"/health", "/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/dbt-docs"})
 _OPEN_FOLDER = "/static-offline-docs/"
@@ -91,6 +93,7 @@ class Guard:
         needed = scope_needed(method, path)
         principal: Principal | None = None
         usage: Usage | None = None
+        is_allowed = False
         status = 0
 
         async def send_on(message: Message) -> None:
@@ -107,11 +110,20 @@ class Guard:
             if is_open and method not in _READING:
                 self._require_own_page(headers.get("origin"))
             if needed is not None:
-                principal = LAPTOP if is_open else await self._principal(headers)
-                require_scope(principal, needed)
+                try:
+                    principal = LAPTOP if is_open else await self._principal(headers)
+                except ProblemError as error:
+                    if error.status_code == 401:  # a stranger: the address stands for a key
+                        usage = self._rates.count(
+                            address_of(scope["client"][0] if scope["client"] else ""), None, per="address"
+                        )
+                        require_within(usage)
+                    raise
                 if principal.is_counted:
                     usage = self._rates.count(principal.id, principal.rate)
                     require_within(usage)
+                require_scope(principal, needed)
+                is_allowed = True
             scope.setdefault("state", {})["principal"] = principal
             await self._answered(scope, receive, send_on, headers)
         except ProblemError as error:
@@ -122,7 +134,18 @@ class Guard:
             await problems.response_to(error, path)(scope, receive, send_on)
         finally:
             if needed == "admin" and principal is not None and method not in _READING:
-                await asyncio.to_thread(audit.record, self._audit_log, act_of(principal, method, path, status))
+                act = act_of(principal, method, path, status)
+                recorded = act if is_allowed else self._recorded_refusal(principal, act)
+                if recorded is not None:
+                    await asyncio.to_thread(audit.record, self._audit_log, recorded)
+
+    def _recorded_refusal(self, principal: Principal, act: audit.Act) -> audit.Act | None:
+        """What is recorded of an act that was refused before it began: the first ones of a key in an hour."""
+        refusals = self._rates.count(principal.id, f"{RECORDED_REFUSALS}/hour", per="refusal")
+        if refusals.is_within and not refusals.remaining:
+            rest = "what else is refused to this key within the hour is not recorded"
+            return act.model_copy(update={"detail": f"{act.detail}; {rest}"})
+        return act if refusals.is_within else None
 
     def _is_open(self) -> bool:
         try:
@@ -275,9 +298,10 @@ def name_of(host: str) -> str:
 
 def rate_headers(usage: Usage) -> list[tuple[bytes, bytes]]:
     """The rate and what is left of it, as draft-ietf-httpapi-ratelimit-headers-10 writes them."""
+    per = usage.per.encode()
     return [
-        (b"ratelimit-policy", b'"key";q=%d;w=%d' % (usage.quota, usage.window)),
-        (b"ratelimit", b'"key";r=%d;t=%d' % (usage.remaining, usage.reset)),
+        (b"ratelimit-policy", b'"%b";q=%d;w=%d' % (per, usage.quota, usage.window)),
+        (b"ratelimit", b'"%b";r=%d;t=%d' % (per, usage.remaining, usage.reset)),
     ]
 
 
@@ -323,7 +347,7 @@ def answers_of(method: str, needed: keys.Scope | None) -> dict[int, str]:
         found |= {
             401: "No key, or none that is valid.",
             403: f"The key has not the scope `{needed}`.",
-            429: "More requests than the key may send; `Retry-After` tells when to go on.",
+            429: "More requests than the key, or an address without one, may send; `Retry-After` tells when to go on.",
             503: "The service cannot answer now.",
         }
     if method in _BODY_METHODS:

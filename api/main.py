@@ -94,6 +94,7 @@ def create_app(
         summary="Customers, products, predictions, causal effects and experiments of one released state of a shop.",
         version=health.VERSION,
         lifespan=lifespan,
+        redirect_slashes=False,  # it would lead to whatever host the request names
         telemetry={"tracing": False, "metrics": False, "logs": False},  # it would tell paths, and so customers' ids
     )
     problems.install(app)

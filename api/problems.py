@@ -97,7 +97,7 @@ def response_to(error: ProblemError, path: str) -> Response:
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
-    path = request.url.path
+    path = request.scope["path"]  # the URL is made of the header Host, too, which may be no name
     if error.status_code == 400 and error.__cause__:  # FastAPI could not parse the body, and not for JSON's syntax
         error = invalid_request([InvalidPart(detail=_unreadable(error.__cause__), pointer="")])
     if isinstance(error, ProblemError):
@@ -118,7 +118,7 @@ async def _on_unexpected_error(request: Request, _: Exception) -> Response:
         "The service failed at this request; its log says why, by the id in the header X-Request-ID. Nothing is wrong "
         "with the request."
     )
-    problem = Problem(title=phrase, status=500, detail=detail, instance=request.url.path)
+    problem = Problem(title=phrase, status=500, detail=detail, instance=request.scope["path"])
     request_id = request.scope.get("state", {}).get("request_id")
     about = {REQUEST_ID_HEADER: request_id} if request_id else {}
     return problem_response(problem, {**SECURITY_HEADERS, **about})

@@ -1,7 +1,8 @@
-"""Routes that refuse query parameters which they do not take, as schemas refuse unknown fields."""
+"""Routes that refuse query parameters which they do not take, and doubled ones, as bodies refuse unknown fields."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -16,7 +17,10 @@ _SHOWN_CHARACTERS = 100
 
 
 class StrictRoute(APIRoute):
-    """A route whose query is wrong where a parameter is unknown: misspelt, it would ask for something else unseen."""
+    """A route whose query is wrong where a parameter is unknown or doubled: it would ask for something else unseen.
+
+    None of the parameters is a list.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
         given["responses"] = {**documented(422), **(given.get("responses") or {})}
@@ -33,6 +37,11 @@ class StrictRoute(APIRoute):
                 if unknown:
                     detail = f"there is no such parameter; it takes {', '.join(known) or 'none'}"
                     raise invalid_request([InvalidPart(detail=detail, parameter=name) for name in unknown])
+                given = Counter(name for name, _ in request.query_params.multi_items())
+                twice = [name for name, count in given.items() if count > 1]
+                if twice:
+                    detail = "it is there more than once"
+                    raise invalid_request([InvalidPart(detail=detail, parameter=name) for name in twice])
             return await handle(request)
 
         return handle_known

@@ -126,7 +126,8 @@ class Settings(BaseSettings):
     api_port: int = Field(8000, ge=1, le=65535, description="Port that the API listens on.")
     api_rate: str = Field(
         "12000/minute",
-        description="Requests that a key without a rate of its own may send to one worker, e.g. `100/second`.",
+        description="Requests that a key without a rate of its own may send to one worker, e.g. `100/second`; so many "
+        "without a valid key an address.",
         pattern=RATE,
     )
     api_timeout_seconds: float = Field(

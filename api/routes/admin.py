@@ -10,7 +10,7 @@ from api.dependencies import CurrentServing
 from api.problems import ProblemError, documented
 from api.schemas.admin import Served, StoredRelease, StoredReleases
 from api.services.release import LoadedRelease
-from api.services.serving import Known, Serving
+from api.services.serving import Known
 from api.strict import StrictRoute
 from cartograph.releases import NoRelease, ReleaseError, StoreUnavailable, UnknownRelease
 
@@ -40,23 +40,27 @@ async def list_releases(serving: CurrentServing) -> StoredReleases:
     )
 
 
-@router.post("/releases/rollback", responses=documented(409, 503))
-async def roll_back(serving: CurrentServing) -> Served:
-    """Make the release current that was so before, and serve it."""
-    return await _switch(serving, serving.rollback)
-
-
 @router.post("/releases/{release_id}/activate", responses=documented(404, 409, 503))
 async def activate(release_id: ReleaseId, serving: CurrentServing) -> Served:
     """Verify a release beside the served one, make it the current one and serve it, without waiting for the pointer.
 
     A release that is refused changes nothing. The other worker processes follow the pointer.
     """
-    return await _switch(serving, lambda: serving.activate(release_id))
-
-
-async def _switch(serving: Serving, change: Callable[[], LoadedRelease]) -> Served:
     before = serving.state.release
+    return await _switched(lambda: serving.activate(release_id), before.manifest.release_id if before else None)
+
+
+@router.post("/releases/{release_id}/rollback", responses=documented(404, 409, 503))
+async def roll_back(release_id: ReleaseId, serving: CurrentServing) -> Served:
+    """Go back from this release: make the one current that was so before it, and serve it.
+
+    Where this release is not current, nothing is changed, and the answer tells what is: so the same request sent again
+    goes back once.
+    """
+    return await _switched(lambda: serving.rollback(release_id), release_id)
+
+
+async def _switched(change: Callable[[], LoadedRelease], before: str | None) -> Served:
     try:
         release = await asyncio.to_thread(change)
     except UnknownRelease as error:
@@ -70,7 +74,7 @@ async def _switch(serving: Serving, change: Callable[[], LoadedRelease]) -> Serv
     return Served(
         release_id=release.manifest.release_id,
         as_of=release.manifest.inputs.as_of,
-        previous_release_id=before.manifest.release_id if before else None,
+        previous_release_id=before,
     )
 
 

@@ -68,7 +68,8 @@ def get_kpi(  # in a thread of its own: years by day and value take milliseconds
 ) -> Response:
     """A figure for a range of days, by period and dimension.
 
-    Days that the release knows nothing of are left out: the answer's `first` and `last` are what is told of. Customers
+    Days that the release knows nothing of are left out: the answer's `first` and `last` are what is told of. Where none
+    is left, that is a 404 problem. Customers
     are counted anew in each period, so those of a month are fewer than the sum of its days.
     """
     kpis = _kpis(release)
@@ -84,6 +85,9 @@ def get_kpi(  # in a thread of its own: years by day and value take milliseconds
     start = max(first or _before(end), kpis.first)
     if first is not None and last is not None and first > last:
         raise invalid_request([InvalidPart(detail="it comes after `to`", parameter="from")])
+    if start > end:
+        told = f"Release {release.manifest.release_id} knows figures of the days from {kpis.first} to {kpis.last}."
+        raise ProblemError(404, "no-days", f"{told} None of them is asked for.")
     asked = Asked(start, end, grain, by or TOTAL)
     listed = f"{name} by {by} and {grain}"
     after = tuple(page_after(cursor, listed, 2))

@@ -8,7 +8,7 @@ from api.answers import CachedRoute, answered
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
 from api.schemas.lineage import AnswerLineage
-from api.services.lineage import FORMS, UnknownAnswer, described, origin
+from api.services.lineage import FORMS, NullAnswer, UnknownAnswer, described, origin
 
 router = APIRouter(prefix="/v1/lineage", tags=["lineage"], route_class=CachedRoute)
 Answer = Annotated[
@@ -36,4 +36,6 @@ async def get_lineage(answer: Answer, release: CurrentRelease) -> Response:
         found = origin(release, answer)
     except UnknownAnswer as error:
         raise ProblemError(404, "unknown-answer", f"Release {release.manifest.release_id} {error}") from None
+    except NullAnswer as error:
+        raise ProblemError(404, "no-answer", f"Release {release.manifest.release_id} {error}") from None
     return answered(described(release, release.lineage, answer, found))

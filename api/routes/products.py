@@ -17,7 +17,7 @@ from api.schemas.products import (
     ReorderList,
 )
 from api.services.cursors import cursor as cursor_after
-from api.services.products import Products, listed, profile
+from api.services.products import Products, listed, on_offer, profile
 from api.services.recommendations import Recommendations
 from api.services.release import LoadedRelease, ReleasedDemand
 
@@ -40,7 +40,12 @@ async def list_products(release: CurrentRelease, limit: Limit = 100, cursor: Cur
 
 @router.get("/products/{product_id}", response_model=Product, responses=documented(404, 503))
 async def get_product(product_id: ProductId, release: CurrentRelease) -> Response:
-    """A product, and whether it is sold still; where it is not, what to show in its place."""
+    """A product, and whether it is sold still; where it is not, what to show in its place.
+
+    Of a release without a recommender, and so without a catalogue, the products are known that have a forecast.
+    """
+    if release.recommendations is None and _is_forecast(release, product_id):
+        return answered({**_of(release), **on_offer(product_id)})
     found = profile(_catalogue(release), product_id)
     if found is None:
         raise _unknown(release, product_id, "product", "The shop has never offered it.")
@@ -130,5 +135,13 @@ def _advice(release: LoadedRelease) -> Products:
 
 def _unknown(release: LoadedRelease, product_id: str, what: str, why: str) -> ProblemError:
     detail = f"Release {release.manifest.release_id} has no {what} for {product_id}. {why}"
-    known = release.recommendations is not None and product_id in release.recommendations.places
-    return ProblemError(404, "not-on-offer" if known else "unknown-product", detail)
+    if release.recommendations is None:
+        detail += " The release has no catalogue of products, without a recommender: of others than it forecasts it "
+        detail += "knows nothing."
+    in_catalogue = release.recommendations is not None and product_id in release.recommendations.places
+    is_known = in_catalogue or _is_forecast(release, product_id)
+    return ProblemError(404, "not-on-offer" if is_known else "unknown-product", detail)
+
+
+def _is_forecast(release: LoadedRelease, product_id: str) -> bool:
+    return release.demand is not None and bool(release.demand.forecasts.rows(product_id))

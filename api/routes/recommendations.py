@@ -28,7 +28,10 @@ LIMIT = 10
 Limit = Annotated[int, Query(ge=1, le=LISTED, description="How many products at most.", examples=[5])]
 Fallback = Annotated[
     Literal["popular"] | None,
-    Query(description="For a customer that the release does not know: what is popular of late, in place of a 404."),
+    Query(
+        description="For a customer that the release does not know: what is popular of late, in place of a 404. In a "
+        "release without a recommender, for every customer: what is expected to sell most."
+    ),
 ]
 
 
@@ -50,11 +53,11 @@ async def get_customer_recommendations(
     at in their latest session counts as much as all before. A customer who has bought nothing yet gets what is popular
     of late.
     """
-    known = _recommendations(release)
     answer = recommended(release, online, customer_id, limit)
     if answer is None and fallback:
-        answer = _customer_answer(release, customer_id, known.of_stranger(limit), limit)
+        answer = _customer_answer(release, customer_id, _popular(release, limit), limit)
     if answer is None:
+        _recommendations(release)
         release_id = release.manifest.release_id
         raise ProblemError(404, "unknown-customer", f"Release {release_id} has no customer {customer_id}.")
     return answered(answer)
@@ -145,15 +148,35 @@ async def recommend_for_basket(request: BasketRequest, release: CurrentRelease) 
     )
 
 
+def _popular(release: LoadedRelease, limit: int) -> dict[str, Any]:
+    """What to show to whom nothing is known of, as a customer's row."""
+    if release.recommendations is not None:
+        return release.recommendations.of_stranger(limit)
+    if release.demand is None:
+        raise _no_recommender(release, ", nor a demand forecast to tell what is popular")
+    most = release.demand.most
+    return {
+        "model_version": release.demand.card.version,
+        "product_ids": list(most),
+        "scores": list(most.values()),
+        "sources": ["popularity"] * len(most),
+        "because_product_ids": [None] * len(most),
+    }
+
+
 def _recommendations(release: LoadedRelease) -> Recommendations:
     if release.recommendations is None:
-        raise ProblemError(
-            404,
-            "no-model",
-            f"Release {release.manifest.release_id} has no recommender: the shop's history was too short to train one. "
-            "The check has_enough_data of models/product_recommender says what is needed.",
-        )
+        raise _no_recommender(release)
     return release.recommendations
+
+
+def _no_recommender(release: LoadedRelease, more: str = "") -> ProblemError:
+    return ProblemError(
+        404,
+        "no-model",
+        f"Release {release.manifest.release_id} has no recommender{more}: the shop's history was too short to train "
+        "one. The check has_enough_data of models/product_recommender says what is needed.",
+    )
 
 
 def _unknown_product(release: LoadedRelease, product_id: str) -> ProblemError:

@@ -40,7 +40,7 @@ class StoredReleases(BaseModel):
 
 
 class Served(BaseModel):
-    """What is current and served now, and what was served before."""
+    """What is current and served now, and what was served before: of a rollback, the release to go back from."""
 
     release_id: ReleaseId
     as_of: AsOf

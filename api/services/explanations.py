@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from cartograph.releases.contents import ContentError, Explainer, explanation_file
+from cartograph.releases.contents import ContentError, Explainer
 from ml_assets.core.explanations import trees, turns
 
 MOST_EXPLAINED = 100
@@ -51,17 +51,14 @@ class ReleasedExplainer:
         self._reference = np.array([np.nan if one is None else one for one in content.reference])
 
     @classmethod
-    def load(cls, folder: Path, name: str, features: Sequence[str], predict: Predict) -> ReleasedExplainer | None:
-        """The explainer of the model `name` of the release in `folder`; None of a release of before there was one.
+    def load(cls, folder: Path, file: str, features: Sequence[str], predict: Predict) -> ReleasedExplainer:
+        """The explainer in the `file` of the release in `folder`.
 
         `predict` gives what is explained for rows of the model's `features`.
 
         Raises:
             ContentError: the file does not have the form, or is not about these features.
         """
-        file = explanation_file(name)
-        if not (folder / file).is_file():
-            return None
         try:
             content = Explainer.model_validate_json((folder / file).read_bytes())
         except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +13,14 @@ from pydantic import ValidationError
 from api.services.explanations import ReleasedExplainer
 from api.services.features import FeatureProblem, FeaturesError, GivenFeatures, Matrix
 from api.services.model import read_card
-from cartograph.releases.contents import CLV_CARD, CLV_MODEL, ContentError, FeatureSpec, ModelCard
+from cartograph.releases.contents import (
+    CLV_CARD,
+    CLV_MODEL,
+    ContentError,
+    FeatureSpec,
+    ModelCard,
+    explanation_file,
+)
 from ml_assets.core.models import clv
 
 Vector = npt.NDArray[np.float64]
@@ -31,8 +39,8 @@ class LifetimeValues:
         self.given = GivenFeatures([_of_a_customer(feature, longest) for feature in card.features])
 
     @classmethod
-    def load(cls, folder: Path, as_of: date) -> LifetimeValues:
-        """Load the model of the release in `folder`, and what explains it where that is there.
+    def load(cls, folder: Path, as_of: date, listed: Container[str]) -> LifetimeValues:
+        """Load the model of the release in `folder`, and what explains it where that is `listed`.
 
         Raises:
             ContentError: a file cannot be read, they do not belong together, or the model is too old for `as_of`.
@@ -49,7 +57,9 @@ class LifetimeValues:
         except ValueError as error:
             raise ContentError(f"{CLV_MODEL}: {error}") from None
         loaded = cls(card, model, as_of)
-        loaded.explainer = ReleasedExplainer.load(folder, clv.NAME, names, loaded._worth)
+        explaining = explanation_file(clv.NAME)
+        if explaining in listed:
+            loaded.explainer = ReleasedExplainer.load(folder, explaining, names, loaded._worth)
         return loaded
 
     def values(self, rows: Matrix) -> clv.Values:

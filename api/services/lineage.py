@@ -37,6 +37,10 @@ class UnknownAnswer(LookupError):  # noqa: N818 - it is the answer that is unkno
     """There is no such answer, or this release does not have it."""
 
 
+class NullAnswer(LookupError):  # noqa: N818
+    """Who or what is asked of is known, and the release says nothing of it: the answer is null, or a 404."""
+
+
 _OF_CUSTOMERS = {
     "profile": Origin(CUSTOMERS, "features/customer_features"),
     "churn": Origin(CUSTOMERS, "predictions/churn_scores", "churn_classifier"),
@@ -51,6 +55,14 @@ _OF_PRODUCTS = {
     "demand": Origin(DEMAND, "predictions/demand_forecasts", "demand_forecaster"),
     "reorder": Origin(REORDER, "predictions/reorder_advice", "demand_forecaster"),
 }
+_VERSIONS = {
+    "churn": "churn_model_version",
+    "purchase": "propensity_model_version",
+    "behaviour": "segments_model_version",
+    "lifetime_value": "clv_model_version",
+    "next_best_action": "uplift_model_version",
+}
+"""The column of a customer's row that is null where the answer is."""
 FORMS = (
     *(f"customer:<id>:{name}" for name in _OF_CUSTOMERS),
     *(f"product:<id>:{name}" for name in _OF_PRODUCTS),
@@ -67,6 +79,7 @@ def origin(release: LoadedRelease, answer: str) -> Origin:
 
     Raises:
         UnknownAnswer: it is of no such form, or the release has no such answer.
+        NullAnswer: it says nothing of this customer or product.
     """
     kind, _, rest = answer.partition(":")
     match kind:
@@ -74,6 +87,8 @@ def origin(release: LoadedRelease, answer: str) -> Origin:
             subject, _, name = rest.rpartition(":")
             known = (_OF_CUSTOMERS if kind == "customer" else _OF_PRODUCTS).get(name)
             found = known if subject and known and _has_subject(release, kind, subject) else None
+            if found and not _is_said(release, kind, subject, name):
+                raise NullAnswer(f"has the {kind} {subject}, and no {name} of it: {_WHY_NULL}")
         case "prediction":
             files = {"churn_classifier": CHURN_CARD, "order_fraud": FRAUD_MODEL}
             is_known = any(card.name == rest for card in release.cards)
@@ -157,9 +172,34 @@ def _has_subject(release: LoadedRelease, kind: str, subject: str) -> bool:
     return known or (release.demand is not None and bool(release.demand.forecasts.rows(subject)))
 
 
+def _is_said(release: LoadedRelease, kind: str, subject: str, name: str) -> bool:
+    """Whether the release says what is called `name` of a customer or product that it knows."""
+    recommendations, demand = release.recommendations, release.demand
+    match kind, name:
+        case "customer", "recommendations":
+            return recommendations is not None and recommendations.of_customer(subject) is not None
+        case "customer", _:
+            row = release.customers.find(subject)
+            return name not in _VERSIONS or getattr(row, _VERSIONS[name]) is not None
+        case _, "similar":
+            return recommendations is not None and recommendations.of_product(subject) is not None
+        case _, "demand":
+            return demand is not None and bool(demand.forecasts.rows(subject))
+        case _:
+            return demand is not None and demand.advice is not None and bool(demand.advice.rows(subject))
+
+
 def _of_own_model(release: LoadedRelease, kind: str, rest: str) -> Origin | None:
     """What one of the shop's own models says of a customer: `customer:<id>:<model>`."""
     subject, _, name = rest.rpartition(":")
     if kind != "customer" or name not in release.own.models or not _has_subject(release, kind, subject):
         return None
+    if all(one.model != name for one in release.own.of(subject)):
+        raise NullAnswer(f"has the {kind} {subject}, and no {name} of it: {_WHY_NULL}")
     return Origin(OWN_PREDICTIONS, f"predictions/{name}_predictions", name)
+
+
+_WHY_NULL = (
+    "there is no model of it in the release, or nothing to predict, as churn of who has left, or demand for what is "
+    "off sale. GET of the customer or product shows what there is."
+)

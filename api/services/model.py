@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from api.services.explanations import ReleasedExplainer, log_odds
 from api.services.features import FeatureProblem, FeaturesError, GivenFeatures
-from cartograph.releases.contents import ONNX_INPUT, ONNX_OUTPUT, ContentError, ModelCard
+from cartograph.releases.contents import ONNX_INPUT, ONNX_OUTPUT, ContentError, ModelCard, explanation_file
 
 _POSITIVE = 1
 _NO_ANSWER = "the model has no answer for this combination of values"
@@ -32,8 +33,8 @@ class ReleasedModel:
         self._session = session
 
     @classmethod
-    def load(cls, folder: Path, model: str, card: str) -> ReleasedModel:
-        """Load the files `model` and `card` of the release in `folder`, and what explains it where that is there.
+    def load(cls, folder: Path, model: str, card: str, listed: Container[str]) -> ReleasedModel:
+        """Load the files `model` and `card` of the release in `folder`, and what explains it where that is `listed`.
 
         Raises:
             ContentError: a file cannot be read, or they do not belong together.
@@ -50,9 +51,11 @@ class ReleasedModel:
             raise ContentError(f"{model} has no output {ONNX_OUTPUT}")
         loaded = cls(declared, session)
         names = [feature.name for feature in declared.features]
-        loaded.explainer = ReleasedExplainer.load(
-            folder, Path(model).stem, names, lambda rows: log_odds(loaded._run(rows))
-        )
+        explaining = explanation_file(Path(model).stem)
+        if explaining in listed:
+            loaded.explainer = ReleasedExplainer.load(
+                folder, explaining, names, lambda rows: log_odds(loaded._run(rows))
+            )
         return loaded
 
     def probability(self, row: npt.NDArray[Any]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,15 @@ class OwnModels:
     predictions: Rows | None
 
     @classmethod
-    def load(cls, folder: Path, names: Collection[str]) -> OwnModels:
+    def load(cls, folder: Path, names: Collection[str], listed: Container[str]) -> OwnModels:
         """Load the models `names` of the release in `folder`, and open their predictions where there are some.
+
+        What explains one is read where it is among the `listed` files.
 
         Raises:
             ContentError: a file cannot be read, or has another form.
         """
-        models = {name: ReleasedModel.load(folder, *own_model_files(name)) for name in names}
+        models = {name: ReleasedModel.load(folder, *own_model_files(name), listed) for name in names}
         if not names:
             return cls(models, None)
         path = folder / OWN_PREDICTIONS

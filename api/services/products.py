@@ -55,6 +55,11 @@ def profile(known: Recommendations, product_id: str) -> Row | None:
     return {**found, "in_its_place": [other for other in others if known.is_available(other)]}
 
 
+def on_offer(product_id: str) -> Row:
+    """As `profile`, of a product that has a forecast, and so is sold, in a release without a catalogue."""
+    return {"product_id": product_id, "category": None, "is_available": True, "in_its_place": []}
+
+
 def _listed(known: Recommendations, product_id: str) -> Row:
     return {
         "product_id": product_id,

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from api.services.customers import Customers
@@ -40,6 +41,7 @@ from cartograph.releases.contents import (
     KPI_FILE,
     KPIS,
     LINEAGE_FILE,
+    LISTED,
     ORDER_HISTORY,
     OWN_PREDICTIONS,
     POLICIES,
@@ -91,12 +93,16 @@ class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other releas
 
 @dataclass(frozen=True)
 class ReleasedDemand:
-    """The forecasts from `as_of` on, what made them, and the reorder advice: None for a shop that counts no stock."""
+    """The forecasts from `as_of` on, what made them, and the reorder advice: None for a shop that counts no stock.
+
+    `most` are the products of which most is expected to be sold, with how many.
+    """
 
     as_of: date
     card: ModelCard
     forecasts: Products
     advice: Products | None
+    most: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,8 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     if manifest.file(REORDER) and DEMAND_FILES not in models:
         models.append(DEMAND_FILES)
     needed = (SHOP, CUSTOMERS, EFFECTS_FILE, *(name for files in models for name in files))
-    own = own_names(entry.path for entry in manifest.files)
+    listed = {entry.path for entry in manifest.files}
+    own = own_names(listed)
     if own:
         needed += (OWN_PREDICTIONS, *(name for model in own for name in own_model_files(model)))
     missing = [name for name in needed if not manifest.file(name)]
@@ -178,16 +185,16 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             shop=ShopCard.model_validate_json((folder / SHOP).read_bytes()),
             customers=Customers(open_rows(folder / CUSTOMERS, open_customers(folder / CUSTOMERS), "customer_id")),
             personal=frozenset(personal_columns(folder / CUSTOMERS)),
-            churn=ReleasedModel.load(folder, *CHURN_FILES) if CHURN_FILES in models else None,
-            fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES)) if FRAUD_FILES in models else None,
-            propensity=ReleasedModel.load(folder, *PROPENSITY_FILES) if PROPENSITY_FILES in models else None,
-            lifetime_values=LifetimeValues.load(folder, manifest.inputs.as_of) if CLV_FILES in models else None,
+            churn=ReleasedModel.load(folder, *CHURN_FILES, listed) if CHURN_FILES in models else None,
+            fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES, listed)) if FRAUD_FILES in models else None,
+            propensity=ReleasedModel.load(folder, *PROPENSITY_FILES, listed) if PROPENSITY_FILES in models else None,
+            lifetime_values=LifetimeValues.load(folder, manifest.inputs.as_of, listed) if CLV_FILES in models else None,
             orders=OrderHistory.open(folder / ORDER_HISTORY) if manifest.file(ORDER_HISTORY) else None,
             recommendations=Recommendations.load(folder) if RECOMMENDER_FILES in models else None,
             demand=_load_demand(folder, has_advice=manifest.file(REORDER) is not None)
             if DEMAND_FILES in models
             else None,
-            own=OwnModels.load(folder, own),
+            own=OwnModels.load(folder, own, listed),
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
             policies=POLICIES.validate_json((folder / POLICIES_FILE).read_bytes())
             if manifest.file(POLICIES_FILE)
@@ -260,7 +267,14 @@ def _load_demand(folder: Path, *, has_advice: bool) -> ReleasedDemand:
         card=ModelCard.model_validate_json((folder / DEMAND_CARD).read_bytes()),
         forecasts=Products(forecasts),
         advice=Products(open_products(folder, REORDER)) if has_advice else None,
+        most=_most_expected(forecasts),
     )
+
+
+def _most_expected(forecasts: pa.Table) -> dict[str, float]:
+    sums = forecasts.group_by("product_id").aggregate([("mean", "sum")])
+    ordered = sums.sort_by([("mean_sum", "descending"), ("product_id", "ascending")]).slice(0, LISTED)
+    return dict(zip(ordered["product_id"].to_pylist(), ordered["mean_sum"].to_pylist(), strict=True))
 
 
 _SCHEMAS, _ENDING = SCHEMA_FILE.format(name="*"), PurePosixPath(SCHEMA_FILE).name.format(name="")

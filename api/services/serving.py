@@ -131,12 +131,15 @@ class Serving:
             self._serve(release)
         return release
 
-    def rollback(self) -> LoadedRelease:
-        """Serve the release that was current before, and make it so. Raises as `activate`; NoRelease: there is none."""
+    def rollback(self, leaving: str) -> LoadedRelease:
+        """Serve the release that was current before `leaving`, and make it so; where another is current, serve that.
+
+        Raises as `activate`; NoRelease: there is none.
+        """
         with self._changing:
-            target = self._store.earlier_id()
+            target = self._store.earlier_id(leaving=leaving)
             release = self._verified(target)
-            if self._store.rollback(verified=target).release_id != target:
+            if self._store.rollback(leaving=leaving, verified=target).release_id != target:
                 raise StoreUnavailable(
                     "The pointer to the current release was moved by somebody else. Look, and try again."
                 )

@@ -66,10 +66,16 @@ def rollback(
     release_id: Annotated[
         str | None, typer.Argument(help="Where to; by default the release before the current one.")
     ] = None,
+    leaving: Annotated[
+        str | None,
+        typer.Option("--from", help="The release to go back from: where another is current, nothing is changed."),
+    ] = None,
 ) -> None:
     """Make an earlier release the current one."""
+    if release_id and leaving:
+        raise typer.BadParameter("RELEASE_ID says where to go, --from from where: give one of them")
     store = open_store(load_settings())
-    manifest = store.activate(release_id) if release_id else store.rollback()
+    manifest = store.activate(release_id) if release_id else store.rollback(leaving=leaving)
     output.print(f"[green]✓[/] {manifest.release_id} is current")
 
 

@@ -2,8 +2,9 @@
 
 A row of a table of columns lies in as many places as it has columns, and each place that is looked at through a memory
 map stays in the process: ten million customers would fill gigabytes. So `with_rows` adds a column that holds the whole
-row, and `StoredRows` reads one by one `pread`, which keeps nothing. In memory are the pages of the keys that were
-compared, and one key in `_STEP`. Which files are written so is `contents`.
+row, and `StoredRows` reads it by `pread`, which keeps nothing, as it does the `_STEP` keys among which it is. In memory
+is the first of each `_STEP` keys. Nothing stays mapped: of a file that somebody cuts short a row is an error, and not
+the end of the process (SIGBUS). Which files are written so is `contents`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
@@ -46,15 +46,25 @@ def for_json(content: Any) -> bytes:
 
 
 class _Batch(NamedTuple):
-    """The keys of a batch in the memory map, and where in the file its rows are."""
+    """Where in the file a batch of so many rows has the ends of its keys and its keys, and the same of its rows."""
 
-    key_ends: npt.NDArray[np.int32]
-    key_bytes: memoryview
-    row_ends: npt.NDArray[np.int64]
+    size: int
+    key_ends_at: int
+    keys_at: int
+    row_ends_at: int
     rows_at: int
 
+
+class _Keys(NamedTuple):
+    """Some keys in a row: where each ends and the next begins, counted from `start` on, and their bytes."""
+
+    size: int
+    ends: memoryview
+    start: int
+    content: memoryview
+
     def key(self, at: int) -> bytes:
-        return bytes(self.key_bytes[self.key_ends[at] : self.key_ends[at + 1]])
+        return bytes(self.content[self.ends[at] - self.start : self.ends[at + 1] - self.start])
 
 
 class StoredRows:
@@ -64,26 +74,30 @@ class StoredRows:
     """
 
     def __init__(self, path: Path, key: str) -> None:
-        """Map the file at `path`.
+        """Open the file at `path`.
 
         Raises:
             pa.ArrowInvalid: it is not an Arrow file.
             KeyError: it has no column `key` or `_row`, as one of an older release.
         """
         self._file = path.open("rb", buffering=0)
-        self._whole = pa.memory_map(str(path)).read_buffer()
-        reader = pa.ipc.open_file(self._whole)
+        whole = pa.memory_map(str(path)).read_buffer()
+        reader = pa.ipc.open_file(whole)
         names = reader.schema.names
         if key not in names or reader.schema.field(names.index(key)).type != pa.string() or ROW not in names:
             raise KeyError(f"{path.name} has no rows by {key}")
         self.names = [name for name in names if name != ROW]
-        self._batches = [self._located(reader.get_batch(at), key) for at in range(reader.num_record_batches)]
-        self._sizes = [len(batch.key_ends) - 1 for batch in self._batches]
-        self._steps = [(at, first) for at, size in enumerate(self._sizes) for first in range(0, size, _STEP)]
-        self._first_keys = [self._batches[at].key(first) for at, first in self._steps]
+        self._steps: list[tuple[_Batch, int]] = []
+        self._first_keys: list[bytes] = []
+        self._size = 0
+        for rows in filter(len, map(reader.get_batch, range(reader.num_record_batches))):
+            batch, first_keys = _located(rows, key, whole.address)
+            self._steps += [(batch, first) for first in range(0, batch.size, _STEP)]
+            self._first_keys += first_keys
+            self._size += batch.size
 
     def __len__(self) -> int:
-        return sum(self._sizes)
+        return self._size
 
     def find(self, key: str) -> dict[str, Any] | None:
         """The row whose key it is, fit for JSON; None where there is none."""
@@ -91,40 +105,48 @@ class StoredRows:
         step = bisect_right(self._first_keys, wanted) - 1
         if step < 0:
             return None
-        at, first = self._steps[step]
-        batch = self._batches[at]
-        place = bisect_left(range(min(first + _STEP, self._sizes[at])), wanted, lo=first, key=batch.key)
-        if place == self._sizes[at] or batch.key(place) != wanted:
+        batch, first = self._steps[step]
+        keys = self._keys(batch, first)
+        place = bisect_left(range(keys.size), wanted, key=keys.key)
+        if place == keys.size or keys.key(place) != wanted:
             return None
-        return self._row(batch, place)
+        return self._row(batch, first + place)
 
     def after(self, key: str, limit: int) -> list[str]:
         """The first `limit` keys that come after `key`, which need not be there itself; in the order of their bytes."""
         wanted = key.encode(errors="surrogatepass")
         step = max(bisect_right(self._first_keys, wanted) - 1, 0)
         found: list[str] = []
-        for at, first in self._steps[step:]:
-            batch = self._batches[at]
-            keys = (batch.key(place) for place in range(first, min(first + _STEP, self._sizes[at])))
-            found += [one.decode() for one in keys if one > wanted]
+        for batch, first in self._steps[step:]:
+            keys = self._keys(batch, first)
+            found += [one.decode() for one in map(keys.key, range(keys.size)) if one > wanted]
             if len(found) >= limit:
                 break
         return found[:limit]
 
-    def _located(self, batch: pa.RecordBatch, key: str) -> _Batch:
-        keys, rows = batch[key], batch[ROW]
-        if not len(batch):
-            return _Batch(np.zeros(1, np.int32), memoryview(b""), np.zeros(1, np.int64), 0)
-        _, key_ends, key_bytes = keys.buffers()
-        _, row_ends, row_bytes = rows.buffers()
-        return _Batch(
-            np.frombuffer(key_ends, np.int32)[: len(batch) + 1],
-            memoryview(key_bytes),
-            np.frombuffer(row_ends, np.int64)[: len(batch) + 1],
-            row_bytes.address - self._whole.address,
-        )
+    def _keys(self, batch: _Batch, first: int) -> _Keys:
+        """The `_STEP` keys from the one at `first` on, or as many as there are."""
+        count = min(_STEP, batch.size - first)
+        ends = self._read(batch.key_ends_at + 4 * first, 4 * (count + 1)).cast("i")
+        return _Keys(count, ends, ends[0], self._read(batch.keys_at + ends[0], ends[count] - ends[0]))
 
     def _row(self, batch: _Batch, place: int) -> dict[str, Any]:
-        start, end = int(batch.row_ends[place]), int(batch.row_ends[place + 1])
-        stored = os.pread(self._file.fileno(), end - start, batch.rows_at + start)
-        return dict(zip(self.names, orjson.loads(stored), strict=True))
+        start, end = self._read(batch.row_ends_at + 8 * place, 16).cast("q")
+        return dict(zip(self.names, orjson.loads(self._read(batch.rows_at + start, end - start)), strict=True))
+
+    def _read(self, at: int, size: int) -> memoryview:
+        """So many bytes of the file from `at` on. Raises OSError where they are not there any more."""
+        found = os.pread(self._file.fileno(), size, at) if size else b""  # nothing may have no place
+        if len(found) < size:
+            raise OSError(f"{self._file.name} has become shorter while it is served: a release is never written to.")
+        return memoryview(found)
+
+
+def _located(rows: pa.RecordBatch, key: str, start: int) -> tuple[_Batch, list[bytes]]:
+    """Where the `rows` are in the file that is in memory from the address `start` on; and one key in `_STEP`."""
+    _, key_ends, keys = rows[key].buffers()
+    _, row_ends, stored = rows[ROW].buffers()
+    batch = _Batch(len(rows), *(one.address - start for one in (key_ends, keys, row_ends, stored)))
+    ends, content = np.frombuffer(key_ends, np.int32)[: batch.size + 1], memoryview(keys)
+    steps = zip(ends[:-1:_STEP].tolist(), ends[1::_STEP].tolist(), strict=True)
+    return batch, [bytes(content[first:last]) for first, last in steps]

@@ -96,6 +96,8 @@ class S3Store(ReleaseStore):
                 for entry in manifest.files:
                     self._download(f"{release}/{entry.path}", folder / entry.path)
                 verify_folder(folder, manifest)
+                for entry in manifest.files:
+                    (folder / entry.path).chmod(0o444)  # served from here: what is mapped must not be cut short
                 with self._work.locked():
                     self._put_in_cache(folder, release)
         return target

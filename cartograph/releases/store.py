@@ -131,17 +131,9 @@ class ReleaseStore(ABC):
             raise self._nothing()
         return pointer.current
 
-    def earlier_id(self) -> str:
-        """The id of the release that `rollback` leads to.
-
-        Raises:
-            NoRelease: there is none.
-        """
-        pointer = self._pointer()[0]
-        earlier = pointer.moved_back(self.ids()) if pointer else None
-        if earlier is None:
-            raise self._nothing_earlier()
-        return earlier.current
+    def earlier_id(self, *, leaving: str | None = None) -> str:
+        """The id of the release that `rollback` leads to. Raises NoRelease and UnknownRelease as that does."""
+        return self._moved_back(self._pointer()[0], leaving).current
 
     def current(self) -> Manifest:
         """The manifest of the current release.
@@ -177,24 +169,24 @@ class ReleaseStore(ABC):
             self._move_pointer(partial(_moved_to, release), forgiving=True)
         return manifest
 
-    def rollback(self, *, verified: str | None = None) -> Manifest:
+    def rollback(self, *, leaving: str | None = None, verified: str | None = None) -> Manifest:
         """Make the release current that was so before, skipping those that were pruned since.
 
-        `verified` is a release that the caller has just verified, which is not done again.
+        `leaving` is the release to go back from: where another is current, nothing is changed, so that who asks again
+        does not go back twice. `verified` is one that the caller has just verified, which is not done again.
 
         Raises:
             NoRelease: nothing has been released yet, or no earlier release is left.
+            UnknownRelease: there is no release `leaving`.
             DamagedRelease, NewerManifest, UntrustedRelease: the earlier one cannot be served as it is; the pointer
                 stays.
         """
 
         def back(pointer: Pointer | None) -> Pointer:
-            earlier = pointer.moved_back(self.ids()) if pointer else None
-            if earlier is None:
-                raise self._nothing_earlier()
-            if earlier.current != verified:
-                self.verify(earlier.current)
-            return earlier
+            moved = self._moved_back(pointer, leaving)
+            if moved != pointer and moved.current != verified:
+                self.verify(moved.current)
+            return moved
 
         with self._exclusively():
             return self.get(self._move_pointer(back).current)
@@ -347,6 +339,17 @@ class ReleaseStore(ABC):
             if moved == pointer or self._write_pointer(moved.model_dump_json(indent=2).encode(), token):
                 return moved
         raise StoreUnavailable(f"{self.location}/{POINTER} is being changed by others all the time. Try again.")
+
+    def _moved_back(self, pointer: Pointer | None, leaving: str | None) -> Pointer:
+        """The pointer after a rollback; itself where `leaving` is not current."""
+        if leaving is not None and pointer is not None and pointer.current != checked_id(leaving):
+            if leaving not in self.ids():
+                raise self._unknown(leaving)
+            return pointer
+        earlier = pointer.moved_back(self.ids()) if pointer else None
+        if earlier is None:
+            raise self._nothing_earlier()
+        return earlier
 
     def _stored(self, release: str) -> Manifest | None:
         """The manifest of `release` where it is stored already; one not fit to stay is removed, to be stored anew."""

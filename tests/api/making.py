@@ -256,7 +256,7 @@ def serving(app: FastAPI, protocol: type[BoundedProtocol] = BoundedProtocol) -> 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", http=protocol, ws="none"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", server_header=False, http=protocol, ws="none"))
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

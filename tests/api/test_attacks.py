@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +17,7 @@ from fastapi.responses import StreamingResponse
 from api.connections import MAX_HEADER_BYTES, BoundedProtocol
 from api.guard import MAX_BODY_BYTES
 from api.main import create_app
+from cartograph.keys import KeyStore
 from cartograph.settings import Settings
 from tests.api.making import problem, publish, service, serving
 
@@ -57,6 +59,17 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client
     settings = Settings(home=tmp_path_factory.mktemp("impatient"), api_timeout_seconds=0.2)
     publish(settings)
     with serving(create_app(settings), Impatient) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A service that asks for keys and answers by any name, asked with one."""
+    settings = Settings(home=tmp_path_factory.mktemp("keyed"), env="production")
+    publish(settings)
+    _, key = KeyStore(settings.keys_path).create("crm", ["read"], now=datetime.now(UTC), days=1)
+    with service(settings) as client:
+        client.headers["X-API-Key"] = key
         yield client
 
 
@@ -165,6 +178,43 @@ def test_a_header_that_can_be_read_in_two_ways_ends_the_connection(client: httpx
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"release_id" not in answer
+
+
+@pytest.mark.parametrize("host", [b"[", b"[evil", b"a b", b"", b"evil.example:port", b"\xff\xfe", b"/@?#"])
+def test_a_host_that_is_no_name_ends_in_no_fault(keyed: httpx.Client, client: httpx.Client, host: bytes) -> None:
+    """Neither where each name is answered, nor where only the machine's own is; nor is an answer made of it."""
+    key = b"X-API-Key: " + keyed.headers["X-API-Key"].encode()
+    for path in (b"/v1/nothing", b"/health/", b"/v1/customers?limit=x", b"/docs/", b"/openapi.json"):
+        for asked in (keyed, client):
+            raw = ask(b"GET " + path + b" HTTP/1.1", b"Host: " + host, key, b"Connection: close")
+            answer = sent(asked, raw)
+            assert answer.split()[1] in {b"200", b"404", b"421", b"422"}, answer
+            assert b"location:" not in answer.lower()
+
+
+def test_a_request_without_a_host_is_none_but_of_an_old_client(keyed: httpx.Client) -> None:
+    assert sent(keyed, ask(b"GET /health HTTP/1.1")).startswith(b"HTTP/1.1 400 ")
+    assert sent(keyed, ask(b"GET /health HTTP/1.0")).startswith(b"HTTP/1.1 200 ")
+
+
+def test_nobody_is_led_elsewhere_by_a_slash_too_many(client: httpx.Client) -> None:
+    for path in ("/health/", "/v1/customers/", "/docs/", "/v1/admin/releases/", "/static-offline-docs"):
+        answer = client.get(path)
+        problem(answer, 404)
+        assert "location" not in answer.headers
+
+
+def test_what_is_no_request_is_told_so_in_a_problem(client: httpx.Client) -> None:
+    for raw in (b"nonsense\r\n\r\n", ask(b"GET /health HTTP/9.9"), ask(b"GET /health HTTP/1.1", b"X : a", b"Host: a")):
+        head, _, body = sent(client, raw).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"content-type: application/problem+json" in head
+        assert b"x-content-type-options: nosniff" in head
+        assert b"connection: close" in head
+        assert b"server:" not in head
+        told = json.loads(body)
+        assert (told["type"], told["status"]) == ("urn:cartograph:problem:malformed-request", 400)
+        assert told["detail"] == "Invalid HTTP request received."
 
 
 def test_a_chunked_body_is_one_body(client: httpx.Client) -> None:

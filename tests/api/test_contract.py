@@ -27,10 +27,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def holder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Of a service that asks for a key, with one that may do everything."""
-    settings = Settings(home=tmp_path_factory.mktemp("guarded"), env="production")
+    settings = Settings(home=tmp_path_factory.mktemp("guarded"), env="production", api_rate="1000000/minute")
     publish_everything(settings)
     store = KeyStore(settings.keys_path)
-    _, sent = store.create("contract", SCOPES, now=datetime.now(UTC), days=1, rate="1000000/minute")
+    _, sent = store.create("contract", SCOPES, now=datetime.now(UTC), days=1)
     with service(settings) as found:
         found.headers[KEY] = sent
         yield found

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -173,6 +174,18 @@ def test_rows_are_found_at_the_edges_of_steps_and_batches(tmp_path: Path, count:
     assert rows.after("", count + 1) == ids
     assert rows.find("") is None
     assert rows.find("\ud800") is None
+
+
+def test_a_file_that_is_cut_short_while_it_is_served_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+    """What is mapped into memory and cut short ends the process by a signal, with all requests that are in flight."""
+    path = tmp_path / "customers.arrow"
+    write_customers(path, make_customers([f"C{n:06d}" for n in range(70_000)]))
+    rows = StoredRows(path, "customer_id")
+    path.chmod(0o644)
+    os.truncate(path, path.stat().st_size // 100)
+    for ask in (lambda: rows.find("C069999"), lambda: rows.after("C069990", 3)):
+        with pytest.raises(OSError, match="has become shorter while it is served"):
+            ask()
 
 
 @given(st.sets(st.text(max_size=4), max_size=30))

@@ -193,3 +193,16 @@ def test_a_value_that_is_personal_needs_its_own_scope(
     assert parts["recency_days"]["contribution"] != 0
     total = answer["explanation"]["base_value"] + sum(part["contribution"] for part in parts.values())
     assert probability(total) == pytest.approx(answer["score"], abs=1e-5)
+
+
+def test_what_lies_in_the_folder_and_is_in_no_manifest_is_not_read(tmp_path: Path) -> None:
+    """Whoever can put a file there has signed nothing."""
+    settings = Settings(home=tmp_path)
+    manifest = publish(settings)
+    ((foreign, content),) = explained("churn_classifier").items()
+    place = settings.shop_home / "releases" / manifest.release_id / foreign
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(content or b"")
+    with service(settings) as client:
+        problem(client.post("/v1/predict/churn", params=ASKED, json={"features": GOOD}), 404, "no-explanation")
+        assert client.post("/v1/predict/churn", json={"features": GOOD}).status_code == 200

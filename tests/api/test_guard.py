@@ -1,5 +1,6 @@
 """Who may ask what, how often, and by which name; with and without keys, over real HTTP."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,8 +10,9 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
-from api.guard import MAX_BODY_BYTES, MAX_BULK_BYTES, most_bytes, scope_needed
+from api.guard import MAX_BODY_BYTES, MAX_BULK_BYTES, RECORDED_REFUSALS, most_bytes, scope_needed
 from api.main import create_app
+from api.services.rates import address_of
 from cartograph.audit import acts
 from cartograph.keys import SCOPES, KeyStore, Scope
 from cartograph.releases.contents import mark_personal
@@ -197,7 +199,7 @@ def test_an_open_service_answers_by_the_machines_own_names_only(client: httpx.Cl
 
 def test_a_page_from_elsewhere_changes_nothing_in_an_open_service(client: httpx.Client) -> None:
     for origin in ("https://evil.example", "null", "http://localhost.evil.example", "http://10.0.0.1:8000"):
-        for place in ("/v1/admin/releases/rollback", "/v1/events", "/v1/predict/churn"):
+        for place in ("/v1/admin/releases/r1/rollback", "/v1/events", "/v1/predict/churn"):
             problem(client.post(place, headers={"Origin": origin}), 403, "foreign-page")
         assert client.get("/health", headers={"Origin": origin}).status_code == 200
     for origin in ("http://localhost:3000", "http://127.0.0.1:8501", "http://[::1]:80"):
@@ -239,6 +241,56 @@ def test_a_rate_is_told_and_held_for_each_key(guarded: Settings) -> None:
         assert 0 < int(answers[2].headers["retry-after"]) <= 3600
         assert client.get("/v1/release", headers=other).status_code == 200
         assert client.get("/v1/release", headers=plain).headers["ratelimit-policy"] == '"key";q=12000;w=60'
+
+
+def test_what_is_refused_counts_towards_a_rate_too(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, env="production", api_rate="3/hour")
+    publish(settings)
+    reader, other = (make_key(settings, name, "read") for name in ("eve", "crm"))
+    path = "/v1/admin/releases/r1/rollback"
+    with service(settings) as client:
+        assert [client.post(path, headers=reader).status_code for _ in range(5)] == [403] * 3 + [429] * 2
+        problem(client.get("/v1/release", headers=reader), 429, "rate-exceeded")
+        wrong = {"X-API-Key": "ctg_000000000000_" + "0" * 64}
+        strangers = [client.get("/v1/release", headers=headers) for headers in ({}, wrong, {}, {}, wrong)]
+        assert [answer.status_code for answer in strangers] == [401] * 3 + [429] * 2
+        assert strangers[0].headers["ratelimit-policy"] == '"address";q=3;w=3600'
+        assert "3 requests in 3600 seconds" in problem(strangers[4], 429, "rate-exceeded")["detail"]
+        assert client.get("/v1/release", headers=other).status_code == 200, "a key does not pay for its neighbours"
+
+
+def test_the_audit_log_grows_by_few_lines_of_whoever_may_not_act(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, env="production", api_rate="200/hour")
+    reader, other = (make_key(settings, name, "read") for name in ("eve", "bob"))
+    admin = make_key(settings, "ada", "admin")
+    path = f"/v1/admin/releases/{publish(settings).release_id}/rollback"
+    with service(settings) as client:
+        for _ in range(250):
+            assert client.post(path, headers=reader).status_code in {403, 429}
+        assert client.post(path, headers=other).status_code == 403
+        for _ in range(RECORDED_REFUSALS + 5):
+            problem(client.post(path, headers=admin), 409, "no-earlier-release")
+    told = acts(settings.audit_log)
+    by = Counter(act.actor.split()[0] for act in told)
+    assert by == {"eve": RECORDED_REFUSALS, "bob": 1, "ada": RECORDED_REFUSALS + 5}
+    assert [act.detail for act in told[:RECORDED_REFUSALS]] == [
+        *["status 403"] * (RECORDED_REFUSALS - 1),
+        "status 403; what else is refused to this key within the hour is not recorded",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_one_client_has_one_address_however_many_of_a_network_it_uses(host: str, address: str) -> None:
+    assert address_of(host) == address
 
 
 def test_pages_from_elsewhere_are_kept_out_unless_their_origin_is_named(tmp_path: Path) -> None:

@@ -146,10 +146,18 @@ def test_without_a_range_it_is_the_last_thirty_days_known(shop: tuple[httpx.Clie
     client, _ = shop
     answer = client.get("/v1/kpis/orders").json()
     assert (answer["first"], answer["last"], len(answer["figures"])) == ("2025-12-02", "2025-12-31", 30)
-    beyond = client.get("/v1/kpis/orders?from=2030-01-01").json()
-    assert beyond["figures"] == []
     wide = client.get("/v1/kpis/orders?from=0001-01-01&to=9999-12-31&grain=total").json()
     assert (wide["first"], wide["last"]) == ("2025-11-01", "2025-12-31")
+
+
+@pytest.mark.parametrize(
+    "query", ["from=2030-01-01", "to=2025-10-31", "from=2026-01-01&to=2026-01-31", "to=0001-01-01"]
+)
+def test_a_range_of_which_nothing_is_known_says_so(shop: tuple[httpx.Client, Manifest], query: str) -> None:
+    detail = problem(shop[0].get(f"/v1/kpis/orders?{query}"), 404, "no-days")["detail"]
+    assert "from 2025-11-01 to 2025-12-31" in detail
+    first, last = (shop[0].get(f"/v1/kpis/orders?{edge}").json() for edge in ("to=2025-11-01", "from=2025-12-31"))
+    assert (len(first["figures"]), len(last["figures"])) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,7 +14,16 @@ from cartograph.releases import Manifest
 from cartograph.releases.contents import CUSTOMERS, LINEAGE_FILE, Lineage, LineageNode
 from cartograph.settings import Settings
 from tests.api.figuring import Order, kpi_files
-from tests.api.making import demand_files, make_advice, make_effect, make_forecasts, problem, publish, service
+from tests.api.making import (
+    demand_files,
+    make_advice,
+    make_customers,
+    make_effect,
+    make_forecasts,
+    problem,
+    publish,
+    service,
+)
 
 GRAPH = {
     "predictions/churn_scores": ("features/customer_features", "models/churn_classifier"),
@@ -38,7 +48,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clien
         **kpi_files([Order(1, 1, "DE", 1, 1)]),
         **demand_files(make_forecasts(["P:1"]), make_advice(["P:1"])),
     }
-    manifest = publish(settings, effects=(make_effect(name="email_spring"),), replaced=files)
+    customers = make_customers(["C0002", "C1"])
+    manifest = publish(settings, customers=customers, effects=(make_effect(name="email_spring"),), replaced=files)
     with service(settings) as client:
         yield client, manifest
 
@@ -70,7 +81,7 @@ def test_a_score_goes_back_to_its_model_features_snapshots_and_source(shop: tupl
     ("answer", "asset", "model"),
     [
         ("customer:C1:profile", "features/customer_features", None),
-        ("customer:C2:recommendations", "predictions/product_recommendations", "product_recommender"),
+        ("customer:C0002:recommendations", "predictions/product_recommendations", "product_recommender"),
         ("product:P:1:demand", "predictions/demand_forecasts", "demand_forecaster"),
         ("product:P07:similar", "predictions/similar_products", "product_recommender"),
         ("prediction:order_fraud", "models/order_fraud", "order_fraud"),
@@ -96,6 +107,28 @@ def test_each_kind_of_answer_has_its_origin(
 def test_an_unknown_answer_is_named_with_those_that_there_are(shop: tuple[httpx.Client, Manifest], answer: str) -> None:
     document = problem(shop[0].get(f"/v1/lineage/{answer}"), 404, "unknown-answer")
     assert "customer:<id>:churn" in document["detail"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(f"customer:C1:{name}" for name in ("churn", "purchase", "behaviour", "lifetime_value", "next_best_action")),
+        *("customer:newcomer:recommendations", "product:P07:demand", "product:P07:reorder", "product:P:1:similar"),
+    ],
+)
+def test_an_answer_that_is_null_has_no_lineage(tmp_path: Path, answer: str) -> None:
+    """The customer or the product is known; of what is said of them there is nothing to go back from."""
+    files = {
+        LINEAGE_FILE: Lineage(assets=()).model_dump_json().encode(),
+        **demand_files(make_forecasts(["P:1"]), make_advice(["P:1"])),
+    }
+    settings = Settings(home=tmp_path)
+    publish(settings, customers=make_customers(["C1", "newcomer"], probability=None), replaced=files)
+    with service(settings) as client:
+        subject, _, name = answer.partition(":")[2].rpartition(":")
+        detail = problem(client.get(f"/v1/lineage/{answer}"), 404, "no-answer")["detail"]
+        assert f"{subject}, and no {name} of it" in detail
+        client.get("/v1/lineage/customer:newcomer:profile").raise_for_status()
 
 
 def test_a_release_of_before_says_so(client: httpx.Client) -> None:

@@ -26,6 +26,7 @@ from tests.api.making import (
     NO_RECOMMENDER,
     demand_files,
     make_advice,
+    make_customers,
     make_forecasts,
     problem,
     publish,
@@ -135,6 +136,21 @@ def test_a_release_without_a_recommender_has_no_catalogue(tmp_path: Path) -> Non
             assert "comes with the recommender" in problem(client.get(place), 404, "no-model")["detail"]
 
 
+def test_without_a_recommender_the_products_that_are_forecast_are_known(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    files = demand_files(make_forecasts(["P1", "P2"]), make_advice(["P1"]))
+    publish(settings, customers=make_customers(["C1"]), replaced=NO_RECOMMENDER | files)
+    with service(settings) as client:
+        found = client.get("/v1/products/P2").json()
+        assert Product.model_validate(found, extra="forbid").model_dump(mode="json") == found
+        assert (found["is_available"], found["category"], found["in_its_place"]) == (True, None, [])
+        assert "stock is not counted" in problem(client.get("/v1/products/P2/reorder"), 404, "not-on-offer")["detail"]
+        told = problem(client.get("/v1/products/P9/demand"), 404, "unknown-product")["detail"]
+        assert "no catalogue of products" in told
+        assert "no catalogue of products" in problem(client.get("/v1/products/P9"), 404, "no-model")["detail"]
+        problem(client.get("/v1/products"), 404, "no-model")
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.text(max_size=12))
 def test_a_cursor_is_its_key_or_refused(key: str, other: str) -> None:
     assert list(key_of(cursor("list", key, "b"), "list", 2)) == [key, "b"]
@@ -156,7 +172,7 @@ def test_an_unknown_product_is_named(shop: tuple[httpx.Client, Manifest]) -> Non
     client, _ = shop
     for place, what in (("demand", "no forecast for P9"), ("reorder", "no reorder advice for P9")):
         assert what in problem(client.get(f"/v1/products/P9/{place}"), 404, "unknown-product")["detail"]
-    document = problem(client.get("/v1/products/uncounted/reorder"), 404, "unknown-product")
+    document = problem(client.get("/v1/products/uncounted/reorder"), 404, "not-on-offer")
     assert "its stock is not counted" in document["detail"]
     assert client.get("/v1/products/uncounted/demand").status_code == 200
 

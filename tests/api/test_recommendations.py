@@ -18,7 +18,7 @@ from api.schemas.recommendations import CustomerRecommendations, SimilarProducts
 from cartograph.releases import Manifest
 from cartograph.releases.contents import RECOMMENDATIONS, RECOMMENDER, RECOMMENDER_CARD, SIMILAR
 from cartograph.settings import Settings
-from tests.api.making import NO_RECOMMENDER, make_customers, problem, publish, service
+from tests.api.making import NO_RECOMMENDER, demand_files, make_customers, make_forecasts, problem, publish, service
 from tests.api.recommending import NEWCOMER, PRODUCTS, WITHDRAWN, batch
 
 SESSION = "/v1/recommendations/session"
@@ -192,6 +192,23 @@ def test_a_shop_too_young_for_a_recommender_is_served_without_one(tmp_path: Path
             assert "has_enough_data of models/product_recommender" in problem(response, 404, "no-model")["detail"]
         assert "product_recommender" not in [model["name"] for model in client.get("/v1/release").json()["models"]]
         assert client.get("/v1/customers/C1").status_code == 200
+        nothing = client.get("/v1/customers/C1/recommendations?fallback=popular")
+        assert "nor a demand forecast" in problem(nothing, 404, "no-model")["detail"]
+
+
+def test_without_a_recommender_popular_is_what_is_expected_to_sell_most(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    files = demand_files(make_forecasts(["P1", "P2", "P3"]), None)
+    publish(settings, customers=make_customers(["C1"]), replaced=NO_RECOMMENDER | files)
+    with service(settings) as client:
+        for customer in ("C1", "nobody"):
+            place = f"/v1/customers/{customer}/recommendations"
+            problem(client.get(place), 404, "no-model")
+            answer = client.get(place, params={"fallback": "popular", "limit": 2}).json()
+            assert CustomerRecommendations.model_validate(answer, extra="forbid").model_dump(mode="json") == answer
+            assert answer["model_version"] == "5"
+            listed = [(one["product_id"], one["score"], one["source"]) for one in answer["recommendations"]]
+            assert listed == [("P3", 9.0, "popularity"), ("P2", 6.0, "popularity")]
 
 
 @pytest.mark.parametrize(

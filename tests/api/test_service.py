@@ -85,8 +85,8 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /v1/models/{name}/card": {"200", "404", "422", "503"},
         "GET /v1/models/{name}/{picture}.svg": {"200", "404", "422", "503"},
         "GET /v1/admin/releases": {"200", "422", "503"},
-        "POST /v1/admin/releases/rollback": {"200", "409", "422", "503"},
         "POST /v1/admin/releases/{release_id}/activate": {"200", "404", "409", "422", "503"},
+        "POST /v1/admin/releases/{release_id}/rollback": {"200", "404", "409", "422", "503"},
     }
     assert statuses == {name: answers | guarded(name) | tagged(name) for name, answers in own.items()}
     named = [operation["operationId"] for operations in document["paths"].values() for operation in operations.values()]
@@ -131,6 +131,9 @@ def test_a_parameter_that_a_route_does_not_take_is_named(client: httpx.Client) -
         (part,) = problem(answer, 422, "invalid-request")["errors"]
         assert part["parameter"] == "no_such", path
         assert "there is no such parameter; it takes" in part["detail"]
+    twice = problem(client.get("/v1/customers?limit=2&cursor=&limit=3&limit=4"), 422, "invalid-request")
+    assert [(one["parameter"], one["detail"]) for one in twice["errors"]] == [("limit", "it is there more than once")]
+    problem(client.get("/v1/kpis/orders?from=2025-01-01&from=2025-03-01"), 422, "invalid-request")
     misspelt = problem(client.get("/v1/customers", params={"limt": "2"}), 422, "invalid-request")
     assert "it takes limit, cursor" in misspelt["errors"][0]["detail"]
     assert client.get("/health", params={"no_such": "1"}).status_code == 200, "probes may ask as they like"

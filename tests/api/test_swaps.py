@@ -244,12 +244,26 @@ def test_going_back_takes_no_loading_and_other_processes_follow(
         until(lambda: other.get("/ready").json()["release_id"] == second)
         with monkeypatch.context() as nothing_loads:
             nothing_loads.setattr("api.services.serving.load_release", lambda *_: 1 / 0)
-            back = client.post("/v1/admin/releases/rollback").raise_for_status().json()
+            back = client.post(f"/v1/admin/releases/{second}/rollback").raise_for_status().json()
         assert (back["release_id"], back["previous_release_id"]) == (first, second)
         assert client.get("/v1/customers/C1").json()["segment"] == "first"
         until(lambda: other.get("/ready").json()["release_id"] == first)
         states = {one["release_id"]: one["state"] for one in client.get("/v1/admin/releases").json()["releases"]}
     assert states == {first: "served", second: "loaded"}
+    assert open_store(settings).current_id() == first
+
+
+def test_a_rollback_that_is_sent_again_changes_nothing_more(tmp_path: Path) -> None:
+    """As by a client that got no answer, and by way of another worker process, which serves what is current then."""
+    settings = Settings(home=tmp_path)
+    first, second, third = (release(settings, version).release_id for version in ("first", "second", "third"))
+    with service(settings) as client, service(settings) as other:
+        answers = [asked.post(f"/v1/admin/releases/{third}/rollback") for asked in (client, client, other)]
+        assert [answer.raise_for_status().json() for answer in answers] == [answers[0].json()] * 3
+        assert (answers[0].json()["release_id"], answers[0].json()["previous_release_id"]) == (second, third)
+        assert [asked.get("/ready").json()["release_id"] for asked in (client, other)] == [second] * 2
+        assert client.post(f"/v1/admin/releases/{second}/rollback").json()["release_id"] == first
+        problem(client.post("/v1/admin/releases/2026-01-01-0123456789ab/rollback"), 404, "unknown-release")
     assert open_store(settings).current_id() == first
 
 
@@ -259,7 +273,7 @@ def test_what_cannot_be_activated_changes_nothing(tmp_path: Path) -> None:
     with service(settings) as client:
         problem(client.post("/v1/admin/releases/2026-01-01-0123456789ab/activate"), 404, "unknown-release")
         problem(client.post("/v1/admin/releases/..%2f..%2fetc/activate"), 404)
-        problem(client.post("/v1/admin/releases/rollback"), 409, "no-earlier-release")
+        problem(client.post(f"/v1/admin/releases/{only}/rollback"), 409, "no-earlier-release")
         assert client.get("/ready").json()["release_id"] == only
 
 

@@ -157,6 +157,8 @@ def test_the_api_serves_what_was_released(small_shop: tuple[Bench, str]) -> None
         ({}, ["run", "--from", "2031-01-01"], "No monthly partition of small lies in --from/--to"),
         ({}, ["release", "verify"], "cartograph run"),
         ({}, ["release", "rollback"], "There is no earlier release"),
+        ({}, ["release", "rollback", "--from", "2026-01-01-0123456789ab"], "There is no earlier release"),
+        ({}, ["release", "rollback", "2026-01-01-0123456789ab", "--from", "x"], "give one of them"),
         ({}, ["lake", "snapshots", "raw.nothing"], "raw.nothing"),
         ({"CARTOGRAPH_DAGSTER_PORT": "0"}, ["up"], "CARTOGRAPH_DAGSTER_PORT=0"),
         ({}, ["run", "--from", "2024-03-01", "--to", "2024-01-01"], "is after --to"),

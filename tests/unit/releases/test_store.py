@@ -106,6 +106,7 @@ def test_a_release_holds_what_was_written_and_is_current(store: ReleaseStore) ->
     folder = store.fetch(manifest.release_id)
     assert (folder / "answer.txt").read_text() == "42"
     assert (folder / "models" / "model.bin").read_bytes() == b"42" * 1000
+    assert all(path.stat().st_mode & 0o222 == 0 for path in folder.rglob("*.*")), "what is served is not written to"
 
 
 def test_the_same_content_is_the_same_release_and_its_first_manifest_stays(store: ReleaseStore) -> None:
@@ -135,6 +136,21 @@ def test_rolling_back_goes_to_the_release_before_and_publishing_again_forward(st
         store.rollback()
     assert publish(store, "c", day=9) == c == store.current()
     assert store.rollback() == a
+
+
+def test_going_back_from_a_release_is_done_once_however_often_it_is_asked_for(store: ReleaseStore) -> None:
+    a, b, c = (publish(store, text, day=day) for day, text in enumerate("abc"))
+    assert store.earlier_id(leaving=c.release_id) == b.release_id
+    for _ in range(3):
+        assert store.rollback(leaving=c.release_id) == b == store.current()
+        assert store.earlier_id(leaving=c.release_id) == b.release_id
+    assert store.history() == (b.release_id, a.release_id)
+    for ask in (store.rollback, store.earlier_id):
+        with pytest.raises(UnknownRelease):
+            ask(leaving="2020-01-01-000000000000")
+    assert store.rollback(leaving=b.release_id) == a
+    with pytest.raises(NoRelease, match="no earlier release"):
+        store.rollback(leaving=a.release_id)
 
 
 def test_any_release_can_be_activated(store: ReleaseStore) -> None:
