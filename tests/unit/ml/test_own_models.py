@@ -19,6 +19,8 @@ from ml_assets.core.own_models.folder import model_files
 from ml_assets.core.own_models.form import Estimator, FeatureRule, own_model, read_model
 from ml_assets.core.own_models.question import LABEL, rules
 from ml_assets.core.own_models.target import marts_of, read_events
+from ml_assets.core.own_models.window import require_in_window
+from tests.model.planted import date_of, planted_shop
 
 EXAMPLES = Path(__file__).parents[3] / "models"
 ALLOWED = Settings().allowed_estimators
@@ -143,6 +145,87 @@ def test_a_target_may_have_steps_of_its_own():
     assert str(found[0]["day"]) == "2025-01-01"
     with pytest.raises(OwnModelError, match=r"target\.events: its SELECT gives order_id, and needs customer_id and"):
         read_events(duckdb.connect, "select order_id from fct_orders", tables)
+
+
+ORDER_DAY = "select customer_id, ordered_at as happened_at from fct_orders"
+TARGETS = {
+    "orders": ORDER_DAY,
+    "orders that stand": f"{ORDER_DAY} where not is_cancelled",
+    "the second order": f"{ORDER_DAY} qualify row_number() over (partition by customer_id order by ordered_at) = 2",
+    "a return after a long silence": f"{ORDER_DAY} qualify ordered_at - lag(ordered_at) over "
+    "(partition by customer_id order by ordered_at) > interval 45 day",
+    "a visit": "select customer_id, occurred_at as happened_at from fct_events",
+    "a visit, when the shop knew of it": "select customer_id, received_at as happened_at from fct_events",
+    "of a shelf, by whoever wants mail": """
+        select customer_id, ordered_at as happened_at from fct_order_items join dim_products using (product_key)
+        join dim_customers c using (customer_id) where category = 'shelf 1' and c.is_current and is_email_opt_in""",
+    "silence": """
+        select customer_id, ordered_at + interval 30 day as happened_at from fct_orders
+        qualify coalesce(lead(ordered_at) over (partition by customer_id order by ordered_at)
+            > ordered_at + interval 30 day, true)""",
+}
+KNOWN_BEFORE = {
+    "a fact that is moved into the window": "select customer_id, ordered_at + interval 60 day as happened_at "
+    "from fct_orders",
+    "an anniversary": "select customer_id, registered_at + interval 365 day as happened_at from dim_customers",
+    "a trait on every day": "select customer_id, date_day as happened_at from dim_customers cross join dim_dates "
+    "where is_email_opt_in",
+    "moved and new ones": f"{ORDER_DAY} union all select customer_id, ordered_at + interval 40 day from fct_orders",
+}
+DECIDED_LATER = {
+    "the last order ever": "select customer_id, max(ordered_at) as happened_at from fct_orders group by customer_id",
+    "a fact that is moved back": "select customer_id, ordered_at - interval 60 day as happened_at from fct_orders",
+    "an order before the next": f"{ORDER_DAY} qualify lead(ordered_at) over (partition by customer_id "
+    "order by ordered_at) is not null",
+}
+
+
+@pytest.fixture(scope="module")
+def planted_marts(tmp_path_factory):
+    """Of events that the shop learns of two days later."""
+    marts = planted_shop(600).write(tmp_path_factory.mktemp("planted"))
+    late = f"SELECT * REPLACE (received_at + INTERVAL 2 DAY AS received_at) FROM ({marts['fct_events']})"
+    return {**marts, "fct_events": late}
+
+
+def hold(select: str, tables: dict[str, str]) -> None:
+    """Hold a target's labels of three months of the planted shop, in windows of 30 days."""
+    used = {name: tables[name] for name in marts_of(select)}
+    require_in_window(utc_connection, select, used, [date_of(day) for day in (300, 330, 360)], 30)
+
+
+def utc_connection() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect()
+    con.execute("SET TimeZone = 'UTC'")
+    return con
+
+
+@pytest.mark.parametrize("select", TARGETS.values(), ids=TARGETS)
+def test_a_target_whose_facts_are_of_the_window_is_taken(planted_marts, select):
+    hold(select, planted_marts)
+
+
+@pytest.mark.parametrize("select", KNOWN_BEFORE.values(), ids=KNOWN_BEFORE)
+def test_a_target_that_is_known_before_its_window_is_refused(planted_marts, select):
+    with pytest.raises(OwnModelError, match=r"target\.events: what it asks is known before: .* Let happened_at be"):
+        hold(select, planted_marts)
+
+
+@pytest.mark.parametrize("select", DECIDED_LATER.values(), ids=DECIDED_LATER)
+def test_a_target_that_later_facts_decide_on_is_refused(planted_marts, select):
+    with pytest.raises(OwnModelError, match=r"target\.events: what comes after a window decides on it: .* Let "):
+        hold(select, planted_marts)
+
+
+def test_a_shop_of_corrected_customers_keeps_its_labels(planted_marts):
+    """A version that came after the window is not there yet; the one before it holds."""
+    versions = f"""
+        SELECT * REPLACE (TIMESTAMPTZ '1900-01-01 00:00:00+00' AS valid_from,
+            TIMESTAMPTZ '2025-03-01 00:00:00+00' AS valid_to, false AS is_current)
+        FROM ({planted_marts["dim_customers"]})
+        UNION ALL SELECT * REPLACE (2 AS version_number, TIMESTAMPTZ '2025-03-01 00:00:00+00' AS valid_from,
+            TIMESTAMPTZ '9999-12-31 00:00:00+00' AS valid_to) FROM ({planted_marts["dim_customers"]})"""
+    hold(TARGETS["of a shelf, by whoever wants mail"], {**planted_marts, "dim_customers": versions})
 
 
 @pytest.mark.parametrize("path", sorted(ALLOWED))

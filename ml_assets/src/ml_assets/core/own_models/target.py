@@ -1,7 +1,7 @@
 """The SQL of a file that a shop brings: which is allowed, and how a target's events are read.
 
-A target is a SELECT of who and when over published marts. It names no dates: which events count for an as-of date is
-decided by Cartograph, so that no target can look into what the features know.
+A target is a SELECT of who and when over published marts. Cartograph decides which events count for an as-of date; that
+they follow neither from what was before the date nor from what came after the window is held by `window`.
 """
 
 from __future__ import annotations
@@ -96,23 +96,29 @@ def read_events(connect: Connect, select: str, tables: Marts) -> pa.Table:
     Raises:
         OwnModelError: the SELECT cannot be run, or has other columns.
     """
-    marts = ", ".join(f"{name} AS ({tables[name]})" for name in marts_of(select))
-    body = f"(\n{without_end(select)}\n)"
     try:
         with connect() as con:
-            given = con.execute(f"WITH {marts} SELECT * FROM {body} LIMIT 0").to_arrow_table().schema.names
+            given = con.execute(f"SELECT * FROM {_over(select, tables)} LIMIT 0").to_arrow_table().schema.names
             if lacking := [name for name in COLUMNS if name not in given]:
                 raise OwnModelError(
                     f"target.events: its SELECT gives {', '.join(given)}, and needs {' and '.join(lacking)} too. Name "
                     "the customer customer_id and the moment happened_at."
                 )
-            return con.execute(
-                f"""WITH {marts} SELECT DISTINCT CAST(customer_id AS VARCHAR) AS customer_id,
-                    CAST(happened_at AS DATE) AS day FROM {body}
-                WHERE customer_id IS NOT NULL AND happened_at IS NOT NULL ORDER BY ALL"""
-            ).to_arrow_table()
+            return con.execute(f"{events_select(select, tables)} ORDER BY ALL").to_arrow_table()
     except duckdb.Error as error:
         raise OwnModelError(f"target.events: its SELECT cannot be run: {first_line(error)}") from None
+
+
+def events_select(select: str, tables: Marts) -> str:
+    """A SELECT of `customer_id` and `day`, each pair once, by a target's SELECT over `tables`."""
+    return f"""SELECT DISTINCT CAST(customer_id AS VARCHAR) AS customer_id, CAST(happened_at AS DATE) AS day
+        FROM {_over(select, tables)} WHERE customer_id IS NOT NULL AND happened_at IS NOT NULL"""
+
+
+def _over(select: str, tables: Marts) -> str:
+    """A target's SELECT in brackets, its marts read by those of `tables`."""
+    marts = ", ".join(f"{name} AS ({tables[name]})" for name in marts_of(select))
+    return f"(WITH {marts} FROM (\n{without_end(select)}\n))"
 
 
 @lru_cache(maxsize=1)
