@@ -55,6 +55,23 @@ def changed(key: str, value: object) -> dict:
         ("target.events", f"{EVENTS} where ordered_at < now()", "now does not always give the same"),
         ("target.events", f"{EVENTS} where ordered_at < current_date", "current_date does not always give the same"),
         ("target.events", f"{EVENTS} where random() < 0.5", "random does not always give the same"),
+        ("target.events", f"{EVENTS} using sample 50%", "USING SAMPLE or TABLESAMPLE does not always give the same"),
+        ("target.events", f"{EVENTS} tablesample 50%", "USING SAMPLE or TABLESAMPLE does not always give the same"),
+        ("target.events", f"{EVENTS} limit 3000", "LIMIT or OFFSET without ORDER BY does not always give the same"),
+        ("target.events", f"{EVENTS} limit 10%", "LIMIT or OFFSET without ORDER BY does not always give the same"),
+        ("target.events", f"select * from ({EVENTS} offset 9)", "LIMIT or OFFSET without ORDER BY does not always"),
+        ("target.events", EVENTS.replace("select", "select distinct on (customer_id)"), "DISTINCT ON without ORDER BY"),
+        ("target.events", f"{EVENTS} qualify row_number() over () % 2 = 0", "row_number(…) OVER without ORDER BY does"),
+        (
+            "target.events",
+            f"{EVENTS} qualify lag(1) over (partition by customer_id) = 1",
+            "lag(…) OVER without ORDER BY",
+        ),
+        (
+            "target.events",
+            "select customer_id, any_value(ordered_at) as happened_at from fct_orders group by 1",
+            "any_value(…) without ORDER BY in its brackets does not always give the same",
+        ),
         ("target.events", "select nothing from", "target.events: it must be one SELECT"),
         ("target.within_days", 0, "target.within_days: it must be from 1 to 365, got 0. It takes: The window"),
         ("target.within_days", 400, "it must be from 1 to 365, got 400. It takes: The window"),
@@ -127,6 +144,19 @@ def test_a_model_needs_the_marts_of_its_target_its_population_its_features_and_i
         "fct_orders",
         "fct_events",
     }
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        f"{EVENTS} order by ordered_at, order_id limit 3000",
+        f"{EVENTS} qualify row_number() over (partition by customer_id order by ordered_at, order_id) = 2",
+        f"{EVENTS} qualify rank() over (order by ordered_at) < 9 and count(*) over (partition by customer_id) > 1",
+        "select customer_id, first(ordered_at order by order_id) as happened_at from fct_orders group by 1",
+    ],
+)
+def test_a_target_may_take_rows_in_an_order_that_it_names(select):
+    assert marts_of(select) == ("fct_orders",)
 
 
 def test_a_target_may_have_steps_of_its_own():

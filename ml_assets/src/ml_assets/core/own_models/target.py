@@ -25,6 +25,13 @@ MARTS = (
 )  # fmt: skip
 """What a SELECT may read: facts of customers, and what these refer to."""
 COLUMNS = ("customer_id", "happened_at")
+_IN_ORDER = frozenset({"fill", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "row_number"})
+"""Window functions whose values go by the order of the rows."""
+_OF_ANY_ROW = frozenset({
+    "any_value", "approx_quantile", "approx_top_k", "arbitrary", "array_agg", "first", "group_concat", "last", "list",
+    "listagg", "reservoir_quantile", "string_agg",
+})  # fmt: skip
+"""Aggregates, too, whose values go by the order in which rows are read."""
 _CLOCKS = frozenset({"current_time", "current_timestamp", "localtime", "localtimestamp"})
 """Words that are no functions to DuckDB's parser."""
 
@@ -144,9 +151,28 @@ def _parsed(sql: str, form: str) -> list[Any]:
         if node.get("type") == "TABLE_FUNCTION":
             raise ValueError(f"it calls {node['function']['function_name']}(…), and may read marts alone")
         called = str(node.get("function_name") or (node.get("column_names") or [""])[-1]).lower()
-        if called in changing:
-            raise ValueError(f"{called} does not always give the same: a model could not be trained again from it")
+        if clause := called if called in changing else _unordered(node, called):
+            raise ValueError(f"{clause} does not always give the same: a model could not be trained again from it")
     return statements
+
+
+def _unordered(node: dict[str, Any], called: str) -> str | None:
+    """The clause of a part of a SELECT that takes rows at random, or in whatever order they are read."""
+    if node.get("sample"):
+        return "USING SAMPLE or TABLESAMPLE"
+    modifiers = node.get("modifiers") or []
+    kinds = {one["type"] for one in modifiers}
+    if "ORDER_MODIFIER" not in kinds:
+        if kinds & {"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER"}:
+            return "LIMIT or OFFSET without ORDER BY"
+        if any(one.get("distinct_on_targets") for one in modifiers):
+            return "DISTINCT ON without ORDER BY"
+    is_window, orders = node.get("class") == "WINDOW", (node.get("order_bys") or {}).get("orders")
+    if is_window and called in _IN_ORDER | _OF_ANY_ROW and not (node.get("orders") or node.get("arg_orders")):
+        return f"{called}(…) OVER without ORDER BY"
+    if node.get("class") == "FUNCTION" and called in _OF_ANY_ROW and not orders:
+        return f"{called}(…) without ORDER BY in its brackets"
+    return None
 
 
 def _entries(node: dict[str, Any]) -> list[dict[str, Any]]:
