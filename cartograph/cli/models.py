@@ -104,9 +104,18 @@ def compare(
     registry = registry_of(settings)
     known, aliases = versions_of(registry, name), registry.aliases(name)
     first = other or aliases.get(CHAMPION)
+    if len(known) == 1:
+        only = known[0].version
+        raise NoModel(
+            f"{name} has one version, {only}, and nothing to compare it with. `cartograph models card {name} {only}` "
+            "shows its figures."
+        )
     if first is None:
         raise NoModel(f"{name} has no champion to compare with: name two versions.")
     second = version or aliases.get(CHALLENGER) or known[-1].version
+    if first == second:
+        others = ", ".join(one.version for one in known if one.version != first)
+        raise NoModel(f"Version {first} of {name} is not compared with itself: name another one, of {others}.")
     before, after = registry.load(name, first), registry.load(name, second)
     verdict = registry.version(name, second).verdict
     figures = {
@@ -148,6 +157,8 @@ def show_log(
 ) -> None:
     """List who or what made which version the champion, when, why, and on what evidence; oldest first."""
     registry = registry_of(load_settings())
+    if name:
+        versions_of(registry, name)
     decisions = [
         (model, decision) for model in ([name] if name else registry.names()) for decision in registry.log(model)
     ]
@@ -220,6 +231,7 @@ def promote(
     except ValidationError:
         raise NoModel("--by takes a name, and --reason 10 to 1,000 characters that say why.") from None
     with changing() as registry:
+        versions_of(registry, name)
         found = registry.version(name, version)
         if CHAMPION in found.aliases:
             raise NoModel(f"Version {version} of {name} is the champion already.")
@@ -259,7 +271,9 @@ def reproduce(name: Name, version: Number) -> None:
     from ml_assets.defs.metadata import git_commit
 
     settings = load_settings()
-    found = registry_of(settings).version(name, version)
+    registry = registry_of(settings)
+    versions_of(registry, name)
+    found = registry.version(name, version)
     recorded, present = found.origin.get("git_commit"), git_commit() or "unknown"
     try:
         with output.status(f"training version {version} of {name} again"):
