@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -67,10 +67,14 @@ def list_models(as_json: AsJson = False) -> None:
 
 @app.command()
 def check() -> None:
-    """Look at the files of the shop's own models: what is wrong with each, without training it."""
+    """Look at the files of the shop's own models: what is wrong with each, without training it.
+
+    Targets are held against the columns of the marts that the shop has by now.
+    """
     from ml_assets.core.models.errors import OwnModelError
     from ml_assets.core.own_models.estimators import try_out
     from ml_assets.core.own_models.folder import model_files
+    from ml_assets.core.own_models.target import try_events
 
     settings = load_settings()
     files = model_files(settings)
@@ -81,6 +85,8 @@ def check() -> None:
         problem = file.problem
         if file.model:
             try:
+                if marts := published(settings, file.model.marts):
+                    try_events(Lake.from_settings(settings).connect_shut_in, file.model.target.events, marts)
                 try_out(file.model.estimator)
             except OwnModelError as error:
                 problem = f"{file.path}: {error}"
@@ -294,6 +300,16 @@ def reproduce(name: Name, version: Number) -> None:
         f"Its bytes have SHA-256 {digest}, and the registered ones {found.sha256}. {cause}",
     )
     raise typer.Exit(EXIT_FAILED)
+
+
+def published(settings: Settings, marts: Sequence[str]) -> dict[str, str]:
+    """DuckDB SELECTs of marts by name; none where the shop does not have all of them yet."""
+    if not settings.catalog_uri and not settings.shop_home.is_dir():
+        return {}
+    lake, tables = Lake.from_settings(settings), {mart: f"published.{mart}" for mart in marts}
+    if not all(map(lake.exists, tables.values())):
+        return {}
+    return {mart: lake.relation_sql(table) for mart, table in tables.items()}
 
 
 def has_registry(settings: Settings) -> bool:

@@ -12,15 +12,16 @@ import yaml
 from typer.testing import CliRunner
 
 from cartograph.cli.app import app
-from cartograph.settings import Settings, SettingsError
+from cartograph.lake import Lake
+from cartograph.settings import Settings, SettingsError, load_settings
 from ml_assets.core.models.errors import OwnModelError
 from ml_assets.core.own_models.estimators import steps, try_out
 from ml_assets.core.own_models.folder import model_files
 from ml_assets.core.own_models.form import Estimator, FeatureRule, own_model, read_model
 from ml_assets.core.own_models.question import LABEL, rules
-from ml_assets.core.own_models.target import marts_of, read_events
+from ml_assets.core.own_models.target import marts_of, read_events, try_events
 from ml_assets.core.own_models.window import require_in_window
-from tests.model.planted import date_of, planted_shop
+from tests.model.planted import date_of, planted_shop, publish_marts
 
 EXAMPLES = Path(__file__).parents[3] / "models"
 ALLOWED = Settings().allowed_estimators
@@ -73,6 +74,23 @@ def changed(key: str, value: object) -> dict:
             "any_value(…) without ORDER BY in its brackets does not always give the same",
         ),
         ("target.events", "select nothing from", "target.events: it must be one SELECT"),
+        (
+            "target.events",
+            "select customer_id from fct_orders",
+            "target.events: its SELECT gives customer_id, and needs happened_at too. Name the customer customer_id and",
+        ),
+        (
+            "target.events",
+            "select customerid, ordered_at as happened_at from fct_orders",
+            "and needs customer_id too. Name the customer customer_id and the moment happened_at. Is customerid meant?",
+        ),
+        (
+            "target.events",
+            "select customer_id, ordered_at from fct_orders union all select 1, 2",
+            "needs happened_at too",
+        ),
+        ("target.events", "select customer_id, max(ordered_at) from fct_orders group by 1", "needs happened_at too"),
+        ("target.within_days", True, "target.within_days: it must be a whole number of days, got true. It takes: The"),
         ("target.within_days", 0, "target.within_days: it must be from 1 to 365, got 0. It takes: The window"),
         ("target.within_days", 400, "it must be from 1 to 365, got 400. It takes: The window"),
         ("target.within_day", 30, "target.within_day: there is no such key. Is within_days meant?"),
@@ -173,6 +191,11 @@ def test_a_target_may_have_steps_of_its_own():
     found = read_events(duckdb.connect, select, tables).to_pylist()
     assert [row["customer_id"] for row in found] == ["C2"]
     assert str(found[0]["day"]) == "2025-01-01"
+    for looked_at in (read_events, try_events):
+        with pytest.raises(OwnModelError, match=r"target\.events: its SELECT cannot be run: .*nothing"):
+            looked_at(duckdb.connect, f"{EVENTS} where nothing > 1", tables)
+        with pytest.raises(OwnModelError, match=r"target\.events: happened_at is DECIMAL\(2,1\), and must be"):
+            looked_at(duckdb.connect, "select customer_id, 1.5 as happened_at from fct_orders", tables)
     with pytest.raises(OwnModelError, match=r"target\.events: its SELECT gives order_id, and needs customer_id and"):
         read_events(duckdb.connect, "select order_id from fct_orders", tables)
 
@@ -317,3 +340,28 @@ def test_the_check_command_tells_of_each_file_and_fails_where_one_is_wrong(tmp_p
     told = CliRunner().invoke(app, ["models", "check"])
     assert told.exit_code == 1
     assert "has no parameter c" in " ".join(told.output.split())
+
+
+def test_the_check_command_holds_a_target_against_the_marts_once_the_shop_has_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("CARTOGRAPH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(
+        "CARTOGRAPH_MODELS_DIR", str(write_model(tmp_path, "late", f"{EVENTS} where paid_at > ordered_at"))
+    )
+    before = CliRunner().invoke(app, ["models", "check"])
+    assert before.exit_code == 0
+    assert not (tmp_path / "home").exists()
+    marts = {"fct_orders": planted_shop(20).marts["fct_orders"]}
+    publish_marts(marts, Lake.from_settings(load_settings()))
+    told = CliRunner().invoke(app, ["models", "check"])
+    assert told.exit_code == 1
+    assert "late.yaml: target.events: its SELECT cannot be run" in " ".join(told.output.split())
+    assert "paid_at" in told.output
+    write_model(tmp_path, "late", f"{EVENTS} where total_amount > 9")
+    assert CliRunner().invoke(app, ["models", "check"]).exit_code == 0
+
+
+def write_model(folder: Path, name: str, events: str) -> Path:
+    """A file of a model with that target, alone in the folder that is given."""
+    (models := folder / "models").mkdir(exist_ok=True)
+    (models / f"{name}.yaml").write_text(yaml.safe_dump(changed("target.events", events)), encoding="utf-8")
+    return models

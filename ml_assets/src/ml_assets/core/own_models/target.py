@@ -32,6 +32,7 @@ _OF_ANY_ROW = frozenset({
     "listagg", "reservoir_quantile", "string_agg",
 })  # fmt: skip
 """Aggregates, too, whose values go by the order in which rows are read."""
+_MOMENTS = ("DATE", "TIMESTAMP", "VARCHAR")
 _CLOCKS = frozenset({"current_time", "current_timestamp", "localtime", "localtimestamp"})
 """Words that are no functions to DuckDB's parser."""
 
@@ -66,6 +67,30 @@ def marts_of(select: str, form: str = "one SELECT of customer_id and happened_at
     if not tables:
         raise ValueError(f"it reads no mart; it may read {', '.join(MARTS)}")
     return tuple(sorted(tables))
+
+
+def require_columns(select: str) -> None:
+    """Raise ValueError where a SELECT that names its columns, and stars none, lacks one that a target needs."""
+    (statement,) = _parsed(without_end(select), "one SELECT of customer_id and happened_at")
+    node = statement["node"]
+    while node["type"] == "SET_OPERATION_NODE":  # the first of them names the columns
+        node = node["left"]
+    columns = node.get("select_list") or [{"class": "STAR"}]
+    if not any(column["class"] == "STAR" for column in columns):
+        _require(
+            column["alias"] or (column.get("column_names") or ["a value without a name"])[-1] for column in columns
+        )
+
+
+def _require(given: Iterable[str]) -> None:
+    """Raise ValueError where a target's columns are not among those `given`."""
+    names = [name.lower() for name in given]
+    if lacking := [name for name in COLUMNS if name not in names]:
+        near = " ".join(meant(name, names).strip() for name in lacking).strip()
+        raise ValueError(
+            f"its SELECT gives {', '.join(names)}, and needs {' and '.join(lacking)} too. Name the customer "
+            f"customer_id and the moment happened_at.{f' {near}' if near else ''}"
+        )
 
 
 @lru_cache(maxsize=1024)
@@ -105,15 +130,34 @@ def read_events(connect: Connect, select: str, tables: Marts) -> pa.Table:
     """
     try:
         with connect() as con:
-            given = con.execute(f"SELECT * FROM {_over(select, tables)} LIMIT 0").to_arrow_table().schema.names
-            if lacking := [name for name in COLUMNS if name not in given]:
-                raise OwnModelError(
-                    f"target.events: its SELECT gives {', '.join(given)}, and needs {' and '.join(lacking)} too. Name "
-                    "the customer customer_id and the moment happened_at."
-                )
+            _try(con, select, tables)
             return con.execute(f"{events_select(select, tables)} ORDER BY ALL").to_arrow_table()
     except duckdb.Error as error:
         raise OwnModelError(f"target.events: its SELECT cannot be run: {first_line(error)}") from None
+
+
+def try_events(connect: Connect, select: str, tables: Marts) -> None:
+    """Look at whether a target's SELECT can be run over `tables`, and at its columns, without reading rows.
+
+    Raises:
+        OwnModelError: as for `read_events`.
+    """
+    try:
+        with connect() as con:
+            _try(con, select, tables)
+    except duckdb.Error as error:
+        raise OwnModelError(f"target.events: its SELECT cannot be run: {first_line(error)}") from None
+
+
+def _try(con: duckdb.DuckDBPyConnection, select: str, tables: Marts) -> None:
+    types = con.execute(f"DESCRIBE SELECT * FROM {_over(select, tables)}").fetchall()
+    try:
+        _require(str(name) for name, *_ in types)
+    except ValueError as lacking:
+        raise OwnModelError(f"target.events: {lacking}") from None
+    (moment,) = {str(kind) for name, kind, *_ in types if str(name).lower() == "happened_at"}
+    if not moment.startswith(_MOMENTS):
+        raise OwnModelError(f"target.events: happened_at is {moment}, and must be a date or a timestamp.")
 
 
 def events_select(select: str, tables: Marts) -> str:
