@@ -40,7 +40,7 @@ def gap_of(study: Study, kind: Kind, column: str, empty: str, share: float) -> G
     columns = covariates.only({column})
     marks = [place for place, name in enumerate(columns.names) if name == empty]
     lacking = np.hstack([np.isnan(columns.values), columns.values[:, marks] == 1])
-    known: npt.NDArray[np.bool_] = ~lacking.any(axis=1)
+    known = np.logical_not(np.any(lacking, axis=1))
     got = study.treatment[known]
     sides = got[:, None] if kind == "continuous" else got[:, None] == np.arange(1, len(study.levels))
     treatments = sides.astype(np.float64)
