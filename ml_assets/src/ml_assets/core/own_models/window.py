@@ -81,7 +81,8 @@ def require_in_window(
         raise OwnModelError(
             f"target.events: what comes after a window decides on it: {changed:,} of {either:,} labels with an event "
             "differ on marts that end with the window. Let happened_at be the moment at which an event is certain (of "
-            "an order that is refunded, refunded_at), and leave out last rows, next rows and what is taken from a time."
+            "an order that is refunded, refunded_at), join the version of a customer or a product that held then, and "
+            "leave out last rows, next rows and what is taken from a time."
         )
 
 
