@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -67,10 +67,14 @@ def list_models(as_json: AsJson = False) -> None:
 
 @app.command()
 def check() -> None:
-    """Look at the files of the shop's own models: what is wrong with each, without training it."""
+    """Look at the files of the shop's own models: what is wrong with each, without training it.
+
+    Targets are held against the columns of the marts that the shop has by now.
+    """
     from ml_assets.core.models.errors import OwnModelError
     from ml_assets.core.own_models.estimators import try_out
     from ml_assets.core.own_models.folder import model_files
+    from ml_assets.core.own_models.target import try_events
 
     settings = load_settings()
     files = model_files(settings)
@@ -81,6 +85,8 @@ def check() -> None:
         problem = file.problem
         if file.model:
             try:
+                if marts := published(settings, file.model.marts):
+                    try_events(Lake.from_settings(settings).connect_shut_in, file.model.target.events, marts)
                 try_out(file.model.estimator)
             except OwnModelError as error:
                 problem = f"{file.path}: {error}"
@@ -104,9 +110,18 @@ def compare(
     registry = registry_of(settings)
     known, aliases = versions_of(registry, name), registry.aliases(name)
     first = other or aliases.get(CHAMPION)
+    if len(known) == 1:
+        only = known[0].version
+        raise NoModel(
+            f"{name} has one version, {only}, and nothing to compare it with. `cartograph models card {name} {only}` "
+            "shows its figures."
+        )
     if first is None:
         raise NoModel(f"{name} has no champion to compare with: name two versions.")
     second = version or aliases.get(CHALLENGER) or known[-1].version
+    if first == second:
+        others = ", ".join(one.version for one in known if one.version != first)
+        raise NoModel(f"Version {first} of {name} is not compared with itself: name another one, of {others}.")
     before, after = registry.load(name, first), registry.load(name, second)
     verdict = registry.version(name, second).verdict
     figures = {
@@ -148,6 +163,8 @@ def show_log(
 ) -> None:
     """List who or what made which version the champion, when, why, and on what evidence; oldest first."""
     registry = registry_of(load_settings())
+    if name:
+        versions_of(registry, name)
     decisions = [
         (model, decision) for model in ([name] if name else registry.names()) for decision in registry.log(model)
     ]
@@ -220,6 +237,7 @@ def promote(
     except ValidationError:
         raise NoModel("--by takes a name, and --reason 10 to 1,000 characters that say why.") from None
     with changing() as registry:
+        versions_of(registry, name)
         found = registry.version(name, version)
         if CHAMPION in found.aliases:
             raise NoModel(f"Version {version} of {name} is the champion already.")
@@ -259,7 +277,9 @@ def reproduce(name: Name, version: Number) -> None:
     from ml_assets.defs.metadata import git_commit
 
     settings = load_settings()
-    found = registry_of(settings).version(name, version)
+    registry = registry_of(settings)
+    versions_of(registry, name)
+    found = registry.version(name, version)
     recorded, present = found.origin.get("git_commit"), git_commit() or "unknown"
     try:
         with output.status(f"training version {version} of {name} again"):
@@ -280,6 +300,16 @@ def reproduce(name: Name, version: Number) -> None:
         f"Its bytes have SHA-256 {digest}, and the registered ones {found.sha256}. {cause}",
     )
     raise typer.Exit(EXIT_FAILED)
+
+
+def published(settings: Settings, marts: Sequence[str]) -> dict[str, str]:
+    """DuckDB SELECTs of marts by name; none where the shop does not have all of them yet."""
+    if not settings.catalog_uri and not settings.shop_home.is_dir():
+        return {}
+    lake, tables = Lake.from_settings(settings), {mart: f"published.{mart}" for mart in marts}
+    if not all(map(lake.exists, tables.values())):
+        return {}
+    return {mart: lake.relation_sql(table) for mart, table in tables.items()}
 
 
 def has_registry(settings: Settings) -> bool:

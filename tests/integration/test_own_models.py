@@ -142,8 +142,12 @@ def test_one_that_is_worse_than_its_baseline_is_blocked(shop):
 
 
 def test_a_feature_that_knows_the_answer_is_caught(shop):
-    """The target is drawn from what a feature has said since before the as-of date."""
-    events = "select customer_id, date_day as happened_at from dim_customers cross join dim_dates where is_email_opt_in"
+    """The target is who wants e-mail, on each day on which anybody orders: no fact of before says that day."""
+    events = (
+        "select c.customer_id, o.ordered_at as happened_at from dim_customers c "
+        "join (select min(ordered_at) as ordered_at from fct_orders group by order_date) o "
+        "on o.ordered_at >= c.registered_at where is_email_opt_in"
+    )
     result = shop.train(
         "leaking", features=["email_opt_in", "recency_days"], target={"events": events, "within_days": 30}
     )
@@ -151,6 +155,20 @@ def test_a_feature_that_knows_the_answer_is_caught(shop):
     found = failed(result)["no_leaking_feature"]
     assert "email_opt_in alone has an AUC of 1.000" in found.description
     assert shop.registry.aliases("leaking") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "happened_at", "said"),
+    [
+        ("shifted", "ordered_at + interval 60 day", "what it asks is known before"),
+        ("backwards", "ordered_at - interval 60 day", "what comes after a window decides on it"),
+    ],
+)
+def test_a_target_whose_labels_are_not_of_their_windows_is_not_trained(shop, name, happened_at, said):
+    events = f"select customer_id, {happened_at} as happened_at from fct_orders"
+    result = shop.train(name, target={"events": events, "within_days": 30})
+    assert failure(result, f"models__{name}").startswith(f"target.events: {said}: ")
+    assert name not in shop.registry.names()
 
 
 def test_what_a_target_cannot_read_is_one_message(shop):

@@ -138,6 +138,20 @@ def test_a_feature_that_knows_the_answer_is_seen_in_either_direction():
     assert list(found)[-1] == "noise"
 
 
+def test_a_feature_that_knows_the_answer_is_seen_where_it_neither_rises_nor_falls_with_it():
+    """Churn between 30 and 60 days of something, or on even numbers of it; what tells nothing is not taken for more."""
+    draw = np.random.default_rng(2)
+    days, steps, noise = draw.uniform(0, 90, 3000), draw.integers(0, 12, 3000), draw.normal(size=3000)
+    between = ((days > 30) & (days < 60)).astype(int)
+    matrix = np.column_stack([days, noise]).astype(np.float32)
+    found = single_feature_scores(between, matrix, ["days", "noise"])
+    assert found["days"] > 0.95
+    assert found["noise"] < 0.55
+    even = single_feature_scores(steps % 2, np.column_stack([steps, noise]).astype(np.float32), ["steps", "noise"])
+    assert even["steps"] == 1.0
+    assert even["noise"] < 0.55
+
+
 @pytest.fixture(scope="module")
 def small_model():
     from sklearn.ensemble import HistGradientBoostingClassifier

@@ -12,13 +12,16 @@ import yaml
 from typer.testing import CliRunner
 
 from cartograph.cli.app import app
-from cartograph.settings import Settings, SettingsError
+from cartograph.lake import Lake
+from cartograph.settings import Settings, SettingsError, load_settings
 from ml_assets.core.models.errors import OwnModelError
 from ml_assets.core.own_models.estimators import steps, try_out
 from ml_assets.core.own_models.folder import model_files
 from ml_assets.core.own_models.form import Estimator, FeatureRule, own_model, read_model
 from ml_assets.core.own_models.question import LABEL, rules
-from ml_assets.core.own_models.target import marts_of, read_events
+from ml_assets.core.own_models.target import marts_of, read_events, try_events
+from ml_assets.core.own_models.window import require_in_window
+from tests.model.planted import date_of, planted_shop, publish_marts
 
 EXAMPLES = Path(__file__).parents[3] / "models"
 ALLOWED = Settings().allowed_estimators
@@ -53,7 +56,41 @@ def changed(key: str, value: object) -> dict:
         ("target.events", f"{EVENTS} where ordered_at < now()", "now does not always give the same"),
         ("target.events", f"{EVENTS} where ordered_at < current_date", "current_date does not always give the same"),
         ("target.events", f"{EVENTS} where random() < 0.5", "random does not always give the same"),
+        ("target.events", f"{EVENTS} using sample 50%", "USING SAMPLE or TABLESAMPLE does not always give the same"),
+        ("target.events", f"{EVENTS} tablesample 50%", "USING SAMPLE or TABLESAMPLE does not always give the same"),
+        ("target.events", f"{EVENTS} limit 3000", "LIMIT or OFFSET without ORDER BY does not always give the same"),
+        ("target.events", f"{EVENTS} limit 10%", "LIMIT or OFFSET without ORDER BY does not always give the same"),
+        ("target.events", f"select * from ({EVENTS} offset 9)", "LIMIT or OFFSET without ORDER BY does not always"),
+        ("target.events", EVENTS.replace("select", "select distinct on (customer_id)"), "DISTINCT ON without ORDER BY"),
+        ("target.events", f"{EVENTS} qualify row_number() over () % 2 = 0", "row_number(…) OVER without ORDER BY does"),
+        (
+            "target.events",
+            f"{EVENTS} qualify lag(1) over (partition by customer_id) = 1",
+            "lag(…) OVER without ORDER BY",
+        ),
+        (
+            "target.events",
+            "select customer_id, any_value(ordered_at) as happened_at from fct_orders group by 1",
+            "any_value(…) without ORDER BY in its brackets does not always give the same",
+        ),
         ("target.events", "select nothing from", "target.events: it must be one SELECT"),
+        (
+            "target.events",
+            "select customer_id from fct_orders",
+            "target.events: its SELECT gives customer_id, and needs happened_at too. Name the customer customer_id and",
+        ),
+        (
+            "target.events",
+            "select customerid, ordered_at as happened_at from fct_orders",
+            "and needs customer_id too. Name the customer customer_id and the moment happened_at. Is customerid meant?",
+        ),
+        (
+            "target.events",
+            "select customer_id, ordered_at from fct_orders union all select 1, 2",
+            "needs happened_at too",
+        ),
+        ("target.events", "select customer_id, max(ordered_at) from fct_orders group by 1", "needs happened_at too"),
+        ("target.within_days", True, "target.within_days: it must be a whole number of days, got true. It takes: The"),
         ("target.within_days", 0, "target.within_days: it must be from 1 to 365, got 0. It takes: The window"),
         ("target.within_days", 400, "it must be from 1 to 365, got 400. It takes: The window"),
         ("target.within_day", 30, "target.within_day: there is no such key. Is within_days meant?"),
@@ -127,6 +164,19 @@ def test_a_model_needs_the_marts_of_its_target_its_population_its_features_and_i
     }
 
 
+@pytest.mark.parametrize(
+    "select",
+    [
+        f"{EVENTS} order by ordered_at, order_id limit 3000",
+        f"{EVENTS} qualify row_number() over (partition by customer_id order by ordered_at, order_id) = 2",
+        f"{EVENTS} qualify rank() over (order by ordered_at) < 9 and count(*) over (partition by customer_id) > 1",
+        "select customer_id, first(ordered_at order by order_id) as happened_at from fct_orders group by 1",
+    ],
+)
+def test_a_target_may_take_rows_in_an_order_that_it_names(select):
+    assert marts_of(select) == ("fct_orders",)
+
+
 def test_a_target_may_have_steps_of_its_own():
     select = """
         with big as (select order_id from fct_order_items group by order_id having sum(gross_amount) > 100)
@@ -141,8 +191,90 @@ def test_a_target_may_have_steps_of_its_own():
     found = read_events(duckdb.connect, select, tables).to_pylist()
     assert [row["customer_id"] for row in found] == ["C2"]
     assert str(found[0]["day"]) == "2025-01-01"
+    for looked_at in (read_events, try_events):
+        with pytest.raises(OwnModelError, match=r"target\.events: its SELECT cannot be run: .*nothing"):
+            looked_at(duckdb.connect, f"{EVENTS} where nothing > 1", tables)
+        with pytest.raises(OwnModelError, match=r"target\.events: happened_at is DECIMAL\(2,1\), and must be"):
+            looked_at(duckdb.connect, "select customer_id, 1.5 as happened_at from fct_orders", tables)
     with pytest.raises(OwnModelError, match=r"target\.events: its SELECT gives order_id, and needs customer_id and"):
         read_events(duckdb.connect, "select order_id from fct_orders", tables)
+
+
+ORDER_DAY = "select customer_id, ordered_at as happened_at from fct_orders"
+TARGETS = {
+    "orders": ORDER_DAY,
+    "orders that stand": f"{ORDER_DAY} where not is_cancelled",
+    "the second order": f"{ORDER_DAY} qualify row_number() over (partition by customer_id order by ordered_at) = 2",
+    "a return after a long silence": f"{ORDER_DAY} qualify ordered_at - lag(ordered_at) over "
+    "(partition by customer_id order by ordered_at) > interval 45 day",
+    "a visit": "select customer_id, occurred_at as happened_at from fct_events",
+    "a visit, when the shop knew of it": "select customer_id, received_at as happened_at from fct_events",
+    "of a shelf, by whoever wants mail": """
+        select customer_id, ordered_at as happened_at from fct_order_items join dim_products using (product_key)
+        join dim_customers c using (customer_id) where category = 'shelf 1' and c.is_current and is_email_opt_in""",
+    "silence": """
+        select customer_id, ordered_at + interval 30 day as happened_at from fct_orders
+        qualify coalesce(lead(ordered_at) over (partition by customer_id order by ordered_at)
+            > ordered_at + interval 30 day, true)""",
+}
+KNOWN_BEFORE = {
+    "a fact that is moved into the window": "select customer_id, ordered_at + interval 60 day as happened_at "
+    "from fct_orders",
+    "an anniversary": "select customer_id, registered_at + interval 365 day as happened_at from dim_customers",
+    "a trait on every day": "select customer_id, date_day as happened_at from dim_customers cross join dim_dates "
+    "where is_email_opt_in",
+    "moved and new ones": f"{ORDER_DAY} union all select customer_id, ordered_at + interval 40 day from fct_orders",
+}
+DECIDED_LATER = {
+    "the last order ever": "select customer_id, max(ordered_at) as happened_at from fct_orders group by customer_id",
+    "a fact that is moved back": "select customer_id, ordered_at - interval 60 day as happened_at from fct_orders",
+    "whoever has that version now": f"{ORDER_DAY} join dim_customers using (customer_id) "
+    "where is_current and version_number = 1",
+    "an order before the next": f"{ORDER_DAY} qualify lead(ordered_at) over (partition by customer_id "
+    "order by ordered_at) is not null",
+}
+
+
+@pytest.fixture(scope="module")
+def planted_marts(tmp_path_factory):
+    """Of events that the shop learns of two days later, and customers who have a second version since March 2025."""
+    marts = planted_shop(600).write(tmp_path_factory.mktemp("planted"))
+    marts["dim_customers"] = f"""
+        SELECT * REPLACE (TIMESTAMPTZ '1900-01-01 00:00:00+00' AS valid_from,
+            TIMESTAMPTZ '2025-03-01 00:00:00+00' AS valid_to, false AS is_current) FROM ({marts["dim_customers"]})
+        UNION ALL SELECT * REPLACE (2 AS version_number, TIMESTAMPTZ '2025-03-01 00:00:00+00' AS valid_from,
+            TIMESTAMPTZ '9999-12-31 00:00:00+00' AS valid_to) FROM ({marts["dim_customers"]})"""
+    late = f"SELECT * REPLACE (received_at + INTERVAL 2 DAY AS received_at) FROM ({marts['fct_events']})"
+    return {**marts, "fct_events": late}
+
+
+def hold(select: str, tables: dict[str, str]) -> None:
+    """Hold a target's labels of three months of the planted shop, in windows of 30 days."""
+    used = {name: tables[name] for name in marts_of(select)}
+    require_in_window(utc_connection, select, used, [date_of(day) for day in (300, 330, 360)], 30)
+
+
+def utc_connection() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect()
+    con.execute("SET TimeZone = 'UTC'")
+    return con
+
+
+@pytest.mark.parametrize("select", TARGETS.values(), ids=TARGETS)
+def test_a_target_whose_facts_are_of_the_window_is_taken(planted_marts, select):
+    hold(select, planted_marts)
+
+
+@pytest.mark.parametrize("select", KNOWN_BEFORE.values(), ids=KNOWN_BEFORE)
+def test_a_target_that_is_known_before_its_window_is_refused(planted_marts, select):
+    with pytest.raises(OwnModelError, match=r"target\.events: what it asks is known before: .* Let happened_at be"):
+        hold(select, planted_marts)
+
+
+@pytest.mark.parametrize("select", DECIDED_LATER.values(), ids=DECIDED_LATER)
+def test_a_target_that_later_facts_decide_on_is_refused(planted_marts, select):
+    with pytest.raises(OwnModelError, match=r"target\.events: what comes after a window decides on it: .* Let "):
+        hold(select, planted_marts)
 
 
 @pytest.mark.parametrize("path", sorted(ALLOWED))
@@ -204,3 +336,28 @@ def test_the_check_command_tells_of_each_file_and_fails_where_one_is_wrong(tmp_p
     told = CliRunner().invoke(app, ["models", "check"])
     assert told.exit_code == 1
     assert "has no parameter c" in " ".join(told.output.split())
+
+
+def test_the_check_command_holds_a_target_against_the_marts_once_the_shop_has_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("CARTOGRAPH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(
+        "CARTOGRAPH_MODELS_DIR", str(write_model(tmp_path, "late", f"{EVENTS} where paid_at > ordered_at"))
+    )
+    before = CliRunner().invoke(app, ["models", "check"])
+    assert before.exit_code == 0
+    assert not (tmp_path / "home").exists()
+    marts = {"fct_orders": planted_shop(20).marts["fct_orders"]}
+    publish_marts(marts, Lake.from_settings(load_settings()))
+    told = CliRunner().invoke(app, ["models", "check"])
+    assert told.exit_code == 1
+    assert "late.yaml: target.events: its SELECT cannot be run" in " ".join(told.output.split())
+    assert "paid_at" in told.output
+    write_model(tmp_path, "late", f"{EVENTS} where total_amount > 9")
+    assert CliRunner().invoke(app, ["models", "check"]).exit_code == 0
+
+
+def write_model(folder: Path, name: str, events: str) -> Path:
+    """A file of a model with that target, alone in the folder that is given."""
+    (models := folder / "models").mkdir(exist_ok=True)
+    (models / f"{name}.yaml").write_text(yaml.safe_dump(changed("target.events", events)), encoding="utf-8")
+    return models

@@ -12,11 +12,13 @@ import duckdb
 import pyarrow as pa
 
 from cartograph.settings import get_settings
+from cartograph.shops import load_shop
 from ml_assets.core.evaluation.classification import MEASURES
+from ml_assets.core.features.customers import Marts
 from ml_assets.core.models.scoring import score
 from ml_assets.core.own_models.estimators import try_out
 from ml_assets.core.own_models.form import OwnModel, require_allowed
-from ml_assets.core.own_models.question import about, contract, question, register_events
+from ml_assets.core.own_models.question import about, contract, question, register_events, require_windows
 from ml_assets.core.registry import Registered
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import depends_on, open_lake, plain_failures
@@ -85,11 +87,18 @@ def model_asset(model: OwnModel) -> dg.AssetsDefinition:
             judge,
             about(model),
             marts=model.marts,
-            events=partial(register_events, connect=open_lake().connect_shut_in, model=model),
+            events=partial(own_events, model),
             definition=model.model_dump_json(),
         )
 
     return _model
+
+
+def own_events(model: OwnModel, con: duckdb.DuckDBPyConnection, selects: Marts) -> str:
+    """The SELECT of the target's events, once its labels are of their windows."""
+    connect, shop = open_lake().connect_shut_in, load_shop(get_settings())
+    require_windows(con, selects, connect=connect, model=model, shop_start=shop.start, shop_end=shop.end)
+    return register_events(con, selects, connect=connect, model=model)
 
 
 def predictions_asset(model: OwnModel) -> dg.AssetsDefinition:

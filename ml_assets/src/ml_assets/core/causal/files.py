@@ -20,10 +20,11 @@ from cartograph.yaml_files import YamlFileError, read_yaml
 from ml_assets.core.bench.files import READERS, copies, quoted
 from ml_assets.core.causal.assess import assess, held_fixed
 from ml_assets.core.causal.caveats import is_taken_for_random
-from ml_assets.core.causal.effect import LINEAR, SMOOTH, prepared
+from ml_assets.core.causal.effect import LINEAR, SMOOTH
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.finding import Estimate, Finding, NamedEstimate
-from ml_assets.core.causal.gates import confounders_are_known
+from ml_assets.core.causal.gaps import gap_of
+from ml_assets.core.causal.gates import MOST_EMPTY, confounders_are_known
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Covariates, Design, Estimand, Kind, Labels, Study, Vector
 
@@ -38,10 +39,8 @@ IDENTIFIER_SHARE = 0.9
 """A column of words with a value of its own for so many rows tells them apart, and compares nothing."""
 MANY_CELLS = 400_000
 """More rows times covariates than these are estimated by smooth nuisances: stacked ones took minutes."""
-TOLD_EMPTY, MOST_EMPTY = 0.01, 0.1
-"""The share of rows in which a confounder may be empty before it is told of, and before it refuses the answer."""
-BY_CHANCE = 0.003
-"""How often chance makes a column seem to tell the treatment: three standard errors."""
+TOLD_EMPTY = 0.01
+"""The share of rows in which a confounder may be empty before it is told of."""
 LARGEST = 1e60
 """Fourth powers of larger numbers are none."""
 NULLS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
@@ -137,34 +136,20 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
             design = replace(design, estimand="ATT")
     held = held_fixed(loaded.study, design)
     if not asked.is_randomised:
+        inside = replace(loaded.study, confounders=loaded.study.confounders.only(set(held)))
         gaps = {name: share for name, share in loaded.empty.items() if name in held and share > TOLD_EMPTY}
         empty = [
             f"{name} is empty in {share:.0%} of the rows: it is not held fixed among these."
             for name, share in gaps.items()
         ]
-        large = {name: share for name, share in gaps.items() if share > MOST_EMPTY}
-        telling = {name: share for name, share in large.items() if tells(loaded.study, loaded.kind, name)}
-        more = [confounders_are_known(large, telling)] if large else []
+        telling = {
+            name: gap
+            for name, share in gaps.items()
+            if (gap := gap_of(inside, loaded.kind, name, f"{name}={_word(None)}", share))
+        }
+        more = [confounders_are_known(gaps, telling)] if telling or max(gaps.values(), default=0) > MOST_EMPTY else []
         found = replace(found, gates=(*found.gates, *more), warnings=(*found.warnings, *empty))
     return report(replace(asked, estimand=design.estimand), loaded, found, held)
-
-
-def tells(study: Study, kind: Kind, column: str) -> bool:
-    """Whether a covariate tells the treatment, beyond chance, in the rows in which it is not empty."""
-    from scipy.stats import chi2
-
-    columns = study.confounders.only({column})
-    empty = [place for place, name in enumerate(columns.names) if name == f"{column}={_word(None)}"]
-    known = ~np.isnan(columns.values).any(axis=1) & ~columns.values[:, empty].any(axis=1)
-    covariates, got = prepared(columns.values[known]), study.treatment[known]
-    sides = [got] if kind == "continuous" else [(got == level).astype(float) for level in range(1, len(study.levels))]
-    for side in sides:
-        centred = side - side.mean()
-        left = centred - covariates @ np.linalg.lstsq(covariates, centred, rcond=None)[0]
-        explained = 1 - float(left @ left) / max(float(centred @ centred), 1e-300)
-        if chi2.sf(len(side) * explained, covariates.shape[1]) < BY_CHANCE / len(sides):
-            return True
-    return False
 
 
 def check(asked: Asked) -> None:

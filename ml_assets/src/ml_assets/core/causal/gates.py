@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ml_assets.core.causal.caveats import TAKEN_FOR_RANDOM
 from ml_assets.core.causal.finding import Balance, Estimate, Gate
+from ml_assets.core.causal.gaps import Gap
 from ml_assets.core.causal.study import Covariates, Design, Labels, Vector
 
 OVERLAP_SHARE = 0.95
@@ -28,6 +29,15 @@ NEGATIVE_CONTROL_LEVEL = 0.01
 """How often chance fails the negative controls of an identified effect, all of them together (Bonferroni)."""
 PLACEBO_LEVEL = 0.001
 SUBSET_LEVEL = 0.002
+MOST_EMPTY = 0.1
+"""The share of rows in which a confounder may be empty, whatever that moves."""
+GAP_ERRORS, GAP_SHARE = 0.4, 0.01
+"""Standard errors, or a share of the effect, by which empty values of a confounder may move it.
+
+An interval that is off by 0.4 holds the truth in 93 % of cases. With a strong confounder that is empty at random in 5 %
+of 4,000 rows an effect was off by 1.8 (45 % of 20 intervals held the truth), in 10 % by 3.2 (5 %); reckoned by the rows
+in which it is known, 1.6 and 3.1.
+"""
 MOVED_ERRORS = 1.0
 """Standard errors by which a cause that is pure noise may move an estimate."""
 
@@ -93,18 +103,30 @@ def overlap(kept: Mask, counted: Mask, design: Design) -> Gate:
     )
 
 
-def confounders_are_known(empty: Mapping[str, float], telling: Mapping[str, float]) -> Gate:
-    """Whether no column that tells the treatment is empty in many rows, among which it cannot be held fixed.
+def confounders_are_known(empty: Mapping[str, float], telling: Mapping[str, Gap]) -> Gate:
+    """Whether no column that tells the treatment is empty in so many rows that the answer would not be of its effect.
 
-    `empty` has the share of each column that is empty in many, `telling` those of them that tell the treatment.
+    `empty` has the share of each column that is empty in some rows, `telling` those of them that tell the treatment.
     """
-    told = ", ".join(f"{name} in {share:.0%} of the rows" for name, share in (telling or empty).items())
     if not telling:
+        told = ", ".join(f"{name} in {share:.0%} of the rows" for name, share in empty.items())
         return Gate("confounders_are_known", True, max(empty.values()), f"empty, but telling nothing: {told}")
-    detail = (
-        f"what tells the treatment is empty, so that it cannot be held fixed: {told}; write what an empty value means"
+    failing = {name: gap for name, gap in telling.items() if gap.share > MOST_EMPTY or gap.moves > _may_move(gap)}
+    told = ", ".join(
+        f"{name} in {gap.share:.0%} of the rows, which may move the effect by {gap.moves:.3g} (it may by "
+        f"{_may_move(gap):.3g})"
+        for name, gap in (failing or telling).items()
     )
-    return Gate("confounders_are_known", False, max(telling.values()), f"{detail}, or leave these rows out")
+    worst = max(gap.share for gap in (failing or telling).values())
+    detail = f"what tells the treatment is empty, so that it cannot be held fixed: {told}"
+    if failing:
+        detail += "; write what an empty value means, or leave these rows out"
+    return Gate("confounders_are_known", not failing, worst, detail)
+
+
+def _may_move(gap: Gap) -> float:
+    """By how much rows in which a confounder is empty may move the effect: what hardly shows, or hardly matters."""
+    return max(GAP_ERRORS * gap.error, GAP_SHARE * abs(gap.effect))
 
 
 def effective_size(weights: Sequence[Vector]) -> Gate:

@@ -150,12 +150,13 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
         folds=_folds(arms, study.clusters, seed),
         estimand=design.estimand,
     )
-    chances = _chances(whole, nuisances)
+    guessed = _chances(whole, nuisances)
+    chances = _dealt(whole) if design.is_randomised else guessed
     supported = _supported(whole, chances)
     counted = arms > 0 if design.estimand == "ATT" and design.trims else np.ones(len(arms), dtype=bool)
     kept = supported if design.trims else np.ones(len(arms), dtype=bool)
     sizes = _sizes(arms, study.clusters, levels)
-    rankings = [_ranking(whole, chances, level) for level in _of(levels)]
+    rankings = [_ranking(whole, guessed, level) for level in _of(levels)]
     first = (
         gates.back_door(design, rankings, [(sizes[0], size) for size in sizes[1:]]),
         gates.overlap(supported, counted, design),
@@ -167,7 +168,7 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
         int((arms > 0).sum()),
         int((arms == 0).sum()),
         trimmed_share=float(1 - kept.mean()),
-        propensity=_histogram(study, whole, chances),
+        propensity=_histogram(study, whole, guessed),
     )
     clusters = None if study.clusters is None else study.clusters[kept]
     if min(_sizes(arms[kept], clusters, levels)) < gates.SMALLEST_ARM // 2:
@@ -231,6 +232,15 @@ def _chances(problem: _Problem, nuisances: Nuisances) -> Matrix:
         model = nuisances.propensity().fit(problem.covariates[known], problem.arms[known])
         found[np.ix_(rest, model.classes_)] = model.predict_proba(problem.covariates[rest])
     return found
+
+
+def _dealt(problem: _Problem) -> Matrix:
+    """The share of each level, which is the chance of it where chance decided: there is nothing to guess.
+
+    Guessed chances of 300 randomised rows with 20 covariates made the interval 1.7 times as wide as the naive one.
+    """
+    shares = np.bincount(problem.arms, minlength=problem.levels) / len(problem.arms)
+    return np.tile(shares, (len(problem.arms), 1))
 
 
 def _outcomes(problem: _Problem, outcome: Vector, nuisances: Nuisances, level: int) -> Vector:

@@ -16,7 +16,7 @@ from cartograph.yaml_files import YamlFileError, read_yaml
 from ml_assets.core.evaluation.classification import MEASURES
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.models.errors import OwnModelError
-from ml_assets.core.own_models.target import features_in, marts_of, meant
+from ml_assets.core.own_models.target import features_in, marts_of, meant, require_columns
 
 FEATURES = {feature.name: feature for feature in CUSTOMER_FEATURES.features}
 LONGEST = 4000
@@ -43,6 +43,14 @@ class Target(_Part):
         if len(value) > LONGEST:  # it is kept with each version, as a tag
             raise ValueError(f"it has {len(value):,} characters, and may have {LONGEST:,}")
         marts_of(value)
+        require_columns(value)
+        return value
+
+    @field_validator("within_days", mode="before")
+    @classmethod
+    def _is_a_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # which pydantic takes for 0 or 1
+            raise ValueError(f"it must be a whole number of days, got {str(value).lower()}")
         return value
 
     @field_validator("within_days")

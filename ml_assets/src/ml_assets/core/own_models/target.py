@@ -1,7 +1,7 @@
 """The SQL of a file that a shop brings: which is allowed, and how a target's events are read.
 
-A target is a SELECT of who and when over published marts. It names no dates: which events count for an as-of date is
-decided by Cartograph, so that no target can look into what the features know.
+A target is a SELECT of who and when over published marts. Cartograph decides which events count for an as-of date; that
+they follow neither from what was before the date nor from what came after the window is held by `window`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,14 @@ MARTS = (
 )  # fmt: skip
 """What a SELECT may read: facts of customers, and what these refer to."""
 COLUMNS = ("customer_id", "happened_at")
+_IN_ORDER = frozenset({"fill", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "row_number"})
+"""Window functions whose values go by the order of the rows."""
+_OF_ANY_ROW = frozenset({
+    "any_value", "approx_quantile", "approx_top_k", "arbitrary", "array_agg", "first", "group_concat", "last", "list",
+    "listagg", "reservoir_quantile", "string_agg",
+})  # fmt: skip
+"""Aggregates, too, whose values go by the order in which rows are read."""
+_MOMENTS = ("DATE", "TIMESTAMP", "VARCHAR")
 _CLOCKS = frozenset({"current_time", "current_timestamp", "localtime", "localtimestamp"})
 """Words that are no functions to DuckDB's parser."""
 
@@ -59,6 +67,30 @@ def marts_of(select: str, form: str = "one SELECT of customer_id and happened_at
     if not tables:
         raise ValueError(f"it reads no mart; it may read {', '.join(MARTS)}")
     return tuple(sorted(tables))
+
+
+def require_columns(select: str) -> None:
+    """Raise ValueError where a SELECT that names its columns, and stars none, lacks one that a target needs."""
+    (statement,) = _parsed(without_end(select), "one SELECT of customer_id and happened_at")
+    node = statement["node"]
+    while node["type"] == "SET_OPERATION_NODE":  # the first of them names the columns
+        node = node["left"]
+    columns = node.get("select_list") or [{"class": "STAR"}]
+    if not any(column["class"] == "STAR" for column in columns):
+        _require(
+            column["alias"] or (column.get("column_names") or ["a value without a name"])[-1] for column in columns
+        )
+
+
+def _require(given: Iterable[str]) -> None:
+    """Raise ValueError where a target's columns are not among those `given`."""
+    names = [name.lower() for name in given]
+    if lacking := [name for name in COLUMNS if name not in names]:
+        near = " ".join(meant(name, names).strip() for name in lacking).strip()
+        raise ValueError(
+            f"its SELECT gives {', '.join(names)}, and needs {' and '.join(lacking)} too. Name the customer "
+            f"customer_id and the moment happened_at.{f' {near}' if near else ''}"
+        )
 
 
 @lru_cache(maxsize=1024)
@@ -96,23 +128,48 @@ def read_events(connect: Connect, select: str, tables: Marts) -> pa.Table:
     Raises:
         OwnModelError: the SELECT cannot be run, or has other columns.
     """
-    marts = ", ".join(f"{name} AS ({tables[name]})" for name in marts_of(select))
-    body = f"(\n{without_end(select)}\n)"
     try:
         with connect() as con:
-            given = con.execute(f"WITH {marts} SELECT * FROM {body} LIMIT 0").to_arrow_table().schema.names
-            if lacking := [name for name in COLUMNS if name not in given]:
-                raise OwnModelError(
-                    f"target.events: its SELECT gives {', '.join(given)}, and needs {' and '.join(lacking)} too. Name "
-                    "the customer customer_id and the moment happened_at."
-                )
-            return con.execute(
-                f"""WITH {marts} SELECT DISTINCT CAST(customer_id AS VARCHAR) AS customer_id,
-                    CAST(happened_at AS DATE) AS day FROM {body}
-                WHERE customer_id IS NOT NULL AND happened_at IS NOT NULL ORDER BY ALL"""
-            ).to_arrow_table()
+            _try(con, select, tables)
+            return con.execute(f"{events_select(select, tables)} ORDER BY ALL").to_arrow_table()
     except duckdb.Error as error:
         raise OwnModelError(f"target.events: its SELECT cannot be run: {first_line(error)}") from None
+
+
+def try_events(connect: Connect, select: str, tables: Marts) -> None:
+    """Look at whether a target's SELECT can be run over `tables`, and at its columns, without reading rows.
+
+    Raises:
+        OwnModelError: as for `read_events`.
+    """
+    try:
+        with connect() as con:
+            _try(con, select, tables)
+    except duckdb.Error as error:
+        raise OwnModelError(f"target.events: its SELECT cannot be run: {first_line(error)}") from None
+
+
+def _try(con: duckdb.DuckDBPyConnection, select: str, tables: Marts) -> None:
+    types = con.execute(f"DESCRIBE SELECT * FROM {_over(select, tables)}").fetchall()
+    try:
+        _require(str(name) for name, *_ in types)
+    except ValueError as lacking:
+        raise OwnModelError(f"target.events: {lacking}") from None
+    (moment,) = {str(kind) for name, kind, *_ in types if str(name).lower() == "happened_at"}
+    if not moment.startswith(_MOMENTS):
+        raise OwnModelError(f"target.events: happened_at is {moment}, and must be a date or a timestamp.")
+
+
+def events_select(select: str, tables: Marts) -> str:
+    """A SELECT of `customer_id` and `day`, each pair once, by a target's SELECT over `tables`."""
+    return f"""SELECT DISTINCT CAST(customer_id AS VARCHAR) AS customer_id, CAST(happened_at AS DATE) AS day
+        FROM {_over(select, tables)} WHERE customer_id IS NOT NULL AND happened_at IS NOT NULL"""
+
+
+def _over(select: str, tables: Marts) -> str:
+    """A target's SELECT in brackets, its marts read by those of `tables`."""
+    marts = ", ".join(f"{name} AS ({tables[name]})" for name in marts_of(select))
+    return f"(WITH {marts} FROM (\n{without_end(select)}\n))"
 
 
 @lru_cache(maxsize=1)
@@ -138,9 +195,28 @@ def _parsed(sql: str, form: str) -> list[Any]:
         if node.get("type") == "TABLE_FUNCTION":
             raise ValueError(f"it calls {node['function']['function_name']}(…), and may read marts alone")
         called = str(node.get("function_name") or (node.get("column_names") or [""])[-1]).lower()
-        if called in changing:
-            raise ValueError(f"{called} does not always give the same: a model could not be trained again from it")
+        if clause := called if called in changing else _unordered(node, called):
+            raise ValueError(f"{clause} does not always give the same: a model could not be trained again from it")
     return statements
+
+
+def _unordered(node: dict[str, Any], called: str) -> str | None:
+    """The clause of a part of a SELECT that takes rows at random, or in whatever order they are read."""
+    if node.get("sample"):
+        return "USING SAMPLE or TABLESAMPLE"
+    modifiers = node.get("modifiers") or []
+    kinds = {one["type"] for one in modifiers}
+    if "ORDER_MODIFIER" not in kinds:
+        if kinds & {"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER"}:
+            return "LIMIT or OFFSET without ORDER BY"
+        if any(one.get("distinct_on_targets") for one in modifiers):
+            return "DISTINCT ON without ORDER BY"
+    is_window, orders = node.get("class") == "WINDOW", (node.get("order_bys") or {}).get("orders")
+    if is_window and called in _IN_ORDER | _OF_ANY_ROW and not (node.get("orders") or node.get("arg_orders")):
+        return f"{called}(…) OVER without ORDER BY"
+    if node.get("class") == "FUNCTION" and called in _OF_ANY_ROW and not orders:
+        return f"{called}(…) without ORDER BY in its brackets"
+    return None
 
 
 def _entries(node: dict[str, Any]) -> list[dict[str, Any]]:
