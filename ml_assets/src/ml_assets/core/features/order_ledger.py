@@ -186,9 +186,7 @@ class OrderLedger:
             "is_by_card": int(bool(order.card)),
             "declined_7d": self._declines(order.customer, order) if order.customer else 0,
             "card_declined_7d": self._declines(order.card, order) if order.card else None,
-            "is_sent_elsewhere": int((order.ship_city, order.ship_country) != (on_file.city, on_file.country))
-            if on_file.country and order.ship_country
-            else None,
+            "is_sent_elsewhere": _is_elsewhere(order, on_file),
             "hour_of_day": order.us // HOUR % 24,
         }
         return {feature.name: values[feature.name] for feature in ORDER_RISK.features}
@@ -410,6 +408,15 @@ class OrderLedger:
     def _count(self, root: int) -> tuple[int, int]:
         """The customers and the chargebacks of a group."""
         return self._counts.get(root) or (self.history.group(~root) if root < 0 else (0, 0))
+
+
+def _is_elsewhere(order: Placed, on_file: OnFile) -> int | None:
+    """Whether the country differs, or within the country the city; None where what would tell is not known."""
+    if not (order.ship_country and on_file.country):
+        return None
+    if order.ship_country != on_file.country:
+        return 1
+    return int(order.ship_city != on_file.city) if order.ship_city and on_file.city else None
 
 
 def _within(keys: Keys, moments: Any, key: int, since: int, before: int) -> int:
