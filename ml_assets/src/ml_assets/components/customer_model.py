@@ -67,7 +67,9 @@ def model_asset(model: OwnModel) -> dg.AssetsDefinition:
         owners=[model.owner],
         tags={"domain": "customer"},
         metadata={"definition": dg.MetadataValue.json(model.model_dump(mode="json"))},
-        check_specs=specs_of_any(key, f"Its {MEASURES[model.metric].words} is above that of {rule}{more}."),
+        check_specs=specs_of_any(
+            key, f"Its {MEASURES[model.metric].words} is above that of {rule}{more}, beyond chance."
+        ),
         description=(
             f"{model.description} One of the shop's own models: a {model.estimator.path.rpartition('.')[2]} with "
             "sigmoid calibration, trained on early as-of dates, evaluated on the latest whose outcome is known, kept "

@@ -62,7 +62,7 @@ def check_specs(key: dg.AssetKey, rules: str) -> list[dg.AssetCheckSpec]:
         asset=key,
         description="Its AUC is above that of the BG/NBD model, which knows only when and how often one ordered.",
     )
-    return [*specs_of_any(key, f"Its AUC is above that of {rules}."), p_alive]
+    return [*specs_of_any(key, f"Its AUC is above that of {rules}, beyond chance."), p_alive]
 
 
 def specs_of_any(key: dg.AssetKey, bar: str) -> list[dg.AssetCheckSpec]:
@@ -149,7 +149,7 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
     """The checks that all classifiers have; with P(alive) where it is one of the baselines."""
     question, scores, baselines = trained.question, trained.scores, trained.baselines
     measure, reached = MEASURES[question.measure], trained.measured.value
-    rule = max(question.rules, key=lambda name: baselines[name])
+    rule, gain = trained.best_rule, trained.gain
     bar = baselines[rule] + question.margin
     more = f" and {question.margin:g} more" if question.margin else ""
     p_alive = [
@@ -172,10 +172,16 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
         ),
         checked(
             "beats_baseline",
-            reached > bar,
-            expected=f"{measure} above {bar:.3f}, that of the {rule.replace('_', ' ')}{more}",
-            found=f"{measure} of {reached:.3f}",
-            metadata={question.measure: reached, f"{rule}_{question.measure}": baselines[rule]},
+            gain.low > question.margin,
+            expected=f"{measure} above {bar:.3f}, that of the {rule.replace('_', ' ')}{more}, beyond chance",
+            found=f"{measure} of {reached:.3f}: {gain.value:+.3f}, from {gain.low:+.3f} to {gain.high:+.3f}",
+            metadata={
+                question.measure: reached,
+                f"{rule}_{question.measure}": baselines[rule],
+                "gain": gain.value,
+                "gain_low": gain.low,
+                "gain_high": gain.high,
+            },
         ),
         *p_alive,
         parity_result(trained.form),
