@@ -16,7 +16,9 @@ from ml_assets.core.evaluation.classification import Interval
 from ml_assets.core.evaluation.uplift import mean, policy, qini
 from ml_assets.core.models.bg_nbd import Parameters as Rates
 from ml_assets.core.models.campaign_uplift import (
+    ACTING,
     NOTHING,
+    REASONS,
     Examined,
     Trained,
     UpliftModel,
@@ -67,7 +69,7 @@ def make_rows(**columns: list[float | None]) -> pa.Table:
         "recency_days": [10, 390, None],
         "orders_count": [5, 2, 0],
         "spend_amount": [500.0, 90.0, 0.0],
-        "email_opt_in": [1, None, 0],
+        "email_opt_in": [1, 1, 0],
     }
     return pa.table(defaults | columns)
 
@@ -141,6 +143,23 @@ def test_the_best_action_is_the_one_that_adds_most_and_nobody_gets_one_that_cost
     assert costly.actions == ["email_spring", NOTHING, NOTHING]
     assert costly.reasons == ["adds_most", "costs_more", "refused_email"]
     assert costly.effects.margin[1] < 0 < costly.effects.margin[0]
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+def test_nobody_is_written_to_whose_consent_is_not_known(ranked):
+    rows = make_rows(email_opt_in=[None, None, 0])
+    model = UpliftModel(as_of=date(2025, 6, 1), actions=(make_action(is_ranked=ranked),))
+    for asked in (model, UpliftModel(as_of=date(2025, 6, 1), actions=())):
+        found = choose(asked, rows)
+        assert found.actions == [NOTHING] * 3
+        assert found.reasons == ["unknown_consent", "unknown_consent", "refused_email"]
+
+
+def test_who_is_written_to_has_a_reason_for_it_and_nobody_else_has():
+    model = UpliftModel(as_of=date(2025, 6, 1), actions=(make_action(cost=6.0),))
+    found = choose(model, make_rows(order_days_count=[5, 5, 5], email_opt_in=[1, None, 0]))
+    assert set(REASONS) >= set(found.reasons)
+    assert [action != NOTHING for action in found.actions] == [reason in ACTING for reason in found.reasons]
 
 
 def test_an_average_is_offered_only_where_no_ranking_is():
