@@ -28,6 +28,7 @@ from ml_assets.core.models.campaign_uplift import (
 )
 from ml_assets.core.models.gamma_gamma import Parameters as Spend
 from ml_assets.defs.training.campaign_uplift import CampaignDesigns, judge
+from ml_assets.defs.training.steps import line_of
 
 SENT = datetime(2025, 3, 1, 9, tzinfo=UTC)
 
@@ -153,6 +154,18 @@ def test_nobody_is_written_to_whose_consent_is_not_known(ranked):
         found = choose(asked, rows)
         assert found.actions == [NOTHING] * 3
         assert found.reasons == ["unknown_consent", "unknown_consent", "refused_email"]
+
+
+def test_a_check_that_only_warns_is_told_as_one_that_does_not_block():
+    """Where chance may explain a ranking, the average is offered: the model predicts, and its card says so."""
+    lines = {
+        name: line_of(judged(held(found))["beats_random_targeting"], is_blocking=True)
+        for name, found in {
+            "chance": Interval(0.3, -0.1, 0.7), "worse": Interval(-0.3, -0.7, -0.1), "better": Interval(0.4, 0.1, 0.7)
+        }.items()
+    }  # fmt: skip
+    told = {name: (line.passed, line.blocks) for name, line in lines.items()}
+    assert told == {"chance": (False, False), "worse": (False, True), "better": (True, True)}
 
 
 def test_who_is_written_to_has_a_reason_for_it_and_nobody_else_has():
