@@ -118,6 +118,20 @@ def test_nothing_after_the_as_of_date_changes_a_model(con, tables):
 
 
 @pytest.mark.parametrize(
+    ("spend", "message"),
+    [
+        ("0.0", "Nobody has spent more than nothing on average"),
+        ("exp(exp(hash(customer_id) / 2.0 ** 64 * 4))", "so much between customers that it has no mean"),
+    ],
+)
+def test_amounts_that_have_no_mean_make_no_model_and_say_why(con, tables, spend, message):
+    features, marts = tables
+    odd = f"SELECT * REPLACE (CAST({spend} AS DOUBLE) * order_days_count AS spend_amount) FROM ({features})"
+    with pytest.raises(NotEnoughData, match=message):
+        clv.train(con, odd, marts, DATES, data_start=START, data_end=date_of(END_DAY))
+
+
+@pytest.mark.parametrize(
     ("end", "message"),
     [(START + timedelta(days=200), "180 after it"), (START + timedelta(days=275), "customers who ordered on two days")],
 )
