@@ -240,8 +240,8 @@ def fit(con: duckdb.DuckDBPyConnection, features: str, marts: Marts, as_of: date
         spend = gamma_gamma.fit(customers.days[spending].astype(np.float64), _mean_spend(customers)[spending])
     except gamma_gamma.NoMeanSpend as reason:
         raise NotEnoughData(
-            f"Lifetime values need orders whose amounts can be expected. {reason} See that the amounts of orders before "
-            f"{as_of} are right, or load more customers."
+            f"Lifetime values need orders whose amounts can be expected. {reason} See that the amounts of orders "
+            f"before {as_of} are right, or load more customers."
         ) from None
     return ClvModel(
         as_of=as_of,
