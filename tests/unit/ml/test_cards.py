@@ -104,6 +104,7 @@ def of_fraud() -> Findings:
         scores=evaluate(labels, probabilities),
         precision=interval(labels, probabilities),
         rules_precision=interval(labels, probabilities),
+        gain=Interval(0.1, 0.05, 0.15),
         recall=0.5,
         expected=1.0,
         loss=Loss(fraud.loss(labels, amounts, fraud.is_reviewed(probabilities, amounts)), 2.0, 3.0),

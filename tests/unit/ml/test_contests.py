@@ -11,14 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml_assets.core.evaluation.classification import calibration_bins, calibration_error
+from ml_assets.core.evaluation.classification import Interval, calibration_bins, calibration_error
 from ml_assets.core.evaluation.promotion import STALE_DAYS, NotComparable, judge
-from ml_assets.core.models import classifier, contests, fraud, propensity
+from ml_assets.core.models import classifier, contests, export, fraud, fraud_training, propensity
 from ml_assets.core.models.contests import classifier_contest, demand_contest, fraud_contest
 from ml_assets.core.models.demand.daily import Demand
 from ml_assets.core.models.demand.forecaster import Parameters, fit
 from ml_assets.core.models.demand.training import NAME as DEMAND
 from ml_assets.core.models.demand.training import WINDOWS
+from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.fraud_training import Trained, train_fraud
 from ml_assets.core.models.training import Exported
 from ml_assets.core.registry import NoModel, Registered
@@ -84,9 +85,19 @@ def test_fraud_models_meet_on_the_holdout_of_the_later_one_and_a_worse_one_is_re
         pa.array(np.random.default_rng(1).permutation(fraud.target(rows))),
     )
     monkeypatch.setattr(fraud, "train", lambda rows, names: sound(mixed(rows), names))
+    monkeypatch.setattr(fraud_training, "advantage", lambda *_: Interval(0.2, 0.1, 0.3))  # else it were no challenger
     found = judge(fraud_contest(con, *tables, trained_until(orders, DAYS), champion_of(early)))
     assert found.outcome == "refused"
     assert found.evidence["challenger_loss"] > found.evidence["champion_loss"]
+
+
+def test_a_fraud_model_that_chance_may_explain_is_none(orders, monkeypatch):
+    """As good as the rules, to the digit; half of all models that know nothing more rank a little better."""
+    con, tables = orders
+    monkeypatch.setattr(export, "predict", lambda _, matrix: np.zeros(len(matrix)))
+    monkeypatch.setattr(fraud, "rules_fired", lambda rows: np.zeros(len(rows)))
+    with pytest.raises(NotEnoughData, match=r"not shown to be better than the rules: .* may be chance among"):
+        train_fraud(con, *tables, data_start=START, data_end=START + timedelta(days=DAYS))
 
 
 RARE_ROWS = 20_000
