@@ -61,9 +61,10 @@ class NextBestAction(Prediction):
     """
 
     action: str = Field(examples=["email_spring"])
-    reason: Literal["adds_most", "average_pays", "costs_more", "refused_email", "no_action"] = Field(
+    reason: Literal["adds_most", "average_pays", "costs_more", "refused_email", "unknown_consent", "no_action"] = Field(
         description="`average_pays`: for whom it adds more is not known. `costs_more`: nothing is expected to pay. "
-        "`no_action`: the effect of no campaign is identified."
+        "`unknown_consent`: whether the customer wants e-mail is not known. `no_action`: the effect of no campaign is "
+        "identified."
     )
     added_margin: float | None = Field(examples=[2.5])
     low: float | None = Field(examples=[0.4])

@@ -32,7 +32,8 @@ def clv(
     """Customer lifetime value: BG/NBD and Gamma-Gamma on transactions, CSV or Parquet: customer, date, amount.
 
     Prints the parameters, and how near the orders and the spend of each customer after the calibration were
-    predicted: by the models, by each customer's own rate so far, and by the last period of the same length.
+    predicted: by the models, by each customer's own rate so far, and by the last period of the same length. Where
+    amounts have no mean (all are 0 or less, or the tail is too heavy), spend is left to these two, and a note says why.
     """
     from ml_assets.core.bench.clv import bench
 

@@ -85,7 +85,8 @@ def key_of(kind: str, name: str) -> int:
 
 def key_sql(kind: str, name: str) -> str:
     """`key_of` as SQL of DuckDB: `kind` and `name` are SQL themselves. Null where the name is."""
-    return f"greatest(CAST('0x' || substr(sha256({kind} || ':' || {name}), 1, 16) AS UBIGINT), 1)"
+    key = f"greatest(CAST('0x' || substr(sha256({kind} || ':' || {name}), 1, 16) AS UBIGINT), 1)"
+    return f"CASE WHEN {name} IS NOT NULL THEN {key} END"  # `greatest` passes over nulls
 
 
 def pair(token: int, customer: int) -> int:

@@ -363,6 +363,15 @@ def test_what_is_newer_than_the_release_may_be_told(shop: httpx.Client) -> None:
     assert judged(shop, "11", 31, customer_id="B", customer=told)["features"]["address_others"] == 1
 
 
+def test_a_city_that_nobody_tells_is_not_another_city(shop: httpx.Client) -> None:
+    """As training has it: an order without a city is sent nowhere else than within the customer's country."""
+    nowhere = [judged(shop, f"1{blank}", ship_city=blank)["features"]["is_sent_elsewhere"] for blank in (None, "")]
+    assert nowhere == [None, None]
+    unfiled = judged(shop, "12", customer_id="new", customer={"city": "", "country": "AT"})
+    assert unfiled["features"]["is_sent_elsewhere"] is None
+    assert judged(shop, "13", ship_city=None, ship_country="DE")["features"]["is_sent_elsewhere"] == 1
+
+
 def test_a_release_without_a_history_says_so(tmp_path: Path) -> None:
     older = Settings(home=tmp_path)
     publish(older, replaced={**judging_files(), ORDER_HISTORY: None})

@@ -76,7 +76,7 @@ def placed(row: dict[str, Any], lines: list[dict[str, Any]]) -> Placed:
         customer=key("customer", row["customer_id"]),
         **{kind: key(kind, row[kind]) for kind in ("card", "device", "network", "address")},
         registered_us=NEVER if row["registered_us"] is None else row["registered_us"],
-        city=key("city", row["city"]),
+        city=key("city", row["city"] or None),
         country=key("country", row["country"]),
         ship_city=key("city", row["ship_city"]),
         ship_country=key("country", row["ship_country"]),

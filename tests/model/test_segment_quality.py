@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -244,3 +247,40 @@ def test_worse_segments_are_refused_and_others_that_are_as_good_do_not_move_cust
     moved = segments_contest(con, *tables, trained._replace(model=worse), champion)
     assert moved.margin == 0
     assert gate(moved).outcome == "kept", "without a margin, as good is not enough"
+
+
+CENTRES = """
+import hashlib, pyarrow as pa
+from datetime import date
+import numpy as np
+from ml_assets.core.models import segments
+draw = np.random.default_rng(0)
+kind = draw.integers(0, 3, 6000)
+rows = pa.table({
+    "customer_id": [f"C{number:05d}" for number in range(6000)],
+    "orders_count": draw.integers(5, 40, 6000).astype(float),
+    "mobile_order_share": np.clip(0.2 + 0.3 * kind + draw.normal(0, 0.1, 6000), 0, 1),
+    "coupon_share": np.clip(0.5 - 0.2 * kind + draw.normal(0, 0.1, 6000), 0, 1),
+    "top_category_share": np.clip(draw.normal(0.5, 0.1, 6000), 0, 1),
+})
+print(hashlib.sha256(segments.fit(rows, date(2025, 1, 1), None)[0].to_bytes()).hexdigest())
+"""
+
+
+def test_the_centres_are_the_same_to_the_byte_on_any_number_of_threads():
+    """With four threads KMeans added up its parts as they ended: each run had other last digits."""
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", CENTRES],
+            env=os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            check=True, capture_output=True, text=True,
+        ).stdout
+        for threads in ("1", "2", "4")
+    }  # fmt: skip
+    assert len(made) == 1
+
+
+def test_a_model_that_finds_itself_as_the_earlier_one_is_the_same(trained):
+    found = segments.earlier_of(trained.model.to_bytes().decode())
+    assert found == trained.model
+    assert segments.earlier_of(segments.NO_EARLIER) is None

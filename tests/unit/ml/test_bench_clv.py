@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -116,6 +117,43 @@ def test_a_file_that_is_wrong_is_named_with_place_and_cure(tmp_path, monkeypatch
         app.main()
     assert ended.value.code == 2
     assert capsys.readouterr().out == ""
+
+
+def repriced(lines: list[str], amount: Callable[[np.random.Generator], float]) -> list[str]:
+    draw = np.random.default_rng(8)
+    return [HEADER, *(f"{line.rpartition(',')[0]},{amount(draw):.4f}" for line in lines)]
+
+
+@pytest.mark.parametrize(
+    ("amount", "note"),
+    [
+        (lambda _: 0.0, "Nobody has spent more than nothing on average"),
+        (lambda draw: -draw.gamma(6, 10), "repeat orders sum up to less than 0"),
+        (lambda draw: 10 * draw.pareto(0.5) + 0.01, "varies so much between customers that it has no mean"),
+    ],
+    ids=["free", "refunds", "a heavy tail"],
+)
+def test_amounts_without_a_mean_leave_the_orders_and_a_note(tmp_path, monkeypatch, capsys, amount, note):
+    path = write(tmp_path, repriced(rows(600), amount))
+    monkeypatch.setattr("sys.argv", ["cartograph", "bench", "clv", "--data", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert not ended.value.code
+    report = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert any(note in one for one in report["notes"])
+    assert report["parameters"]["gamma_gamma"] is None
+    assert report["parameters"]["bg_nbd"]["r"] > 0
+    assert set(report["spend"]) == {"own_rate", "last_period"}
+    assert report["orders"]["bg_nbd"]["mae"] < report["orders"]["own_rate"]["mae"]
+
+
+def test_some_free_orders_and_refunds_are_no_hindrance(tmp_path):
+    path = write(
+        tmp_path, repriced(rows(600), lambda draw: draw.choice([-20.0, 0.0, 30.0, 40.0], p=[0.1, 0.2, 0.4, 0.3]))
+    )
+    report = bench(path)
+    assert report["parameters"]["gamma_gamma"]["mean_spend"] > 0
+    assert set(report["spend"]) == {"bg_nbd", "own_rate", "last_period"}
 
 
 @pytest.mark.parametrize("day", [START - timedelta(days=1), date(2030, 1, 1)])

@@ -81,6 +81,8 @@ def of_classifier(question: classifier.Question) -> Findings:
         scores=evaluate(labels, probabilities),
         measured=interval(labels, probabilities),
         baselines={},
+        best_rule="recency_rule",
+        gain=Interval(0.1, 0.05, 0.15),
         feature_aucs={},
         held_out=rows,
         probabilities=probabilities,
@@ -102,6 +104,7 @@ def of_fraud() -> Findings:
         scores=evaluate(labels, probabilities),
         precision=interval(labels, probabilities),
         rules_precision=interval(labels, probabilities),
+        gain=Interval(0.1, 0.05, 0.15),
         recall=0.5,
         expected=1.0,
         loss=Loss(fraud.loss(labels, amounts, fraud.is_reviewed(probabilities, amounts)), 2.0, 3.0),
@@ -233,7 +236,7 @@ def registered(name: str, found: Findings | None) -> tuple[Version, Registered]:
 
 
 def test_every_model_is_told_about() -> None:
-    assert ABOUT.keys() == KINDS.keys() == RECIPES.keys() | {segments.NAME}
+    assert ABOUT.keys() == KINDS.keys() == RECIPES.keys()
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -253,6 +256,20 @@ def test_the_card_of_each_model_has_all_sections_and_small_pictures_that_come_ou
     assert found.about.ethics[0] in sections["Ethics"]
     again_by = "reproduce" in sections["How to make it again"]
     assert again_by == (name in RECIPES)
+
+
+def test_the_card_of_segments_says_by_whose_numbers_they_went_and_not_all_that_these_were() -> None:
+    version, model = registered(segments.NAME, of_segments())
+    earlier = segments.SegmentModel(
+        as_of=DAY, behaviours=(), typical=(), mean=(), spread=(), segments=(), largest_number=0
+    )
+    for told, expected in (
+        (earlier.to_bytes().decode(), f"| earlier | the segments of {DAY}, whose numbers it keeps |"),
+        (segments.NO_EARLIER, "| earlier | none |"),
+    ):
+        text = page(version._replace(origin={"earlier": told}), model)
+        assert expected in text
+        assert "largest_number" not in text
 
 
 def test_a_card_tells_figures_with_their_intervals_beside_the_baselines_and_what_failed() -> None:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_assets.core.evaluation.classification import evaluate, interval, single_feature_scores
+from ml_assets.core.evaluation.classification import advantage, auc, evaluate, interval, single_feature_scores
 from ml_assets.core.models import churn, classifier, export, propensity
+from ml_assets.core.models.classifier_training import train_classifier
 from ml_assets.core.models.errors import NotEnoughData
 
 START = date(2024, 1, 1)
@@ -197,3 +198,58 @@ def test_the_bytes_do_not_hang_on_the_order_in_which_the_converter_lists_its_ver
 
     monkeypatch.setattr(skl2onnx, "to_onnx", reversed_versions)
     assert export.to_onnx(model, "small", 3) == expected
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_features_that_tell_nothing_make_no_model(seed):
+    """Half of such models rank a little better than a constant, as half of all coins do."""
+    from sklearn.linear_model import LogisticRegression
+
+    draw, con = np.random.default_rng(seed), duckdb.connect(config={"threads": 1})
+    dates = [date(2024, month, 1) for month in range(1, 13)]
+    rows = 400 * len(dates)
+    noise = {name: draw.normal(size=rows) for name in ("recency_days", "orders_count", "spend_amount")}
+    con.register(
+        "noise",
+        pa.table(
+            {
+                "customer_id": [f"C{number % 400}" for number in range(rows)],
+                "as_of_date": np.repeat(np.array(dates, "datetime64[D]"), 400),
+                **noise,
+            }
+        ),
+    )
+    happened = np.datetime64(START) + draw.integers(0, 366, 1500)
+    con.register(
+        "events", pa.table({"customer_id": [f"C{who}" for who in draw.integers(0, 400, 1500)], "day": happened})
+    )
+    question = classifier.Question(
+        name="noise",
+        title="The model of noise",
+        label="came",
+        is_event=True,
+        horizon_days=30,
+        population="true",
+        spacing_days=28,
+        rules={"prior": lambda rows: np.zeros(len(rows))},
+        events="FROM ({events})",
+        is_about_orders=False,
+        features=tuple(noise),
+        steps=lambda _: [LogisticRegression()],
+    )
+    with pytest.raises(NotEnoughData, match=r"not shown to be better than the prior: .* may be chance among 400"):
+        train_classifier(
+            con, question, "FROM noise", "FROM events", dates, data_start=START, data_end=date(2024, 12, 31)
+        )
+
+
+def test_what_is_hard_for_both_widens_no_advantage():
+    draw = np.random.default_rng(1)
+    labels = draw.integers(0, 2, 500)
+    baseline = labels + draw.normal(0, 2, 500)
+    better = baseline + 0.2 * labels
+    found, alone = advantage(labels, better, baseline), interval(labels, better)
+    assert found.value == auc(labels, better) - auc(labels, baseline)
+    assert found.low > 0
+    assert found.high - found.low < (alone.high - alone.low) / 4
+    assert advantage(labels, baseline, baseline) == (0, 0, 0)

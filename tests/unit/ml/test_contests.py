@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from ml_assets.core.evaluation.classification import Interval, calibration_bins, calibration_error
 from ml_assets.core.evaluation.promotion import STALE_DAYS, NotComparable, judge
-from ml_assets.core.models import contests, fraud
-from ml_assets.core.models.contests import demand_contest, fraud_contest
+from ml_assets.core.models import classifier, contests, export, fraud, fraud_training, propensity
+from ml_assets.core.models.contests import classifier_contest, demand_contest, fraud_contest
 from ml_assets.core.models.demand.daily import Demand
 from ml_assets.core.models.demand.forecaster import Parameters, fit
 from ml_assets.core.models.demand.training import NAME as DEMAND
 from ml_assets.core.models.demand.training import WINDOWS
+from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.fraud_training import Trained, train_fraud
+from ml_assets.core.models.training import Exported
 from ml_assets.core.registry import NoModel, Registered
 from tests.unit.ml.demand import planted
 
@@ -80,9 +85,78 @@ def test_fraud_models_meet_on_the_holdout_of_the_later_one_and_a_worse_one_is_re
         pa.array(np.random.default_rng(1).permutation(fraud.target(rows))),
     )
     monkeypatch.setattr(fraud, "train", lambda rows, names: sound(mixed(rows), names))
+    monkeypatch.setattr(fraud_training, "advantage", lambda *_: Interval(0.2, 0.1, 0.3))  # else it were no challenger
     found = judge(fraud_contest(con, *tables, trained_until(orders, DAYS), champion_of(early)))
     assert found.outcome == "refused"
     assert found.evidence["challenger_loss"] > found.evidence["champion_loss"]
+
+
+def test_a_fraud_model_that_chance_may_explain_is_none(orders, monkeypatch):
+    """As good as the rules, to the digit; half of all models that know nothing more rank a little better."""
+    con, tables = orders
+    monkeypatch.setattr(export, "predict", lambda _, matrix: np.zeros(len(matrix)))
+    monkeypatch.setattr(fraud, "rules_fired", lambda rows: np.zeros(len(rows)))
+    with pytest.raises(NotEnoughData, match=r"not shown to be better than the rules: .* may be chance among"):
+        train_fraud(con, *tables, data_start=START, data_end=START + timedelta(days=DAYS))
+
+
+RARE_ROWS = 20_000
+
+
+@pytest.fixture(scope="module")
+def rare() -> tuple[duckdb.DuckDBPyConnection, np.ndarray, np.ndarray]:
+    """20,000 customers of whom one in a hundred will order, and what tells each one's chance: z, and an offset."""
+    draw = np.random.default_rng(0)
+    z = draw.normal(size=RARE_ROWS)
+    chance = 1 / (1 + np.exp(5.6 - 1.5 * z))
+    ids = np.char.mod("c%05d", np.arange(RARE_ROWS))
+    con = duckdb.connect()
+    con.register("customers", pa.table({
+        "customer_id": ids, "as_of_date": [START] * RARE_ROWS,
+        **{name: np.zeros(RARE_ROWS) for name in ("tenure_days", "loyalty_rank", "email_opt_in")},
+    }))  # fmt: skip
+    came = ids[draw.random(RARE_ROWS) < chance]
+    orders = {"customer_id": came, "ordered_at": [START] * len(came), "is_cancelled": [False] * len(came)}
+    con.register("came", pa.table(orders))
+    return con, z, chance
+
+
+@pytest.mark.parametrize(
+    ("challenger", "outcome"),
+    [("constant", "refused"), ("worse ranking", "refused"), ("too high", "refused"), ("as good", "promoted")],
+)
+def test_of_rare_labels_only_a_sound_challenger_takes_a_stale_champions_place(rare, monkeypatch, challenger, outcome):
+    """A squared error of 0.0099 is that of knowing nothing, and a mean error of 0.03 is three times all there is."""
+    con, z, chance = rare
+    noise = np.random.default_rng(1).normal(size=RARE_ROWS)
+    after = {
+        "constant": np.full(RARE_ROWS, chance.mean()) + 1e-9 * noise,
+        "worse ranking": 1 / (1 + np.exp(4.65 - 0.4 * (0.5 * z + 0.87 * noise))),
+        "too high": chance + 0.028,
+        "as good": chance * np.exp(0.05 * noise),
+    }[challenger]
+    monkeypatch.setattr(contests, "probabilities", lambda *_: chance)
+    monkeypatch.setattr(contests, "predictor", lambda _: lambda matrix: after[: len(matrix)])
+    question = replace(propensity.QUESTION, population="true")
+    split = classifier.Split((START,), START)
+    trained = SimpleNamespace(question=question, split=split, names=("tenure_days",), form=Exported(b"", 0.0, 1))
+    card = {"name": propensity.NAME, "as_of": "2023-06-01", "features": [], "metrics": {}, "baseline_metrics": {}}
+    contest = classifier_contest(
+        con, "FROM customers", "FROM came", trained, Registered(propensity.NAME, "1", b"", card)
+    )
+    assert contest.newer_days >= STALE_DAYS
+    assert judge(contest).outcome == outcome, judge(contest).reason
+
+
+@pytest.mark.parametrize(("rate", "rows"), [(0.4, 3000), (0.2, 100_000), (0.01, 20_000), (0.01, 500), (0.4, 300)])
+def test_a_calibrated_model_is_within_what_is_tolerated(rate, rows):
+    draw, tolerated = np.random.default_rng(3), classifier.tolerated_error(rate, rows)
+    assert tolerated <= classifier.CALIBRATION_ERROR
+    chance = draw.beta(1, 1 / rate - 1, rows)
+    found = [
+        calibration_error(calibration_bins((draw.random(rows) < chance).astype(np.int64), chance)) for _ in range(200)
+    ]
+    assert np.mean(np.array(found) <= tolerated) >= (0.95 if tolerated < classifier.CALIBRATION_ERROR else 0.2)
 
 
 HORIZON, SERIES, PERIODS = 14, 60, 330
@@ -130,8 +204,6 @@ def test_a_forecaster_that_learned_of_other_products_is_refused(demand, monkeypa
     mixed = demand.panel.quantity[:, np.random.default_rng(1).permutation(PERIODS)]
 
     def worse(panel, origin, horizon, parameters):
-        from dataclasses import replace
-
         return sound(replace(panel, quantity=np.nan_to_num(mixed) * 1.5), origin, horizon, parameters)
 
     monkeypatch.setattr(contests, "fit", worse)

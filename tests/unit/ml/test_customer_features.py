@@ -131,6 +131,20 @@ def test_orders_are_counted_by_window_and_summed_exactly(con):
     assert row["discount_share"] == pytest.approx(2 / 62.60)
 
 
+def test_the_worth_of_a_line_is_of_the_lines_that_were_loaded(con):
+    """Of the second order one of two lines is in quarantine; the order keeps its own amount of 90."""
+    add_customer(con)
+    add_order(con, AS_OF_DAY - 120, 10)
+    add_order(con, AS_OF_DAY - 40, 90)
+    con.execute("UPDATE fct_order_items SET gross_amount = 30 WHERE gross_amount = 90")
+    row = features_of(con)
+    assert row["mean_line_amount"] == pytest.approx(20)
+    assert row["mean_order_amount"] == pytest.approx(50)
+    con.execute("DELETE FROM fct_order_items")
+    con.execute("UPDATE fct_orders SET line_count = 0")
+    assert features_of(con)["mean_line_amount"] is None
+
+
 def test_a_customer_without_orders_has_nulls_where_the_catalogue_says_so(con):
     add_customer(con, registered=AS_OF_DAY - 5)
     row = features_of(con)

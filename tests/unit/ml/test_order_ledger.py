@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from cartograph.releases.order_history import write_history
+from cartograph.releases.order_history import NO_KEY, key_of, write_history
 from ml_assets.core.features.order_history import history_columns
 from ml_assets.core.features.order_ledger import OrderHistory, OrderLedger
 from ml_assets.core.features.order_risk import risk_table
@@ -43,10 +43,13 @@ def test_the_ledger_tells_what_training_does(orders, cut):
     con = make_connection()
     for customer, street in {"A": "Long Lane", "B": "Long Lane", "C": None}.items():
         add_customer(con, customer, street)
+    con.execute("UPDATE dim_customers SET city = CASE customer_id WHEN 'B' THEN NULL WHEN 'C' THEN '' ELSE city END")
+    con.execute("INSERT INTO dim_geographies VALUES ('nowhere', NULL, 'AT')")
+    places = ("Linz", "Graz", "nowhere", "Graz")
     for number, (customer, at, card, device, network, category, delay) in enumerate(orders):
         add_order(con, f"O{number:02d}", at, customer, card=card, device=device, network=network, category=category,
                   total=10 + number, units=1 + number % 3, discount=number % 2, charged_back=at + delay,
-                  city="Linz" if number % 4 == 0 else "Graz", attempts=("declined", "captured"))  # fmt: skip
+                  city=places[number % 4], attempts=("declined", "captured"))  # fmt: skip
     as_of = day(cut).date()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "order_history.arrow"
@@ -57,6 +60,16 @@ def test_the_ledger_tells_what_training_does(orders, cut):
     for order, values in served.items():
         told = {name: as_given(value) for name, value in values.items()}
         assert told == {name: as_given(expected[order][name]) for name in told}, order
+
+
+def test_the_history_knows_no_city_where_none_is_on_file():
+    con = make_connection()
+    for customer, city in {"A": "Graz", "B": None, "C": ""}.items():
+        add_customer(con, customer)
+        con.execute("UPDATE dim_customers SET city = ? WHERE customer_id = ?", [city, customer])
+    history = OrderHistory(*history_columns(con, OF_PRODUCTS, day(2).date()))
+    on_file = {customer: history.customer(key_of("customer", customer)).city for customer in "ABC"}
+    assert on_file == {"A": key_of("city", "Graz"), "B": NO_KEY, "C": NO_KEY}
 
 
 def test_a_question_changes_nothing():

@@ -136,6 +136,28 @@ def test_a_city_alone_is_no_address_that_others_share(con):
     assert (row["address_others"], row["linked_customers"], row["is_sent_elsewhere"]) == (None, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("on_file", "shipped", "expected"),
+    [
+        (("Graz", "AT"), ("Graz", "AT"), 0),
+        (("Graz", "AT"), ("Linz", "AT"), 1),
+        ((None, "AT"), ("Graz", "AT"), None),
+        (("", "AT"), ("Graz", "AT"), None),
+        (("Graz", "AT"), (None, "AT"), None),
+        ((None, "AT"), (None, "AT"), None),
+        ((None, "AT"), (None, "DE"), 1),
+        (("Graz", "AT"), ("Graz", None), None),
+        (("Graz", ""), ("Graz", "AT"), None),
+    ],
+)
+def test_a_city_or_country_that_is_not_known_tells_nothing_of_where_an_order_is_sent(con, on_file, shipped, expected):
+    add_customer(con, "A")
+    con.execute("UPDATE dim_customers SET city = ?, country = ?", on_file)
+    con.execute("INSERT INTO dim_geographies VALUES ('there', ?, ?)", shipped)
+    add_order(con, "1", 1, city="there")
+    assert risk_of(con, "1")["is_sent_elsewhere"] == expected
+
+
 def test_links_reach_over_many_steps_and_are_known_only_once_they_are_there(con):
     for customer in "ABCD":
         add_customer(con, customer)

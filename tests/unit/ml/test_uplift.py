@@ -16,7 +16,9 @@ from ml_assets.core.evaluation.classification import Interval
 from ml_assets.core.evaluation.uplift import mean, policy, qini
 from ml_assets.core.models.bg_nbd import Parameters as Rates
 from ml_assets.core.models.campaign_uplift import (
+    ACTING,
     NOTHING,
+    REASONS,
     Examined,
     Trained,
     UpliftModel,
@@ -26,6 +28,7 @@ from ml_assets.core.models.campaign_uplift import (
 )
 from ml_assets.core.models.gamma_gamma import Parameters as Spend
 from ml_assets.defs.training.campaign_uplift import CampaignDesigns, judge
+from ml_assets.defs.training.steps import line_of
 
 SENT = datetime(2025, 3, 1, 9, tzinfo=UTC)
 
@@ -67,7 +70,7 @@ def make_rows(**columns: list[float | None]) -> pa.Table:
         "recency_days": [10, 390, None],
         "orders_count": [5, 2, 0],
         "spend_amount": [500.0, 90.0, 0.0],
-        "email_opt_in": [1, None, 0],
+        "email_opt_in": [1, 1, 0],
     }
     return pa.table(defaults | columns)
 
@@ -141,6 +144,35 @@ def test_the_best_action_is_the_one_that_adds_most_and_nobody_gets_one_that_cost
     assert costly.actions == ["email_spring", NOTHING, NOTHING]
     assert costly.reasons == ["adds_most", "costs_more", "refused_email"]
     assert costly.effects.margin[1] < 0 < costly.effects.margin[0]
+
+
+@pytest.mark.parametrize("ranked", [True, False])
+def test_nobody_is_written_to_whose_consent_is_not_known(ranked):
+    rows = make_rows(email_opt_in=[None, None, 0])
+    model = UpliftModel(as_of=date(2025, 6, 1), actions=(make_action(is_ranked=ranked),))
+    for asked in (model, UpliftModel(as_of=date(2025, 6, 1), actions=())):
+        found = choose(asked, rows)
+        assert found.actions == [NOTHING] * 3
+        assert found.reasons == ["unknown_consent", "unknown_consent", "refused_email"]
+
+
+def test_a_check_that_only_warns_is_told_as_one_that_does_not_block():
+    """Where chance may explain a ranking, the average is offered: the model predicts, and its card says so."""
+    lines = {
+        name: line_of(judged(held(found))["beats_random_targeting"], is_blocking=True)
+        for name, found in {
+            "chance": Interval(0.3, -0.1, 0.7), "worse": Interval(-0.3, -0.7, -0.1), "better": Interval(0.4, 0.1, 0.7)
+        }.items()
+    }  # fmt: skip
+    told = {name: (line.passed, line.blocks) for name, line in lines.items()}
+    assert told == {"chance": (False, False), "worse": (False, True), "better": (True, True)}
+
+
+def test_who_is_written_to_has_a_reason_for_it_and_nobody_else_has():
+    model = UpliftModel(as_of=date(2025, 6, 1), actions=(make_action(cost=6.0),))
+    found = choose(model, make_rows(order_days_count=[5, 5, 5], email_opt_in=[1, None, 0]))
+    assert set(REASONS) >= set(found.reasons)
+    assert [action != NOTHING for action in found.actions] == [reason in ACTING for reason in found.reasons]
 
 
 def test_an_average_is_offered_only_where_no_ranking_is():

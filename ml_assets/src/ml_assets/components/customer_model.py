@@ -61,6 +61,7 @@ def model_asset(model: OwnModel) -> dg.AssetsDefinition:
     key, baseline = model_key(model.name), model.baseline
     rule = f"sorting by {baseline.feature}, {baseline.order}" if baseline else "predicting the same share for all"
     more = f" by more than {model.margin:g}" if model.margin else ""
+    bar = f"Its {MEASURES[model.metric].words} is above that of {rule}{more}, beyond chance."
 
     @dg.asset(
         key=key,
@@ -69,7 +70,7 @@ def model_asset(model: OwnModel) -> dg.AssetsDefinition:
         owners=[model.owner],
         tags={"domain": "customer"},
         metadata={"definition": dg.MetadataValue.json(model.model_dump(mode="json"))},
-        check_specs=specs_of_any(key, f"Its {MEASURES[model.metric].words} is above that of {rule}{more}."),
+        check_specs=specs_of_any(key, bar),
         description=(
             f"{model.description} One of the shop's own models: a {model.estimator.path.rpartition('.')[2]} with "
             "sigmoid calibration, trained on early as-of dates, evaluated on the latest whose outcome is known, kept "

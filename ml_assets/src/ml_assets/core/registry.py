@@ -36,7 +36,7 @@ CHALLENGER = "challenger"
 CARD, REPORT = "card.json", "report.json"
 SNAPSHOT = "snapshot."
 """Before the name of a lake table: the tag that holds which of its snapshots a version was trained on."""
-ORIGIN = ("git_commit", "shop_start", "shop_end", "data_end", "horizon_days", "designs", "definition")
+ORIGIN = ("git_commit", "shop_start", "shop_end", "data_end", "horizon_days", "designs", "definition", "earlier")
 """The other tags that say what a version was trained from."""
 _SHA256, _FORM, _AS_OF = "sha256", "form", "as_of"
 _FAILED, _VERDICT = "failed_checks", "verdict"

@@ -66,7 +66,8 @@ def read(path: Path) -> Transactions:
 def bench(path: Path, *, calibration_end: date | None = None, unit_days: float = 7) -> dict[str, Any]:
     """Fit on the orders up to `calibration_end` (by default the middle of the dates), predict those after it.
 
-    What the command prints; rates are per `unit_days` days, amounts in the file's currency.
+    What the command prints; rates are per `unit_days` days, amounts in the file's currency. Where amounts have no mean
+    that could be expected, its notes say so, and spend is predicted by the baselines alone.
 
     Raises:
         BenchDataError: the file cannot be used, or has too little on either side of that day.
@@ -94,9 +95,7 @@ def bench(path: Path, *, calibration_end: date | None = None, unit_days: float =
         expected["bg_nbd_seasonal"] = bg_nbd.expected_orders(seasonal, histories, float(passes[1] - passes[0]))
 
     repeats, mean_spend = _repeat_spend(span, data, today)
-    positive = (repeats > 0) & (mean_spend > 0)
-    spend = gamma_gamma.fit(repeats[positive], mean_spend[positive])
-    worth = gamma_gamma.expected_spend(spend, np.where(positive, repeats, 0.0), mean_spend)
+    spend, worth, notes = _worth(repeats, mean_spend)
 
     last_period = (known.day >= today - holdout).astype(np.float64)
     known_amount = data.amount[data.orders.day < today]
@@ -105,7 +104,7 @@ def bench(path: Path, *, calibration_end: date | None = None, unit_days: float =
         "own_rate": span.order_days * rate,
         "last_period": _sums(span, known.customer, last_period),
     }
-    amounts = {name: value * worth for name, value in expected.items()} | {
+    amounts = {name: value * worth for name, value in expected.items() if worth is not None} | {
         "own_rate": known_spend * rate,
         "last_period": _sums(span, known.customer, known_amount * last_period),
     }
@@ -126,8 +125,9 @@ def bench(path: Path, *, calibration_end: date | None = None, unit_days: float =
             "unit_days": unit_days,
             "bg_nbd": plain._asdict()
             | {"log_likelihood": bg_nbd.log_likelihood(plain, _in_units(span, today - 1, unit_days))},
-            "gamma_gamma": spend._asdict() | {"mean_spend": spend.mean},
+            "gamma_gamma": spend._asdict() | {"mean_spend": spend.mean} if spend else None,
         },
+        "notes": notes,
         "orders": {name: _scores(actual_orders, value) for name, value in orders.items()},
         "spend": {name: _scores(actual_spend, value) for name, value in amounts.items()},
     }
@@ -165,18 +165,32 @@ def _repeat_spend(span: Spans, data: Transactions, today: int) -> tuple[Vector, 
     return repeats, (total / np.maximum(repeats, 1)).astype(np.float64)
 
 
+def _worth(repeats: Vector, mean_spend: Vector) -> tuple[gamma_gamma.Parameters | None, Vector | None, list[str]]:
+    """Gamma-Gamma of those whose repeat orders were worth something, the worth of an order by it, and what lacks."""
+    positive = (repeats > 0) & (mean_spend > 0)
+    refunded = int(((repeats > 0) & (mean_spend < 0)).sum())
+    notes = (
+        [f"Of {refunded} customers the repeat orders sum up to less than 0: they tell no worth."] if refunded else []
+    )
+    try:
+        spend = gamma_gamma.fit(repeats[positive], mean_spend[positive])
+    except gamma_gamma.NoMeanSpend as reason:
+        return None, None, [*notes, f"{reason} What they will spend is not predicted."]
+    return spend, gamma_gamma.expected_spend(spend, np.where(positive, repeats, 0.0), mean_spend), notes
+
+
 def _sums(span: Spans, customer: order_clock.Days, value: Vector) -> Vector:
     """The sum of `value` for each customer of `span`."""
     totals = np.bincount(customer, weights=value, minlength=int(span.customer.max()) + 1)
     return totals[span.customer].astype(np.float64)
 
 
-def _scores(actual: Vector, predicted: Vector) -> dict[str, float]:
+def _scores(actual: Vector, predicted: Vector) -> dict[str, float | None]:
     found = values.evaluate(actual, predicted)
     return {
         "predicted": found.predicted,
         "actual": found.actual,
-        "total_ratio": found.total_ratio,
+        "total_ratio": found.total_ratio if found.actual else None,
         "mae": found.mae,
         "normalised_gini": found.gini,
     }

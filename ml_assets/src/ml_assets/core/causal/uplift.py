@@ -218,9 +218,10 @@ def _fit(data: _Data) -> _Fitted:
     days, spent = _numbers(data.rows, "order_days_count"), np.nan_to_num(_numbers(data.rows, "spend_amount"))
     rates = bg_nbd.fit(bg_nbd.histories(data.rows.filter(pa.array(days > 0))))
     pays = spent > 0
-    spend = gamma_gamma.fit(days[pays], spent[pays] / days[pays])
-    if spend.q <= 1:
-        raise NotEnoughData("spend varies so much between its customers that an order has no mean worth")
+    try:
+        spend = gamma_gamma.fit(days[pays], spent[pays] / days[pays])
+    except gamma_gamma.NoMeanSpend as reason:
+        raise NotEnoughData(f"what an order is worth cannot be expected: {reason}") from None
     treated = data.treated == 1
     ordered = float((data.orders * expected_spend(data.rows, spend))[treated].sum())
     if ordered <= 0:

@@ -123,8 +123,8 @@ _FEATURES = (
         name="mean_line_amount",
         type="double",
         unit="shop currency",
-        description="Mean gross amount of an order line.",
-        null_means=_NO_ORDER,
+        description="Mean gross amount of an order line, of those that were loaded.",
+        null_means="no order line was loaded",
     ),
     Feature(
         name="discount_share",

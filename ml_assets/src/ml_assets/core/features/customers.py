@@ -66,6 +66,12 @@ _PREPARE: Tables = {
         SELECT customer_id, product_id, min(CAST(ordered_at AS DATE)) AS day
         FROM ({fct_order_items}) WHERE customer_id IS NOT NULL AND ordered_at < $until GROUP BY ALL""",
     ),
+    "line_days": (
+        "fct_order_items",
+        """
+        SELECT customer_id, CAST(ordered_at AS DATE) AS day, count(*) AS lines, sum(gross_amount) AS gross
+        FROM ({fct_order_items}) WHERE customer_id IS NOT NULL AND ordered_at < $until GROUP BY ALL""",
+    ),
     "category_days": (
         "fct_order_items",
         """
@@ -142,6 +148,11 @@ _PRODUCTS = """
     SELECT a.as_of, p.customer_id, count(*) AS products
     FROM dates a JOIN first_purchases p ON p.day < a.as_of GROUP BY a.as_of, p.customer_id"""
 
+# Lines and their worth from the same rows: an order keeps its own amount where a line of it is in quarantine.
+_LINES = """
+    SELECT a.as_of, l.customer_id, sum(l.gross)::DOUBLE / sum(l.lines) AS mean_amount
+    FROM dates a JOIN line_days l ON l.day < a.as_of GROUP BY a.as_of, l.customer_id"""
+
 # The parts of a customer's orders by channel and of their worth by category: how many, the greatest, how even. The
 # effective number of one part may be a rounding error below 1, which the API would refuse.
 _PARTS = """
@@ -212,7 +223,7 @@ _VALUES = {
     "mean_order_amount": "o.spend::DOUBLE / o.orders",
     "mean_order_quantity": "o.units / o.orders",
     "mean_order_lines": "o.lines / o.orders",
-    "mean_line_amount": "o.gross::DOUBLE / nullif(o.lines, 0)",
+    "mean_line_amount": "l.mean_amount",
     "discount_share": "o.discount::DOUBLE / nullif(o.gross, 0)::DOUBLE",
     "coupon_share": "o.coupons / o.orders",
     "mobile_order_share": "o.mobile / nullif(o.with_device, 0)",
@@ -298,6 +309,7 @@ def _query(marts: Marts, schema: pa.Schema) -> str:
     joins = {
         "o": _ORDERS,
         "p": _PRODUCTS,
+        "l": _LINES,
         "h": _PARTS.format(table="channel_days", of="channel", measure="orders"),
         "k": _PARTS.format(table="category_days", of="category", measure="gross"),
     }

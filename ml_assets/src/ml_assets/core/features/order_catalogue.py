@@ -121,7 +121,7 @@ _FEATURES = (
         unit="0 or 1",
         maximum=1,
         description="Whether it is sent to another city or country than that of the customer's address on file.",
-        null_means="a guest, or a place that is not known",
+        null_means="a guest, a country that is not known, or within the country a city that is not",
     ),
     Feature(name="total_amount", type="double", unit="shop currency", description="What is to be paid."),
     Feature(

@@ -59,8 +59,8 @@ _QUERIES = {
         SELECT {_CUSTOMER_KEY} AS key, coalesce(epoch_us(f.registered_at), {NEVER}) AS registered_us,
             CASE WHEN f.street <> '' THEN {key_sql("'address'", "concat_ws('|', street, postal_code, city, country)")}
                 ELSE {NO_KEY} END AS address,
-            coalesce({key_sql("'city'", "f.city")}, {NO_KEY}) AS city,
-            coalesce({key_sql("'country'", "f.country")}, {NO_KEY}) AS country,
+            coalesce({key_sql("'city'", "nullif(f.city, '')")}, {NO_KEY}) AS city,
+            coalesce({key_sql("'country'", "nullif(f.country, '')")}, {NO_KEY}) AS country,
             coalesce(a.first_us, {NEVER}) AS first_us, coalesce(a.last_us, {NEVER}) AS last_us,
             coalesce(a.orders, 0) AS orders, CAST(coalesce(a.spent, 0) * 100 AS BIGINT) AS spent_cents,
             coalesce(a.place, -1) AS place

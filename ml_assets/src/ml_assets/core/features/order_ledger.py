@@ -219,9 +219,7 @@ class OrderLedger:
             "is_by_card": int(bool(order.card)),
             "declined_7d": self._declines(order.customer, order, number) if order.customer else 0,
             "card_declined_7d": self._declines(order.card, order, number) if order.card else None,
-            "is_sent_elsewhere": int((order.ship_city, order.ship_country) != (on_file.city, on_file.country))
-            if on_file.country and order.ship_country
-            else None,
+            "is_sent_elsewhere": _is_elsewhere(order, on_file),
             "hour_of_day": order.us // HOUR % 24,
         }
         return {feature.name: values[feature.name] for feature in ORDER_RISK.features}
@@ -461,6 +459,15 @@ class OrderLedger:
 def _told_of(order: Placed) -> int:
     """What makes an attempt at an order another one, as a number."""
     return hash((*order._replace(us=0, lines=()), *(line._replace(category=NO_KEY) for line in order.lines)))
+
+
+def _is_elsewhere(order: Placed, on_file: OnFile) -> int | None:
+    """Whether the country differs, or within the country the city; None where what would tell is not known."""
+    if not (order.ship_country and on_file.country):
+        return None
+    if order.ship_country != on_file.country:
+        return 1
+    return int(order.ship_city != on_file.city) if order.ship_city and on_file.city else None
 
 
 def _within(keys: Keys, moments: Any, key: int, since: int, before: int) -> int:

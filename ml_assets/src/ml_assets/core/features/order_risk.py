@@ -56,8 +56,9 @@ _STEPS = {
             coalesce('{customer}' || o.customer_id, 'order:' || o.order_id) AS actor, a.card, a.device, a.network,
             c.registered_at,
             CASE WHEN c.street <> '' THEN concat_ws('|', c.street, c.postal_code, c.city, c.country) END AS address,
-            CAST(g.city IS DISTINCT FROM c.city OR g.country IS DISTINCT FROM c.country AS BIGINT) AS is_elsewhere,
-            g.country IS NOT NULL AND c.country IS NOT NULL AS has_places,
+            CASE WHEN nullif(g.country, '') <> nullif(c.country, '') THEN 1
+                WHEN nullif(g.country, '') = c.country THEN CAST(nullif(g.city, '') <> nullif(c.city, '') AS BIGINT)
+                END AS is_sent_elsewhere,
             o.total_amount, o.gross_amount, o.discount_amount, o.item_quantity, o.line_count
         FROM ({fct_orders}) o
         LEFT JOIN attempts a ON a.order_id = o.order_id
@@ -173,7 +174,7 @@ _VALUES = {
     "is_by_card": "p.card IS NOT NULL",
     "declined_7d": "coalesce(t.declined_7d, 0)",
     "card_declined_7d": "CASE WHEN p.card IS NOT NULL THEN coalesce(t.card_declined_7d, 0) END",
-    "is_sent_elsewhere": "CASE WHEN p.has_places THEN p.is_elsewhere END",
+    "is_sent_elsewhere": "p.is_sent_elsewhere",
     "total_amount": "p.total_amount",
     "amount_to_own_mean": "p.total_amount::DOUBLE * h.orders_before / nullif(h.spent, 0)::DOUBLE",
     "amount_to_shop_mean": "p.total_amount::DOUBLE * d.orders / nullif(d.amount, 0)::DOUBLE",

@@ -112,7 +112,6 @@ ABOUT: Mapping[str, About] = {
                 "customer."
             ),
             "A name tells in what the centre differs most from the mean, not what each member does.",
-            "It cannot be made again from its registry entry alone: the numbers of segments go on from the champion's.",
         ),
         ethics=(
             (

@@ -28,16 +28,19 @@ from ml_assets.core.models.errors import NotEnoughData, TooYoung
 
 NAME = "campaign_uplift"
 CONTACT = "email_opt_in"
-"""The feature that is 0 for who must not be written to."""
+"""The feature that is 1 for who may be written to: 0 is a refusal, and silence is no consent."""
 NOTHING = "nothing"
 REASONS = {
     "adds_most": "it is expected to add more than it costs, and more than any other action",
     "average_pays": "on average it adds more than it costs, and for whom it adds more is not known",
     "costs_more": "no action is expected to add as much as it costs",
     "refused_email": "the customer does not want e-mail",
+    "unknown_consent": "whether the customer wants e-mail is not known",
     "no_action": "the effect of no campaign is identified",
 }
 """Why a customer gets an action or nothing, by what the tables say."""
+ACTING = ("adds_most", "average_pays")
+"""The reasons of those who get an action."""
 
 
 class UpliftModel(BaseModel):
@@ -187,12 +190,17 @@ def train(con: duckdb.DuckDBPyConnection, marts: Marts, designs: Mapping[str, De
 
 
 def choose(model: UpliftModel, rows: pa.Table) -> Choices:
-    """The action for each row of a feature table: the one expected to add the most margin, if more than it costs."""
+    """The action for each row of a feature table: the one expected to add the most margin, if more than it costs.
+
+    None for who may not be written to.
+    """
     offered = model.offered
-    refused = rows[CONTACT].cast(pa.float64()).to_numpy() == 0
+    consent = rows[CONTACT].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    silenced = [consent == 0, np.isnan(consent)]
+    forbidden = ["refused_email", "unknown_consent"]
     if not offered:
         unknown = np.full(len(rows), np.nan)
-        reasons = np.where(refused, "refused_email", "no_action")
+        reasons = np.select(silenced, forbidden, "no_action")
         return Choices([NOTHING] * len(rows), reasons.tolist(), Effects(unknown, unknown, unknown))
     each = [action.effects(rows) for action in offered]
     best = np.argmax([effects.margin for effects in each], axis=0)
@@ -201,8 +209,8 @@ def choose(model: UpliftModel, rows: pa.Table) -> Choices:
     why = "adds_most" if offered[0].is_ranked else "average_pays"
     names = np.array([action.name for action in offered], dtype=object)
     return Choices(
-        actions=np.where(pays & ~refused, names[best], NOTHING).tolist(),
-        reasons=np.where(refused, "refused_email", np.where(pays, why, "costs_more")).tolist(),
+        actions=np.where(pays & (consent == 1), names[best], NOTHING).tolist(),
+        reasons=np.select([*silenced, pays], [*forbidden, why], "costs_more").tolist(),
         effects=chosen,
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ml_assets.core.models.recipes import RECIPES
 from ml_assets.core.models.report import Report
+from ml_assets.core.models.segments import NO_EARLIER, earlier_of
 from ml_assets.core.registry import SNAPSHOT, Decision, Registered, Version
 
 CATALOGUE = "`docs/features.md`"
@@ -172,9 +173,12 @@ def _heeded(report: Report) -> list[str]:
 
 
 def _origin(version: Version) -> str:
+    origin = dict(version.origin)
+    if earlier := earlier_of(origin.get("earlier", NO_EARLIER)):
+        origin["earlier"] = f"the segments of {earlier.as_of}, whose numbers it keeps"
     told = [
         (f"snapshot of `{key.removeprefix(SNAPSHOT)}`" if key.startswith(SNAPSHOT) else key.replace("_", " "), value)
-        for key, value in sorted(version.origin.items())
+        for key, value in sorted(origin.items())
     ]
     return _table(("", ""), [("as of", version.as_of or "–"), ("SHA-256", version.sha256), *told])
 

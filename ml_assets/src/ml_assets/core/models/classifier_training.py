@@ -19,6 +19,7 @@ from ml_assets.core.evaluation.classification import (
     MEASURES,
     Interval,
     Scores,
+    advantage,
     auc,
     evaluate,
     interval,
@@ -36,7 +37,8 @@ class Trained(NamedTuple):
     """An exported classifier and what is known of it.
 
     `scores` and `measured`, by the question's measure, are on the holdout date; `baselines` are that measure there of
-    the question's rules, and of P(alive) where it is about orders; `feature_aucs` are the AUCs of each feature alone.
+    the question's rules, and of P(alive) where it is about orders; `gain` is by how much it is above `best_rule`, the
+    best of the rules, on the same rows; `feature_aucs` are the AUCs of each feature alone.
     `held_out` are the holdout's rows with their labels, `probabilities` what the exported form predicts for them, and
     `rankings` the order in which each baseline has them; `model` is the sklearn classifier that was exported.
     """
@@ -50,6 +52,8 @@ class Trained(NamedTuple):
     scores: Scores
     measured: Interval
     baselines: dict[str, float]
+    best_rule: str
+    gain: Interval
     feature_aucs: dict[str, float]
     held_out: pa.Table
     probabilities: Vector
@@ -97,8 +101,9 @@ def train_classifier(
     `features` and `events` are DuckDB SELECTs, as `labelled_rows` takes them; events lie in `[data_start, data_end)`.
 
     Raises:
-        NotEnoughData: the history is too short, nearly all customers have the same label, or the model is not better
-            than a rule, as far as so few customers can tell. One that is worse beyond chance is for a check to refuse.
+        NotEnoughData: the history is too short, nearly all customers have the same label, or the margin over the best
+            rule lies in the interval of the model's gain over it: so many customers do not show that it is better. One
+            that is worse beyond chance is for a check to refuse.
     """
     split = classifier.split(question, as_of_dates, data_start=data_start, data_end=data_end)
     rows = classifier.labelled_rows(con, question, features, events, split.training)
@@ -119,10 +124,12 @@ def train_classifier(
     scores = evaluate(labels, probabilities)
     measured = scores.auc if measure.score is auc else interval(labels, probabilities, measure.score)
     best = max(rules, key=lambda name: rules[name])
-    if measured.value <= rules[best] + question.margin <= measured.high:
+    gain = advantage(labels, probabilities, rankings[best], measure.score)
+    if gain.low <= question.margin <= gain.high:
         raise NotEnoughData(
             f"{question.title} is not shown to be better than the {best.replace('_', ' ')}: {measure} of "
-            f"{measured.value:.3f} against {rules[best]:.3f}, which may be chance among {len(labels)} customers. "
+            f"{measured.value:.3f} against {rules[best]:.3f}, which may be chance among {len(labels)} customers: the "
+            f"gain is from {gain.low:+.3f} to {gain.high:+.3f}, and must be above {question.margin:g}. "
             "Load more customers or more time."
         )
     if question.is_about_orders:
@@ -137,6 +144,8 @@ def train_classifier(
         scores=scores,
         measured=measured,
         baselines={name: measure.score(labels, ranking) for name, ranking in rankings.items()},
+        best_rule=best,
+        gain=gain,
         feature_aucs=single_feature_scores(labels, matrix, names),
         held_out=holdout,
         probabilities=probabilities,

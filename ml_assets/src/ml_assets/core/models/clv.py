@@ -222,7 +222,7 @@ def fit(con: duckdb.DuckDBPyConnection, features: str, marts: Marts, as_of: date
     """Fit on what was known when `as_of` began; `features` and `marts` are DuckDB SELECTs.
 
     Raises:
-        NotEnoughData: too few customers have come back.
+        NotEnoughData: too few customers have come back, or what they spend has no mean.
     """
     customers = _ordered(con, features, as_of)
     back = int((customers.days > 1).sum())
@@ -236,11 +236,18 @@ def fit(con: duckdb.DuckDBPyConnection, features: str, marts: Marts, as_of: date
         _order_days(con, marts["fct_orders"], data_start, as_of), today, today + USABLE_DAYS + HORIZON_DAYS
     )
     spending = customers.spend > 0
+    try:
+        spend = gamma_gamma.fit(customers.days[spending].astype(np.float64), _mean_spend(customers)[spending])
+    except gamma_gamma.NoMeanSpend as reason:
+        raise NotEnoughData(
+            f"Lifetime values need orders whose amounts can be expected. {reason} See that the amounts of orders "
+            f"before {as_of} are right, or load more customers."
+        ) from None
     return ClvModel(
         as_of=as_of,
         start=data_start,
         rates=rates,
-        spend=gamma_gamma.fit(customers.days[spending].astype(np.float64), _mean_spend(customers)[spending]),
+        spend=spend,
         speed=tuple(clock.speed.tolist()),
         kept_share=_kept_share(con, marts, as_of),
         margin_rate=_margin_rate(con, marts["fct_order_items"], as_of),

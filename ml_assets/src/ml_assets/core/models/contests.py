@@ -38,7 +38,12 @@ from ml_assets.core.models.subgroups import groups
 from ml_assets.core.registry import NoModel, Registered
 
 BRIER_MARGIN = 0.002
-"""A squared error so little larger, of some 0.15, is no inferiority."""
+"""A squared error so little larger, of some 0.15, is no inferiority; as far as SKILL_SHARE lets it be."""
+SKILL_SHARE = 0.05
+"""No margin is more, as a share of what the champion gains over predicting the same rate for all.
+
+Of labels as rare as one in a hundred, the rate alone has a squared error of 0.0099 and a good model one of 0.0094.
+"""
 ERROR_MARGIN = 0.01
 """As a share of the champion's mean absolute error."""
 FEWEST_DAYS = 28
@@ -75,17 +80,18 @@ def classifier_contest(
     rows = classifier.labelled_rows(con, question, features, events, [holdout])
     matrix, challenger = column_values(rows, trained.names), predictor(trained.form.content)
     labels, before, after = classifier.target(question, rows), probabilities(champion, rows), challenger(matrix)
+    errors = (before - labels) ** 2
     return Contest(
         loss="squared error",
         window=(holdout, holdout + timedelta(days=question.horizon_days)),
-        champion=(before - labels) ** 2,
+        champion=errors,
         challenger=(after - labels) ** 2,
-        margin=BRIER_MARGIN,
+        margin=_margin(BRIER_MARGIN, labels, errors),
         miscalibration=(
             calibration_error(calibration_bins(labels, before)),
             calibration_error(calibration_bins(labels, after)),
         ),
-        tolerated=classifier.CALIBRATION_ERROR,
+        tolerated=classifier.tolerated_error(float(labels.mean()), len(labels)),
         groups=groups(rows),
         newer_days=(holdout - seen).days,
         latency_ms=latency(lambda: challenger(matrix[:1])),
@@ -165,7 +171,7 @@ def fraud_contest(
         window=(split.holdout, split.until),
         champion=errors,
         challenger=(after - labels) ** 2,
-        margin=FRAUD_MARGIN * float(errors.mean()),
+        margin=_margin(FRAUD_MARGIN * float(errors.mean()), labels, errors),
         miscalibration=(_times_off(labels, before), _times_off(labels, after)),
         tolerated=FRAUDS_OFF,
         groups={
@@ -319,6 +325,12 @@ def latency(predict: Callable[[], object]) -> float:
         return (perf_counter() - begun) * 1000
 
     return median(timed() for _ in range(TIMED))
+
+
+def _margin(most: float, labels: fraud.Labels, errors: Vector) -> float:
+    """The margin of squared errors: `most`, or SKILL_SHARE of what the champion gains over the rate of the rows."""
+    rate = float(labels.mean())
+    return min(most, SKILL_SHARE * max(0.0, rate * (1 - rate) - float(errors.mean())))
 
 
 def _times_off(labels: fraud.Labels, predicted: Vector) -> float:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from ml_assets.core.evaluation.classification import (
     Interval,
     Scores,
+    advantage,
     average_precision,
     evaluate,
     interval,
@@ -41,10 +42,11 @@ class Loss(NamedTuple):
 class Trained(NamedTuple):
     """An exported fraud model and what is known of it, on the holdout where nothing else is said.
 
-    `precision` is the average precision (AUPRC), `recall` that at a false-positive rate of 1 %; `expected` is the sum
-    of the predicted probabilities; `alone` the average precision of each feature; `rules_needed` was chosen on the
-    training rows. `held_out` are the holdout's rows with their labels and `probabilities` what the exported form
-    predicts for them; `model` is the sklearn classifier that was exported.
+    `precision` is the average precision (AUPRC), `gain` by how much it is above that of the rules on the same orders,
+    `recall` that at a false-positive rate of 1 %; `expected` is the sum of the predicted probabilities; `alone` the
+    average precision of each feature; `rules_needed` was chosen on the training rows. `held_out` are the holdout's rows
+    with their labels and `probabilities` what the exported form predicts for them; `model` is the sklearn classifier
+    that was exported.
     """
 
     model: Any
@@ -56,6 +58,7 @@ class Trained(NamedTuple):
     scores: Scores
     precision: Interval
     rules_precision: Interval
+    gain: Interval
     recall: float
     expected: float
     loss: Loss
@@ -114,7 +117,8 @@ def train_fraud(
     `risk`, `orders` and `refunds` are DuckDB SELECTs; their data lie in `[data_start, data_end)`.
 
     Raises:
-        NotEnoughData: the history is too short, or has too few frauds.
+        NotEnoughData: the history is too short, has too few frauds, or these do not show whether the model is better
+            than the rules. One that is worse beyond chance is for a check to refuse.
     """
     split = fraud.split(data_start=data_start, data_end=data_end)
     days, held_out = (split.training, split.trained_until), (split.holdout, split.until)
@@ -134,6 +138,15 @@ def train_fraud(
     probabilities = export.predict(form.content, matrix)
     needed = fraud.rules_needed(fraud.target(rows), fraud.rules_fired(rows), fraud.amounts(rows))
     fired = fraud.rules_fired(holdout)
+    precision = interval(labels, probabilities, average_precision)
+    rules_precision = interval(labels, fired, average_precision)
+    gain = advantage(labels, probabilities, fired, average_precision)
+    if gain.low <= 0 <= gain.high:
+        raise NotEnoughData(
+            f"The fraud model is not shown to be better than the rules: an average precision of {precision.value:.3f} "
+            f"against {rules_precision.value:.3f}, which may be chance among {int(labels.sum())} frauds: the "
+            f"gain is from {gain.low:+.3f} to {gain.high:+.3f}. Load more orders or more time."
+        )
     return Trained(
         model=model,
         form=form,
@@ -142,8 +155,9 @@ def train_fraud(
         training_rows=len(rows),
         training_frauds=int(fraud.target(rows).sum()),
         scores=evaluate(labels, probabilities),
-        precision=interval(labels, probabilities, average_precision),
-        rules_precision=interval(labels, fired, average_precision),
+        precision=precision,
+        rules_precision=rules_precision,
+        gain=gain,
         recall=recall_at(labels, probabilities, FALSE_POSITIVE_RATE),
         expected=float(probabilities.sum()),
         loss=Loss(

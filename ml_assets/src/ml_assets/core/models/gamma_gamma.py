@@ -17,6 +17,10 @@ LOG_BOUND = 12.0
 """Parameters lie within e±12."""
 
 
+class NoMeanSpend(ValueError):  # noqa: N818 - names what is the case, as the errors of the kernel do
+    """Spend has no mean that could be expected of a customer. The message says why."""
+
+
 class Parameters(NamedTuple):
     """An order is Gamma(p, v), and v varies between customers as Gamma(q, gamma)."""
 
@@ -34,10 +38,15 @@ def fit(orders: Vector, mean_spend: Vector) -> Parameters:
     """Maximum likelihood, equation (1a) of the note, from the number of orders and the mean spend of customers.
 
     Both must be positive. The scale of money is taken out while searching, so that any currency converges alike.
+
+    Raises:
+        NoMeanSpend: nobody has spent anything, or spend varies so much between customers that it has no mean.
     """
     from scipy.optimize import minimize
     from scipy.special import digamma, gammaln
 
+    if not len(mean_spend):
+        raise NoMeanSpend("Nobody has spent more than nothing on average.")
     scale = float(np.average(mean_spend, weights=orders))
     x, spend = orders, mean_spend / scale
 
@@ -63,13 +72,23 @@ def fit(orders: Vector, mean_spend: Vector) -> Parameters:
         options={"ftol": 1e-14, "gtol": 1e-9},
     )
     p, q, gamma = (float(value) for value in np.exp(found.x))
+    if q <= 1:
+        raise _no_mean(q)
     return Parameters(p, q, gamma * scale)
 
 
 def expected_spend(parameters: Parameters, orders: Vector, mean_spend: Vector) -> Vector:
-    """The expected mean spend of each customer's future orders, equation (5); without orders that of all customers."""
+    """The expected mean spend of each customer's future orders, equation (5); without orders that of all customers.
+
+    Raises:
+        NoMeanSpend: the parameters have no mean.
+    """
     p, q, gamma = parameters
     if q <= 1:
-        raise ValueError(f"Spend varies so much between customers that it has no mean (q = {q:.2f}).")
+        raise _no_mean(q)
     expected: Vector = (p * gamma + p * orders * np.where(orders > 0, mean_spend, 0.0)) / (p * orders + q - 1)
     return expected
+
+
+def _no_mean(q: float) -> NoMeanSpend:
+    return NoMeanSpend(f"Spend varies so much between customers that it has no mean (q = {q:.2f}).")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import duckdb
 
 from ml_assets.core.features.customers import Marts, as_of_dates, data_end
-from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity
+from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
 from ml_assets.core.models.classifier import Question
 from ml_assets.core.models.classifier_training import train_classifier
 from ml_assets.core.models.demand import daily
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 class Origin(NamedTuple):
     """What a version was trained from beside tables: the dates of its card and of its shop, and what else was told.
 
-    `data_end`, `horizon_days` and `designs` are those of the models that need them.
+    `data_end`, `horizon_days` and `designs` are those of the models that need them; `earlier` is the model by whose
+    numbers segments went.
     """
 
     as_of: date
@@ -44,6 +45,7 @@ class Origin(NamedTuple):
     data_end: date | None
     horizon_days: int | None
     designs: str | None
+    earlier: str | None
 
 
 Recipe = Callable[[duckdb.DuckDBPyConnection, Marts, Origin], bytes]
@@ -94,6 +96,13 @@ def _uplift(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> by
     return campaign_uplift.train(con, marts, designs, _told(origin.data_end)).model.to_bytes()
 
 
+def _segments(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> bytes:
+    features = tables["customer_features"]
+    dates = as_of_dates(con, features)
+    end, earlier = data_end(dates, origin.shop_end), segments.earlier_of(_told(origin.earlier))
+    return segments.train(con, features, tables["fct_orders"], dates, data_end=end, earlier=earlier).model.to_bytes()
+
+
 RECIPES: Mapping[str, Recipe] = {
     churn.NAME: _classifier(churn.QUESTION),
     propensity.NAME: _classifier(propensity.QUESTION),
@@ -102,8 +111,9 @@ RECIPES: Mapping[str, Recipe] = {
     campaign_uplift.NAME: _uplift,
     product_recommender.NAME: _recommender,
     demand_training.NAME: _demand,
+    segments.NAME: _segments,
 }
-"""All models but the segments, which are numbered by those of the champion that they found."""
+"""All models but a shop's own, whose recipe is their definition."""
 
 
 def rebuild(version: Version, lake: Lake) -> bytes:
@@ -132,6 +142,7 @@ def rebuild(version: Version, lake: Lake) -> bytes:
         data_end=_date(told.get("data_end")),
         horizon_days=int(told["horizon_days"]) if "horizon_days" in told else None,
         designs=told.get("designs"),
+        earlier=told.get("earlier"),
     )
     with lake.connect() as con:
         return recipe(con, tables, origin)

@@ -41,7 +41,10 @@ class Group(_Frozen):
 
 
 class CheckLine(_Frozen):
-    """What an asset check found of the version; `blocks` says whether an error keeps it from predicting."""
+    """What an asset check found of the version; `blocks` says whether this keeps it from predicting, or would.
+
+    A blocking check that failed as a warning has not.
+    """
 
     name: str
     passed: bool

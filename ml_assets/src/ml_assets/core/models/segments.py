@@ -111,6 +111,14 @@ class SegmentModel(BaseModel):
         return _nearest(self.scaled(rows), np.array([segment.centre for segment in self.segments]))
 
 
+NO_EARLIER = "none"
+
+
+def earlier_of(text: str) -> SegmentModel | None:
+    """The model by whose numbers a training went, from what the registry says of it."""
+    return None if text == NO_EARLIER else SegmentModel.model_validate_json(text)
+
+
 class Trained(NamedTuple):
     """Fitted segments and what is known of them.
 
@@ -273,11 +281,15 @@ def agreement(rows: pa.Table, one: SegmentModel, other: SegmentModel) -> float:
 
 
 def _cluster(scaled: Matrix, number: int, seed: int) -> Matrix:
-    """The centres of so many clusters."""
+    """The centres of so many clusters, the same to the last digit however many threads there are.
+
+    On one thread: several add up their parts in the order in which they end, which moves customers at the border.
+    """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different customers than clusters
         centres: Matrix = KMeans(number, n_init=5, random_state=seed).fit(scaled).cluster_centers_
     return centres

@@ -15,7 +15,7 @@ from ml_assets.defs.training.campaign_uplift import KEY as MODEL_KEY
 
 KEY = dg.AssetKey(["predictions", "next_best_actions"])
 _WRONG = f"""
-    (next_action = '{campaign_uplift.NOTHING}') <> (next_action_reason IN ('costs_more', 'refused_email', 'no_action'))
+    (next_action = '{campaign_uplift.NOTHING}') = (next_action_reason IN {campaign_uplift.ACTING})
     OR (next_action <> '{campaign_uplift.NOTHING}' AND NOT coalesce(added_margin_amount > 0, false))
     OR NOT coalesce(added_margin_amount BETWEEN added_margin_low AND added_margin_high, true)"""
 

@@ -4,10 +4,12 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+import numpy as np
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
+from ml_assets.core.evaluation.promotion import gain
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.models import clv
 from ml_assets.core.models.contests import clv_contest
@@ -53,7 +55,11 @@ MARTS = ("fct_orders", "fct_order_items", "fct_refunds")
         dg.AssetCheckSpec(
             "beats_last_period",
             asset=KEY,
-            description="Its mean absolute error is below that of assuming that each spends what they last spent.",
+            blocking=True,
+            description=(
+                "Its mean absolute error is below that of assuming that each spends what they last spent, beyond "
+                "chance. Warns where that is not shown; fails where its error is larger, beyond chance."
+            ),
         ),
         dg.AssetCheckSpec(
             "total_holds",
@@ -115,6 +121,8 @@ def measures(trained: clv.Trained) -> dict[str, float]:
 def judge(trained: clv.Trained) -> list[dg.AssetCheckResult]:
     """The checks of a fitted model."""
     scores, own, last = trained.scores, trained.baselines["own_rate"], trained.baselines["last_period"]
+    errors, usual = (np.abs(values - trained.actual) for values in (trained.predicted, trained.usual["last_period"]))
+    found = gain(usual, errors)
     return [
         checked(
             ENOUGH_DATA,
@@ -131,11 +139,11 @@ def judge(trained: clv.Trained) -> list[dg.AssetCheckResult]:
         ),
         checked(
             "beats_last_period",
-            scores.mae < last,
-            expected=f"a mean absolute error below {last:.2f}",
-            found=f"{scores.mae:.2f}",
-            severity="warning",
-            metadata={"mae": scores.mae, "last_period_mae": last},
+            found.low > 0,
+            expected=f"a mean absolute error below {last:.2f}, beyond chance",
+            found=f"{scores.mae:.2f}: smaller by {found.value:.2f} (95 % bounds {found.low:.2f} to {found.high:.2f})",
+            severity="error" if found.high < 0 else "warning",
+            metadata={"mae": scores.mae, "last_period_mae": last, "gain_low": found.low, "gain_high": found.high},
         ),
         checked(
             "total_holds",

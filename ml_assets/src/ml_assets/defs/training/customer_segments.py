@@ -69,6 +69,7 @@ def customer_segments(context: dg.AssetExecutionContext, tracking: MlflowTrackin
         inputs = pin(lake, [FEATURES, *published(["fct_orders"])])
         registry = ModelRegistry(tracking.uri)
         champion = registry.champion(segments.NAME)
+        numbered_by = champion.content.decode() if champion else segments.NO_EARLIER
         with lake.connect() as con:
             features = inputs.selects["customer_features"]
             dates = as_of_dates(con, features)
@@ -79,12 +80,12 @@ def customer_segments(context: dg.AssetExecutionContext, tracking: MlflowTrackin
                     inputs.selects["fct_orders"],
                     dates,
                     data_end=data_end(dates),
-                    earlier=segments.SegmentModel.model_validate_json(champion.content) if champion else None,
+                    earlier=segments.earlier_of(numbered_by),
                 )
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
             fitted = parameters(trained)
-            track(mlflow_run, fitted, trained.metrics, inputs.snapshots)
+            track(mlflow_run, fitted, trained.metrics, inputs.snapshots, earlier=numbered_by)
             checks = judge(trained)
             candidate = Candidate(
                 segments.NAME,

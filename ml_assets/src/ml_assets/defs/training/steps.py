@@ -108,18 +108,20 @@ def reported(findings: Findings, parameters: Mapping[str, Any], checks: Sequence
         about=findings.about,
         data=findings.data,
         parameters={name: str(value) for name, value in parameters.items()},
-        checks=tuple(
-            CheckLine(
-                name=str(one.check_name),
-                passed=one.passed,
-                blocks=one.check_name in blocking,
-                expected=str(one.metadata["expected"].value),
-                found=str(one.metadata["found"].value),
-            )
-            for one in checks
-        ),
+        checks=tuple(line_of(one, is_blocking=one.check_name in blocking) for one in checks),
         groups=findings.groups,
         pictures=tuple(Caption(file=picture.file, text=picture.caption) for picture in findings.pictures),
+    )
+
+
+def line_of(check: dg.AssetCheckResult, *, is_blocking: bool) -> CheckLine:
+    """A check of the version in its report: one that only warned has kept nothing back."""
+    return CheckLine(
+        name=str(check.check_name),
+        passed=check.passed,
+        blocks=is_blocking and (check.passed or check.severity == dg.AssetCheckSeverity.ERROR),
+        expected=str(check.metadata["expected"].value),
+        found=str(check.metadata["found"].value),
     )
 
 
