@@ -33,10 +33,10 @@ up: $(STAMP) ## Start the Dagster UI, its daemon and the API; Ctrl-C stops them
 	@$(BIN)/cartograph up
 
 test: $(STAMP) ## Test each part, and what becomes of faults; minutes
-	@$(PYTEST) tests/unit tests/api tests/graph tests/faults tests/mutation
+	@$(PYTEST) tests/unit tests/api tests/graph tests/faults
 
-test-integration: $(STAMP) ## Test whole runs, killed ones too, and each model's and answer's quality; half an hour
-	@$(PYTEST) tests/integration tests/model
+test-integration: $(STAMP) ## Test whole runs, killed ones too, the warehouse, and each model's quality; half an hour
+	@$(PYTEST) tests/integration tests/mutation tests/model
 
 test-postgres: $(STAMP) ## Build the warehouse on PostgreSQL too (a server of the test's own) and compare every mart
 	@$(BIN)/pytest -rs tests/portability
