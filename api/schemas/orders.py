@@ -10,8 +10,9 @@ from api.schemas.moments import Moment
 from api.schemas.numbers import MOST_AMOUNT, Amount, Price
 from api.schemas.shared import AsOf, ModelVersion, OrderId, Probability, ReleaseId
 
-Token = Annotated[str, Field(min_length=1, max_length=256)]
-Id = Annotated[str, Field(min_length=1, max_length=128)]
+NOT_BLANK = r"\S"
+Token = Annotated[str, Field(min_length=1, max_length=256, pattern=NOT_BLANK)]
+Id = Annotated[str, Field(min_length=1, max_length=128, pattern=NOT_BLANK)]
 
 
 class OrderedLine(RequestBody):
