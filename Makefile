@@ -33,7 +33,7 @@ up: $(STAMP) ## Start the Dagster UI, its daemon and the API; Ctrl-C stops them
 	@$(BIN)/cartograph up
 
 test: $(STAMP) ## Test each part, and what becomes of faults; minutes
-	@$(PYTEST) tests/unit tests/api tests/graph tests/faults
+	@$(PYTEST) tests/faults tests/graph tests/api tests/unit
 
 test-integration: $(STAMP) ## Test whole runs, killed ones too, the warehouse, and each model's quality; half an hour
 	@$(PYTEST) tests/integration tests/mutation tests/model
