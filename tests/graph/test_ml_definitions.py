@@ -214,6 +214,7 @@ class Ticks:
     def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
         self.definitions, self.instance, self.cursor = definitions, instance, None
         self.graph = definitions.resolve_asset_graph()
+        self.models = [asset for asset in self.graph.get_all_asset_keys() if asset.path[0] == "models"]
         for asset in self.graph.get_all_asset_keys():
             self.made(asset)
 
@@ -232,10 +233,11 @@ class Ticks:
 
     def asked_for(self) -> set[str]:
         """The models that a tick asks for."""
-        found = dg.evaluate_automation_conditions(self.definitions, self.instance, cursor=self.cursor)
+        found = dg.evaluate_automation_conditions(
+            self.definitions, self.instance, asset_selection=dg.AssetSelection.keys(*self.models), cursor=self.cursor
+        )
         self.cursor = found.cursor
-        models = [asset for asset in self.graph.get_all_asset_keys() if asset.path[0] == "models"]
-        return {asset.path[-1] for asset in models if found.get_num_requested(asset)}
+        return {asset.path[-1] for asset in self.models if found.get_num_requested(asset)}
 
     def ask_for_training(self) -> bool:
         """Whether a tick asks for the churn model."""
