@@ -64,16 +64,16 @@ def write_drops(root: Path) -> Path:
                 ).accepted
                 connection.register("delivered", checked)
                 day = f"CAST({contract.event_time} AS DATE)"
-                for (moment,) in connection.execute(f"SELECT DISTINCT {day} FROM delivered ORDER BY 1").fetchall():
-                    name = moment.isoformat() if moment >= MONTH else f"{moment:%Y-%m}"
+                file = f"if({day} >= DATE '{MONTH}', CAST({day} AS VARCHAR), strftime({day}, '%Y-%m'))"
+                for (name,) in connection.execute(f"SELECT DISTINCT {file} FROM delivered ORDER BY 1").fetchall():
                     rows = connection.execute(
-                        f"SELECT * EXCLUDE (_source) FROM delivered WHERE {day} = ? ORDER BY ALL", [moment]
+                        f"SELECT * EXCLUDE (_source) FROM delivered WHERE {file} = ? ORDER BY ALL", [name]
                     ).to_arrow_table()
                     _append(folder / f"{name}.csv", rows)
-    file = root / "shops" / "drops.yaml"
-    file.parent.mkdir()
-    file.write_text(yaml.safe_dump(_shop_file(root), sort_keys=False), encoding="utf-8")
-    return file
+    shop_file = root / "shops" / "drops.yaml"
+    shop_file.parent.mkdir()
+    shop_file.write_text(yaml.safe_dump(_shop_file(root), sort_keys=False), encoding="utf-8")
+    return shop_file
 
 
 def _append(path: Path, rows: pa.Table) -> None:

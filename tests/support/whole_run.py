@@ -30,7 +30,7 @@ sources:
     attributes: {{customers: {customers}, seed: 11}}
 """
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "corner_shop"
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 900
 
 
 @dataclass(frozen=True)
