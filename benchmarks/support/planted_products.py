@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ml_assets.core.causal.continuous import Shape, ShapedStudy
+from ml_assets.core.causal.continuous.shape import Shape, ShapedStudy
 from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Vector
 
 PRODUCTS, WEEKS, CATEGORIES = 80, 60, 4

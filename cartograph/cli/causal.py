@@ -92,7 +92,8 @@ def estimate(
 
     Lists of columns are separated by commas, or the option is given again. docs/causal.md describes what is printed.
     """
-    from ml_assets.core.causal.files import Asked, estimate
+    from ml_assets.core.causal.file_rows import Asked
+    from ml_assets.core.causal.files import estimate
 
     asked = Asked(
         treatment=treatment,

@@ -16,7 +16,8 @@ import pytest
 
 from cartograph.cli import app
 from ml_assets.core.causal.errors import CausalFileError
-from ml_assets.core.causal.files import MOST_CATEGORIES, Asked, estimate, read
+from ml_assets.core.causal.file_rows import MOST_CATEGORIES, Asked, read
+from ml_assets.core.causal.files import estimate
 
 ROWS = 600
 
@@ -203,7 +204,7 @@ def test_rows_are_not_copies_because_the_treatment_is_named_as_our_sql_names_its
 
 
 def test_a_file_of_very_many_rows_is_sampled_the_same_each_time(path, monkeypatch):
-    monkeypatch.setattr("ml_assets.core.causal.files.MOST_ROWS", 400)
+    monkeypatch.setattr("ml_assets.core.causal.file_rows.MOST_ROWS", 400)
     one, other = read(path, QUESTION), read(path, QUESTION)
     assert one.facts["rows_used"] == 400
     assert one.warnings == ("A sample of 400 rows was taken.",)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks.support.planted_products import price_elasticity, price_of_a_hunch, price_without_variation
 from ml_assets.core.causal.assess import assess, held_fixed
-from ml_assets.core.causal.continuous import DML, REGRESSION, RIESZ, ShapedStudy, assess_continuous
+from ml_assets.core.causal.continuous.assess import DML, REGRESSION, RIESZ, assess_continuous
+from ml_assets.core.causal.continuous.shape import ShapedStudy
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Covariates, Design, Study
 from ml_assets.core.causal.within import Levels, NotEstimable, estimable, least_squares, poisson

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ml_assets.core.causal.continuous import assess_continuous, held_of_amount
+from ml_assets.core.causal.continuous.assess import assess_continuous
+from ml_assets.core.causal.continuous.choice import held_of_amount
 from ml_assets.core.causal.effect import Nuisances
 from ml_assets.core.causal.finding import Finding
 from ml_assets.core.causal.levels import assess_levels, identified_by

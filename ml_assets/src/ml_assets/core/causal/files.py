@@ -1,107 +1,35 @@
 """`cartograph causal estimate`: a causal question about any file, by the same estimators and gates as a shop's.
 
-Reading and coding the columns of a CSV or Parquet file, and the report. What is estimated is the business of `assess`.
+The question, its graph, and the report. Reading and coding the file's columns is the business of `file_rows`, what is
+estimated that of `assess`.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import duckdb
 import numpy as np
 
 from cartograph.yaml_files import YamlFileError, read_yaml
-from ml_assets.core.bench.files import READERS, copies, quoted
 from ml_assets.core.causal.assess import assess, held_fixed
 from ml_assets.core.causal.caveats import is_taken_for_random
 from ml_assets.core.causal.effect import LINEAR, SMOOTH
 from ml_assets.core.causal.errors import CausalFileError
+from ml_assets.core.causal.file_rows import Asked, Loaded, read, word
 from ml_assets.core.causal.finding import Estimate, Finding, NamedEstimate
 from ml_assets.core.causal.gaps import gap_of
 from ml_assets.core.causal.gates import MOST_EMPTY, confounders_are_known
 from ml_assets.core.causal.graph import Graph
-from ml_assets.core.causal.study import Covariates, Design, Estimand, Kind, Labels, Study, Vector
+from ml_assets.core.causal.study import Design, Kind, Study
 
-MOST_ROWS = 200_000
-"""Of more rows a sample is taken, the same each time: it narrows no interval that anybody acts on."""
-FEWEST_ROWS = 100
-MOST_LEVELS = 10
-"""Of a treatment. A number of more values is taken for an amount."""
-MOST_CATEGORIES = 15
-"""Of a covariate in words; the rarer ones together are one more."""
-IDENTIFIER_SHARE = 0.9
-"""A column of words with a value of its own for so many rows tells them apart, and compares nothing."""
 MANY_CELLS = 400_000
 """More rows times covariates than these are estimated by smooth nuisances: stacked ones took minutes."""
 TOLD_EMPTY = 0.01
 """The share of rows in which a confounder may be empty before it is told of."""
-LARGEST = 1e60
-"""Fourth powers of larger numbers are none."""
-NULLS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
-"""What is null among numbers, dates and truth values of CSV. Among words only the empty one is: they may be values."""
-NOTHING_DONE = "None"
-"""No null among treatments but the control, of numbers too."""
-CONTROL = re.compile(r"^(0|no|non|none|not|control|controls|untreated|placebo|false|off|baseline|without)\b", re.I)
-"""What the control is called, where nobody says so."""
-WORD_TYPES = ("VARCHAR", "ENUM", "UUID")
-WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
-TIME_TYPES = ("DATE", "TIMESTAMP", "TIME")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question about a file: its columns by their part, and what is known of how the treatment was chosen.
-
-    Without an `estimand`, the effect on all is asked for; or that on the treated, where some rows could not have been.
-    """
-
-    treatment: str
-    outcome: str
-    confounders: tuple[str, ...] = ()
-    modifiers: tuple[str, ...] = ()
-    negative_controls: tuple[str, ...] = ()
-    cluster: str | None = None
-    kind: Kind | None = None
-    control: str | None = None
-    estimand: Estimand | None = None
-    is_randomised: bool = False
-    unrecorded: tuple[str, ...] = ()
-    graph: Path | None = None
-    trims: bool = True
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """All columns that are asked for, each once."""
-        more = [] if self.cluster is None else [self.cluster]
-        named = (self.treatment, self.outcome, *self.confounders, *self.modifiers, *self.negative_controls, *more)
-        return tuple(dict.fromkeys(named))
-
-
-class Coded(NamedTuple):
-    """A treatment as codes or amounts; `levels` names the codes, the control first."""
-
-    kind: Kind
-    values: Vector
-    levels: tuple[str, ...]
-
-
-class Loaded(NamedTuple):
-    """The study of a file, its kind, and facts about the file that a reader has to know.
-
-    `empty` has the share of the rows in which each covariate is.
-    """
-
-    study: Study
-    kind: Kind
-    facts: dict[str, Any]
-    empty: Mapping[str, float]
-    warnings: tuple[str, ...]
 
 
 def estimate(path: Path, asked: Asked) -> dict[str, Any]:
@@ -145,7 +73,7 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
         telling = {
             name: gap
             for name, share in gaps.items()
-            if (gap := gap_of(inside, loaded.kind, name, f"{name}={_word(None)}", share))
+            if (gap := gap_of(inside, loaded.kind, name, f"{name}={word(None)}", share))
         }
         more = [confounders_are_known(gaps, telling)] if telling or max(gaps.values(), default=0) > MOST_EMPTY else []
         found = replace(found, gates=(*found.gates, *more), warnings=(*found.warnings, *empty))
@@ -201,211 +129,6 @@ def read_graph(path: Path, asked: Asked) -> Graph:
     return Graph(tuple(pairs), asked.treatment, asked.outcome, tuple(map(str, latent)))
 
 
-def read(path: Path, asked: Asked) -> Loaded:
-    """The rows of a CSV (also gzipped) or Parquet file that have a treatment and an outcome, as a study.
-
-    Raises:
-        CausalFileError: as for `estimate`.
-    """
-    with duckdb.connect() as con:
-        con.execute("SET TimeZone = 'UTC'")
-        types = load(con, path, asked)
-        rows, whole = _fetch(con, asked, types)
-        (copied,) = con.execute("SELECT rows FROM copied").fetchone() or (0,)
-        covariates = {
-            name: coded_covariate(con, path, name, types[name])
-            for name in dict.fromkeys((*asked.confounders, *asked.modifiers))
-        }
-        treatment = coded_treatment(con, path, asked, types[asked.treatment])
-        outcome = numbers(con, path, asked.outcome, types[asked.outcome], "outcome")
-        placebo = {name: numbers(con, path, name, types[name], "negative control") for name in asked.negative_controls}
-        clusters = _clusters(con, path, asked.cluster) if asked.cluster else None
-        empty = {name: 1 - float(np.mean(_column(con, _is_given(name, types[name])))) for name in covariates}
-    if rows < FEWEST_ROWS:
-        raise CausalFileError(
-            f"{path} has {rows} rows with a treatment and an outcome, and {FEWEST_ROWS} are needed. Give more rows."
-        )
-    if outcome.std() == 0:
-        raise CausalFileError(f"{path}, column {asked.outcome}: it is {outcome[0]:g} in each row. An outcome varies.")
-    told = []
-    if copied:
-        told.append(
-            f"{copied:,} rows are exact copies of others: where they tell of the same unit leave them out, or the "
-            "interval is too narrow."
-        )
-    if whole["dropped"]:
-        told.append(f"{whole['dropped']:,} rows without a treatment or an outcome were left out.")
-    if whole["rows"] - whole["dropped"] > rows:
-        told.append(f"A sample of {rows:,} rows was taken.")
-    for name, values in list(placebo.items()):
-        if np.isnan(values).any():
-            del placebo[name]
-            told.append(f"The negative control {name} is empty in some rows and was not used.")
-    merged = dict(chain.from_iterable(columns.items() for columns in covariates.values()))
-    study = Study(
-        treatment=treatment.values,
-        outcome=outcome,
-        confounders=_covariates(merged, covariates, (*asked.confounders, *asked.modifiers), rows),
-        modifiers=_covariates(merged, covariates, asked.modifiers, rows),
-        placebo_outcomes=placebo,
-        clusters=clusters,
-        levels=treatment.levels,
-    )
-    facts = {"file": path.name, "rows": whole["rows"], "rows_used": rows}
-    return Loaded(study, treatment.kind, facts, empty, tuple(told))
-
-
-def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[str, str]:
-    """Make the table `whole` of the columns that are asked for, and return the type of each.
-
-    Raises:
-        CausalFileError: the file is not there or cannot be read, or has no such column.
-    """
-    reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
-    if not path.is_file():
-        raise CausalFileError(f"{path} is not there. Give a CSV or Parquet file with --data.")
-    if reader is None:
-        raise CausalFileError(f"{path} is none of {', '.join(READERS)}. Convert it, or rename it to what it is.")
-    given: dict[str, Any] = {"path": str(path)}
-    source = "read_parquet($path)"
-    if reader == "read_csv":
-        source, given["nulls"] = "read_csv($path, header = true, sample_size = -1, nullstr = $nulls)", NULLS
-    try:
-        types = _types(con, source, given)
-        if missing := [name for name in asked.columns if name not in types]:
-            shown = ", ".join([*types][:40]) + (", …" if len(types) > 40 else "")
-            raise CausalFileError(f"{path} has no column {missing[0]}; there are {shown}.")
-        chosen = ", ".join(map(quoted, asked.columns))
-        con.execute(f"CREATE TABLE whole AS SELECT {chosen} FROM {source}", given)
-        if reader == "read_csv":
-            _read_words(con, path, asked, types)
-        con.execute(f"CREATE TABLE copied AS SELECT {copies(con, f'SELECT * FROM {source}', given)} AS rows")
-    except duckdb.Error as error:
-        raise CausalFileError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    return {row[0]: row[1] for row in con.execute("DESCRIBE whole").fetchall()}
-
-
-def _types(con: duckdb.DuckDBPyConnection, source: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """The type of each column of a file, in its order."""
-    return {row[0]: row[1] for row in con.execute(f"DESCRIBE SELECT * FROM {source}", given).fetchall()}
-
-
-def _read_words(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, types: Mapping[str, str]) -> None:
-    """Put the columns of words into the table `whole` as they stand in the CSV, where only an empty one is null."""
-    read_as = "read_csv($path, header = true, sample_size = -1, nullstr = $nulls)"
-    of_treatment = {"path": str(path), "nulls": [null for null in NULLS if null != NOTHING_DONE]}
-    words = [name for name in asked.columns if _is_words(types[name])]
-    if asked.treatment not in words and _is_words(_types(con, read_as, of_treatment)[asked.treatment]):
-        words.append(asked.treatment)
-    if not words:
-        return
-    con.execute(
-        f"CREATE TABLE words AS SELECT {', '.join(map(quoted, words))} FROM "
-        "read_csv($path, header = true, sample_size = -1, all_varchar = true, nullstr = '')",
-        {"path": str(path)},
-    )
-    con.execute("ALTER TABLE whole RENAME TO typed")
-    chosen = ", ".join(f"{'words' if name in words else 'typed'}.{quoted(name)}" for name in asked.columns)
-    con.execute(f"CREATE TABLE whole AS SELECT {chosen} FROM typed POSITIONAL JOIN words")
-
-
-def coded_treatment(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, kind: str) -> Coded:
-    """The treatment as 0 and 1, as codes of a few levels of which 0 is the control, or as an amount.
-
-    Raises:
-        CausalFileError: it is the same in each row, has too many levels, or is not of the kind that was asked for.
-    """
-    name = quoted(asked.treatment)
-    shown = f"{name}::VARCHAR" if _is_words(kind) or _is_time(kind) else f"{name}::DOUBLE"
-    if kind in WHOLE_TYPES:  # of which doubles hold the first 15 digits
-        shown = name
-    found = con.execute(f"SELECT {shown}, count(*) FROM used GROUP BY 1 ORDER BY 1 LIMIT 1000").fetchall()
-    levels = [row[0] for row in found]
-    where = f"{path}, column {asked.treatment}"
-    if len(levels) < 2:
-        told = f"{_word(levels[0])} in each row" if levels else "empty in each row"
-        raise CausalFileError(f"{where}: the treatment is {told}. There is nothing to compare.")
-    is_amount = not (_is_words(kind) or _is_time(kind))
-    if asked.kind == "continuous" or (asked.kind is None and is_amount and len(levels) > MOST_LEVELS):
-        if not is_amount:
-            raise CausalFileError(f"{where}: it holds {_word(levels[0])}. A continuous treatment is a number.")
-        return Coded("continuous", numbers(con, path, asked.treatment, kind, "treatment"), ())
-    if len(levels) > MOST_LEVELS:
-        raise CausalFileError(
-            f"{where}: it has {'1,000 or more' if len(levels) == 1000 else len(levels)} levels, and {MOST_LEVELS} can "
-            "be compared. Keep the rows of a few, or give an amount with --kind continuous."
-        )
-    if asked.kind == "binary" and len(levels) > 2:
-        raise CausalFileError(f"{where}: it has {len(levels)} levels, not two. Leave out --kind, or keep two of them.")
-    words = {_word(level): level for level in levels}
-    control = _control(where, asked.control, list(words))
-    order = [control, *(word for word in words if word != control)]
-    codes = {words[word]: code for code, word in enumerate(order)}
-    coded = np.array([codes[value] for value in _column(con, shown)], dtype=np.float64)
-    return Coded("binary" if len(levels) == 2 else "discrete", coded, tuple(order))
-
-
-def coded_covariate(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str) -> dict[str, Vector]:
-    """A covariate as columns of numbers: words as one of 0 and 1 for each frequent value but the most frequent.
-
-    Dates are days, truth values 0 and 1, and nulls of numbers stay; those of words are a value.
-
-    Raises:
-        CausalFileError: it has infinite values, is neither number, date nor words, or tells each row apart.
-    """
-    if not _is_words(kind):
-        values = numbers(con, path, column, kind, "covariate")
-        return {column: values}
-    name = quoted(column)
-    counted = con.execute(f"SELECT {name}::VARCHAR AS v, count(*) FROM used GROUP BY v ORDER BY 2 DESC, 1").fetchall()
-    rows = sum(count for _, count in counted)
-    if len(counted) > IDENTIFIER_SHARE * rows:
-        raise CausalFileError(
-            f"{path}, column {column}: it has {len(counted):,} values in {rows:,} rows, so it tells rows apart and "
-            "compares none. Leave it out, or write what it stands for."
-        )
-    kept = [value for value, _ in counted[:MOST_CATEGORIES]]
-    given = np.array(_column(con, f"{name}::VARCHAR"), dtype=object)
-    columns = {f"{column}={_word(value)}": (given == value).astype(np.float64) for value in kept[1:]}
-    if len(counted) > MOST_CATEGORIES:
-        columns[f"{column}=other"] = (~np.isin(given.astype(str), [str(value) for value in kept])).astype(np.float64)
-    return columns or {column: np.zeros(rows)}
-
-
-def numbers(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str, part: str) -> Vector:
-    """A column's numbers, NaN for null.
-
-    Raises:
-        CausalFileError: it holds something else, or infinity.
-    """
-    name = quoted(column)
-    where = f"{path}, column {column}"
-    if _is_words(kind):
-        bad = con.execute(
-            f"SELECT {name}::VARCHAR FROM used WHERE try_cast({name} AS DOUBLE) IS NULL AND {name} IS NOT NULL "
-            "ORDER BY place LIMIT 1"
-        ).fetchone()
-        told = repr(bad[0]) if bad else "words"
-        raise CausalFileError(f"{where}: it holds {told}, and the {part} is a number. Write 0 and 1 for a yes or no.")
-    if _is_time(kind) and part != "covariate":
-        raise CausalFileError(f"{where}: it holds dates, and the {part} is a number. Write the days between.")
-    value = f"epoch({name}) / 86400" if _is_time(kind) else f"CAST({name} AS DOUBLE)"
-    try:
-        found = con.execute(f"SELECT {value} AS value FROM used ORDER BY place").fetchnumpy()["value"]
-    except duckdb.Error:
-        raise CausalFileError(f"{where}: it holds {kind}, which is no number, date or word. Leave it out.") from None
-    values = np.ma.filled(np.ma.asarray(found, dtype=np.float64), np.nan)
-    if np.isinf(values).any():
-        raise CausalFileError(f"{where}: it holds an infinite value. Write a number, or leave it empty.")
-    filled: Vector = np.asarray(values, dtype=np.float64)
-    largest = float(np.nanmax(np.abs(filled), initial=0.0))
-    if largest > LARGEST or 0 < largest < 1 / LARGEST:
-        raise CausalFileError(
-            f"{where}: it holds {largest:g}, which cannot be computed with. Write it in another unit."
-        )
-    return filled
-
-
 def report(asked: Asked, loaded: Loaded, found: Finding, held: Sequence[str]) -> dict[str, Any]:
     """The finding as what is printed: numbers to six digits, and `answer` only where it is identified.
 
@@ -449,72 +172,6 @@ def report(asked: Asked, loaded: Loaded, found: Finding, held: Sequence[str]) ->
         "heterogeneity": _plain(found.heterogeneity),
         "warnings": [*loaded.warnings, *found.warnings, *_refusal(asked, found)],
     }
-
-
-def _fetch(con: duckdb.DuckDBPyConnection, asked: Asked, types: Mapping[str, str]) -> tuple[int, dict[str, int]]:
-    """Make the table `used` of the rows that count, each with its `place`; how many they are, and of how many."""
-    told = [_is_given(name, types[name]) for name in (asked.treatment, asked.outcome)]
-    (rows,) = con.execute("SELECT count(*) FROM whole").fetchone() or (0,)
-    con.execute(
-        f"CREATE TABLE used AS SELECT *, row_number() OVER (ORDER BY line) AS place FROM "
-        f"(SELECT *, rowid AS line FROM whole WHERE {' AND '.join(told)} ORDER BY hash(rowid), rowid LIMIT {MOST_ROWS})"
-    )
-    (used,) = con.execute("SELECT count(*) FROM used").fetchone() or (0,)
-    (kept,) = con.execute(f"SELECT count(*) FROM whole WHERE {' AND '.join(told)}").fetchone() or (0,)
-    return used, {"rows": rows, "dropped": rows - kept}
-
-
-def _column(con: duckdb.DuckDBPyConnection, value: str) -> list[Any]:
-    """The value of an expression in each row that counts, in the order of the file."""
-    return [row[0] for row in con.execute(f"SELECT {value} FROM used ORDER BY place").fetchall()]
-
-
-def _is_given(name: str, kind: str) -> str:
-    """SQL: the value is neither null nor NaN."""
-    known = f"{quoted(name)} IS NOT NULL"
-    return f"{known} AND NOT isnan({quoted(name)})" if kind in ("DOUBLE", "FLOAT") else known
-
-
-def _clusters(con: duckdb.DuckDBPyConnection, path: Path, column: str) -> Labels:
-    name = quoted(column)
-    if con.execute(f"SELECT 1 FROM used WHERE {name} IS NULL LIMIT 1").fetchone():
-        raise CausalFileError(f"{path}, column {column}: it is empty in some rows. Name the cluster of each row.")
-    found = con.execute(f"SELECT dense_rank() OVER (ORDER BY {name}) AS code, place FROM used ORDER BY place")
-    codes: Labels = np.asarray(found.fetchnumpy()["code"], dtype=np.int64)
-    return codes
-
-
-def _covariates(
-    merged: Mapping[str, Vector], coded: Mapping[str, Mapping[str, Vector]], columns: Sequence[str], rows: int
-) -> Covariates:
-    names = tuple(dict.fromkeys(name for column in columns for name in coded[column]))
-    if not names:
-        return Covariates((), np.empty((rows, 0)))
-    return Covariates(names, np.column_stack([merged[name] for name in names]))
-
-
-def _control(where: str, wanted: str | None, words: list[str]) -> str:
-    """The level that the others are compared with: the one named, one that is called so, or the first."""
-    if wanted is not None:
-        if wanted not in words:
-            raise CausalFileError(f"{where}: no row has {wanted!r}; the levels are {', '.join(words)}.")
-        return wanted
-    called = [word for word in words if CONTROL.match(word)]
-    return called[0] if called else words[0]
-
-
-def _is_words(kind: str) -> bool:
-    return kind.startswith(WORD_TYPES)
-
-
-def _is_time(kind: str) -> bool:
-    return kind.startswith(TIME_TYPES)
-
-
-def _word(value: Any) -> str:
-    if value is None:
-        return "empty"
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _question(asked: Asked, loaded: Loaded) -> str:

@@ -44,9 +44,10 @@ MOVED_ERRORS = 1.0
 Mask = npt.NDArray[np.bool_]
 
 
-def told(estimate: Estimate) -> str:
+def told(estimate: Estimate, digits: int = 4) -> str:
     """An estimate with its interval in words."""
-    return f"{estimate.ate:.4g} [{estimate.low:.4g}, {estimate.high:.4g}]"
+    ate, low, high = (f"{value:.{digits}g}" for value in (estimate.ate, estimate.low, estimate.high))
+    return f"{ate} [{low}, {high}]"
 
 
 def arm_sizes(sizes: Sequence[int], unit: str) -> Gate:
@@ -170,10 +171,21 @@ def balance(found: Sequence[Balance], sizes: Sequence[float]) -> Gate:
 
 def agreement(pairs: Sequence[tuple[Estimate, Estimate]]) -> Gate:
     """Whether the intervals of the two estimators overlap, for each level."""
-    gaps = [max(first.low - second.high, second.low - first.high, 0.0) for first, second in pairs]
+    gaps = [_apart(first, second) for first, second in pairs]
     first, second = pairs[int(np.argmax(gaps))]
     detail = f"doubly robust {told(first)} and double machine learning {told(second)} must overlap"
     return Gate("agreement", max(gaps) == 0.0, max(gaps), detail)
+
+
+def agreement_of_two(first: Estimate, second: Estimate) -> Gate:
+    """Whether the intervals of the two estimators of an amount or of a panel overlap."""
+    gap = _apart(first, second)
+    return Gate("agreement", gap == 0.0, gap, f"{told(first, 3)} and {told(second, 3)} must overlap")
+
+
+def _apart(first: Estimate, second: Estimate) -> float:
+    """How far from each other two intervals are; 0 where they overlap."""
+    return max(first.low - second.high, second.low - first.high, 0.0)
 
 
 def placebo_treatment(effects: Vector) -> Gate:

@@ -38,8 +38,6 @@ def sensitivity(parts: Parts, outcome: Vector, confounders: Covariates) -> Sensi
 
     None where nothing is left of the outcome, or no covariate varies.
     """
-    from econml.validate.sensitivity_analysis import RV, sensitivity_interval
-
     spread = parts.left**2
     representer = 2 * parts.squares - parts.weights**2
     sigma, nu = float(spread.mean()), float(representer.mean())
@@ -47,7 +45,20 @@ def sensitivity(parts: Parts, outcome: Vector, confounders: Covariates) -> Sensi
     if not (sigma > 0 and nu > 0) or strongest is None:
         return None
     scores = np.column_stack([parts.influence, spread - sigma, representer - nu])
-    given = (parts.effect, sigma, nu, scores.T @ scores / len(scores) ** 2, 1 - CONFIDENCE)
+    return bounds(parts.effect, sigma, nu, scores.T @ scores / len(scores) ** 2, strongest)
+
+
+def bounds(
+    effect: float, sigma: float, nu: float, covariance: Matrix, strongest: tuple[str, float, float]
+) -> Sensitivity:
+    """EconML's bounds of an effect.
+
+    `sigma` is E[(what is left of the outcome)²], `nu` E[α²], and `covariance` that of the three; `strongest` is a
+    recorded column with its partial R² of outcome and treatment.
+    """
+    from econml.validate.sensitivity_analysis import RV, sensitivity_interval
+
+    given = (effect, sigma, nu, covariance, 1 - CONFIDENCE)
     name, outcome_share, treatment_share = strongest
     low, high = sensitivity_interval(*given, outcome_share, treatment_share, 1.0, interval_type="ci")
     return Sensitivity(
@@ -56,7 +67,7 @@ def sensitivity(parts: Parts, outcome: Vector, confounders: Covariates) -> Sensi
         benchmark=name,
         outcome_share=outcome_share,
         treatment_share=treatment_share,
-        interval=(float(low), float(high)),
+        interval=(float(np.squeeze(low)), float(np.squeeze(high))),
     )
 
 

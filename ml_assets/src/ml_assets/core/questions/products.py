@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from cartograph.contracts import Column, Contract
-from ml_assets.core.causal.continuous import Shape, ShapedStudy
+from ml_assets.core.causal.continuous.shape import Shape, ShapedStudy
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Vector
 from ml_assets.core.questions.asked import OUTCOME, TREATMENT, Asked, Part

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ml_assets.core.causal.finding import CONFIDENCE, Estimate, Finding, Gate, NamedEstimate
+from ml_assets.core.causal.gates import agreement_of_two
 from ml_assets.core.causal.panels.table import Panel
 from ml_assets.core.causal.study import Labels, Matrix, Vector
 from ml_assets.core.causal.within import Levels, by_cluster, least_squares
@@ -89,7 +90,7 @@ def assess_did(panel: Panel) -> DidFinding:
     answer = _estimate(overall, panel)
     second = imputation(panel)
     events, pre_trend, pre_trend_p = _events(panel, cells, found, overall)
-    gates = (enough, pre_trend, _agreement(answer, second), _random_adoption(panel))
+    gates = (enough, pre_trend, agreement_of_two(answer, second), _random_adoption(panel))
     estimates = (
         NamedEstimate(GROUP_TIME, "after adoption", answer),
         NamedEstimate(IMPUTATION, "after adoption", second),
@@ -270,12 +271,6 @@ def _naive(panel: Panel) -> Estimate:
     half = TWO_SIDED * float(np.sqrt(fit.covariance[0, 0]))
     effect = float(fit.coefficients[0])
     return Estimate(effect, effect - half, effect + half)
-
-
-def _agreement(first: Estimate, second: Estimate) -> Gate:
-    gap = max(first.low - second.high, second.low - first.high, 0.0)
-    told = " and ".join(f"{one.ate:.3g} [{one.low:.3g}, {one.high:.3g}]" for one in (first, second))
-    return Gate("agreement", gap == 0.0, gap, f"{told} must overlap")
 
 
 def _random_adoption(panel: Panel) -> Gate:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import duckdb
 import numpy as np
 
-from ml_assets.core.bench.files import ROWS, as_number, quoted, read_rows, refuse
+from ml_assets.core.bench.files import ROWS, as_number, is_no_number, quoted, read_rows, refuse
 from ml_assets.core.causal.finding import Estimate, Finding
 from ml_assets.core.causal.panels.did import FEWEST_TREATED, assess_did
 from ml_assets.core.causal.panels.synthetic_control import assess_synthetic
@@ -67,7 +67,7 @@ def read_panel(path: Path, unit: str, time: str, outcome: str, treated: str, clu
     with duckdb.connect() as con:
         read_rows(con, path, named, FORM)
         for name in (outcome, treated):
-            refuse(con, path, name, f"coalesce(NOT isfinite({as_number(name)}), true)", "It must be a number.")
+            refuse(con, path, name, is_no_number(name), "It must be a number.")
         for name in (unit, time):
             refuse(con, path, name, f"{quoted(name)} IS NULL", "It must not be empty.")
         is_number = con.execute(f"SELECT count(*) = count({as_number(time)}) FROM {ROWS}").fetchone()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ml_assets.core.causal.finding import CONFIDENCE, Estimate, Finding, Gate, NamedEstimate
+from ml_assets.core.causal.gates import agreement_of_two, told
 from ml_assets.core.causal.panels.table import Panel, PanelError
 from ml_assets.core.causal.study import Matrix, Vector
 
@@ -72,7 +73,7 @@ def assess_synthetic(panel: Panel) -> SyntheticFinding:
         enough,
         _fit(mine, path, first),
         _spread(weights),
-        _agreement(answer, second),
+        agreement_of_two(answer, second),
         _backdated(mine, donors, first),
     )
     estimates = (
@@ -209,11 +210,6 @@ def _spread(weights: Vector) -> Gate:
     return Gate("is_a_mix", effective >= 1.5, effective, f"the mix is as if of {effective:.1f} donors; at least 1.5")
 
 
-def _agreement(first: Estimate, second: Estimate) -> Gate:
-    gap = max(first.low - second.high, second.low - first.high, 0.0)
-    return Gate("agreement", gap == 0.0, gap, f"{_interval(first)} and {_interval(second)} must overlap")
-
-
 def _backdated(mine: Vector, donors: Matrix, first: int) -> Gate:
     """Placebo: a treatment dated earlier, looked at before the true one, must have no effect by one method at least.
 
@@ -225,11 +221,7 @@ def _backdated(mine: Vector, donors: Matrix, first: int) -> Gate:
     found, _ = _judged(mine[:first] - path, _placebo_gaps(before, earlier), earlier)
     second = differenced(mine[None, :first], before, earlier)
     detail = (
-        f"a treatment dated {first - earlier} periods too early has an effect of {_interval(found)} and "
-        f"{_interval(second)}; one of the intervals must hold 0"
+        f"a treatment dated {first - earlier} periods too early has an effect of {told(found, 3)} and "
+        f"{told(second, 3)}; one of the intervals must hold 0"
     )
     return Gate("placebo_earlier_treatment", found.holds(0.0) or second.holds(0.0), found.ate, detail)
-
-
-def _interval(estimate: Estimate) -> str:
-    return f"{estimate.ate:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
