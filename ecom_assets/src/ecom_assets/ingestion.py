@@ -6,7 +6,9 @@ built in `ecom_assets.components`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -88,49 +90,62 @@ def load(
     again gives the same rows. References are held against the parents that are in the lake now. While something of the
     source is unreadable, rows that were loaded earlier stay, since they may be what it holds. Customers who were erased
     come in without what was theirs, however often a source delivers them. Of a key that a source shares with another
-    (`Delivery.shared_keys`), the row that is in the lake in another window, or comes first in this load, is kept.
+    (`Delivery.shared_keys`), the row that is in the lake in another window, or comes first in this load, is kept; that
+    holds of loads in several processes, too: those of one dataset are one after another, from the first look to the
+    last commit.
 
     Raises:
         ErasureError: the register of erasures cannot be used.
     """
-    span = Window(windows[0].start, windows[-1].end)
-    raw, quarantine = raw_table(contract.dataset), quarantine_table(contract.dataset)
-    lake.ensure(raw, with_provenance(contract), grain)
-    lake.ensure(quarantine, quarantine_contract(contract.dataset), grain)
-    known_keys, erased = known_parents(lake, contract), erased_in(lake)
-    report, before = LoadReport(), stored_rows(lake, contract, span)
-    waiting, merged = _quarantined_rows(lake, contract, span)
-    elsewhere: pa.Table | None = None
-    with lake.overwriting(raw, span) as good, lake.overwriting(quarantine, span) as bad:
-        for delivery in source.deliveries(contract.dataset, windows):
-            shared = delivery.shared_keys
-            if elsewhere is None and shared is not None:
-                elsewhere = keys_in_lake(lake, contract, grain, shared, outside=span)
-            checked = held(delivery, contract, shop_window, known_keys, late_limit, erased, elsewhere)
-            if not set(checked.accepted.column_names) <= set(good.columns):
-                lake.widen(good, raw, widened(contract, checked.counts.extra_columns), grain)
-            good.write(_stamp(checked.accepted, batch))
-            bad.write(_stamp(checked.quarantined, batch))
-            report.counts += checked.counts
-            report.unreadable.extend(delivery.unreadable)
-            report.unplaced += delivery.unplaced
-            if before and delivery.unreadable:
-                report.kept += _keep(lake, contract, delivery.window, checked.accepted, elsewhere, good)
-            if waiting and delivery.unreadable:
-                waiting -= _keep_quarantined(lake, contract, delivery, bad)
-            if elsewhere is not None and shared is not None:
-                found = [_keys_taken(checked.accepted, contract, shared, delivery.window)]
-                if delivery.unreadable:  # what was kept
-                    found.append(keys_in_lake(lake, contract, grain, shared, inside=delivery.window))
-                elsewhere = pa.concat_tables([elsewhere, *found], promote_options="default")
-    report.snapshot_id = lake.snapshot_id(raw)
-    report.stored = stored_rows(lake, contract, span)
-    now = report.stored + report.counts.quarantined.total() + max(0, report.counts.merged - merged)
-    report.vanished = max(0, before + waiting - now)
-    if report.unplaced:
-        report.unplaced = max(0, report.unplaced - _unplaced_rows(lake, contract, shop_window))
-    report.lost_columns = lost_columns(lake, contract, report.counts.absent_columns)
-    return report
+    with _one_at_a_time(lake, contract):
+        span = Window(windows[0].start, windows[-1].end)
+        raw, quarantine = raw_table(contract.dataset), quarantine_table(contract.dataset)
+        lake.ensure(raw, with_provenance(contract), grain)
+        lake.ensure(quarantine, quarantine_contract(contract.dataset), grain)
+        known_keys, erased = known_parents(lake, contract), erased_in(lake)
+        report, before = LoadReport(), stored_rows(lake, contract, span)
+        waiting, merged = _quarantined_rows(lake, contract, span)
+        elsewhere: pa.Table | None = None
+        with lake.overwriting(raw, span) as good, lake.overwriting(quarantine, span) as bad:
+            for delivery in source.deliveries(contract.dataset, windows):
+                shared = delivery.shared_keys
+                if elsewhere is None and shared is not None:
+                    elsewhere = keys_in_lake(lake, contract, grain, shared, outside=span)
+                checked = held(delivery, contract, shop_window, known_keys, late_limit, erased, elsewhere)
+                if not set(checked.accepted.column_names) <= set(good.columns):
+                    lake.widen(good, raw, widened(contract, checked.counts.extra_columns), grain)
+                good.write(_stamp(checked.accepted, batch))
+                bad.write(_stamp(checked.quarantined, batch))
+                report.counts += checked.counts
+                report.unreadable.extend(delivery.unreadable)
+                report.unplaced += delivery.unplaced
+                if before and delivery.unreadable:
+                    report.kept += _keep(lake, contract, delivery.window, checked.accepted, elsewhere, good)
+                if waiting and delivery.unreadable:
+                    waiting -= _keep_quarantined(lake, contract, delivery, bad)
+                if elsewhere is not None and shared is not None:
+                    found = [_keys_taken(checked.accepted, contract, shared, delivery.window)]
+                    if delivery.unreadable:  # what was kept
+                        found.append(keys_in_lake(lake, contract, grain, shared, inside=delivery.window))
+                    elsewhere = pa.concat_tables([elsewhere, *found], promote_options="default")
+        report.snapshot_id = lake.snapshot_id(raw)
+        report.stored = stored_rows(lake, contract, span)
+        now = report.stored + report.counts.quarantined.total() + max(0, report.counts.merged - merged)
+        report.vanished = max(0, before + waiting - now)
+        if report.unplaced:
+            report.unplaced = max(0, report.unplaced - _unplaced_rows(lake, contract, shop_window))
+        report.lost_columns = lost_columns(lake, contract, report.counts.absent_columns)
+        return report
+
+
+@contextmanager
+def _one_at_a_time(lake: Lake, contract: Contract) -> Iterator[None]:
+    """Wait for other loads of the dataset and keep later ones out; the kernel frees the lock of a killed process."""
+    path = lake.settings.shop_home / "locks" / f"{raw_table(contract.dataset)}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def held(

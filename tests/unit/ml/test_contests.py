@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from ml_assets.core.evaluation.classification import Interval, calibration_bins, calibration_error
-from ml_assets.core.evaluation.promotion import STALE_DAYS, NotComparable, judge
+from ml_assets.core.evaluation.promotion import STALE_DAYS, Contest, NotComparable, judge
 from ml_assets.core.models import classifier, contests, export, fraud, fraud_training, propensity
 from ml_assets.core.models.contests import classifier_contest, demand_contest, fraud_contest
 from ml_assets.core.models.demand.daily import Demand
@@ -121,13 +121,25 @@ def rare() -> tuple[duckdb.DuckDBPyConnection, np.ndarray, np.ndarray]:
     return con, z, chance
 
 
+def rare_contest(rare, monkeypatch, before, after, as_of) -> Contest:
+    """What both predict of the customers who rarely order, where the champion has learned from what was there then."""
+    monkeypatch.setattr(contests, "probabilities", lambda *_: before)
+    monkeypatch.setattr(contests, "predictor", lambda _: lambda matrix: after[: len(matrix)])
+    question = replace(propensity.QUESTION, population="true")
+    split = classifier.Split((START,), START)
+    trained = SimpleNamespace(question=question, split=split, names=("tenure_days",), form=Exported(b"", 0.0, 1))
+    card = {"name": propensity.NAME, "as_of": as_of, "features": [], "metrics": {}, "baseline_metrics": {}}
+    champion = Registered(propensity.NAME, "1", b"", card)
+    return classifier_contest(rare[0], "FROM customers", "FROM came", trained, champion)
+
+
 @pytest.mark.parametrize(
     ("challenger", "outcome"),
     [("constant", "refused"), ("worse ranking", "refused"), ("too high", "refused"), ("as good", "promoted")],
 )
 def test_of_rare_labels_only_a_sound_challenger_takes_a_stale_champions_place(rare, monkeypatch, challenger, outcome):
     """A squared error of 0.0099 is that of knowing nothing, and a mean error of 0.03 is three times all there is."""
-    con, z, chance = rare
+    _, z, chance = rare
     noise = np.random.default_rng(1).normal(size=RARE_ROWS)
     after = {
         "constant": np.full(RARE_ROWS, chance.mean()) + 1e-9 * noise,
@@ -135,16 +147,18 @@ def test_of_rare_labels_only_a_sound_challenger_takes_a_stale_champions_place(ra
         "too high": chance + 0.028,
         "as good": chance * np.exp(0.05 * noise),
     }[challenger]
-    monkeypatch.setattr(contests, "probabilities", lambda *_: chance)
-    monkeypatch.setattr(contests, "predictor", lambda _: lambda matrix: after[: len(matrix)])
-    question = replace(propensity.QUESTION, population="true")
-    split = classifier.Split((START,), START)
-    trained = SimpleNamespace(question=question, split=split, names=("tenure_days",), form=Exported(b"", 0.0, 1))
-    card = {"name": propensity.NAME, "as_of": "2023-06-01", "features": [], "metrics": {}, "baseline_metrics": {}}
-    contest = classifier_contest(
-        con, "FROM customers", "FROM came", trained, Registered(propensity.NAME, "1", b"", card)
-    )
+    contest = rare_contest(rare, monkeypatch, chance, after, "2023-06-01")
     assert contest.newer_days >= STALE_DAYS
+    assert judge(contest).outcome == outcome, judge(contest).reason
+
+
+@pytest.mark.parametrize(("as_of", "outcome"), [("2023-12-01", "kept"), ("2023-06-01", "promoted")])
+def test_a_challenger_that_is_equal_but_for_rounding_is_no_worse_than_a_champion_that_knows_nothing(
+    rare, monkeypatch, as_of, outcome
+):
+    rate = np.full(RARE_ROWS, 0.02)
+    contest = rare_contest(rare, monkeypatch, rate, rate + 1e-8, as_of)
+    assert contest.challenger.mean() > contest.champion.mean()
     assert judge(contest).outcome == outcome, judge(contest).reason
 
 

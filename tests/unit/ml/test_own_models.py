@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -275,6 +276,36 @@ def test_a_target_that_is_known_before_its_window_is_refused(planted_marts, sele
 def test_a_target_that_later_facts_decide_on_is_refused(planted_marts, select):
     with pytest.raises(OwnModelError, match=r"target\.events: what comes after a window decides on it: .* Let "):
         hold(select, planted_marts)
+
+
+CORRECTED = f"{ORDER_DAY} join dim_customers using (customer_id) where is_current and version_number = 1"
+FORESEEN = f"{ORDER_DAY} union all select customer_id, ordered_at + interval 40 day from fct_orders where is_moved"
+
+
+def small_shop(few: int) -> dict[str, str]:
+    """60 customers order in the window; so `few` of them have a new version after it, and so few more order before."""
+    later = "TIMESTAMPTZ '2025-06-01'"
+    return {
+        "fct_orders": f"""
+            SELECT 'C' || i AS customer_id, TIMESTAMPTZ '2025-03-10' AS ordered_at, false AS is_moved
+            FROM range(60) t(i)
+            UNION ALL SELECT 'D' || i, TIMESTAMPTZ '2025-02-10', true FROM range({few}) t(i)""",
+        "dim_customers": f"""
+            SELECT 'C' || i AS customer_id, TIMESTAMPTZ '2024-01-01' AS registered_at, version_number,
+                CASE version_number WHEN 1 THEN TIMESTAMPTZ '2024-01-01' ELSE {later} END AS valid_from,
+                CASE WHEN version_number < last_version THEN {later} END AS valid_to,
+                version_number = last_version AS is_current
+            FROM (SELECT i, CASE WHEN i < {few} THEN 2 ELSE 1 END AS last_version FROM range(60) t(i))
+            JOIN range(1, 3) v(version_number) ON version_number <= last_version""",
+    }
+
+
+@pytest.mark.parametrize("select", [CORRECTED, FORESEEN], ids=["corrected", "foreseen"])
+def test_of_a_small_shop_two_labels_may_be_corrected(select):
+    for few in (0, 1, 2):
+        require_in_window(utc_connection, select, small_shop(few), [date(2025, 3, 1)], 30)
+    with pytest.raises(OwnModelError, match=r"target\.events: what .*: 3 of 6[03] "):
+        require_in_window(utc_connection, select, small_shop(3), [date(2025, 3, 1)], 30)
 
 
 @pytest.mark.parametrize("path", sorted(ALLOWED))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pytest
@@ -176,6 +180,44 @@ def test_an_id_that_another_source_has_in_another_window_is_in_the_lake_once_and
     visitors = lake.batches("raw.events", columns=["event_id", "visitor_id"]).read_all().to_pylist()
     first_is_log = (loads[0][0] is JANUARY) == (days[0] < days[1])
     assert {row["event_id"]: row["visitor_id"] for row in visitors}["a"] == ("v_17" if first_is_log else "v_99")
+
+
+class Meanwhile(MergedSource):
+    """A source that has `act` done once its deliveries were looked at, and before they are written."""
+
+    def __init__(self, main: Source, other: Source, act: Callable[[], None]) -> None:
+        super().__init__(main, [other])
+        self.act = act
+
+    def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:
+        yield from super().deliveries(dataset, windows)
+        self.act()
+
+
+def test_an_id_is_in_the_lake_once_though_two_loads_of_different_windows_look_for_it_at_once(
+    lake: Lake, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(log, make_event("a", 3))
+    reader, waits_or_is_done, flock = EventLogReader(log, SHOP), threading.Event(), fcntl.flock
+
+    def second() -> None:
+        ingest(lake, MergedSource(clashing(45), [reader]), FEBRUARY)
+        waits_or_is_done.set()
+
+    def until_it_waits_or_is_done() -> None:
+        other.start()
+        assert waits_or_is_done.wait(60)
+
+    def watched(file: IO[str], operation: int) -> None:
+        if threading.current_thread() is other:
+            waits_or_is_done.set()
+        flock(file, operation)
+
+    other = threading.Thread(target=second)
+    monkeypatch.setattr(fcntl, "flock", watched)
+    ingest(lake, Meanwhile(clashing(45), reader, until_it_waits_or_is_done), JANUARY)
+    other.join(60)
+    assert (stored(lake), set_aside(lake)) == (["a"], [("duplicate_key", "a")])
 
 
 def test_an_event_whose_first_telling_comes_to_light_later_is_never_in_two_windows(lake: Lake, log: Path) -> None:

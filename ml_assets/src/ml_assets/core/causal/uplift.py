@@ -16,7 +16,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from ml_assets.core.causal.effect import SEED, SMOOTH, crossed_scores, prepared, scored
-from ml_assets.core.causal.panel import Panel
+from ml_assets.core.causal.panel import Campaign, Panel
 from ml_assets.core.causal.study import Labels, Matrix, Rows, Vector
 from ml_assets.core.evaluation.classification import Interval
 from ml_assets.core.evaluation.uplift import TWO_SIDED, Policy, mean, policy, qini
@@ -120,20 +120,6 @@ class _Data(NamedTuple):
         )
 
 
-class _Fitted(NamedTuple):
-    """The parts of an `Action` that are fitted to customers."""
-
-    rates: bg_nbd.Parameters
-    spend: gamma_gamma.Parameters
-    margin_rate: float
-    lowest: tuple[float, ...]
-    highest: tuple[float, ...]
-    centre: tuple[float, ...]
-    spread: tuple[float, ...]
-    coefficients: tuple[float, ...]
-    covariance: tuple[tuple[float, ...], ...]
-
-
 def learn(panel: Panel, cost: float) -> Learned:
     """The action that the campaign of `panel` was; `cost` is for a customer, in the shop's currency.
 
@@ -147,18 +133,10 @@ def learn(panel: Panel, cost: float) -> Learned:
     from sklearn.model_selection import StratifiedKFold
 
     data = _data(panel)
-    name, as_of = panel.campaign.campaign_id, panel.campaign.as_of
     halves = StratifiedKFold(2, shuffle=True, random_state=SEED)
     known, held_out = next(halves.split(data.covariates, data.treated))
     gains, anyway = scored(data.covariates, data.treated, data.margin, SMOOTH, known, held_out)
-    trial = Action(
-        name=name,
-        as_of=as_of,
-        cost=0.0,
-        average=mean(gains),
-        is_ranked=True,
-        **_fit(data.of(known))._asdict(),
-    )
+    trial = _fit(panel.campaign, data.of(known), cost=0.0, average=mean(gains), is_ranked=True)
     predicted = trial.effects(data.rows.take(held_out)).margin
     ranking = qini(gains, predicted)
     evidence = HeldOut(
@@ -169,14 +147,8 @@ def learn(panel: Panel, cost: float) -> Learned:
         average=mean(gains),
         policy=policy(gains, predicted > cost, cost),
     )
-    action = Action(
-        name=name,
-        as_of=as_of,
-        cost=cost,
-        average=mean(crossed_scores(data.covariates, data.treated, data.margin, SMOOTH, FOLDS)),
-        is_ranked=ranking.low > 0,
-        **_fit(data)._asdict(),
-    )
+    average = mean(crossed_scores(data.covariates, data.treated, data.margin, SMOOTH, FOLDS))
+    action = _fit(panel.campaign, data, cost=cost, average=average, is_ranked=ranking.low > 0)
     return Learned(action, evidence)
 
 
@@ -214,7 +186,8 @@ def _data(panel: Panel) -> _Data:
     return _Data(prepared(panel.confounders), panel.treated, _numbers(rows, "orders_after"), margin, rows)
 
 
-def _fit(data: _Data) -> _Fitted:
+def _fit(campaign: Campaign, data: _Data, *, cost: float, average: Interval, is_ranked: bool) -> Action:
+    """The campaign as an action, with the effects that `data` show."""
     days, spent = _numbers(data.rows, "order_days_count"), np.nan_to_num(_numbers(data.rows, "spend_amount"))
     rates = bg_nbd.fit(bg_nbd.histories(data.rows.filter(pa.array(days > 0))))
     pays = spent > 0
@@ -232,7 +205,12 @@ def _fit(data: _Data) -> _Fitted:
     coefficients, covariance = _least_squares(
         design, crossed_scores(data.covariates, data.treated, data.orders, SMOOTH, FOLDS)
     )
-    return _Fitted(
+    return Action(
+        name=campaign.campaign_id,
+        as_of=campaign.as_of,
+        cost=cost,
+        average=average,
+        is_ranked=is_ranked,
         rates=rates,
         spend=spend,
         margin_rate=float(data.margin[treated].sum()) / ordered,

@@ -44,6 +44,12 @@ SKILL_SHARE = 0.05
 
 Of labels as rare as one in a hundred, the rate alone has a squared error of 0.0099 and a good model one of 0.0094.
 """
+EQUAL_SHARE = 0.0001
+"""Squared errors that differ by so small a share of the champion's are equal.
+
+So the margin is not 0 for a champion that gains nothing over the rate, than which an equal challenger would be worse by
+rounding. It is a five-hundredth of what the good model above gains: no model passes by it that knows less.
+"""
 ERROR_MARGIN = 0.01
 """As a share of the champion's mean absolute error."""
 FEWEST_DAYS = 28
@@ -328,9 +334,12 @@ def latency(predict: Callable[[], object]) -> float:
 
 
 def _margin(most: float, labels: fraud.Labels, errors: Vector) -> float:
-    """The margin of squared errors: `most`, or SKILL_SHARE of what the champion gains over the rate of the rows."""
-    rate = float(labels.mean())
-    return min(most, SKILL_SHARE * max(0.0, rate * (1 - rate) - float(errors.mean())))
+    """The margin of squared errors: `most`, or SKILL_SHARE of what the champion gains over the rate of the rows.
+
+    At least EQUAL_SHARE of the champion's own error.
+    """
+    rate, error = float(labels.mean()), float(errors.mean())
+    return min(most, max(SKILL_SHARE * (rate * (1 - rate) - error), EQUAL_SHARE * error))
 
 
 def _times_off(labels: fraud.Labels, predicted: Vector) -> float:

@@ -18,8 +18,9 @@ from ml_assets.core.own_models.target import Connect, events_select, first_line
 
 UNDONE_SHARE = 0.05
 """Where fewer of those to whom earlier facts alone give an event have none in the end, the answer was known before."""
-FEW = 0.01
-"""So many labels may be known or change: a product or a customer that is corrected later moves a few."""
+FEW, FEWEST = 0.01, 2
+"""So many labels may be known or change, as a share, and of however few: a product or a customer that is corrected
+later moves some."""
 
 _VERSIONS = """
     SELECT * REPLACE (
@@ -70,14 +71,14 @@ def require_in_window(
         raise OwnModelError(f"target.events: its SELECT cannot be run: {first_line(error)}") from None
     known, settled = _total(before), _total(after)
     have = known.both + known.by_whole
-    if known.both > FEW * have and known.by_cut <= UNDONE_SHARE * (known.both + known.by_cut):
+    if known.both > max(FEWEST, FEW * have) and known.by_cut <= UNDONE_SHARE * (known.both + known.by_cut):
         raise OwnModelError(
             f"target.events: what it asks is known before: {known.both:,} of {have:,} events in the windows follow "
             "from what was there before the windows began. Let happened_at be the moment of the fact itself, and leave "
             "out what is added to it and days of dim_dates that no fact is joined to."
         )
     changed, either = settled.by_cut + settled.by_whole, sum(settled)
-    if changed > FEW * either:
+    if changed > max(FEWEST, FEW * either):
         raise OwnModelError(
             f"target.events: what comes after a window decides on it: {changed:,} of {either:,} labels with an event "
             "differ on marts that end with the window. Let happened_at be the moment at which an event is certain (of "
