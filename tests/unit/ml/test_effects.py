@@ -70,7 +70,7 @@ def test_arms_without_overlap_are_refused_and_told_how_to_ask_instead():
 def test_where_hardly_a_row_or_only_one_arm_can_be_compared_there_is_no_estimate(monkeypatch, kept, is_clustered):
     draw = np.random.default_rng(2)
     supported = np.isin(np.arange(1200), kept)
-    monkeypatch.setattr("ml_assets.core.causal.levels._supported", lambda *_: supported)
+    monkeypatch.setattr("ml_assets.core.causal.levels.supported", lambda *_: supported)
     study = study_of(np.arange(1200) >= 600, draw.normal(size=(1200, 2)))
     clusters = np.arange(1200) // 2 if is_clustered else None
     found = assess(replace(study, clusters=clusters), Design(estimand="ATT"), SMOOTH)

@@ -1,7 +1,7 @@
 """The tests that an effect must pass before anybody acts on it. Each can fail, and says in words why it does.
 
 Their levels are set for all of them together: chance refuses one or two of a hundred effects that are identified, most
-of them by the negative controls. Estimates are made in `levels`.
+of them by the negative controls. Estimates are made in `level_estimators`; gates of amounts alone are in `continuous`.
 """
 
 from __future__ import annotations

@@ -1,22 +1,19 @@
 """The average effect of a treatment of few levels, on all or on the treated, and what speaks against believing it.
 
-Cross-fitted nuisances are shared by everything. The answer is doubly robust; a second one, of another family, explains
-what is left of the outcome by what is left of the treatment. Tests are in `gates`, a real treatment in `continuous`.
+Cross-fitted nuisances are shared by everything. How an effect is estimated is the business of `level_estimators`; tests
+are in `gates`, a real treatment in `continuous`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ml_assets.core.causal import gates
 from ml_assets.core.causal.caveats import of_choice
 from ml_assets.core.causal.effect import (
-    COMMON_SUPPORT,
     FOLDS,
     LINEAR,
     SEED,
@@ -29,59 +26,33 @@ from ml_assets.core.causal.effect import (
 from ml_assets.core.causal.finding import Balance, Estimate, Finding, Gate, NamedEstimate, Propensities
 from ml_assets.core.causal.graph import WHY, Identification, identify
 from ml_assets.core.causal.heterogeneity import heterogeneity
-from ml_assets.core.causal.sensitivity import Parts, sensitivity
-from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Rows, Study, Vector, column_of
+from ml_assets.core.causal.level_estimators import (
+    Problem,
+    clipped,
+    dealt_chances,
+    doubly_robust,
+    folds_of,
+    guessed_chances,
+    interval,
+    partialled_out,
+    sizes_of,
+    supported,
+    treated_levels,
+)
+from ml_assets.core.causal.sensitivity import sensitivity
+from ml_assets.core.causal.study import Covariates, Design, Matrix, Study, Vector, column_of
 
-TWO_SIDED = 1.96
-"""Standard errors on each side of an estimate in its 95 % interval."""
 DOUBLY_ROBUST, PARTIALLED_OUT, NAIVE = "doubly robust", "double machine learning", "difference of means"
 PLACEBO_DRAWS = 10
 PLACEBO_ROWS = 5_000
 """Of more rows a seeded sample is dealt treatments at random: what is tested is the procedure."""
 REFUTED_ROWS = 20_000
 """Of more rows a seeded sample gets a common cause that is noise, and is halved."""
-RARE_SHARE = 0.25
-"""A level that fewer rows have than this may be as much less likely for a row, and still be possible."""
-LOWEST_TREATED = 0.01
-"""The share of the treated with the lowest propensities that sets where controls cease to be comparable."""
 REFITTED_SHARE = 0.05
 """Where more rows than this are left out, nuisances are fitted anew to those that stay."""
 FEWEST_FOR_TREES = 500
 """Rows of a level: with LaLonde's 185 treated, stacked nuisances widened the interval by a fifth for nothing."""
 BINS = 20
-
-Mask = npt.NDArray[np.bool_]
-Folds = list[tuple[Rows, Rows]]
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """What the estimators need of a study: covariates without nulls, the level that each row got, and folds."""
-
-    covariates: Matrix
-    arms: Labels
-    levels: int
-    clusters: Labels | None
-    folds: Folds
-    estimand: str
-
-    def of(self, rows: Rows, seed: int) -> _Problem:
-        """Some of the rows, in new folds."""
-        clusters = None if self.clusters is None else self.clusters[rows]
-        return replace(
-            self,
-            covariates=self.covariates[rows],
-            arms=self.arms[rows],
-            clusters=clusters,
-            folds=_folds(self.arms[rows], clusters, seed),
-        )
-
-
-class _Scores(NamedTuple):
-    """What each row adds to the effect of a level, whose mean is the estimate, and the parts that it is made of."""
-
-    estimate: Estimate
-    parts: Parts
 
 
 def assess_levels(study: Study, design: Design, nuisances: Nuisances | None = None, *, seed: int = SEED) -> Finding:
@@ -99,17 +70,17 @@ def assess_levels(study: Study, design: Design, nuisances: Nuisances | None = No
     if nuisances is None:
         nuisances = STACKED if np.bincount(arms, minlength=levels).min() >= FEWEST_FOR_TREES else SMOOTH
     treated, control = int((arms > 0).sum()), int((arms == 0).sum())
-    sizes = _sizes(arms, study.clusters, levels)
+    sizes = sizes_of(arms, study.clusters, levels)
     first = [gates.arm_sizes(sizes, "rows" if study.clusters is None else "clusters")]
     identification = identified_by(study, design)
     if identification is not None:
         first.append(_identification_gate(identification))
     if not all(gate.passed for gate in first):
         return Finding(None, (), tuple(first), treated, control)
-    plain = [NamedEstimate(NAIVE, _contrast(study, level), naive(study, level)) for level in _of(levels)]
+    plain = [NamedEstimate(NAIVE, _contrast(study, level), naive(study, level)) for level in treated_levels(levels)]
     adjusted = study if identification is None else replace(study, confounders=_without(study, identification))
     if design.estimand == "ATT" and levels > 2:
-        found = [_assess(_pair(adjusted, level), design, nuisances, 2, seed) for level in _of(levels)]
+        found = [_assess(_pair(adjusted, level), design, nuisances, 2, seed) for level in treated_levels(levels)]
         answer = _merged(found)
     else:
         answer = _assess(adjusted, design, nuisances, levels, seed)
@@ -128,7 +99,7 @@ def naive(study: Study, level: int = 1) -> Estimate:
     """The difference of the mean outcomes of a level and of the control, whoever is in them (Welch's interval)."""
     arms = [study.outcome[study.treatment == code] for code in (0, level)]
     error = float(np.sqrt(sum(arm.var(ddof=1) / len(arm) for arm in arms)))
-    return _interval(float(arms[1].mean() - arms[0].mean()), error)
+    return interval(float(arms[1].mean() - arms[0].mean()), error)
 
 
 def identified_by(study: Study, design: Design) -> Identification | None:
@@ -142,24 +113,24 @@ def identified_by(study: Study, design: Design) -> Identification | None:
 def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, seed: int) -> Finding:
     """The effect where there are enough rows of each level, and a graph does not speak against it."""
     arms = study.treatment.astype(np.int64)
-    whole = _Problem(
+    whole = Problem(
         covariates=prepared(study.confounders.values),
         arms=arms,
         levels=levels,
         clusters=study.clusters,
-        folds=_folds(arms, study.clusters, seed),
+        folds=folds_of(arms, study.clusters, seed),
         estimand=design.estimand,
     )
-    guessed = _chances(whole, nuisances)
-    chances = _dealt(whole) if design.is_randomised else guessed
-    supported = _supported(whole, chances)
+    guessed = guessed_chances(whole, nuisances)
+    chances = dealt_chances(whole) if design.is_randomised else guessed
+    comparable = supported(whole, chances)
     counted = arms > 0 if design.estimand == "ATT" and design.trims else np.ones(len(arms), dtype=bool)
-    kept = supported if design.trims else np.ones(len(arms), dtype=bool)
-    sizes = _sizes(arms, study.clusters, levels)
-    rankings = [_ranking(whole, guessed, level) for level in _of(levels)]
+    kept = comparable if design.trims else np.ones(len(arms), dtype=bool)
+    sizes = sizes_of(arms, study.clusters, levels)
+    rankings = [_ranking(whole, guessed, level) for level in treated_levels(levels)]
     first = (
         gates.back_door(design, rankings, [(sizes[0], size) for size in sizes[1:]]),
-        gates.overlap(supported, counted, design),
+        gates.overlap(comparable, counted, design),
     )
     found = Finding(
         None,
@@ -171,7 +142,7 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
         propensity=_histogram(study, whole, guessed),
     )
     clusters = None if study.clusters is None else study.clusters[kept]
-    if min(_sizes(arms[kept], clusters, levels)) < gates.SMALLEST_ARM // 2:
+    if min(sizes_of(arms[kept], clusters, levels)) < gates.SMALLEST_ARM // 2:
         return found
     inside, rows = whole.of(kept, seed), study.of(kept)
     is_same = bool(kept.all())
@@ -179,13 +150,13 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
         inside, inner = whole, chances
     elif found.trimmed_share > REFITTED_SHARE:
         inside = replace(inside, covariates=prepared(rows.confounders.values))
-        inner = _chances(inside, nuisances)
+        inner = guessed_chances(inside, nuisances)
     else:
         inner = chances[kept]
-    inner = _clipped(inside, inner)
-    scores = [_doubly_robust(inside, inner, rows.outcome, nuisances, level) for level in _of(levels)]
-    seconds = _partialled_out(inside, inner, rows.outcome, nuisances)
-    contrasts = [_contrast(study, level) for level in _of(levels)]
+    inner = clipped(inside, inner)
+    scores = [doubly_robust(inside, inner, rows.outcome, nuisances, level) for level in treated_levels(levels)]
+    seconds = partialled_out(inside, inner, rows.outcome, nuisances)
+    contrasts = [_contrast(study, level) for level in treated_levels(levels)]
     shown, after = _balanced(study, rows, inside)
     more: list[Gate] = []
     if all(gate.passed for gate in first):  # what is refused already need not be refuted
@@ -212,163 +183,10 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
     )
 
 
-# Nuisances
-
-
-def _folds(arms: Labels, clusters: Labels | None, seed: int) -> Folds:
-    """Folds with all levels alike; rows of a cluster stay together."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    nothing = np.zeros(len(arms))
-    if clusters is None:
-        return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(nothing, arms))
-    return list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(nothing, arms, clusters))
-
-
-def _chances(problem: _Problem, nuisances: Nuisances) -> Matrix:
-    """The probability of each level for each row, by a model that has not seen the row."""
-    found = np.zeros((len(problem.arms), problem.levels))
-    for known, rest in problem.folds:
-        model = nuisances.propensity().fit(problem.covariates[known], problem.arms[known])
-        found[np.ix_(rest, model.classes_)] = model.predict_proba(problem.covariates[rest])
-    return found
-
-
-def _dealt(problem: _Problem) -> Matrix:
-    """The share of each level, which is the chance of it where chance decided: there is nothing to guess.
-
-    Guessed chances of 300 randomised rows with 20 covariates made the interval 1.7 times as wide as the naive one.
-    """
-    shares = np.bincount(problem.arms, minlength=problem.levels) / len(problem.arms)
-    return np.tile(shares, (len(problem.arms), 1))
-
-
-def _outcomes(problem: _Problem, outcome: Vector, nuisances: Nuisances, level: int) -> Vector:
-    """The outcome that is expected of each row at a level, by a model that has not seen the row."""
-    found = np.zeros(len(outcome))
-    for known, rest in problem.folds:
-        at_level = known[problem.arms[known] == level]
-        model = nuisances.outcome().fit(problem.covariates[at_level], outcome[at_level])
-        found[rest] = model.predict(problem.covariates[rest])
-    return found
-
-
-def _lowest(arms: Labels, levels: int) -> Vector:
-    """The least probability of each level with which it counts as possible: `COMMON_SUPPORT`, less for rare levels."""
-    shares = np.bincount(arms, minlength=levels) / len(arms)
-    lowest: Vector = COMMON_SUPPORT[0] * np.minimum(1.0, shares / RARE_SHARE)
-    return lowest
-
-
-def _supported(problem: _Problem, chances: Matrix) -> Mask:
-    """The rows that could have had any level (Crump and others 2009); for the effect on the treated, those like them.
-
-    A control is like the treated where its propensity is not under nearly all of theirs; a treated row has controls
-    like it where it could have been one.
-    """
-    if problem.estimand == "ATT":
-        treated = chances[problem.arms == 1, 1]
-        low, high = float(np.quantile(treated, LOWEST_TREATED)), COMMON_SUPPORT[1]
-        return np.logical_and(chances[:, 1] >= low, chances[:, 1] <= high)
-    everywhere: Mask = np.logical_and.reduce(chances >= _lowest(problem.arms, problem.levels), axis=1)
-    return everywhere
-
-
-def _clipped(problem: _Problem, chances: Matrix) -> Matrix:
-    """Probabilities none of which gives a row a boundless weight."""
-    if problem.estimand == "ATT":
-        got = np.clip(chances[:, 1], 0.0, COMMON_SUPPORT[1])
-        return np.column_stack([1 - got, got])
-    inside = np.maximum(chances, _lowest(problem.arms, problem.levels))
-    whole: Matrix = inside / inside.sum(axis=1, keepdims=True)
-    return whole
-
-
-# Estimates
-
-
-def _doubly_robust(problem: _Problem, chances: Matrix, outcome: Vector, nuisances: Nuisances, level: int) -> _Scores:
-    """The mean of doubly robust scores (Robins and others 1994; on the treated, Hahn 1998)."""
-    got = (problem.arms == level).astype(np.float64)
-    was_control = (problem.arms == 0).astype(np.float64)
-    untreated = _outcomes(problem, outcome, nuisances, 0)
-    if problem.estimand == "ATT":
-        share = got.mean()
-        odds = was_control * chances[:, 1] / chances[:, 0]
-        weights = (got - odds * got.sum() / odds.sum()) / share
-        effect = float(np.mean(weights * (outcome - untreated)))
-        influence = weights * (outcome - untreated) - got / share * effect
-        fitted = untreated + got * effect
-        return _Scores(
-            _interval(effect, _error(influence, problem.clusters)),
-            Parts(effect, influence, outcome - fitted, weights, got / (share**2 * chances[:, 0]), got),
-        )
-    treated = _outcomes(problem, outcome, nuisances, level)
-    weights = got / chances[:, level] - was_control / chances[:, 0]
-    scores = treated - untreated + weights * (outcome - np.where(got == 1, treated, untreated))
-    effect = float(scores.mean())
-    fitted = np.where(got == 1, treated, untreated)
-    either = got + was_control
-    return _Scores(
-        _interval(effect, _error(scores - effect, problem.clusters)),
-        Parts(
-            effect,
-            scores - effect,
-            either * (outcome - fitted),
-            weights,
-            1 / chances[:, level] + 1 / chances[:, 0],
-            got,
-        ),
-    )
-
-
-def _partialled_out(problem: _Problem, chances: Matrix, outcome: Vector, nuisances: Nuisances) -> list[Estimate]:
-    """What is left of the outcome, explained by what is left of the treatment (Robinson 1988; Chernozhukov 2018).
-
-    The effect may go with the chance of treatment and with the expected outcome, and is told at their means, those of
-    the treated for the effect on the treated: else it were that of the rows that could best have had either (Lin 2013).
-    """
-    expected = np.zeros(len(outcome))
-    for known, rest in problem.folds:
-        model = nuisances.outcome().fit(problem.covariates[known], outcome[known])
-        expected[rest] = model.predict(problem.covariates[rest])
-    about = problem.arms == 1 if problem.estimand == "ATT" else np.ones(len(outcome), dtype=bool)
-    traits = np.column_stack([*chances[:, 1:].T, *(chances[:, 1:].T ** 2 if problem.levels == 2 else ()), expected])
-    traits = traits - traits[about].mean(axis=0)
-    traits = traits[:, traits.std(axis=0) > 1e-9] / np.maximum(traits.std(axis=0)[traits.std(axis=0) > 1e-9], 1e-9)
-    left = np.column_stack([(problem.arms == level) - chances[:, level] for level in _of(problem.levels)])
-    design = np.hstack([left, *(left[:, [place]] * traits for place in range(left.shape[1]))])
-    inverse = np.linalg.pinv(design.T @ design, rcond=1e-10)
-    coefficients = inverse @ design.T @ (outcome - expected)
-    residual = outcome - expected - design @ coefficients
-    found = []
-    for place in range(left.shape[1]):
-        start = left.shape[1] + place * traits.shape[1]
-        slopes = coefficients[start : start + traits.shape[1]]
-        influence = len(outcome) * (design @ inverse[place]) * residual
-        influence += about / about.mean() * (traits @ slopes)
-        found.append(_interval(float(coefficients[place]), _error(influence, problem.clusters)))
-    return found
-
-
-def _error(influence: Vector, clusters: Labels | None) -> float:
-    """The standard error of a mean by the influence of each row, or of each cluster (Liang and Zeger 1986)."""
-    rows = len(influence)
-    if clusters is None:
-        return float(influence.std(ddof=1) / np.sqrt(rows))
-    _, of = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(of, influence)
-    return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)) / rows)
-
-
-def _interval(effect: float, error: float) -> Estimate:
-    return Estimate(effect, effect - TWO_SIDED * error, effect + TWO_SIDED * error)
-
-
 # What speaks against it
 
 
-def _balanced(study: Study, rows: Study, inside: _Problem) -> tuple[list[Balance], list[Vector]]:
+def _balanced(study: Study, rows: Study, inside: Problem) -> tuple[list[Balance], list[Vector]]:
     """How alike the arms are before anything, and after weighting by a smooth model; and the weights of each arm.
 
     The weights are of a model that is fitted to the very rows: predictions for unseen rows leave chance differences
@@ -376,13 +194,13 @@ def _balanced(study: Study, rows: Study, inside: _Problem) -> tuple[list[Balance
     up to 0.11 with them, 0.05 with these).
     """
     model = smooth_propensity_model(5.0).fit(inside.covariates, inside.arms)
-    chances = _clipped(inside, model.predict_proba(inside.covariates))
+    chances = clipped(inside, model.predict_proba(inside.covariates))
     weights = 1 / chances[np.arange(len(inside.arms)), inside.arms]
     if inside.estimand == "ATT":
         weights = np.where(inside.arms == 1, 1.0, chances[:, 1] / chances[:, 0])
     whole = study.treatment.astype(np.int64)
     even = np.ones(len(whole))
-    levels = _of(inside.levels)
+    levels = treated_levels(inside.levels)
     before = np.max([gates.differences(study.confounders, whole, even, level) for level in levels], axis=0, initial=0.0)
     after = np.max(
         [gates.differences(rows.confounders, inside.arms, weights, level) for level in levels], axis=0, initial=0.0
@@ -393,13 +211,13 @@ def _balanced(study: Study, rows: Study, inside: _Problem) -> tuple[list[Balance
 
 
 def _refutations(
-    problem: _Problem, chances: Matrix, rows: Study, nuisances: Nuisances, contrasts: list[str], seed: int
+    problem: Problem, chances: Matrix, rows: Study, nuisances: Nuisances, contrasts: list[str], seed: int
 ) -> list[Gate]:
     """Attempts at refuting the estimate: each asks for an effect of which the truth is known."""
     generator = np.random.default_rng(seed)
     some, outcome = _sample(problem, rows.outcome, REFUTED_ROWS, generator, seed)
     noisy = replace(some, covariates=np.column_stack([some.covariates, generator.normal(size=len(outcome))]))
-    without_noise, with_noise = (_cheap(one, _clipped(one, _chances(one, SMOOTH)), outcome) for one in (some, noisy))
+    without_noise, with_noise = _cheap(some, outcome), _cheap(noisy, outcome)
     return [
         gates.placebo_treatment(np.array(list(_placebo_effects(problem, rows.outcome, generator)))),
         gates.random_common_cause(without_noise, with_noise),
@@ -409,23 +227,23 @@ def _refutations(
 
 
 def _sample(
-    problem: _Problem, outcome: Vector, most: int, generator: np.random.Generator, seed: int
-) -> tuple[_Problem, Vector]:
+    problem: Problem, outcome: Vector, most: int, generator: np.random.Generator, seed: int
+) -> tuple[Problem, Vector]:
     """The rows, or as many of them as are enough; whole clusters where rows depend on each other."""
     if len(outcome) <= most:
         return problem, outcome
-    units = np.arange(len(outcome)) if problem.clusters is None else problem.clusters
-    names = generator.permutation(np.unique(units))
-    kept = np.isin(units, names[: max(2, len(names) * most // len(outcome))])
+    names = generator.permutation(np.unique(problem.units))
+    kept = np.isin(problem.units, names[: max(2, len(names) * most // len(outcome))])
     return problem.of(kept, seed), outcome[kept]
 
 
-def _cheap(problem: _Problem, chances: Matrix, outcome: Vector) -> Estimate:
-    """The effect of the first level by smooth nuisances."""
-    return _doubly_robust(problem, chances, outcome, SMOOTH, 1).estimate
+def _cheap(problem: Problem, outcome: Vector, nuisances: Nuisances = SMOOTH) -> Estimate:
+    """The effect of the first level by nuisances that take little time."""
+    chances = clipped(problem, guessed_chances(problem, nuisances))
+    return doubly_robust(problem, chances, outcome, nuisances, 1).estimate
 
 
-def _placebo_effects(problem: _Problem, outcome: Vector, generator: np.random.Generator) -> Iterator[float]:
+def _placebo_effects(problem: Problem, outcome: Vector, generator: np.random.Generator) -> Iterator[float]:
     """Effects of the treatment after it is dealt out anew, by linear nuisances."""
     rows = np.arange(len(outcome))
     if len(rows) > PLACEBO_ROWS:
@@ -434,35 +252,31 @@ def _placebo_effects(problem: _Problem, outcome: Vector, generator: np.random.Ge
         arms = generator.permutation((problem.arms[rows] > 0).astype(np.int64))
         if min(np.bincount(arms, minlength=2)) < FOLDS * 2:
             continue
-        dealt = _Problem(problem.covariates[rows], arms, 2, None, _folds(arms, None, SEED), "ATE")
-        yield _doubly_robust(dealt, _clipped(dealt, _chances(dealt, LINEAR)), outcome[rows], LINEAR, 1).estimate.ate
+        dealt = Problem(problem.covariates[rows], arms, 2, None, folds_of(arms, None, SEED), "ATE")
+        yield _cheap(dealt, outcome[rows], LINEAR).ate
 
 
-def _halves(problem: _Problem, outcome: Vector, generator: np.random.Generator, seed: int) -> list[Gate]:
+def _halves(problem: Problem, outcome: Vector, generator: np.random.Generator, seed: int) -> list[Gate]:
     """The gate of two halves, where they are large enough to be told apart from chance."""
-    units = np.arange(len(outcome)) if problem.clusters is None else problem.clusters
-    names = np.unique(units)
-    first = np.isin(units, generator.permutation(names)[: len(names) // 2])
+    names = np.unique(problem.units)
+    first = np.isin(problem.units, generator.permutation(names)[: len(names) // 2])
     halves = [problem.of(half, seed) for half in (first, ~first)]
-    if min(min(_sizes(half.arms, half.clusters, half.levels)) for half in halves) < gates.SMALLEST_ARM // 2:
+    if min(min(sizes_of(half.arms, half.clusters, half.levels)) for half in halves) < gates.SMALLEST_ARM // 2:
         return []
-    one, other = (
-        _cheap(half, _clipped(half, _chances(half, SMOOTH)), outcome[place])
-        for half, place in zip(halves, (first, ~first), strict=True)
-    )
+    one, other = (_cheap(half, outcome[place]) for half, place in zip(halves, (first, ~first), strict=True))
     return [gates.random_subset((one, other))]
 
 
 def _negative_controls(
-    problem: _Problem, chances: Matrix, rows: Study, nuisances: Nuisances, contrasts: list[str]
+    problem: Problem, chances: Matrix, rows: Study, nuisances: Nuisances, contrasts: list[str]
 ) -> list[Gate]:
     """The gate of what the treatment cannot have changed, where the study has some of it."""
     effects = [
         (name if problem.levels == 2 else f"{name} ({contrast})", score.estimate)
         for name, values in rows.placebo_outcomes.items()
         if values.std() > 0
-        for level, contrast in zip(_of(problem.levels), contrasts, strict=True)
-        for score in [_doubly_robust(problem, chances, values, nuisances, level)]
+        for level, contrast in zip(treated_levels(problem.levels), contrasts, strict=True)
+        for score in [doubly_robust(problem, chances, values, nuisances, level)]
     ]
     return [gates.negative_controls(effects)] if effects else []
 
@@ -483,30 +297,18 @@ def _warnings(study: Study, design: Design, found: Finding, door: Gate) -> tuple
 # Small change
 
 
-def _of(levels: int) -> range:
-    """The levels but for the control."""
-    return range(1, levels)
-
-
 def _contrast(study: Study, level: int) -> str:
     return f"{study.level(level)} against {study.level(0)}"
 
 
-def _sizes(arms: Labels, clusters: Labels | None, levels: int) -> list[int]:
-    """How many rows, or clusters, each level has."""
-    if clusters is None:
-        return [int(count) for count in np.bincount(arms, minlength=levels)]
-    return [len(np.unique(clusters[arms == level])) for level in range(levels)]
-
-
-def _ranking(problem: _Problem, chances: Matrix, level: int) -> tuple[Vector, Vector]:
+def _ranking(problem: Problem, chances: Matrix, level: int) -> tuple[Vector, Vector]:
     """Who got a level rather than the control, and the chance of it."""
     pair = (problem.arms == 0) | (problem.arms == level)
     both = chances[pair]
     return (problem.arms[pair] == level).astype(np.float64), both[:, level] / (both[:, 0] + both[:, level])
 
 
-def _histogram(study: Study, problem: _Problem, chances: Matrix) -> Propensities:
+def _histogram(study: Study, problem: Problem, chances: Matrix) -> Propensities:
     """How the chance of being treated at all is spread in each arm."""
     edges = np.linspace(0, 1, BINS + 1)
     chance = 1 - chances[:, 0]

@@ -1,6 +1,6 @@
 """Pictures as SVG: curves, bars, heat maps and forecasts in, bytes out; the same numbers give the same bytes.
 
-They know no model: which pictures a model has, and what they show, is `ml_assets.core.models.findings`. The points of
+They know no model: which pictures a model has, and what they show, is `ml_assets.core.models.pictures`. The points of
 curves are computed in `curves`.
 """
 

@@ -1,32 +1,16 @@
 """What the training of each kind of model found beside its figures: data in words, subgroups, and its pictures.
 
-Everything is from what the training hands over; nothing is trained here. What pictures look like is `plots`, and the
-points in them are of `curves`.
+Everything is from what the training hands over; nothing is trained here. Which pictures there are, and what they show,
+is the business of `pictures`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from ml_assets.core.evaluation import plots
-from ml_assets.core.evaluation.classification import Bin, Labels, Vector, auc, calibration_bins, calibration_error
-from ml_assets.core.evaluation.curves import (
-    Curve,
-    contributions,
-    coverage_by_period,
-    first,
-    gains,
-    lift_by_tenth,
-    precision_recall,
-    reliability,
-)
-from ml_assets.core.evaluation.forecasting import Matrix, Window, coverage
-from ml_assets.core.evaluation.plots import Panel, Picture
+from ml_assets.core.evaluation.classification import Labels, Vector, auc, calibration_bins, calibration_error
+from ml_assets.core.evaluation.forecasting import coverage
 from ml_assets.core.evaluation.promotion import Mask
-from ml_assets.core.evaluation.ranking import CUTOFFS
 from ml_assets.core.evaluation.values import mean_absolute_error
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models import (
@@ -36,33 +20,21 @@ from ml_assets.core.models import (
     clv,
     fraud,
     fraud_training,
+    pictures,
     segments,
     subgroups,
 )
 from ml_assets.core.models.about import ABOUT
 from ml_assets.core.models.demand import training as demand
-from ml_assets.core.models.demand.forecaster import INTERVAL
 from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.recommendation import training as recommendation
 from ml_assets.core.models.report import About, Findings, Group
-
-SHOWN = 15
-"""So many features are in the picture of contributions."""
-THRESHOLDS = np.geomspace(0.001, 0.999, 80)
-DIAGONAL = Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
-TENTHS = tuple(f"{number}" for number in range(1, 11))
-PANELS = (0.05, 0.25, 0.75)
-"""The products of the forecasts that are shown, by their place among all, the most ordered first."""
-HEAT = 1.5
-"""Standard deviations from the mean at which the colour of a segment's behaviour is fullest."""
 
 
 def of_classifier(trained: classifier_training.Trained, about: About) -> Findings:
     """What a classifier of customers found; `about` says what it is for."""
     question, split, rows = trained.question, trained.split, trained.held_out
     labels, probabilities = classifier.target(question, rows), trained.probabilities
-    rankings = {"model": probabilities, **trained.rankings}
-    curves = {_words(name): gains(labels, ranking) for name, ranking in rankings.items()}
 
     def figures(mask: Mask) -> dict[str, float]:
         return _of_probabilities(labels[mask], probabilities[mask])
@@ -75,23 +47,7 @@ def of_classifier(trained: classifier_training.Trained, about: About) -> Finding
             f"against {trained.scores.rows:,} customers on {split.holdout}, after all of these days."
         ),
         groups=subgroups.told(subgroups.groups(rows), figures),
-        pictures=(
-            _reliability(trained.scores.bins, trained.scores.ece, question.label),
-            Picture(
-                "precision_recall",
-                "Of the customers above each threshold, the share that is right (precision), over the share of all "
-                "who are found (recall); the dotted line is the share of all customers.",
-                plots.lines(
-                    {_words(name): precision_recall(labels, ranking) for name, ranking in rankings.items()},
-                    x="recall",
-                    y="precision",
-                    reference=Curve(DIAGONAL.x, np.full(2, labels.mean())),
-                ),
-            ),
-            _gains(curves, f"share of those who {question.label}", "customers"),
-            _lift(curves, "customers"),
-            *_contributions(trained.model, column_values(rows, trained.names), trained.names),
-        ),
+        pictures=pictures.of_classifier(trained),
     )
 
 
@@ -99,7 +55,6 @@ def of_fraud(trained: fraud_training.Trained) -> Findings:
     """What the fraud model found."""
     split, rows, probabilities = trained.split, trained.held_out, trained.probabilities
     labels, amounts = fraud.target(rows), fraud.amounts(rows)
-    rankings = {"model": probabilities, "rules": fraud.rules_fired(rows)}
     reviewed = fraud.is_reviewed(probabilities, amounts)
     guest, first_order = (column_values(rows, [name])[:, 0] == 1 for name in ("is_guest", "is_first_order"))
     masks = {
@@ -117,9 +72,6 @@ def of_fraud(trained: fraud_training.Trained) -> Findings:
             "reviewed_though_honest": float(reviewed[honest].mean()) if honest.any() else 0.0,
         }
 
-    by_threshold = np.array([fraud.loss(labels, amounts, probabilities >= threshold) for threshold in THRESHOLDS])
-    flat = {"each order's own": trained.loss.model, "rules": trained.loss.rules, "no review": trained.loss.nothing}
-    ends = np.array([THRESHOLDS[0], THRESHOLDS[-1]])
     return Findings(
         about=ABOUT[fraud.NAME],
         data=(
@@ -128,38 +80,7 @@ def of_fraud(trained: fraud_training.Trained) -> Findings:
             f"{len(labels):,} orders from {split.holdout} to {split.until}, of which {int(labels.sum())} were frauds."
         ),
         groups=subgroups.told(masks, figures),
-        pictures=(
-            _reliability(trained.scores.bins, trained.scores.ece, "is charged back"),
-            Picture(
-                "precision_recall",
-                "Of the orders above each threshold, the share that are frauds (precision), over the share of all "
-                "frauds (recall); the dotted line is the share of frauds in all orders.",
-                plots.lines(
-                    {name: precision_recall(labels, ranking) for name, ranking in rankings.items()},
-                    x="recall",
-                    y="precision",
-                    reference=Curve(DIAGONAL.x, np.full(2, labels.mean())),
-                ),
-            ),
-            _gains(
-                {name: gains(labels * amounts, ranking) for name, ranking in rankings.items()},
-                "share of the defrauded amount",
-                "orders",
-            ),
-            Picture(
-                "loss",
-                "What the held-out orders cost, in the shop's currency, by one threshold for all orders. The flat "
-                "lines: the decision by each order's own amount, which the model makes; the rules; no review at all.",
-                plots.lines(
-                    {"one threshold": Curve(THRESHOLDS, by_threshold)}
-                    | {name: Curve(ends, np.full(2, loss)) for name, loss in flat.items()},
-                    x="probability from which an order is reviewed",
-                    y="loss",
-                    logarithmic=True,
-                ),
-            ),
-            *_contributions(trained.model, column_values(rows, trained.names), trained.names),
-        ),
+        pictures=pictures.of_fraud(trained),
     )
 
 
@@ -167,14 +88,6 @@ def of_uplift(trained: campaign_uplift.Trained) -> Findings:
     """What the uplift model found; its subgroups are the campaigns that can be an action."""
     learned = trained.learned
     refused = [one.campaign.campaign_id for one in trained.examined if one.refusal]
-    values = {
-        "its ranking's policy": [held.policy.value.value for held in learned.values()],
-        "writing to all": [held.policy.all.value for held in learned.values()],
-    }
-    areas = {
-        "by uplift": [held.qini.value for held in learned.values()],
-        "by propensity": [held.by_propensity.value for held in learned.values()],
-    }
     return Findings(
         about=ABOUT[campaign_uplift.NAME],
         data=(
@@ -190,31 +103,13 @@ def of_uplift(trained: campaign_uplift.Trained) -> Findings:
             )
             for name, held in learned.items()
         ),
-        pictures=(
-            Picture(
-                "policy",
-                "What each action is worth for a customer of all that were held out, net of its cost, in the shop's "
-                "currency: where the ranking says whom to write to, and where everybody is written to.",
-                plots.groups(values, tuple(learned), x="action", y="margin per customer"),
-            ),
-            Picture(
-                "qini",
-                "By how much more than writing to as many at random each ranking adds, over all shares of customers.",
-                plots.groups(areas, tuple(learned), x="action", y="Qini area"),
-            ),
-        )
-        if learned
-        else (),
+        pictures=pictures.of_uplift(trained),
     )
 
 
 def of_clv(trained: clv.Trained) -> Findings:
     """What the lifetime-value model found."""
     actual, predicted = trained.actual, trained.predicted
-    bins = trained.scores.bins
-    curves = {"model": gains(actual, predicted)} | {
-        _words(name): gains(actual, values) for name, values in trained.usual.items()
-    }
 
     def figures(mask: Mask) -> dict[str, float]:
         total = float(actual[mask].sum())
@@ -224,8 +119,6 @@ def of_clv(trained: clv.Trained) -> Findings:
             "total_ratio": float(predicted[mask].sum()) / total if total else float("nan"),
         }
 
-    residuals = np.sort(actual - predicted)
-    shares = np.linspace(0.01, 0.99, 99)
     return Findings(
         about=ABOUT[clv.NAME],
         data=(
@@ -234,38 +127,13 @@ def of_clv(trained: clv.Trained) -> Findings:
             f"{clv.HOLDOUT_DAYS} days from then on."
         ),
         groups=subgroups.told(subgroups.groups(trained.rows), figures),
-        pictures=(
-            Picture(
-                "calibration",
-                "Customers in tenths by predicted revenue: the mean prediction and what came, in the shop's currency.",
-                plots.groups(
-                    {"predicted": [one.predicted for one in bins], "came": [one.actual for one in bins]},
-                    TENTHS[: len(bins)],
-                    x="tenth of the customers, by prediction",
-                    y=f"revenue in {clv.HOLDOUT_DAYS} days",
-                ),
-            ),
-            _gains(curves, "share of the revenue", "customers"),
-            Picture(
-                "residuals",
-                "What came less what was predicted, by the share of customers below: short on the left, long on the "
-                "right, since few spend much.",
-                plots.lines(
-                    {"residual": Curve(shares, np.quantile(residuals, shares))},
-                    x="share of the customers",
-                    y="came less predicted",
-                    reference=Curve(DIAGONAL.x, np.zeros(2)),
-                    bottom=None,
-                ),
-            ),
-        ),
+        pictures=pictures.of_clv(trained),
     )
 
 
 def of_segments(trained: segments.Trained) -> Findings:
     """What the segments are."""
     model = trained.model
-    names = [f"{segment.number}: {segment.name}" for segment in model.segments]
     return Findings(
         about=ABOUT[segments.NAME],
         data=(
@@ -281,39 +149,7 @@ def of_segments(trained: segments.Trained) -> Findings:
             )
             for segment in model.segments
         ),
-        pictures=(
-            Picture(
-                "profiles",
-                "How the centre of each segment differs from all customers, in standard deviations.",
-                plots.heat_map(
-                    np.array([segment.centre for segment in model.segments]),
-                    names,
-                    [_words(name) for name in model.behaviours],
-                    limit=HEAT,
-                ),
-            ),
-            Picture(
-                "sizes",
-                "Customers in each segment.",
-                plots.bars(
-                    {name: one.customers for name, one in zip(names, model.segments, strict=True)}, x="customers"
-                ),
-            ),
-            Picture(
-                "explained",
-                f"How much of the variance of what customers did in the {segments.HORIZON_DAYS} days after is "
-                "explained by RFM quintiles, and by these with the segments.",
-                plots.groups(
-                    {
-                        "RFM": list(trained.explained.values()),
-                        "with the segments": [trained.explained_more[name] for name in trained.explained],
-                    },
-                    list(trained.explained),
-                    x="outcome",
-                    y="share of the variance explained",
-                ),
-            ),
-        ),
+        pictures=pictures.of_segments(trained),
     )
 
 
@@ -323,8 +159,6 @@ def of_demand(trained: demand.Trained) -> Findings:
     actual = np.concatenate([window.actual for window in trained.windows])
     mean = np.concatenate([forecast.mean for forecast in trained.forecasts])
     low, high = (np.concatenate([bounds[side] for bounds in intervals]) for side in (0, 1))
-    horizon = actual.shape[1]
-    errors = Curve(np.arange(1, horizon + 1), np.nanmean(actual - mean, axis=0))
     weight = np.concatenate([window.weight for window in trained.windows])
     lower, upper = np.quantile(weight[weight > 0], [1 / 3, 2 / 3]) if (weight > 0).any() else (0.0, 0.0)
     masks = {
@@ -346,64 +180,20 @@ def of_demand(trained: demand.Trained) -> Findings:
         about=ABOUT[demand.NAME],
         data=(
             f"{trained.products:,} products before {trained.as_of}. A model from before {trained.tested[0]} was held "
-            f"against {len(trained.tested)} windows of {horizon} days from then on: {trained.scored} products beside "
-            "the baselines, all of them for the interval."
+            f"against {len(trained.tested)} windows of {actual.shape[1]} days from then on: {trained.scored} products "
+            "beside the baselines, all of them for the interval."
         ),
         groups=tuple(
             Group(name=name, rows=int(mask.sum()), figures=figures(mask))
             for name, mask in masks.items()
             if mask.any() and not np.isnan(actual[mask]).all()
         ),
-        pictures=(
-            Picture(
-                "forecasts",
-                f"Three products in the last window, ordered often, middling and seldom: what came (dots), the mean "
-                f"and the interval that holds {INTERVAL:.0%} of the days.",
-                plots.forecasts(
-                    _panels(trained, trained.windows[-1], *intervals[-1]),
-                    x=f"day from {trained.tested[-1]} on",
-                    y="units",
-                ),
-            ),
-            Picture(
-                "coverage",
-                f"The share of days in the {INTERVAL:.0%} interval, by how far ahead they were forecast; the dotted "
-                "line is what is asked for.",
-                plots.lines(
-                    {"in the interval": Curve(errors.x, coverage_by_period(actual, low, high))},
-                    x="days ahead",
-                    y="share of the days",
-                    reference=Curve(errors.x[[0, -1]], np.full(2, INTERVAL)),
-                    marked=True,
-                ),
-            ),
-            Picture(
-                "residuals",
-                "What came less the mean forecast, on average over products and windows, by how far ahead.",
-                plots.lines(
-                    {"came less forecast": errors},
-                    x="days ahead",
-                    y="units",
-                    reference=Curve(errors.x[[0, -1]], np.zeros(2)),
-                    bottom=None,
-                    marked=True,
-                ),
-            ),
-        ),
+        pictures=pictures.of_demand(trained, actual, mean, low, high),
     )
 
 
 def of_recommender(trained: recommendation.Trained) -> Findings:
     """What the recommender found on the test window."""
-    cutoffs = np.array(CUTOFFS, dtype=np.float64)
-
-    def by_cutoff(measure: str) -> dict[str, Curve]:
-        return {
-            _words(name): Curve(cutoffs, np.array([found[f"{measure}@{k}"].value for k in CUTOFFS]))
-            for name, found in trained.scores.items()
-        }
-
-    places = trained.places.astype(np.float64)
     return Findings(
         about=ABOUT[product_recommender.NAME],
         data=(
@@ -412,35 +202,14 @@ def of_recommender(trained: recommendation.Trained) -> Findings:
             f"and tuned on the {recommendation.HORIZON_DAYS} days before."
         ),
         groups=tuple(
-            Group(name=f"new in the window, by {_words(name)}", rows=trained.newcomers, figures={"ndcg@10": value})
+            Group(
+                name=f"new in the window, by {name.replace('_', ' ')}",
+                rows=trained.newcomers,
+                figures={"ndcg@10": value},
+            )
             for name, value in trained.cold_start.items()
         ),
-        pictures=(
-            *(
-                Picture(
-                    measure,
-                    f"{title} by how many products are listed, of the model and of what it is held against.",
-                    plots.lines(by_cutoff(measure), x="products listed", y=title, marked=True),
-                )
-                for measure, title in (("recall", "Recall"), ("ndcg", "NDCG"))
-            ),
-            Picture(
-                "coverage",
-                "The share of the catalogue that stands in anybody's first ten.",
-                plots.bars({_words(name): value for name, value in trained.coverages.items()}, x="share of products"),
-            ),
-            Picture(
-                "popularity",
-                "Which share of all places in the lists the most listed products hold; the dotted line is what they "
-                "would hold if all were listed as often.",
-                plots.lines(
-                    {"model": gains(places, places)},
-                    x="share of the products, the most listed first",
-                    y="share of the places",
-                    reference=DIAGONAL,
-                ),
-            ),
-        ),
+        pictures=pictures.of_recommender(trained),
     )
 
 
@@ -453,72 +222,3 @@ def _of_probabilities(labels: Labels, probabilities: Vector) -> dict[str, float]
         "predicted": float(probabilities.mean()),
         "observed": float(labels.mean()),
     }
-
-
-def _reliability(bins: tuple[Bin, ...], error: float, label: str) -> Picture:
-    return Picture(
-        "reliability",
-        f"Rows in tenths by predicted probability: which share {label}. On the dotted line both are the same; they "
-        f"differ by {error:.3f} on average (expected calibration error).",
-        plots.lines(
-            {"observed": reliability(bins)},
-            x="mean predicted probability",
-            y=f"share that {label}",
-            reference=Curve(DIAGONAL.x * bins[-1].predicted, DIAGONAL.y * bins[-1].predicted),
-            marked=True,
-        ),
-    )
-
-
-def _gains(curves: dict[str, Curve], y: str, rows: str) -> Picture:
-    return Picture(
-        "gains",
-        f"The {y} that is found in the best-ranked {rows}; the dotted line is what chance finds.",
-        plots.lines(curves, x=f"share of the {rows}", y=y, reference=DIAGONAL),
-    )
-
-
-def _lift(curves: dict[str, Curve], rows: str) -> Picture:
-    return Picture(
-        "lift",
-        f"How many times as many as on average are in each tenth of the {rows}, the best-ranked first.",
-        plots.groups(
-            {name: lift_by_tenth(curve).tolist() for name, curve in curves.items()},
-            TENTHS,
-            x=f"tenth of the {rows}",
-            y="lift",
-        ),
-    )
-
-
-def _contributions(model: Any, matrix: npt.NDArray[np.float32], names: tuple[str, ...]) -> list[Picture]:
-    """The features' contributions to boosted trees; none of a shop's own model that is of another kind."""
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    trees = model.calibrated_classifiers_[0].estimator if isinstance(model, CalibratedClassifierCV) else None
-    if not isinstance(trees, HistGradientBoostingClassifier):
-        return []
-    means = contributions(trees, matrix, names)
-    caption = (
-        f"By how much each of the {min(SHOWN, len(means))} weightiest features moves a prediction on average, up or "
-        "down, in log-odds before calibration (mean absolute Shapley values, exact for trees)."
-    )
-    bars = plots.bars(first(means, SHOWN), x="mean absolute Shapley value, log-odds")
-    return [Picture("contributions", caption, bars)]
-
-
-def _panels(trained: demand.Trained, window: Window, low: Matrix, high: Matrix) -> list[Panel]:
-    """The products at the places PANELS in the last window."""
-    forecast = trained.forecasts[-1]
-    sold = np.flatnonzero(window.weight > 0)
-    ranked = sold[np.argsort(-window.weight[sold], kind="stable")]
-    chosen = dict.fromkeys(ranked[int(share * (len(ranked) - 1))] for share in PANELS)
-    return [
-        Panel(forecast.series[place], window.actual[place], forecast.mean[place], low[place], high[place])
-        for place in chosen
-    ]
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

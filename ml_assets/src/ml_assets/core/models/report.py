@@ -1,7 +1,7 @@
 """What a training tells of a version beside its figures: purpose, data, checks, subgroups, pictures.
 
 The registry keeps it with the version, so that a card can be made from the registry alone. The texts are in `about`,
-what a training found in `findings`; the page is made in `cards`.
+what a training found in `findings` and `pictures`; the page is made in `cards`.
 """
 
 from __future__ import annotations
