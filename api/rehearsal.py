@@ -21,7 +21,7 @@ from api import problems
 from api.services.golden import GoldenMismatch, differences
 from api.services.release import LoadedRelease
 from api.services.serving import State
-from cartograph.releases.contents import GoldenRequest
+from cartograph.releases.contents.golden import GoldenRequest
 
 
 class Rehearsal:

@@ -22,15 +22,9 @@ import pyarrow as pa
 from cartograph.contracts import Contract
 from cartograph.lake import Lake
 from cartograph.releases import ReleaseInputs, open_store
-from cartograph.releases.contents import (
-    CHURN_MODEL,
-    CUSTOMER_COLUMNS,
-    CUSTOMERS,
-    EFFECTS,
-    EFFECTS_FILE,
-    Effect,
-    write_customers,
-)
+from cartograph.releases.contents.causal import EFFECTS, Effect
+from cartograph.releases.contents.files import CHURN_MODEL, CUSTOMERS, EFFECTS_FILE
+from cartograph.releases.contents.tables import CUSTOMER_COLUMNS, write_customers
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
 from cartograph.windows import Window

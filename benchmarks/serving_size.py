@@ -24,8 +24,11 @@ from support.load import request, saturate
 from support.served import Served, api, free_port, served
 
 from cartograph.releases import ReleaseInputs, open_store
-from cartograph.releases.contents import CUSTOMER_COLUMNS, CUSTOMERS, EFFECTS, EFFECTS_FILE, SHOP, ShopCard
-from cartograph.releases.contents import write_customers as write
+from cartograph.releases.contents.base import ShopCard
+from cartograph.releases.contents.causal import EFFECTS
+from cartograph.releases.contents.files import CUSTOMERS, EFFECTS_FILE, SHOP
+from cartograph.releases.contents.tables import CUSTOMER_COLUMNS
+from cartograph.releases.contents.tables import write_customers as write
 from cartograph.settings import Settings
 
 AS_OF = date(2026, 1, 1)

@@ -12,7 +12,8 @@ from api.schemas.causal import ChannelBudget, Cost, Decision, DecisionRequest, E
 from api.schemas.problem import InvalidPart
 from api.services.decisions import decide, outside, policy_features
 from api.services.release import LoadedRelease
-from cartograph.releases.contents import MEMO_PAGE, TreatmentPolicy
+from cartograph.releases.contents.causal import TreatmentPolicy
+from cartograph.releases.contents.files import MEMO_PAGE
 
 router = APIRouter(prefix="/v1/causal", tags=["causal"], route_class=CachedRoute)
 Question = Annotated[

@@ -14,7 +14,7 @@ from api.schemas.problem import InvalidPart
 from api.services.cursors import cursor as cursor_after
 from api.services.kpis import TOTAL, Asked, Grain, Kpis
 from api.services.release import LoadedRelease
-from cartograph.releases.contents import Kpi
+from cartograph.releases.contents.kpis import Kpi
 
 router = APIRouter(prefix="/v1/kpis", tags=["kpis"], route_class=CachedRoute)
 DEFAULT_DAYS = 30

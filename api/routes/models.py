@@ -9,7 +9,7 @@ from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
 from api.schemas.models import ModelInput, ReleasedModels, ReleasedVersion
 from api.services.release import LoadedRelease
-from cartograph.releases.contents import CARD_PAGE
+from cartograph.releases.contents.files import CARD_PAGE
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=CachedRoute)
 Name = Annotated[

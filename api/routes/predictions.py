@@ -35,7 +35,7 @@ from api.services.lifetime_values import LifetimeValues
 from api.services.model import ReleasedModel
 from api.services.prediction_log import PredictionLog
 from api.services.release import LoadedRelease
-from cartograph.releases.contents import ModelCard
+from cartograph.releases.contents.models import ModelCard
 
 router = APIRouter(prefix="/v1", tags=["predictions"], route_class=DirectRoute)
 

@@ -20,7 +20,7 @@ from api.schemas.recommendations import (
 from api.services.online import OnlineState, moment_of
 from api.services.recommendations import Recommendations
 from api.services.release import LoadedRelease
-from cartograph.releases.contents import LISTED
+from cartograph.releases.contents.tables import LISTED
 from cartograph.windows import at_midnight
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=CachedRoute)

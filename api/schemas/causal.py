@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.bodies import RequestBody
 from api.schemas.shared import AsOf, ReleaseId
-from cartograph.releases.contents import Budget, Effect, Estimated, TreatmentPolicy
+from cartograph.releases.contents.causal import Budget, Effect, Estimated, TreatmentPolicy
 
 
 class Effects(BaseModel):

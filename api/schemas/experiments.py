@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from api.schemas.shared import AsOf, ReleaseId
-from cartograph.releases.contents import ExperimentResult
+from cartograph.releases.contents.experiments import ExperimentResult
 
 
 class ExperimentSummary(BaseModel):

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from api.schemas.bodies import RequestBody
 from api.schemas.numbers import WholeNumber
 from api.schemas.shared import AsOf, CustomerId, ModelVersion, ProductId, ReleaseId
-from cartograph.releases.contents import LISTED
+from cartograph.releases.contents.tables import LISTED
 
 _GivenProduct = Annotated[str, Field(min_length=1, max_length=128)]
 Source = Literal["history", "category", "popularity"]

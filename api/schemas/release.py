@@ -6,7 +6,8 @@ from pydantic import BaseModel, Field
 
 from api.schemas.shared import AsOf, Created, GitCommit, ReleaseId
 from cartograph.releases import CheckOutcome
-from cartograph.releases.contents import ModelCard, ShopCard
+from cartograph.releases.contents.base import ShopCard
+from cartograph.releases.contents.models import ModelCard
 
 
 class Window(BaseModel):

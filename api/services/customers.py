@@ -8,7 +8,7 @@ from typing import Any
 
 from api.services.lookup import Rows
 from api.services.own_models import OwnPrediction
-from cartograph.releases.contents import CUSTOMER_COLUMNS
+from cartograph.releases.contents.tables import CUSTOMER_COLUMNS
 
 Value = bool | int | float | str | None
 

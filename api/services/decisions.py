@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from api.schemas.causal import Decision
-from cartograph.releases.contents import Estimated, TreatmentPolicy
+from cartograph.releases.contents.causal import Estimated, TreatmentPolicy
 from ml_assets.core.causal.decisions import leaf_of
 
 Value = bool | int | float | str | None

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from api.services.explanations import Explanation, ReleasedExplainer
-from cartograph.releases.contents import ModelCard
+from cartograph.releases.contents.models import ModelCard
 
 LOG_ODDS = "log_odds"
 

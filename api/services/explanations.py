@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from cartograph.releases.contents import ContentError, Explainer
+from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.models import Explainer
 from ml_assets.core.explanations import trees, turns
 
 MOST_EXPLAINED = 100

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from typing_extensions import TypedDict
 
 from api.schemas.numbers import MOST, whole
-from cartograph.releases.contents import FeatureSpec
+from cartograph.releases.contents.models import FeatureSpec
 
 MOST_ROWS = 1000
 """A batch has at most so many rows."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cartograph.releases.contents import Kpi, open_kpis
+from cartograph.releases.contents.kpis import Kpi, open_kpis
 
 Grain = Literal["day", "week", "month", "total"]
 TOTAL = "total"

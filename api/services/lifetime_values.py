@@ -13,14 +13,9 @@ from pydantic import ValidationError
 from api.services.explanations import ReleasedExplainer
 from api.services.features import FeatureProblem, FeaturesError, GivenFeatures, Matrix
 from api.services.model import read_card
-from cartograph.releases.contents import (
-    CLV_CARD,
-    CLV_MODEL,
-    ContentError,
-    FeatureSpec,
-    ModelCard,
-    explanation_file,
-)
+from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.files import CLV_CARD, CLV_MODEL, explanation_file
+from cartograph.releases.contents.models import FeatureSpec, ModelCard
 from ml_assets.core.models import clv
 
 Vector = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from api.services.release import LoadedRelease
-from cartograph.releases.contents import (
+from cartograph.releases.contents.files import (
     CHURN_CARD,
     CUSTOMERS,
     DEMAND,
@@ -20,9 +20,9 @@ from cartograph.releases.contents import (
     RECOMMENDATIONS,
     REORDER,
     SIMILAR,
-    LineageNode,
     own_model_files,
 )
+from cartograph.releases.contents.lineage import LineageNode
 
 
 class Origin(NamedTuple):

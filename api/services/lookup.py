@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import orjson
 import pyarrow as pa
 
-from cartograph.releases.contents import ContentError
+from cartograph.releases.contents.base import ContentError
 from cartograph.releases.rows import StoredRows, for_json
 
 

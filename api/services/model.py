@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from api.services.explanations import ReleasedExplainer, log_odds
 from api.services.features import FeatureProblem, FeaturesError, GivenFeatures
-from cartograph.releases.contents import ONNX_INPUT, ONNX_OUTPUT, ContentError, ModelCard, explanation_file
+from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.files import explanation_file
+from cartograph.releases.contents.models import ONNX_INPUT, ONNX_OUTPUT, ModelCard
 
 _POSITIVE = 1
 _NO_ANSWER = "the model has no answer for this combination of values"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from api.services.lookup import Rows, open_rows
 from api.services.model import ReleasedModel
-from cartograph.releases.contents import OWN_PREDICTIONS, PREDICTION_COLUMNS, open_lists, own_model_files
+from cartograph.releases.contents.files import OWN_PREDICTIONS, own_model_files
+from cartograph.releases.contents.tables import PREDICTION_COLUMNS, open_lists
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,10 @@ from pydantic import ValidationError
 
 from api.services.lookup import Rows, open_rows
 from api.services.online import Recent
-from cartograph.releases.contents import (
-    LISTED,
-    RECOMMENDATION_COLUMNS,
-    RECOMMENDATIONS,
-    RECOMMENDER,
-    RECOMMENDER_CARD,
-    SIMILAR,
-    SIMILAR_COLUMNS,
-    ContentError,
-    ModelCard,
-    open_lists,
-)
+from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.files import RECOMMENDATIONS, RECOMMENDER, RECOMMENDER_CARD, SIMILAR
+from cartograph.releases.contents.models import ModelCard
+from cartograph.releases.contents.tables import LISTED, RECOMMENDATION_COLUMNS, SIMILAR_COLUMNS, open_lists
 from ml_assets.core.models.recommendation.lists import BASKET
 from ml_assets.core.models.recommendation.product_recommender import ProductRecommender, Suggestion
 from ml_assets.core.models.recommendation.recommender import NOTHING

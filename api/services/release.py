@@ -21,7 +21,10 @@ from api.services.own_models import OwnModels
 from api.services.products import Products
 from api.services.recommendations import Recommendations
 from cartograph.releases import Manifest, ReleaseError, ReleaseStore
-from cartograph.releases.contents import (
+from cartograph.releases.contents.base import ContentError, ShopCard
+from cartograph.releases.contents.causal import EFFECTS, POLICIES, Budget, Effect, TreatmentPolicy
+from cartograph.releases.contents.experiments import EXPERIMENTS, ExperimentResult
+from cartograph.releases.contents.files import (
     BUDGET_FILE,
     CHURN_CARD,
     CHURN_MODEL,
@@ -30,9 +33,7 @@ from cartograph.releases.contents import (
     CUSTOMERS,
     DEMAND,
     DEMAND_CARD,
-    EFFECTS,
     EFFECTS_FILE,
-    EXPERIMENTS,
     EXPERIMENTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
@@ -41,10 +42,8 @@ from cartograph.releases.contents import (
     KPI_FILE,
     KPIS,
     LINEAGE_FILE,
-    LISTED,
     ORDER_HISTORY,
     OWN_PREDICTIONS,
-    POLICIES,
     POLICIES_FILE,
     PROPENSITY_CARD,
     PROPENSITY_MODEL,
@@ -55,22 +54,12 @@ from cartograph.releases.contents import (
     SCHEMA_FILE,
     SHOP,
     SIMILAR,
-    Budget,
-    ContentError,
-    Effect,
-    ExperimentResult,
-    Golden,
-    Lineage,
-    LineageNode,
-    ModelCard,
-    ShopCard,
-    TreatmentPolicy,
-    input_schema,
-    open_customers,
-    open_products,
     own_model_files,
-    personal_columns,
 )
+from cartograph.releases.contents.golden import Golden
+from cartograph.releases.contents.lineage import Lineage, LineageNode
+from cartograph.releases.contents.models import ModelCard, input_schema
+from cartograph.releases.contents.tables import LISTED, open_customers, open_products, personal_columns
 from ml_assets.core.features.order_ledger import OrderHistory
 
 CHURN_FILES = (CHURN_MODEL, CHURN_CARD)

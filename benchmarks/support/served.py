@@ -16,7 +16,8 @@ import httpx
 import psutil
 
 from cartograph.releases import open_store
-from cartograph.releases.contents import CUSTOMERS, open_customers
+from cartograph.releases.contents.files import CUSTOMERS
+from cartograph.releases.contents.tables import open_customers
 from cartograph.settings import PREFIX, Settings, load_settings
 
 PATIENCE_SECONDS = 120.0

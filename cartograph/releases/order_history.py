@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cartograph.releases.contents import ORDER_HISTORY, ContentError
+from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.files import ORDER_HISTORY
 
 NEVER = -(2**63)
 """Stands for a moment that is not known."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from cartograph.releases import Manifest
-from cartograph.releases.contents import EXPERIMENTS, EXPERIMENTS_FILE, MEMO_PAGE, POLICIES, POLICIES_FILE
+from cartograph.releases.contents.causal import POLICIES
+from cartograph.releases.contents.experiments import EXPERIMENTS
+from cartograph.releases.contents.files import EXPERIMENTS_FILE, MEMO_PAGE, POLICIES_FILE
 from cartograph.settings import Settings
 from tests.api.making import (
     PICTURE,

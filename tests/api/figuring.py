@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from cartograph.releases.contents import KPI_CUSTOMERS, KPI_FILE, KPIS
+from cartograph.releases.contents.files import KPI_CUSTOMERS, KPI_FILE, KPIS
 from ml_assets.core import kpis
 from ml_assets.defs.marts import Pinned
 from ml_assets.defs.serving.kpis import released_kpis, write_figures

@@ -23,30 +23,23 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from api.connections import BoundedProtocol
 from api.main import create_app
 from cartograph.releases import Manifest, ReleaseInputs, open_store
-from cartograph.releases.contents import (
+from cartograph.releases.contents.base import ShopCard
+from cartograph.releases.contents.causal import EFFECTS, Effect, EffectCheck
+from cartograph.releases.contents.files import (
     CARD_PAGE,
     CHURN_CARD,
     CHURN_MODEL,
     CUSTOMERS,
     DEMAND,
     DEMAND_CARD,
-    DEMAND_COLUMNS,
-    EFFECTS,
     EFFECTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
     REORDER,
-    REORDER_COLUMNS,
     SHOP,
-    Effect,
-    EffectCheck,
-    FeatureSpec,
-    ModelCard,
-    Review,
-    ShopCard,
-    write_customers,
-    write_products,
 )
+from cartograph.releases.contents.models import FeatureSpec, ModelCard, Review
+from cartograph.releases.contents.tables import DEMAND_COLUMNS, REORDER_COLUMNS, write_customers, write_products
 from cartograph.settings import Settings
 from tests.api.recommending import FILES, batch
 

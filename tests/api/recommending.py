@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from cartograph.releases.contents import RECOMMENDATIONS, RECOMMENDER, RECOMMENDER_CARD, SIMILAR
+from cartograph.releases.contents.files import RECOMMENDATIONS, RECOMMENDER, RECOMMENDER_CARD, SIMILAR
 from ml_assets.core.models.recommendation.histories import popularity
 from ml_assets.core.models.recommendation.item_item import transitions
 from ml_assets.core.models.recommendation.lists import product_recommendations, similar_products

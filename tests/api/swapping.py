@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 
 from cartograph.releases import Manifest
-from cartograph.releases.contents import (
-    CHURN_CARD,
-    GOLDEN,
-    SCHEMA_FILE,
-    SHOP,
-    Golden,
-    GoldenRequest,
-    ShopCard,
-    input_schema,
-)
+from cartograph.releases.contents.base import ShopCard
+from cartograph.releases.contents.files import CHURN_CARD, GOLDEN, SCHEMA_FILE, SHOP
+from cartograph.releases.contents.golden import Golden, GoldenRequest
+from cartograph.releases.contents.models import input_schema
 from cartograph.settings import Settings
 from tests.api.making import classifier, make_card, make_customers, make_effect, publish
 

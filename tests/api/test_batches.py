@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from api.schemas.predictions import BatchPrediction
 from api.services.features import FeaturesError, GivenFeatures
 from cartograph.releases import Manifest
-from cartograph.releases.contents import FeatureSpec
+from cartograph.releases.contents.models import FeatureSpec
 from tests.api.making import classifier, problem
 
 PATH = "/v1/predict/churn/batch"

@@ -10,12 +10,8 @@ import pytest
 
 from api.services.decisions import policy_features
 from cartograph.releases import Manifest
-from cartograph.releases.contents import (
-    BUDGET_FILE,
-    CUSTOMERS,
-    MEMO_PAGE,
+from cartograph.releases.contents.causal import (
     POLICIES,
-    POLICIES_FILE,
     Budget,
     BudgetLine,
     ChannelResponse,
@@ -26,6 +22,7 @@ from cartograph.releases.contents import (
     PolicyRule,
     TreatmentPolicy,
 )
+from cartograph.releases.contents.files import BUDGET_FILE, CUSTOMERS, MEMO_PAGE, POLICIES_FILE
 from cartograph.releases.rows import row_schema, with_rows
 from cartograph.settings import Settings
 from tests.api.making import make_customers, make_effect, problem, publish, service

@@ -12,7 +12,8 @@ from api.schemas.customers import Customer, CustomerList
 from api.services.customers import Customers
 from api.services.lookup import TableRows, open_rows
 from cartograph.releases import Manifest
-from cartograph.releases.contents import ContentError, open_customers, write_customers, write_lists
+from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.tables import open_customers, write_customers, write_lists
 from cartograph.releases.rows import StoredRows
 from cartograph.settings import Settings
 from tests.api.making import make_customers, problem, publish, service

@@ -3,13 +3,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cartograph.releases.contents import (
-    EXPERIMENTS,
-    EXPERIMENTS_FILE,
-    EffectCheck,
-    ExperimentEstimate,
-    ExperimentResult,
-)
+from cartograph.releases.contents.causal import EffectCheck
+from cartograph.releases.contents.experiments import EXPERIMENTS, ExperimentEstimate, ExperimentResult
+from cartograph.releases.contents.files import EXPERIMENTS_FILE
 from cartograph.settings import Settings
 from tests.api.making import AS_OF, PICTURE, problem, publish, service
 

@@ -14,13 +14,9 @@ import pytest
 
 from api.schemas.predictions import BatchPrediction, ChurnPrediction, CustomerExplanation
 from cartograph.keys import KeyStore, Scope
-from cartograph.releases.contents import (
-    OWN_PREDICTIONS,
-    Explainer,
-    explanation_file,
-    mark_personal,
-    own_model_files,
-)
+from cartograph.releases.contents.files import OWN_PREDICTIONS, explanation_file, own_model_files
+from cartograph.releases.contents.models import Explainer
+from cartograph.releases.contents.tables import mark_personal
 from cartograph.settings import Settings
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models.export import predict

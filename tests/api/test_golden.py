@@ -15,29 +15,26 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from api.services.golden import differences
 from cartograph.erasure import Wanted, scan
-from cartograph.releases.contents import (
+from cartograph.releases.contents.base import ShopCard
+from cartograph.releases.contents.causal import EFFECTS, POLICIES
+from cartograph.releases.contents.files import (
     CHURN_MODEL,
     CLV_CARD,
     CLV_MODEL,
     CUSTOMERS,
     DEMAND,
-    EFFECTS,
     EFFECTS_FILE,
     FRAUD_CARD,
     GOLDEN,
-    POLICIES,
     POLICIES_FILE,
-    RECOMMENDATION_COLUMNS,
     RECOMMENDATIONS,
     REORDER,
     SHOP,
     SIMILAR,
-    SIMILAR_COLUMNS,
-    Golden,
-    Review,
-    ShopCard,
-    open_lists,
 )
+from cartograph.releases.contents.golden import Golden
+from cartograph.releases.contents.models import Review
+from cartograph.releases.contents.tables import RECOMMENDATION_COLUMNS, SIMILAR_COLUMNS, open_lists
 from cartograph.settings import Settings
 from ml_assets.core.models import clv
 from ml_assets.core.models.export import to_onnx

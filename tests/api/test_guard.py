@@ -15,7 +15,7 @@ from api.main import create_app
 from api.services.rates import address_of
 from cartograph.audit import acts
 from cartograph.keys import SCOPES, KeyStore, Scope
-from cartograph.releases.contents import mark_personal
+from cartograph.releases.contents.tables import mark_personal
 from cartograph.settings import Settings
 from tests.api.making import make_customers, problem, publish, service, serving
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from cartograph.releases import Manifest
-from cartograph.releases.contents import CHURN_CARD, CHURN_MODEL, CUSTOMERS, EFFECTS_FILE, SHOP
+from cartograph.releases.contents.files import CHURN_CARD, CHURN_MODEL, CUSTOMERS, EFFECTS_FILE, SHOP
 from cartograph.settings import Settings
 from tests.api.making import FEATURES, make_card, onnx_model, problem, publish, service
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from api.schemas.kpis import KpiFigures, KpiList
 from cartograph.releases import Manifest
-from cartograph.releases.contents import KPI_CUSTOMERS, KPI_FILE, KPIS
+from cartograph.releases.contents.files import KPI_CUSTOMERS, KPI_FILE, KPIS
 from cartograph.settings import Settings
 from ml_assets.core import kpis
 from tests.api.figuring import AS_OF, FIRST, VALUES, Order, counted, kpi_files, marts

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from api.schemas.predictions import LifetimeValueBatch, LifetimeValuePrediction
-from cartograph.releases.contents import CLV_CARD
+from cartograph.releases.contents.files import CLV_CARD
 from cartograph.settings import Settings
 from ml_assets.core.models import clv
 from tests.api.making import AS_OF, make_card, problem, publish, service

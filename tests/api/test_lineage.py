@@ -11,7 +11,8 @@ import pytest
 from api.schemas.lineage import AnswerLineage
 from api.services.lineage import ancestors
 from cartograph.releases import Manifest
-from cartograph.releases.contents import CUSTOMERS, LINEAGE_FILE, Lineage, LineageNode
+from cartograph.releases.contents.files import CUSTOMERS, LINEAGE_FILE
+from cartograph.releases.contents.lineage import Lineage, LineageNode
 from cartograph.settings import Settings
 from tests.api.figuring import Order, kpi_files
 from tests.api.making import (

@@ -21,7 +21,7 @@ from api.services.serving import State
 from cartograph.events import segments
 from cartograph.keys import KeyStore
 from cartograph.releases import Manifest, open_store
-from cartograph.releases.contents import SHOP
+from cartograph.releases.contents.files import SHOP
 from cartograph.settings import Settings
 from tests.api.making import publish, service
 from tests.unit.events.making import make_event

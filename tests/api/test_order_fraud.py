@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartograph.releases import Manifest
-from cartograph.releases.contents import FRAUD_CARD, FRAUD_MODEL, Review
+from cartograph.releases.contents.files import FRAUD_CARD, FRAUD_MODEL
+from cartograph.releases.contents.models import Review
 from cartograph.settings import Settings
 from tests.api.making import classifier, make_fraud_card, problem, publish, service
 

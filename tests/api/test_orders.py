@@ -23,7 +23,8 @@ from api.main import create_app
 from api.observability.metrics import UNWRITTEN
 from api.services import journal
 from cartograph.releases import Manifest
-from cartograph.releases.contents import FRAUD_CARD, ORDER_HISTORY, Review
+from cartograph.releases.contents.files import FRAUD_CARD, ORDER_HISTORY
+from cartograph.releases.contents.models import Review
 from cartograph.releases.order_history import write_history
 from cartograph.settings import Settings
 from ml_assets.core.features.order_catalogue import ORDER_RISK

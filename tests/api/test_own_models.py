@@ -10,7 +10,8 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from cartograph.releases.contents import OWN_PREDICTIONS, PREDICTION_COLUMNS, own_model_files, write_lists
+from cartograph.releases.contents.files import OWN_PREDICTIONS, own_model_files
+from cartograph.releases.contents.tables import PREDICTION_COLUMNS, write_lists
 from cartograph.settings import Settings
 from tests.api.making import make_card, onnx_model, problem, publish, service
 

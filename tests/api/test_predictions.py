@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartograph.releases import Manifest
-from cartograph.releases.contents import CHURN_CARD, CHURN_MODEL, FRAUD_CARD, FRAUD_MODEL
+from cartograph.releases.contents.files import CHURN_CARD, CHURN_MODEL, FRAUD_CARD, FRAUD_MODEL
 from cartograph.settings import Settings
 from tests.api.making import NO_RECOMMENDER, classifier, make_customers, problem, publish, service
 

@@ -13,14 +13,9 @@ from hypothesis import strategies as st
 from api.schemas.products import Product, ProductList
 from api.services.cursors import BadCursor, cursor, key_of
 from cartograph.releases import Manifest
-from cartograph.releases.contents import (
-    DEMAND,
-    DEMAND_CARD,
-    REORDER,
-    ContentError,
-    open_products,
-    write_products,
-)
+from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.files import DEMAND, DEMAND_CARD, REORDER
+from cartograph.releases.contents.tables import open_products, write_products
 from cartograph.settings import Settings
 from tests.api.making import (
     NO_RECOMMENDER,

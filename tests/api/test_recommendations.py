@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from api.schemas.recommendations import CustomerRecommendations, SimilarProducts
 from cartograph.releases import Manifest
-from cartograph.releases.contents import RECOMMENDATIONS, RECOMMENDER, RECOMMENDER_CARD, SIMILAR
+from cartograph.releases.contents.files import RECOMMENDATIONS, RECOMMENDER, RECOMMENDER_CARD, SIMILAR
 from cartograph.settings import Settings
 from tests.api.making import NO_RECOMMENDER, demand_files, make_customers, make_forecasts, problem, publish, service
 from tests.api.recommending import NEWCOMER, PRODUCTS, WITHDRAWN, batch

@@ -12,7 +12,7 @@ import pytest
 from api.services.refusals import Refusals, ReleaseAlerts
 from api.services.serving import Serving
 from cartograph.releases import Manifest, open_store
-from cartograph.releases.contents import SHOP
+from cartograph.releases.contents.files import SHOP
 from cartograph.settings import Settings
 from tests.api.making import make_customers, make_effect, problem, publish, service
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from cartograph.releases import Manifest, open_store
-from cartograph.releases.contents import CHURN_CARD, CHURN_MODEL, CUSTOMERS, GOLDEN
+from cartograph.releases.contents.files import CHURN_CARD, CHURN_MODEL, CUSTOMERS, GOLDEN
 from cartograph.releases.signing import generate
 from cartograph.settings import Settings
 from tests.api.making import make_card, make_customers, problem, service

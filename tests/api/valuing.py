@@ -6,14 +6,8 @@ from datetime import timedelta
 
 import numpy as np
 
-from cartograph.releases.contents import (
-    CLV_CARD,
-    CLV_MODEL,
-    PROPENSITY_CARD,
-    PROPENSITY_MODEL,
-    Explainer,
-    explanation_file,
-)
+from cartograph.releases.contents.files import CLV_CARD, CLV_MODEL, PROPENSITY_CARD, PROPENSITY_MODEL, explanation_file
+from cartograph.releases.contents.models import Explainer
 from ml_assets.core.explanations.making import explainer
 from ml_assets.core.models import bg_nbd, clv, gamma_gamma
 from tests.api.making import AS_OF, FEATURES, make_card, onnx_model

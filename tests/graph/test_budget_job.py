@@ -16,7 +16,8 @@ from benchmarks.support.planted_channels import (
     planted_channels,
 )
 from cartograph.lake import Lake
-from cartograph.releases.contents import BUDGET_FILE, Budget
+from cartograph.releases.contents.causal import Budget
+from cartograph.releases.contents.files import BUDGET_FILE
 from cartograph.settings import Settings, get_settings
 from tests.api.making import publish, service
 from tests.graph.ml_location import failure, forget_location, guard, key, load_location

@@ -12,7 +12,8 @@ import pytest
 
 from cartograph.lake import Lake
 from cartograph.releases import open_store
-from cartograph.releases.contents import CUSTOMERS, open_customers
+from cartograph.releases.contents.files import CUSTOMERS
+from cartograph.releases.contents.tables import open_customers
 from cartograph.settings import get_settings
 from cartograph.windows import Window, at_midnight
 from tests.graph.ml_location import failure, forget_location, guard, key, load_location, run

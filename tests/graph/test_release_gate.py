@@ -9,7 +9,9 @@ import pytest
 
 from cartograph.lake import Lake
 from cartograph.releases import open_store
-from cartograph.releases.contents import CUSTOMERS, Estimated, PolicyNode, open_customers
+from cartograph.releases.contents.causal import Estimated, PolicyNode
+from cartograph.releases.contents.files import CUSTOMERS
+from cartograph.releases.contents.tables import open_customers
 from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset, read_graph, write_graph
 from cartograph.trust.causes import failed_checks

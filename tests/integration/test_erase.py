@@ -20,15 +20,8 @@ from cartograph.erasure import ErasureError, Register, Wanted, scan
 from cartograph.events import read, segments
 from cartograph.lake import Lake
 from cartograph.releases import open_store
-from cartograph.releases.contents import (
-    CUSTOMERS,
-    RECOMMENDATION_COLUMNS,
-    RECOMMENDATIONS,
-    SHOP,
-    open_customers,
-    open_lists,
-    write_lists,
-)
+from cartograph.releases.contents.files import CUSTOMERS, RECOMMENDATIONS, SHOP
+from cartograph.releases.contents.tables import RECOMMENDATION_COLUMNS, open_customers, open_lists, write_lists
 from cartograph.windows import Window, at_midnight
 from ecom_assets.ingestion import quarantine_summary
 from ml_assets.core.models.recommendation.lists import RECOMMENDATIONS as LISTS

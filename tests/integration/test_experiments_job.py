@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from cartograph.cli.app import app
 from cartograph.lake import Lake
-from cartograph.releases.contents import ExperimentResult
+from cartograph.releases.contents.experiments import ExperimentResult
 from cartograph.settings import get_settings
 from ml_assets.core.experiments import report
 from tests.graph.ml_location import EVERYTHING, failure, forget_location, guard, key, load_location, run

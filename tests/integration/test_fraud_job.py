@@ -11,7 +11,8 @@ import pytest
 
 from cartograph.lake import Lake
 from cartograph.releases import open_store
-from cartograph.releases.contents import FRAUD_CARD, FRAUD_MODEL, ORDER_HISTORY, ModelCard
+from cartograph.releases.contents.files import FRAUD_CARD, FRAUD_MODEL, ORDER_HISTORY
+from cartograph.releases.contents.models import ModelCard
 from cartograph.settings import get_settings
 from tests.api.making import service
 from tests.graph.cards import judge_card, sections_of
@@ -141,7 +142,8 @@ def test_an_order_after_the_release_is_judged_with_what_the_shop_knew(shop):
 
 def test_a_budget_is_released_and_served_where_the_channels_are_shown_and_only_there(shop, monkeypatch):
     """So few orders do not show what the channels do; in the second run the fit is said to be good enough."""
-    from cartograph.releases.contents import BUDGET_FILE, Budget
+    from cartograph.releases.contents.causal import Budget
+    from cartograph.releases.contents.files import BUDGET_FILE
     from ml_assets.core.budget.response import Fitted
 
     assets = ("causal/channel_response", "causal/budget_allocation", "serving/release")

@@ -10,7 +10,9 @@ import pytest
 
 from cartograph.lake import Lake
 from cartograph.releases import open_store
-from cartograph.releases.contents import (
+from cartograph.releases.contents.base import ShopCard
+from cartograph.releases.contents.causal import EFFECTS
+from cartograph.releases.contents.files import (
     CHURN_CARD,
     CHURN_MODEL,
     CLV_CARD,
@@ -18,7 +20,6 @@ from cartograph.releases.contents import (
     CUSTOMERS,
     DEMAND,
     DEMAND_CARD,
-    EFFECTS,
     EFFECTS_FILE,
     PROPENSITY_CARD,
     PROPENSITY_MODEL,
@@ -28,12 +29,10 @@ from cartograph.releases.contents import (
     REORDER,
     SHOP,
     SIMILAR,
-    ModelCard,
-    ShopCard,
     explanation_file,
-    open_customers,
-    open_products,
 )
+from cartograph.releases.contents.models import ModelCard
+from cartograph.releases.contents.tables import open_customers, open_products
 from cartograph.settings import get_settings
 from tests.graph.cards import judge_card
 from tests.graph.ml_location import (

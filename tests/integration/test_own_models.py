@@ -10,7 +10,8 @@ import yaml
 
 from cartograph.lake import Lake
 from cartograph.releases import open_store
-from cartograph.releases.contents import OWN_PREDICTIONS, PREDICTION_COLUMNS, open_lists
+from cartograph.releases.contents.files import OWN_PREDICTIONS
+from cartograph.releases.contents.tables import PREDICTION_COLUMNS, open_lists
 from cartograph.settings import get_settings
 from tests.api.making import problem, service
 from tests.graph.ml_location import failure, forget_location, guard, key, load_location, materialized, run

@@ -19,7 +19,7 @@ from benchmarks.support.simulated_experiments import (
     peeked,
     variance_taken,
 )
-from cartograph.releases.contents import ExperimentResult
+from cartograph.releases.contents.experiments import ExperimentResult
 from ml_assets.core.experiments.form import read_experiment
 from ml_assets.core.experiments.report import report, unsound
 from tests.model.simulated import simulated_marts

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pytest
 
 from api.services.features import GivenFeatures
-from cartograph.releases.contents import FeatureSpec
+from cartograph.releases.contents.models import FeatureSpec
 from ml_assets.core.features import (
     customers,
     daily_demand,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cartograph.releases.contents import Explainer, TreeNodes
+from cartograph.releases.contents.models import Explainer, TreeNodes
 from ml_assets.core.explanations import trees, turns
 from ml_assets.core.explanations.making import MOST_LEAVES, explainer, typical
 from ml_assets.core.models.export import predict, to_onnx

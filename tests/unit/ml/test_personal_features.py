@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from cartograph.releases.contents import CUSTOMER_COLUMNS, RECOMMENDATION_COLUMNS
+from cartograph.releases.contents.tables import CUSTOMER_COLUMNS, RECOMMENDATION_COLUMNS
 from ecom_assets.contracts import CONTRACTS
 from ml_assets.core.features import customers
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 
-from cartograph.releases.contents import Estimated, PolicyFeature, PolicyNode, PolicyRule
+from cartograph.releases.contents.causal import Estimated, PolicyFeature, PolicyNode, PolicyRule
 from ml_assets.core.causal.decisions import leaf_of, leaves, treats
 from ml_assets.core.causal.policy import learn_policy, markdown, pictures
 from ml_assets.core.causal.study import Covariates, Design, Study

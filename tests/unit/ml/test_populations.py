@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from cartograph.releases import UnfitRelease
-from cartograph.releases.contents import TreatmentPolicy
+from cartograph.releases.contents.causal import TreatmentPolicy
 from ml_assets.core.questions.form import CustomerQuestion, question_of
 from ml_assets.defs.serving.populations import asked_about, told_population
 from tests.api.test_causal import make_policy

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from cartograph.releases import UnfitRelease
-from cartograph.releases.contents import PREDICTION_COLUMNS, own_model_files
+from cartograph.releases.contents.files import own_model_files
+from cartograph.releases.contents.tables import PREDICTION_COLUMNS
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models.export import predict
 from ml_assets.defs.serving.parity import BAR, ROWS, Parity, parities, parity_result, require_parity

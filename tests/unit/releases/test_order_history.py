@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartograph.releases.contents import ContentError, write_customers
+from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.tables import write_customers
 from cartograph.releases.order_history import (
     NEVER,
     NO_KEY,

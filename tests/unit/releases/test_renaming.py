@@ -8,15 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cartograph.releases.contents import (
+from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.files import CUSTOMERS, GOLDEN, RECOMMENDATIONS
+from cartograph.releases.contents.golden import Golden, GoldenRequest
+from cartograph.releases.contents.tables import (
     CUSTOMER_COLUMNS,
-    CUSTOMERS,
-    GOLDEN,
     RECOMMENDATION_COLUMNS,
-    RECOMMENDATIONS,
-    ContentError,
-    Golden,
-    GoldenRequest,
     open_customers,
     open_lists,
     write_customers,

@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from cartograph.contracts import Column, Contract
-from cartograph.releases.contents import Kpi
+from cartograph.releases.contents.kpis import Kpi
 
 REQUIRED_MARTS = ("fct_orders", "fct_order_items", "dim_products", "dim_geographies", "rfm_segments", "agg_daily_sales")
 OPTIONAL_MARTS = ("fct_refunds", "conversion_funnel")

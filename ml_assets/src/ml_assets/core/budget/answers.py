@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from cartograph.contracts import Column, Contract
-from cartograph.releases.contents import Budget, BudgetLine, ChannelResponse, Estimated
+from cartograph.releases.contents.causal import Budget, BudgetLine, ChannelResponse, Estimated
 from ml_assets.core.budget.allocation import Allocation
 from ml_assets.core.budget.panel import Panel
 from ml_assets.core.budget.response import Fitted, Response

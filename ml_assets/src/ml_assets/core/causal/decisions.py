@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cartograph.releases.contents import PolicyNode, PolicyRule
+from cartograph.releases.contents.causal import PolicyNode, PolicyRule
 
 Matrix = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cartograph.releases.contents import Estimated, PolicyFeature, PolicyNode, PolicyRule
+from cartograph.releases.contents.causal import Estimated, PolicyFeature, PolicyNode, PolicyRule
 from ml_assets.core.causal.decisions import leaves
 from ml_assets.core.causal.effect import (
     COMMON_SUPPORT,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cartograph.releases.contents import ExperimentEstimate, ExperimentSegment
+from cartograph.releases.contents.experiments import ExperimentEstimate, ExperimentSegment
 from ml_assets.core.experiments.integrity import Check, covariates_balance
 from ml_assets.core.experiments.moments import (
     INDEX,

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Literal, NamedTuple
 
-from cartograph.releases.contents import EffectCheck, ExperimentEstimate, ExperimentResult
+from cartograph.releases.contents.causal import EffectCheck
+from cartograph.releases.contents.experiments import ExperimentEstimate, ExperimentResult
 from ml_assets.core.experiments.analysis import (
     alike_before,
     estimates,

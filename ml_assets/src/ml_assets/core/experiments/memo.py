@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cartograph.releases.contents import ExperimentEstimate, ExperimentResult
+from cartograph.releases.contents.experiments import ExperimentEstimate, ExperimentResult
 from ml_assets.core.evaluation.plots import Picture
 
 MEANING = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cartograph.releases.contents import ExperimentEstimate
+from cartograph.releases.contents.experiments import ExperimentEstimate
 from ml_assets.core.evaluation.plots import COLOURS, GRID, INK, SIZE, Picture, svg
 from ml_assets.core.experiments.plan import Vector
 from ml_assets.core.experiments.sequential import Sequence as Looks

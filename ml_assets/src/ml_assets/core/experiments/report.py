@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from cartograph.contracts import Column, Contract
-from cartograph.releases.contents import ExperimentResult
+from cartograph.releases.contents.experiments import ExperimentResult
 from ml_assets.core.evaluation import plots
 from ml_assets.core.evaluation.plots import Picture
 from ml_assets.core.experiments import pictures

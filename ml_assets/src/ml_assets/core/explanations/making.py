@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cartograph.releases.contents import Explainer, TreeNodes
+from cartograph.releases.contents.models import Explainer, TreeNodes
 from ml_assets.core.models.export import PARITY, predict
 
 ROWS = 2_000

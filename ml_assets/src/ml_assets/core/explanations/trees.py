@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cartograph.releases.contents import TreeNodes
+from cartograph.releases.contents.models import TreeNodes
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from cartograph.contracts import Column, Contract, Pii
-from cartograph.releases.contents import FeatureSpec
+from cartograph.releases.contents.models import FeatureSpec
 
 
 class Feature(BaseModel):

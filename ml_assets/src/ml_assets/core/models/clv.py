@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from cartograph.releases.contents import FeatureSpec
+from cartograph.releases.contents.models import FeatureSpec
 from ml_assets.core.evaluation.values import Scores, evaluate, mean_absolute_error
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import Marts

@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from cartograph.releases.contents import LISTED
+from cartograph.releases.contents.tables import LISTED
 from cartograph.words import counted
 from ml_assets.core.evaluation.classification import calibration_bins, calibration_error
 from ml_assets.core.evaluation.forecasting import Window, coverage, origins, weighted_losses, window

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cartograph.releases.contents import ONNX_INPUT, ONNX_OUTPUT
+from cartograph.releases.contents.models import ONNX_INPUT, ONNX_OUTPUT
 
 PARITY = 1e-5
 """Largest difference of a probability between a model and its ONNX form."""

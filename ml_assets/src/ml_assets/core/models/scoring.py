@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from cartograph.contracts import Contract
-from cartograph.releases.contents import ModelCard
+from cartograph.releases.contents.models import ModelCard
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models.classifier import Question
 from ml_assets.core.models.export import Matrix, Vector, predict

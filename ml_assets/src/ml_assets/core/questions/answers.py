@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from cartograph.contracts import Column, Contract
-from cartograph.releases.contents import Effect, EffectCheck, PolicyRule, TreatmentPolicy
+from cartograph.releases.contents.causal import Effect, EffectCheck, PolicyRule, TreatmentPolicy
 from ml_assets.core.causal.assess import held_fixed
 from ml_assets.core.causal.finding import CONFIDENCE, Estimate, Finding, Gate, NamedEstimate
 from ml_assets.core.evaluation import plots

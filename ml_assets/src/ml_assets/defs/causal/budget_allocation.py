@@ -6,7 +6,7 @@ A shop that does not tell what it spends has no such asset.
 import dagster as dg
 from pydantic import Field
 
-from cartograph.releases.contents import Budget
+from cartograph.releases.contents.causal import Budget
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from cartograph.releases.contents import LISTED
+from cartograph.releases.contents.tables import LISTED
 from ml_assets.core.models.recommendation.lists import RECOMMENDATIONS as CONTRACT
 from ml_assets.core.models.recommendation.lists import product_recommendations
 from ml_assets.core.models.recommendation.product_recommender import NAME

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from cartograph.releases.contents import LISTED
+from cartograph.releases.contents.tables import LISTED
 from ml_assets.core.models.recommendation.lists import SIMILAR_PRODUCTS as CONTRACT
 from ml_assets.core.models.recommendation.lists import similar_products
 from ml_assets.core.models.recommendation.product_recommender import NAME

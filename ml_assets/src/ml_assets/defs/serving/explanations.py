@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cartograph.releases.contents import Explainer
+from cartograph.releases.contents.models import Explainer
 from ml_assets.core.explanations.making import ROWS, explainer, typical
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models import churn, clv

@@ -8,7 +8,9 @@ import duckdb
 import pyarrow as pa
 
 from cartograph.releases import UnfitRelease
-from cartograph.releases.contents import CUSTOMER_COLUMNS, DEMAND, REORDER, Budget, TreatmentPolicy
+from cartograph.releases.contents.causal import Budget, TreatmentPolicy
+from cartograph.releases.contents.files import DEMAND, REORDER
+from cartograph.releases.contents.tables import CUSTOMER_COLUMNS
 from ml_assets.components.causal_question import answer_key, has_policy, policy_key, table_of
 from ml_assets.components.customer_model import predictions_table
 from ml_assets.components.experiment import result_table

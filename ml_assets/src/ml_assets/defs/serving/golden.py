@@ -19,20 +19,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cartograph.releases.contents import (
-    CUSTOMER_COLUMNS,
-    DEMAND,
-    GOLDEN,
-    REORDER,
-    Effect,
-    ExperimentResult,
-    FeatureSpec,
-    Golden,
-    GoldenRequest,
-    ModelCard,
-    ShopCard,
-    TreatmentPolicy,
-)
+from cartograph.releases.contents.base import ShopCard
+from cartograph.releases.contents.causal import Effect, TreatmentPolicy
+from cartograph.releases.contents.experiments import ExperimentResult
+from cartograph.releases.contents.files import DEMAND, GOLDEN, REORDER
+from cartograph.releases.contents.golden import Golden, GoldenRequest
+from cartograph.releases.contents.models import FeatureSpec, ModelCard
+from cartograph.releases.contents.tables import CUSTOMER_COLUMNS
 from ml_assets.core.causal.decisions import leaves
 from ml_assets.core.models import churn, clv, fraud, propensity
 from ml_assets.core.models.export import predict

@@ -10,7 +10,7 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 
-from cartograph.releases.contents import Kpi, write_kpis
+from cartograph.releases.contents.kpis import Kpi, write_kpis
 from cartograph.trust.evidence import SAMPLES, checked
 from ml_assets.core import kpis
 from ml_assets.core.features.customers import as_of_dates

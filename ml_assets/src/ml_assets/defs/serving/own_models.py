@@ -8,7 +8,7 @@ from datetime import date
 import duckdb
 import pyarrow as pa
 
-from cartograph.releases.contents import PREDICTION_COLUMNS
+from cartograph.releases.contents.tables import PREDICTION_COLUMNS
 from ml_assets.components.customer_model import predictions_table
 from ml_assets.core.registry import Registered
 from ml_assets.defs.marts import Pinned

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cartograph.releases import UnfitRelease
-from cartograph.releases.contents import ModelCard, own_model_files
+from cartograph.releases.contents.files import own_model_files
+from cartograph.releases.contents.models import ModelCard
 from cartograph.trust.evidence import checked
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models import churn, propensity

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from cartograph.releases import UnfitRelease
-from cartograph.releases.contents import TreatmentPolicy
+from cartograph.releases.contents.causal import TreatmentPolicy
 from ml_assets.core.questions.customers import populated
 from ml_assets.core.questions.form import CustomerQuestion
 

@@ -10,16 +10,9 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
-from cartograph.releases.contents import (
-    RECOMMENDATION_COLUMNS,
-    RECOMMENDATIONS,
-    RECOMMENDER,
-    RECOMMENDER_CARD,
-    SIMILAR,
-    SIMILAR_COLUMNS,
-    ModelCard,
-    write_lists,
-)
+from cartograph.releases.contents.files import RECOMMENDATIONS, RECOMMENDER, RECOMMENDER_CARD, SIMILAR
+from cartograph.releases.contents.models import ModelCard
+from cartograph.releases.contents.tables import RECOMMENDATION_COLUMNS, SIMILAR_COLUMNS, write_lists
 from ml_assets.core.models.recommendation import lists
 from ml_assets.core.models.recommendation.purchases import catalogue
 from ml_assets.core.models.scoring import card_of

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
-from cartograph.releases.contents import DEMAND
+from cartograph.releases.contents.files import DEMAND
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked

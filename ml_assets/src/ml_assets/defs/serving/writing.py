@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from cartograph.releases.contents import (
+from cartograph.releases.contents.base import ShopCard
+from cartograph.releases.contents.causal import EFFECTS, POLICIES
+from cartograph.releases.contents.experiments import EXPERIMENTS
+from cartograph.releases.contents.files import (
     BUDGET_FILE,
     CARD_PAGE,
     CHURN_CARD,
@@ -17,10 +20,8 @@ from cartograph.releases.contents import (
     CLV_MODEL,
     CUSTOMERS,
     DEMAND_CARD,
-    EFFECTS,
     EFFECTS_FILE,
     EXPERIMENT_PAGE,
-    EXPERIMENTS,
     EXPERIMENTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
@@ -28,22 +29,21 @@ from cartograph.releases.contents import (
     MEMO_PAGE,
     ORDER_HISTORY,
     OWN_PREDICTIONS,
-    POLICIES,
     POLICIES_FILE,
-    PREDICTION_COLUMNS,
     PROPENSITY_CARD,
     PROPENSITY_MODEL,
     SHOP,
-    Lineage,
-    LineageNode,
-    ShopCard,
     explanation_file,
-    mark_personal,
     own_model_files,
+)
+from cartograph.releases.contents.lineage import Lineage, LineageNode
+from cartograph.releases.contents.models import write_schema
+from cartograph.releases.contents.tables import (
+    PREDICTION_COLUMNS,
+    mark_personal,
     write_customers,
     write_lists,
     write_products,
-    write_schema,
 )
 from cartograph.releases.order_history import write_history
 from cartograph.shops import Shop

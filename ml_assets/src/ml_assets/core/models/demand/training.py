@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cartograph.releases.contents import FeatureSpec
+from cartograph.releases.contents.models import FeatureSpec
 from ml_assets.core.evaluation.classification import Interval
 from ml_assets.core.evaluation.forecasting import (
     PointScores,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cartograph.contracts import Column, Contract
-from cartograph.releases.contents import LISTED
+from cartograph.releases.contents.tables import LISTED
 from ml_assets.core.models.recommendation.histories import Histories
 from ml_assets.core.models.recommendation.product_recommender import NAME, ProductRecommender
 from ml_assets.core.models.recommendation.purchases import catalogue, purchases
