@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from cartograph.events import SegmentWriter, rewrite, segments
 from cartograph.releases.order_history import SCHEMA, key_of
 from cartograph.settings import Settings
 from cartograph.windows import Window
-from ml_assets.core.features.order_ledger import OrderHistory, Placed
+from ml_assets.core.features.order_ledger import OnFile, OrderHistory, Placed, Value
 from tests.api.making import make_customers, publish, service
 from tests.api.recommending import batch
 
@@ -289,6 +290,77 @@ def test_who_waits_for_others_too_long_is_turned_away(state: OnlineState, monkey
     with state._orders_lock, pytest.raises(journal.JournalUnavailableError, match="Others have waited"):
         state.judge(history, order("O1"), [])
     assert state.judge(history, order("O1"), []).attempt == 1
+
+
+class Interrupted(OrderHistory):
+    """A history that has something happen when it is first asked: while the orders since it are learned."""
+
+    def __init__(self, *meanwhile: Callable[[], object]) -> None:
+        super().__init__(SINCE, nothing())
+        self._meanwhile = list(meanwhile)
+
+    def customer(self, key: int) -> OnFile:
+        while self._meanwhile:
+            self._meanwhile.pop()()
+        return super().customer(key)
+
+
+def test_while_a_worker_learns_the_orders_since_a_new_history_orders_are_judged_by_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(online, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(journal, "WAIT_SECONDS", 0.01)
+    old, (one, other) = OrderHistory(SINCE, nothing()), (worker(tmp_path) for _ in range(2))
+    for number in range(2 * online.TOGETHER):
+        one.judge(old, order(f"O{number}", us=number), [])
+    before: list[Value] = []
+
+    def judge(state: OnlineState, name: str, us: int) -> None:
+        before.append(state.judge(old, order(name, us=us), []).features["orders_before"])
+
+    new = Interrupted(lambda: judge(one, "A", 5_000), lambda: judge(other, "B", 4_000))
+    after = one.judge(new, order("C", us=6_000), []).features["orders_before"]
+    assert [*before, after] == [2_000, 2_001, 2_002], "and each knows of the one before"
+    assert other.judge(new, order("D", us=7_000), []).features["orders_before"] == 2_003
+
+
+def test_the_follower_learns_what_others_judged(tmp_path: Path) -> None:
+    """So that an order after a pause need not be waited for."""
+    history, (one, other) = OrderHistory(SINCE, nothing()), (worker(tmp_path) for _ in range(2))
+    for state in (one, other):
+        state.prepare(history)
+    one.judge(history, order("A"), [])
+    other.follow()
+    assert other._orders[history].ledger.counts(order("A"))
+
+
+def test_a_ledger_that_has_grown_too_long_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (journal, online):
+        monkeypatch.setattr(module, "KEPT", 20)
+    monkeypatch.setattr(journal, "_PRUNED_EVERY", 10)
+    history, state = OrderHistory(SINCE, nothing()), worker(tmp_path)
+    for number in range(100):
+        state.judge(history, order(f"O{number}", us=number), [])
+        state.follow()
+        assert len(state._orders[history].ledger.attempts) <= 2 * 20 + 1
+    assert 20 <= state.judge(history, order("last", us=200), []).features["orders_before"] <= 40
+
+
+def test_reading_the_journal_makes_nothing_and_waits_for_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    reader, writer = journal.Journal(path), journal.Journal(path)
+    assert reader.after(0) == []
+    assert not path.exists()
+    sqlite3.connect(path).execute("PRAGMA journal_mode = WAL")
+    assert reader.after(0) == []
+    assert sqlite3.connect(path).execute("SELECT name FROM sqlite_master").fetchall() == []
+    with writer.writing():
+        writer.append(0, ["a"])
+    with writer.writing():
+        writer.append(0, ["b"])
+        ((first, body),) = reader.after(0)
+    assert (body, reader.after(first)[0][1]) == (["a"], ["b"])
+    assert len(reader.after(0, most=1)) == 1
 
 
 def test_what_a_visitor_sees_is_in_the_next_recommendation(served: Served) -> None:

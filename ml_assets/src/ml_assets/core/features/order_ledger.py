@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ from ml_assets.core.features.order_risk import DAY, HOUR
 
 Value = float | int | None
 UNCATEGORISED = key_of("category", NO_CATEGORY)
+DECLINED = "declined"
 
 
 class Line(NamedTuple):
@@ -94,6 +95,17 @@ class Attempt(NamedTuple):
         if self.order == order.order:
             return self.number < number or (self.number > number and self.us < order.us)
         return self.us < order.us
+
+
+class Outcome(NamedTuple):
+    """What became of an order: `declined` or `charged_back`. `NO_KEY` says nothing of whose it was."""
+
+    kind: str
+    order: int
+    customer: int
+    card: int
+    device: int
+    us: int
 
 
 class Decline(NamedTuple):
@@ -258,41 +270,49 @@ class OrderLedger:
             cents, orders = self._days.get(day, (0, 0))
             self._days[day] = (cents + order.total_cents, orders + 1)
 
-    def decline(self, order: int, customer: int, card: int, us: int) -> bool:
-        """Count a declined payment of an order, once; whether it is known whose it was.
-
-        Without customer and card (`NO_KEY`) they are the order's first, if that was placed since the history's end.
-        """
-        if us < self.history.as_of_us:
+    def knows_whose(self, outcome: Outcome) -> bool:
+        """Whether an outcome can be counted: it says whose the order was, or the order is known, or it was before."""
+        if outcome.us < self.history.as_of_us:
             return True
-        seen = self._orders.get(order)
-        keys = {customer, card} - {NO_KEY}
-        if seen and not keys:
-            keys = {seen.customer, seen.card} - {NO_KEY}
-        for key in keys:
-            if all((told.us, told.order) != (us, order) for told in self._declined[key]):
-                self._declined[key].append(Decline(us, order, self._told.get(order, 0)))
-        return bool(keys)
+        return (
+            bool(self._declined_keys(outcome)) if outcome.kind == DECLINED else self._charged_node(outcome) is not None
+        )
 
-    def charge_back(self, order: int, customer: int, tokens: Sequence[int], us: int) -> bool:
-        """Count that an order was charged back, once; whether it is known whose it was.
-
-        If it was not placed since the history's end, it is the customer's, or a guest's who is known by one of the
-        `tokens`, card or device; `NO_KEY` says nothing.
-        """
-        if us < self.history.as_of_us:
-            return True
-        seen = self._orders.get(order)
-        shown = [token for token in tokens if token and self._is_known(token)]
-        if seen is None and not customer and not shown:
-            return False
-        if order not in self._charged:
-            self._charged.add(order)
-            node = seen.actor if seen else self._customer_node(customer) if customer else self._node(shown[0])
+    def settle(self, outcome: Outcome) -> None:
+        """Count what became of an order from now on, once."""
+        if outcome.us < self.history.as_of_us:
+            return
+        if outcome.kind == DECLINED:
+            for key in self._declined_keys(outcome):
+                if all((told.us, told.order) != (outcome.us, outcome.order) for told in self._declined[key]):
+                    told = Decline(outcome.us, outcome.order, self._told.get(outcome.order, 0))
+                    self._declined[key].append(told)
+            return
+        node = self._charged_node(outcome)
+        if node is not None and outcome.order not in self._charged:
+            self._charged.add(outcome.order)
             root = self._root(node)
             customers, chargebacks = self._count(root)
             self._counts[root] = (customers, chargebacks + 1)
-        return True
+
+    def _declined_keys(self, outcome: Outcome) -> set[int]:
+        """Whose decline it is: the customer and the card, or those that the order had first since the history's end."""
+        keys = {outcome.customer, outcome.card} - {NO_KEY}
+        seen = self._orders.get(outcome.order)
+        return {seen.customer, seen.card} - {NO_KEY} if seen and not keys else keys
+
+    def _charged_node(self, outcome: Outcome) -> int | None:
+        """Whose chargeback it is: that of who placed the order since the history's end, or else of the customer, or a
+        guest's who is known by the card or the device.
+        """
+        seen = self._orders.get(outcome.order)
+        if seen:
+            return seen.actor
+        if outcome.customer:
+            return self._customer_node(outcome.customer)
+        return next(
+            (self._node(token) for token in (outcome.card, outcome.device) if token and self._is_known(token)), None
+        )
 
     def _on_file(self, order: Placed) -> OnFile:
         known = self.history.customer(order.customer) if order.customer else _STRANGER
