@@ -93,8 +93,13 @@ class Guard:
         needed = scope_needed(method, path)
         principal: Principal | None = None
         usage: Usage | None = None
-        is_allowed = False
-        status = 0
+        status, is_allowed, is_to_record = 0, False, needed == "admin" and method not in _READING
+
+        async def record() -> None:
+            nonlocal is_to_record
+            if is_to_record and principal is not None:
+                is_to_record = False
+                await self._record(act_of(principal, method, path, status), principal, is_allowed=is_allowed)
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -102,6 +107,7 @@ class Guard:
                 status = message["status"]
                 if usage is not None:
                     message["headers"] = [*message["headers"], *rate_headers(usage)]
+                await record()  # before the answer: whoever has that finds the record
             await send(message)
 
         try:
@@ -129,15 +135,15 @@ class Guard:
         except ProblemError as error:
             if status:  # the answer has begun: the connection ends instead
                 raise
-            unread = _CLOSE if announces_body(headers) else {}
-            error.headers = {**(error.headers or {}), **unread}
+            error.headers = {**(error.headers or {}), **(_CLOSE if announces_body(headers) else {})}
             await problems.response_to(error, path)(scope, receive, send_on)
         finally:
-            if needed == "admin" and principal is not None and method not in _READING:
-                act = act_of(principal, method, path, status)
-                recorded = act if is_allowed else self._recorded_refusal(principal, act)
-                if recorded is not None:
-                    await asyncio.to_thread(audit.record, self._audit_log, recorded)
+            await record()
+
+    async def _record(self, act: audit.Act, principal: Principal, *, is_allowed: bool) -> None:
+        recorded = act if is_allowed else self._recorded_refusal(principal, act)
+        if recorded is not None:
+            await asyncio.to_thread(audit.record, self._audit_log, recorded)
 
     def _recorded_refusal(self, principal: Principal, act: audit.Act) -> audit.Act | None:
         """What is recorded of an act that was refused before it began: the first ones of a key in an hour."""
