@@ -122,6 +122,29 @@ class _Orders:
                 self.learned += 1
 
 
+class _Trouble:
+    """What may fail for a while: the log hears of it once when it begins, and once when it is over."""
+
+    def __init__(self, begins: str, ends: str) -> None:
+        self._begins, self._ends = begins, ends
+        self._is_there = False
+
+    @contextmanager
+    def told(self, kind: type[Exception] = Exception) -> Iterator[None]:
+        """Tell that the block fails by an error of this kind, which it then does, or no longer."""
+        try:
+            yield
+        except kind as error:
+            if not self._is_there:
+                is_plain = isinstance(error, JournalUnavailableError | OSError)  # of others the log tells the places
+                logger.error("%s. %s", self._begins, error if is_plain else "", exc_info=not is_plain)
+            self._is_there = True
+            raise
+        if self._is_there:
+            logger.warning(self._ends)
+        self._is_there = False
+
+
 class NothingOnline:
     """Of whom nothing has happened since the release, in the place of `OnlineState` where only it is to be asked."""
 
@@ -152,7 +175,9 @@ class OnlineState:
         self._baskets = _Bounded(MOST_BASKETS)
         self._baskets_seen = 0
         self._orders: dict[OrderHistory, _Orders] = {}  # replaced in one assignment, and by one thread at a time
-        self._is_broken = False
+        self._unwritten = _Trouble("Orders at the checkout are turned away", "Orders at the checkout are taken again")
+        self._without_events = _Trouble("The event log cannot be followed", "The event log is followed again")
+        self._without_journal = _Trouble("The journal cannot be followed", "The journal is followed again")
 
     def apply(self, events: Sequence[Mapping[str, object]]) -> None:
         """Take events in the form of the contract `events`, which are valid; its timestamps are datetimes or ISO 8601.
@@ -221,18 +246,18 @@ class OnlineState:
         return is_known
 
     def follow(self) -> None:
-        """Learn what other workers and those before them know: events, and what the orders that they judged were of."""
-        try:
+        """Learn what other workers and those before them know: events, and the orders that they judged.
+
+        What fails is logged: of the two files one may be broken, and who follows them must outlive it.
+        """
+        with suppress(Exception), self._without_events.told():
             self._follow_events()
-        finally:  # of the two files, one may be broken
+        with suppress(Exception), self._without_journal.told():
             self._follow_orders()
 
     async def learn(self) -> None:
-        """Follow once, apart from the event loop; what goes wrong is logged."""
-        try:
-            await asyncio.to_thread(self.follow)
-        except Exception:  # it must outlive whatever a full or broken disk does
-            logger.exception("Following the journal and the events of the online state failed")
+        """Follow once, apart from the event loop."""
+        await asyncio.to_thread(self.follow)
 
     async def watch(self) -> NoReturn:
         """Follow for ever."""
@@ -251,9 +276,9 @@ class OnlineState:
     def _writing(self, history: OrderHistory) -> Iterator[OrderLedger]:
         """The orders since a history, all of them, while no other thread or worker may write to the journal.
 
-        Most are learned before, so that nobody waits for long. That the journal cannot be written is logged once.
+        Most are learned before, so that nobody waits for long.
         """
-        try:
+        with self._unwritten.told(JournalUnavailableError):
             known = self._orders.get(history) or self._known(history)
             if not self._orders_lock.acquire(timeout=WAIT_SECONDS):
                 raise JournalUnavailableError(f"Others have waited for the journal for {WAIT_SECONDS:g} seconds.")
@@ -263,14 +288,6 @@ class OnlineState:
                     yield known.ledger
             finally:
                 self._orders_lock.release()
-        except JournalUnavailableError as error:
-            if not self._is_broken:
-                self._is_broken = True
-                logger.error("Orders at the checkout are turned away. %s", error)
-            raise
-        if self._is_broken:
-            self._is_broken = False
-            logger.warning("Orders at the checkout are taken again")
 
     def _follow_events(self) -> None:
         with self._log_lock:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import httpx
 import numpy as np
@@ -190,7 +190,7 @@ def test_an_erased_customer_does_not_come_back_with_a_start(tmp_path: Path) -> N
 
 
 def test_a_broken_journal_does_not_keep_events_from_a_worker_nor_a_broken_log_orders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = worker(tmp_path), worker(tmp_path)
     take(tmp_path, one, event(0, "P1"), event(1, kind="purchase", customer_id="C1", order_id="O1"))
@@ -203,7 +203,33 @@ def test_a_broken_journal_does_not_keep_events_from_a_worker_nor_a_broken_log_or
         broken.setattr(other._log, "new", lambda *_: 1 / 0)
         asyncio.run(other.learn())
     assert known(other) == (("P1",), ("P2",))
-    assert caplog.text.count("Following the journal and the events of the online state failed") == 2
+
+
+def test_what_cannot_be_followed_is_told_once_when_it_begins_and_once_when_it_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> NoReturn:
+        raise PermissionError(f"{tmp_path} is not to be read")
+
+    caplog.set_level("WARNING", "uvicorn.error")
+    state, path = worker(tmp_path), tmp_path / "state.db"
+
+    def told() -> list[str]:
+        caplog.clear()
+        for _ in range(3):
+            asyncio.run(state.learn())
+        return caplog.messages
+
+    for _ in range(2):
+        path.write_bytes(b"This is no database. " * 100)
+        with monkeypatch.context() as broken:
+            broken.setattr(state._log, "new", fails)
+            assert told() == [
+                f"The event log cannot be followed. {tmp_path} is not to be read",
+                f"The journal cannot be followed. The journal {path} cannot be read: file is not a database",
+            ]
+        path.unlink()
+        assert told() == ["The event log is followed again", "The journal is followed again"]
 
 
 def order(name: str, customer: str = "C1", us: int = 1) -> Placed:
