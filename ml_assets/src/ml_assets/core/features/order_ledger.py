@@ -78,6 +78,14 @@ class Seen(NamedTuple):
     card: int
 
 
+class Begun(NamedTuple):
+    """The first attempt at an order that is in the history already."""
+
+    us: int
+    customer: int
+    cents: int
+
+
 class Attempt(NamedTuple):
     """One of the different bodies of an order, as it was told: its place among them, from 1 on, and when it was.
 
@@ -180,6 +188,12 @@ class OrderHistory:
         """The orders of a customer or with a token in `[since, before)`, which must not reach back over 7 days or 1."""
         return _within(self._columns["recent_key"], self._columns["recent_us"], key, since, before)
 
+    def latest(self, key: int, before: int) -> int | None:
+        """The latest of the orders of a customer or with a token, of which the last days are known, before a moment."""
+        moments = _of_key(self._columns["recent_key"], self._columns["recent_us"], key)
+        place = bisect_left(moments, before)
+        return moments[place - 1] if place else None
+
     def declined(self, key: int, since: int, before: int) -> int:
         """The payments of a customer or with a card that were declined in `[since, before)`, of the last 7 days."""
         return _within(self._columns["declined_key"], self._columns["declined_us"], key, since, before)
@@ -197,7 +211,8 @@ class OrderLedger:
     anything else but its moment and its categories, which releases know better, is a further attempt: how often a
     customer, a card, a device, a network or an address orders counts each attempt, so that cards that are tried out at
     one order show, and habits and amounts count the order. What happened before the history's end is in it already, and
-    is passed over. Links and chargebacks are known from when they are told on, and counts go by the orders' own times.
+    is passed over, but for that a later attempt at such an order is no other order. Links and chargebacks are known
+    from when they are told on, and counts go by the orders' own times.
     """
 
     def __init__(self, history: OrderHistory) -> None:
@@ -205,6 +220,7 @@ class OrderLedger:
         self.attempts: dict[int, int] = {}
         """The number of each attempt, by what was told of it."""
         self._orders: dict[int, Seen] = {}
+        self._begun: dict[int, Begun] = {}
         self._told: dict[int, int] = {}
         self._of_customer: dict[int, list[Attempt]] = defaultdict(list)
         self._with_token: dict[int, list[Attempt]] = defaultdict(list)
@@ -226,7 +242,7 @@ class OrderLedger:
             **self._habits(order, number, on_file),
             **self._instruments(order, number, tokens),
             **self._links(order, tokens),
-            **self._basket(order),
+            **self._basket(order, on_file),
             "is_guest": int(not order.customer),
             "is_by_card": int(bool(order.card)),
             "declined_7d": self._declines(order.customer, order, number) if order.customer else 0,
@@ -246,16 +262,23 @@ class OrderLedger:
 
     def place(self, order: Placed) -> None:
         """Count an order from now on, and each attempt at it once."""
-        if order.us < self.history.as_of_us or self.counts(order):
+        told = _told_of(order)
+        if told in self.attempts:
+            return
+        number = self.attempts[told] = self._told[order.order] = self._told.get(order.order, 0) + 1
+        if order.us < self.history.as_of_us:
+            self._begun.setdefault(order.order, Begun(order.us, order.customer, order.total_cents))
             return
         on_file = self._on_file(order)
         actor = self._actor(order)
-        number = self.attempts[_told_of(order)] = self._told[order.order] = self.attempt(order)
         self._orders.setdefault(order.order, Seen(actor, order.customer, order.card))
         attempt = Attempt(order.us, order.order, number, order.total_cents)
         if order.customer:
             known = self._of_customer[order.customer]
-            known.append(attempt._replace(is_first=number == 1 or all(told.order != order.order for told in known)))
+            is_first = number == 1 or (
+                not self._is_in_history(order) and all(told.order != order.order for told in known)
+            )
+            known.append(attempt._replace(is_first=is_first))
             for line in order.lines:
                 self._show(line.category, order)
         tokens = self._tokens(order, on_file)
@@ -316,8 +339,31 @@ class OrderLedger:
 
     def _on_file(self, order: Placed) -> OnFile:
         known = self.history.customer(order.customer) if order.customer else _STRANGER
+        if known.orders and self._is_in_history(order):
+            known = self._without(known, order)
         told = {name: getattr(order, name) for name in ("registered_us", "address", "city", "country")}
         return known._replace(**{name: value for name, value in told.items() if value is not None})
+
+    def _is_in_history(self, order: Placed) -> bool:
+        """Whether the history counts an attempt at the order as the customer's."""
+        begun = self._begun.get(order.order)
+        return begun is not None and begun.customer == order.customer
+
+    def _without(self, known: OnFile, order: Placed) -> OnFile:
+        """The customer without an order of the history. When the one before was is known of the last days only."""
+        begun, last = self._begun[order.order], known.last_us
+        if last == begun.us:
+            before = self.history.latest(order.customer, last)
+            last = known.first_us if before is None else before
+        return known._replace(
+            orders=known.orders - 1, spent_cents=max(known.spent_cents - begun.cents, 0), last_us=last
+        )
+
+    def _ordered(self, key: int, order: Placed, number: int, start: int) -> int:
+        """The history's orders of a customer or with a token from `start` on; for its first attempt, but for itself."""
+        begun = self._begun.get(order.order)
+        is_there = begun is not None and number == 1 and start <= begun.us
+        return max(self.history.ordered(key, start, order.us) - is_there, 0)
 
     @staticmethod
     def _tokens(order: Placed, on_file: OnFile) -> dict[str, int]:
@@ -338,7 +384,7 @@ class OrderLedger:
         def within(microseconds: int) -> int:
             start = order.us - microseconds
             lately = sum(told.us >= start for told in since)
-            return lately + (self.history.ordered(order.customer, start, order.us) if order.customer else 0)
+            return lately + (self._ordered(order.customer, order, number, start) if order.customer else 0)
 
         registered = None if on_file.registered_us == NEVER else max(order.us - on_file.registered_us, 0) / HOUR
         cents, orders = self._month_before(order)
@@ -381,7 +427,7 @@ class OrderLedger:
         start = order.us - DAY
         since = self._with_token.get(token, ())
         lately = sum(start <= told.us and told.is_before(order, number) for told in since)
-        return lately + self.history.ordered(token, start, order.us)
+        return lately + self._ordered(token, order, number, start)
 
     def _knows(self, token: int, order: Placed) -> bool:
         """Whether the customer has shown the token, or ordered from the category, before."""
@@ -397,11 +443,11 @@ class OrderLedger:
         customers, chargebacks = (sum(numbers) for numbers in zip(*counts, strict=True))
         return {"linked_customers": customers, "linked_chargebacks": chargebacks}
 
-    def _basket(self, order: Placed) -> dict[str, Value]:
+    def _basket(self, order: Placed, on_file: OnFile) -> dict[str, Value]:
         lines = order.lines
         gross = sum(line.gross_cents for line in lines)
         new = sum(line.gross_cents for line in lines if not self._knows(line.category, order))
-        has_ordered = bool(order.customer) and self._has_ordered(order)
+        has_ordered = on_file.orders > 0 or self._has_ordered(order)
         return {
             "total_amount": order.total_cents / 100,
             "discount_share": order.discount_cents / 100 / (order.gross_cents / 100) if order.gross_cents else None,
@@ -415,9 +461,7 @@ class OrderLedger:
 
     def _has_ordered(self, order: Placed) -> bool:
         since = self._of_customer.get(order.customer, ())
-        return self.history.customer(order.customer).orders > 0 or any(
-            told.us < order.us and told.order != order.order for told in since
-        )
+        return any(told.us < order.us and told.order != order.order for told in since)
 
     def _declines(self, key: int, order: Placed, number: int) -> int:
         """Those of other orders before, and of attempts at this order that were told before."""
@@ -492,9 +536,12 @@ def _is_elsewhere(order: Placed, on_file: OnFile) -> int | None:
 
 def _within(keys: Keys, moments: Any, key: int, since: int, before: int) -> int:
     """How many of the entries of `key`, sorted by key and moment, are in `[since, before)`."""
+    of_key = _of_key(keys, moments, key)
+    return bisect_left(of_key, before) - bisect_left(of_key, since)
+
+
+def _of_key(keys: Keys, moments: Any, key: int) -> list[int]:
     wanted = np.uint64(key)
     first, last = int(np.searchsorted(keys, wanted, side="left")), int(np.searchsorted(keys, wanted, side="right"))
-    if first == last:
-        return 0
-    of_key = moments[first:last].tolist()
-    return bisect_left(of_key, before) - bisect_left(of_key, since)
+    found: list[int] = moments[first:last].tolist()
+    return found
