@@ -241,7 +241,7 @@ class OnlineState:
         """
         with self._writing(history) as ledger:
             is_known = ledger.knows_whose(outcome)
-            if is_known:
+            if is_known and not ledger.is_settled(outcome):
                 self._journal.append(outcome.customer, list(outcome))
         return is_known
 

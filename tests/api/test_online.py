@@ -24,7 +24,7 @@ from cartograph.events import SegmentWriter, rewrite, segments
 from cartograph.releases.order_history import SCHEMA, key_of
 from cartograph.settings import Settings
 from cartograph.windows import Window
-from ml_assets.core.features.order_ledger import OnFile, OrderHistory, Placed, Value
+from ml_assets.core.features.order_ledger import OnFile, OrderHistory, Outcome, Placed, Value
 from tests.api.making import make_customers, publish, service
 from tests.api.recommending import batch
 
@@ -280,6 +280,23 @@ def test_memory_and_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         state.judge(OrderHistory(SINCE, nothing()), order(f"O{number}"), ["P1"])
     assert len(state.session("V1")) == online.SESSION_PRODUCTS
     assert len(journal.Journal(tmp_path / "state.db").after(0)) <= 30
+
+
+@pytest.mark.parametrize("kind", ["declined", "charged_back"])
+@pytest.mark.parametrize("us", [SINCE + 5, SINCE - 5])
+def test_an_outcome_that_is_told_again_is_one_entry(tmp_path: Path, kind: str, us: int) -> None:
+    history, told = (
+        OrderHistory(SINCE, nothing()),
+        Outcome(kind, key_of("order", "O1"), key_of("customer", "C1"), 0, 0, us),
+    )
+    for _ in range(2):  # by another worker, or after a start, too
+        state = worker(tmp_path)
+        assert [state.settle(history, told) for _ in range(3)] == [True] * 3
+    entries = journal.Journal(tmp_path / "state.db").after(0)
+    assert len(entries) == 1
+    assert state.settle(history, told._replace(order=key_of("order", "O2")))
+    assert state.settle(history, told._replace(us=us + 1)), "a chargeback is one, and may be told of another moment"
+    assert len(journal.Journal(tmp_path / "state.db").after(0)) == (3 if kind == "declined" else 2)
 
 
 def test_the_journal_is_for_its_owner_only(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ class OrderLedger:
         self._with_token: dict[int, list[Attempt]] = defaultdict(list)
         self._shown: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
         self._declined: dict[int, list[Decline]] = defaultdict(list)
-        self._charged: set[int] = set()
+        self._settled: set[Outcome] = set()
         self._days: dict[int, tuple[int, int]] = {day: (cents, orders) for day, cents, orders in history.days()}
         self._parent: dict[int, int] = {}
         self._counts: dict[int, tuple[int, int]] = {}
@@ -301,8 +301,15 @@ class OrderLedger:
             bool(self._declined_keys(outcome)) if outcome.kind == DECLINED else self._charged_node(outcome) is not None
         )
 
+    def is_settled(self, outcome: Outcome) -> bool:
+        """Whether an outcome was told already: a chargeback is one whenever it was, and whoever it names."""
+        return _notice_of(outcome) in self._settled
+
     def settle(self, outcome: Outcome) -> None:
-        """Count what became of an order from now on, once."""
+        """Count what became of an order from now on, once, where it is known whose it was."""
+        if self.is_settled(outcome) or not self.knows_whose(outcome):
+            return
+        self._settled.add(_notice_of(outcome))
         if outcome.us < self.history.as_of_us:
             return
         if outcome.kind == DECLINED:
@@ -312,8 +319,7 @@ class OrderLedger:
                     self._declined[key].append(told)
             return
         node = self._charged_node(outcome)
-        if node is not None and outcome.order not in self._charged:
-            self._charged.add(outcome.order)
+        if node is not None:
             root = self._root(node)
             customers, chargebacks = self._count(root)
             self._counts[root] = (customers, chargebacks + 1)
@@ -523,6 +529,13 @@ class OrderLedger:
 def _told_of(order: Placed) -> int:
     """What makes an attempt at an order another one, as a number."""
     return hash((*order._replace(us=0, lines=()), *(line._replace(category=NO_KEY) for line in order.lines)))
+
+
+def _notice_of(outcome: Outcome) -> Outcome:
+    """What makes an outcome another one."""
+    if outcome.kind == DECLINED:
+        return outcome._replace(device=NO_KEY)
+    return Outcome(outcome.kind, outcome.order, NO_KEY, NO_KEY, NO_KEY, 0)
 
 
 def _is_elsewhere(order: Placed, on_file: OnFile) -> int | None:
