@@ -279,8 +279,23 @@ def test_the_audit_log_grows_by_few_lines_of_whoever_may_not_act(tmp_path: Path)
     assert by == {"eve": RECORDED_REFUSALS, "bob": 1, "ada": RECORDED_REFUSALS + 5}
     assert [act.detail for act in told[:RECORDED_REFUSALS]] == [
         *["status 403"] * (RECORDED_REFUSALS - 1),
-        "status 403; what else is refused to this key within the hour is not recorded",
+        "status 403; what else this worker refuses to this key within the hour is not recorded",
     ]
+
+
+def test_of_a_key_what_it_may_not_and_what_is_over_its_rate_are_recorded_as_one(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, env="production", api_rate="4/hour")
+    reader, admin = make_key(settings, "eve", "read"), make_key(settings, "ada", "admin")
+    path = f"/v1/admin/releases/{publish(settings).release_id}/rollback"
+    with service(settings) as client:
+        for key in (reader, admin):
+            for _ in range(2 * RECORDED_REFUSALS):
+                client.post(path, headers=key)
+    told = [(act.actor.split()[0], act.detail[:10]) for act in acts(settings.audit_log)]
+    assert told == [
+        *[("eve", "status 403")] * 4, *[("eve", "status 429")] * (RECORDED_REFUSALS - 4),
+        *[("ada", "status 409")] * 4, *[("ada", "status 429")] * RECORDED_REFUSALS,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
