@@ -23,7 +23,8 @@ import numpy as np
 from api.services.journal import KEPT, Journal
 from api.services.online import OnlineState, plain
 from cartograph.releases.order_history import SCHEMA, key_of, pairs, write_history
-from ml_assets.core.features.order_ledger import Line, OrderHistory, Placed
+from ml_assets.core.features.order_history import OrderHistory
+from ml_assets.core.features.order_ledger import Line, Placed
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 AS_OF_US = int(AS_OF.timestamp()) * 1_000_000

@@ -22,7 +22,8 @@ from api.services.release import LoadedRelease
 from api.strict import StrictRoute
 from cartograph.releases.order_history import key_of
 from ml_assets.core.features.order_catalogue import ORDER_RISK
-from ml_assets.core.features.order_ledger import OrderHistory, Outcome
+from ml_assets.core.features.order_history import OrderHistory
+from ml_assets.core.features.order_ledger import Outcome
 
 RETRY_SECONDS = 1
 

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, NoReturn
 from api.services.journal import KEPT, WAIT_SECONDS, Fact, Journal, JournalUnavailableError
 from cartograph.events import Follower
 from cartograph.releases.order_history import NO_KEY, key_of
-from ml_assets.core.features.order_ledger import Line, OrderHistory, OrderLedger, Outcome, Placed, Value
+from ml_assets.core.features.order_history import OrderHistory
+from ml_assets.core.features.order_ledger import Line, OrderLedger, Outcome, Placed, Value
 
 FOLLOW_SECONDS = 0.2
 """So often a worker looks for others' events, and for what their orders were of: a purchase's event does not say it."""

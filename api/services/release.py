@@ -71,7 +71,7 @@ from cartograph.releases.contents import (
     own_model_files,
     personal_columns,
 )
-from ml_assets.core.features.order_ledger import OrderHistory
+from ml_assets.core.features.order_history import OrderHistory
 
 CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
 FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)

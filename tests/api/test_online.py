@@ -24,7 +24,8 @@ from cartograph.events import SegmentWriter, rewrite, segments
 from cartograph.releases.order_history import SCHEMA, key_of
 from cartograph.settings import Settings
 from cartograph.windows import Window
-from ml_assets.core.features.order_ledger import OnFile, OrderHistory, Outcome, Placed, Value
+from ml_assets.core.features.order_history import OnFile, OrderHistory
+from ml_assets.core.features.order_ledger import Outcome, Placed, Value
 from tests.api.making import make_customers, publish, service
 from tests.api.recommending import batch
 

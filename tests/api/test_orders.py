@@ -28,8 +28,7 @@ from cartograph.releases.contents import FRAUD_CARD, ORDER_HISTORY, Review
 from cartograph.releases.order_history import write_history
 from cartograph.settings import Settings
 from ml_assets.core.features.order_catalogue import ORDER_RISK
-from ml_assets.core.features.order_history import history_columns
-from ml_assets.core.features.order_ledger import OrderHistory
+from ml_assets.core.features.order_history import OrderHistory, history_columns
 from tests.api.making import AS_OF, classifier, make_fraud_card, problem, publish, service, serving
 from tests.unit.ml.test_order_risk import MARTS, add_customer, add_order, make_connection
 

@@ -20,8 +20,8 @@ import pytest
 from cartograph.releases.order_history import NEVER, NO_KEY, key_of, write_history
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.order_catalogue import ORDER_RISK
-from ml_assets.core.features.order_history import history_columns
-from ml_assets.core.features.order_ledger import Line, OrderHistory, OrderLedger, Outcome, Placed
+from ml_assets.core.features.order_history import OrderHistory, history_columns
+from ml_assets.core.features.order_ledger import Line, OrderLedger, Outcome, Placed
 from tests.model.simulated import simulated_marts
 
 AS_OF, END = date(2024, 6, 1), date(2024, 9, 1)

@@ -14,8 +14,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cartograph.releases.order_history import NO_KEY, key_of, write_history
-from ml_assets.core.features.order_history import history_columns
-from ml_assets.core.features.order_ledger import Line, OrderHistory, OrderLedger, Placed, Value
+from ml_assets.core.features.order_history import OrderHistory, history_columns
+from ml_assets.core.features.order_ledger import Line, OrderLedger, Placed, Value
 from ml_assets.core.features.order_risk import risk_table
 from tests.model.test_checkout_skew import given as as_given
 from tests.model.test_checkout_skew import replayed

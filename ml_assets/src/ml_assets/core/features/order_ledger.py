@@ -7,28 +7,14 @@ the history comes from is `order_history`; that what happened since is kept and 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from cartograph.releases.order_history import (
-    NEVER,
-    NO_KEY,
-    Columns,
-    Keys,
-    contains,
-    key_of,
-    open_history,
-    pair,
-    place_of,
-)
+from cartograph.releases.order_history import NEVER, NO_KEY, key_of
 from ml_assets.core.features.order_catalogue import ORDER_RISK
-from ml_assets.core.features.order_history import KINDS, MONTH_DAYS, NO_CATEGORY
+from ml_assets.core.features.order_history import KINDS, MONTH_DAYS, NO_CATEGORY, STRANGER, OnFile, OrderHistory
 from ml_assets.core.features.order_risk import DAY, HOUR
 
 Value = float | int | None
@@ -122,86 +108,6 @@ class Decline(NamedTuple):
     us: int
     order: int
     attempts: int
-
-
-class OnFile(NamedTuple):
-    """What a history knows of a customer; zeros and `NEVER` for whom it does not know."""
-
-    registered_us: int
-    address: int
-    city: int
-    country: int
-    first_us: int
-    last_us: int
-    orders: int
-    spent_cents: int
-    group: int
-
-
-_STRANGER = OnFile(NEVER, NO_KEY, NO_KEY, NO_KEY, NEVER, NEVER, 0, 0, -1)
-
-
-class OrderHistory:
-    """The orders before the moment `as_of_us`, memory-mapped: a look-up is a binary search. It is never changed."""
-
-    def __init__(self, as_of_us: int, columns: Columns) -> None:
-        self.as_of_us = as_of_us
-        self._columns = columns
-
-    @classmethod
-    def open(cls, path: Path) -> OrderHistory:
-        """The history in a release's file.
-
-        Raises:
-            ContentError: it is damaged.
-        """
-        return cls(*open_history(path))
-
-    def customer(self, key: int) -> OnFile:
-        """What is known of a customer."""
-        place = place_of(self._columns["customer_key"], key)
-        if place is None:
-            return _STRANGER
-        return OnFile(*(int(self._columns[f"customer_{name}"][place]) for name in OnFile._fields))
-
-    def token(self, key: int) -> tuple[int, int | None]:
-        """How many customers have ordered with a token, and its group; none of both for one that nobody showed."""
-        place = place_of(self._columns["token_key"], key)
-        if place is None:
-            return 0, None
-        return int(self._columns["token_customers"][place]), int(self._columns["token_group"][place])
-
-    def has_pair(self, token: int, customer: int) -> bool:
-        """Whether the customer has ordered with the token, or from the category."""
-        return contains(self._columns["pair_key"], pair(token, customer))
-
-    def category(self, product: int) -> int | None:
-        """The category of a product, `UNCATEGORISED` for one without; None of a product that is not known."""
-        place = place_of(self._columns["product_key"], product)
-        return None if place is None else int(self._columns["product_category"][place])
-
-    def group(self, number: int) -> tuple[int, int]:
-        """The customers and the chargebacks of a group."""
-        return int(self._columns["group_customers"][number]), int(self._columns["group_chargebacks"][number])
-
-    def ordered(self, key: int, since: int, before: int) -> int:
-        """The orders of a customer or with a token in `[since, before)`, which must not reach back over 7 days or 1."""
-        return _within(self._columns["recent_key"], self._columns["recent_us"], key, since, before)
-
-    def latest(self, key: int, before: int) -> int | None:
-        """The latest of the orders of a customer or with a token, of which the last days are known, before a moment."""
-        moments = _of_key(self._columns["recent_key"], self._columns["recent_us"], key)
-        place = bisect_left(moments, before)
-        return moments[place - 1] if place else None
-
-    def declined(self, key: int, since: int, before: int) -> int:
-        """The payments of a customer or with a card that were declined in `[since, before)`, of the last 7 days."""
-        return _within(self._columns["declined_key"], self._columns["declined_us"], key, since, before)
-
-    def days(self) -> Iterator[tuple[int, int, int]]:
-        """The number, the amount in hundredths and the orders of each of the last days."""
-        names = ("day_number", "day_cents", "day_orders")
-        yield from zip(*(self._columns[name].tolist() for name in names), strict=True)
 
 
 class OrderLedger:
@@ -344,7 +250,7 @@ class OrderLedger:
         )
 
     def _on_file(self, order: Placed) -> OnFile:
-        known = self.history.customer(order.customer) if order.customer else _STRANGER
+        known = self.history.customer(order.customer) if order.customer else STRANGER
         if known.orders and self._is_in_history(order):
             known = self._without(known, order)
         told = {name: getattr(order, name) for name in ("registered_us", "address", "city", "country")}
@@ -545,16 +451,3 @@ def _is_elsewhere(order: Placed, on_file: OnFile) -> int | None:
     if order.ship_country != on_file.country:
         return 1
     return int(order.ship_city != on_file.city) if order.ship_city and on_file.city else None
-
-
-def _within(keys: Keys, moments: Any, key: int, since: int, before: int) -> int:
-    """How many of the entries of `key`, sorted by key and moment, are in `[since, before)`."""
-    of_key = _of_key(keys, moments, key)
-    return bisect_left(of_key, before) - bisect_left(of_key, since)
-
-
-def _of_key(keys: Keys, moments: Any, key: int) -> list[int]:
-    wanted = np.uint64(key)
-    first, last = int(np.searchsorted(keys, wanted, side="left")), int(np.searchsorted(keys, wanted, side="right"))
-    found: list[int] = moments[first:last].tolist()
-    return found
