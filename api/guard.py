@@ -29,7 +29,8 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_BULK_BYTES = 2 * 1024 * 1024
 """A thousand rows of features, or events."""
 RECORDED_REFUSALS = 10
-"""So many administrative acts that a key has no right to are recorded in an hour, or it would fill the disk."""
+"""So many administrative acts that are refused to a key, for want of the scope or over its rate, each worker records in
+an hour, or they would fill the disk."""
 _BULK = re.compile(r"/v1/events|/v1/.*/batch")
 _OPEN = frozenset({"/health", "/ready", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/dbt-docs"})
 _OPEN_FOLDER = "/static-offline-docs/"
@@ -93,8 +94,13 @@ class Guard:
         needed = scope_needed(method, path)
         principal: Principal | None = None
         usage: Usage | None = None
-        is_allowed = False
-        status = 0
+        status, is_allowed, is_to_record = 0, False, needed == "admin" and method not in _READING
+
+        async def record() -> None:
+            nonlocal is_to_record
+            if is_to_record and principal is not None:
+                is_to_record = False
+                await self._record(act_of(principal, method, path, status), principal, is_allowed=is_allowed)
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -102,6 +108,7 @@ class Guard:
                 status = message["status"]
                 if usage is not None:
                     message["headers"] = [*message["headers"], *rate_headers(usage)]
+                await record()  # before the answer: whoever has that finds the record
             await send(message)
 
         try:
@@ -129,21 +136,21 @@ class Guard:
         except ProblemError as error:
             if status:  # the answer has begun: the connection ends instead
                 raise
-            unread = _CLOSE if announces_body(headers) else {}
-            error.headers = {**(error.headers or {}), **unread}
+            error.headers = {**(error.headers or {}), **(_CLOSE if announces_body(headers) else {})}
             await problems.response_to(error, path)(scope, receive, send_on)
         finally:
-            if needed == "admin" and principal is not None and method not in _READING:
-                act = act_of(principal, method, path, status)
-                recorded = act if is_allowed else self._recorded_refusal(principal, act)
-                if recorded is not None:
-                    await asyncio.to_thread(audit.record, self._audit_log, recorded)
+            await record()
+
+    async def _record(self, act: audit.Act, principal: Principal, *, is_allowed: bool) -> None:
+        recorded = act if is_allowed else self._recorded_refusal(principal, act)
+        if recorded is not None:
+            await asyncio.to_thread(audit.record, self._audit_log, recorded)
 
     def _recorded_refusal(self, principal: Principal, act: audit.Act) -> audit.Act | None:
-        """What is recorded of an act that was refused before it began: the first ones of a key in an hour."""
+        """What is recorded of an act that was refused before it began: the first 403s and 429s of a key in an hour."""
         refusals = self._rates.count(principal.id, f"{RECORDED_REFUSALS}/hour", per="refusal")
         if refusals.is_within and not refusals.remaining:
-            rest = "what else is refused to this key within the hour is not recorded"
+            rest = "what else this worker refuses to this key within the hour is not recorded"
             return act.model_copy(update={"detail": f"{act.detail}; {rest}"})
         return act if refusals.is_within else None
 
@@ -347,7 +354,8 @@ def answers_of(method: str, needed: keys.Scope | None) -> dict[int, str]:
         found |= {
             401: "No key, or none that is valid.",
             403: f"The key has not the scope `{needed}`.",
-            429: "More requests than the key, or an address without one, may send; `Retry-After` tells when to go on.",
+            429: "More requests than the key, or an address without one, may send to one worker; `Retry-After` tells "
+            "when to go on.",
             503: "The service cannot answer now.",
         }
     if method in _BODY_METHODS:

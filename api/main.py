@@ -44,6 +44,7 @@ from api.services.event_log import NoEventLogError, open_event_log
 from api.services.online import NothingOnline, OnlineState
 from api.services.prediction_log import PredictionLog, Unlogged
 from api.services.refusals import Refusals, ReleaseAlerts
+from api.services.release import LoadedRelease
 from api.services.serving import POLL_SECONDS, Serving
 from cartograph.releases import ReleaseStore, open_store
 from cartograph.settings import Settings, get_settings
@@ -135,7 +136,12 @@ async def following(app: FastAPI, settings: Settings, store: ReleaseStore, poll_
         instead={"predictions": Unlogged(), "online": NothingOnline()},
         caller={"principal": LAPTOP},
     )
-    serving = Serving(store, refusals, ReleaseAlerts(settings), rehearsal, poll_seconds)
+
+    def prepare(release: LoadedRelease) -> None:
+        if release.orders is not None:
+            app.state.online.prepare(release.orders)
+
+    serving = Serving(store, refusals, ReleaseAlerts(settings), rehearsal, prepare, poll_seconds)
     app.state.serving = serving
     await asyncio.to_thread(serving.refresh)
     watcher = asyncio.create_task(serving.watch())

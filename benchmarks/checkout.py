@@ -2,24 +2,29 @@
 
 `python benchmarks/checkout.py [customers]`: a made history of so many customers (1,000,000) with three orders each, on
 disk and memory-mapped, and the online state beside it, in one process without HTTP. The bar is 1,000 ms at the 99th
-percentile from an event, or an order, to an answer that knows it.
+percentile from an event, or an order, to an answer that knows it. The last line is of orders that are judged while one
+of two workers learns all orders of a full journal for a new release: none is turned away, which takes 2,000 ms.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import count, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from time import perf_counter
 
 import numpy as np
 
-from api.services.online import OnlineState
+from api.services.journal import KEPT, Journal
+from api.services.online import OnlineState, plain
 from cartograph.releases.order_history import SCHEMA, key_of, pairs, write_history
-from ml_assets.core.features.order_ledger import Line, OrderHistory, Placed
+from ml_assets.core.features.order_history import OrderHistory
+from ml_assets.core.features.order_ledger import Line, Placed
 
 AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 AS_OF_US = int(AS_OF.timestamp()) * 1_000_000
@@ -77,15 +82,25 @@ def made_order(number: int, customer: int) -> Placed:
     )
 
 
-def timed(name: str, call: Callable[[int], bool]) -> None:
-    """Print how long each of `CALLS` calls took, and whether all answers knew what they had to."""
+def filled(path: Path, orders: int) -> None:
+    """Have the journal know so many orders more."""
+    journal = Journal(path)
+    with journal.writing():
+        for number in range(orders):
+            order = made_order(number, number)
+            journal.append(order.customer, ["order", plain(order), []])
+    journal.close()
+
+
+def timed(name: str, call: Callable[[int], bool], numbers: Iterable[int] = range(CALLS)) -> None:
+    """Print how long each of the calls took, and whether all answers knew what they had to."""
     took, knew = [], True
-    for number in range(CALLS):
+    for number in numbers:
         begun = perf_counter()
         knew &= call(number)
         took.append((perf_counter() - begun) * 1_000)
     p50, p99 = np.percentile(took, [50, 99])
-    figures = {"calls": CALLS, "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "most_ms": round(max(took), 1)}
+    figures = {"calls": len(took), "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "most_ms": round(max(took), 1)}
     print(json.dumps({"benchmark": f"checkout.{name}", **figures, "reached": bool(knew and p99 < BAR_MS)}))
 
 
@@ -103,7 +118,7 @@ def main(customers: int) -> None:
 
         def judged(number: int) -> bool:
             """An order at one worker, and the next one of the pair's device at the other."""
-            customer = int(draw[number]) * 2
+            customer = int(draw[number % CALLS]) * 2
             first = workers[0].judge(history, made_order(2 * number, customer), []).features
             second = workers[1].judge(history, made_order(2 * number + 1, customer + 1), []).features
             return int(second["device_orders_24h"] or 0) == int(first["device_orders_24h"] or 0) + 1
@@ -116,6 +131,14 @@ def main(customers: int) -> None:
 
         timed("two_orders_at_two_workers", judged)
         timed("event_to_session", seen)
+
+        filled(Path(folder) / "state.db", KEPT)
+        for worker in workers:
+            worker.follow()
+        learning = Thread(target=workers[0].prepare, args=[OrderHistory.open(path)])
+        learning.start()
+        numbers = takewhile(lambda _: learning.is_alive(), count(KEPT))
+        timed("two_orders_while_a_release_is_prepared", judged, numbers)
 
 
 if __name__ == "__main__":

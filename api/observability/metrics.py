@@ -40,7 +40,7 @@ REQUESTS = Counter(
 )
 LATENCY = Histogram(
     "cartograph_request_duration_seconds",
-    "Time from a request's headers to the end of its answer.",
+    "Time from a request's headers to the last part of its answer.",
     ("method", "route"),
     buckets=SECONDS,
     registry=REGISTRY,

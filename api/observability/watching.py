@@ -38,16 +38,19 @@ class Watching:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = perf_counter(), UNANSWERED
+        began, status, is_told = perf_counter(), UNANSWERED, False
         request_id = given_or_new(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         answer_header = (_NAME, request_id.encode())
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_told
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message = {**message, "headers": [*message.get("headers", ()), answer_header]}
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                is_told = True  # before it goes out: whoever has the answer finds it counted
+                _tell(scope, status, perf_counter() - began)
             await send(message)
 
         REQUEST_ID.set(request_id)  # uvicorn runs each request in its own task, and so in its own context
@@ -57,7 +60,8 @@ class Watching:
             status = 500
             raise
         finally:
-            _tell(scope, status, perf_counter() - began)
+            if not is_told:
+                _tell(scope, status, perf_counter() - began)
 
 
 def given_or_new(scope: Scope) -> str:

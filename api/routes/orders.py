@@ -22,7 +22,8 @@ from api.services.release import LoadedRelease
 from api.strict import StrictRoute
 from cartograph.releases.order_history import key_of
 from ml_assets.core.features.order_catalogue import ORDER_RISK
-from ml_assets.core.features.order_ledger import OrderHistory
+from ml_assets.core.features.order_history import OrderHistory
+from ml_assets.core.features.order_ledger import Outcome
 
 RETRY_SECONDS = 1
 
@@ -96,16 +97,15 @@ async def count_outcome(
     if wrong := _to_come(request.at, latest, "at"):
         raise invalid_request(wrong)
     with _kept():
-        counted = await asyncio.to_thread(
-            online.settle,
-            _history(release),
-            request.outcome,
-            key_of("order", order_id),
-            key("customer", request.customer_id),
-            key("card", request.card),
-            key("device", request.device),
-            moment_of(request.at),
+        outcome = Outcome(
+            kind=request.outcome,
+            order=key_of("order", order_id),
+            customer=key("customer", request.customer_id),
+            card=key("card", request.card),
+            device=key("device", request.device),
+            us=moment_of(request.at),
         )
+        counted = await asyncio.to_thread(online.settle, _history(release), outcome)
     return CountedOutcome(order_id=order_id, counted=counted, release_id=release.manifest.release_id)
 
 

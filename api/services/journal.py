@@ -26,31 +26,46 @@ _TABLE = """
     CREATE TABLE IF NOT EXISTS facts (number INTEGER PRIMARY KEY AUTOINCREMENT, customer TEXT, body BLOB NOT NULL)"""
 
 
+Fact = tuple[int, list[Any]]
+"""A number, which is higher than those of the facts before, and what was told."""
+
+
 class JournalUnavailableError(RuntimeError):
-    """Nothing can be written now: another holds the file, or its disk is full or broken. The message says which."""
+    """The file cannot be used now: another holds it, or it or its disk is full or broken. The message says which."""
 
 
 class Journal:
-    """The file at `path`, which is made with the first fact. One thread at a time may call it."""
+    """The file at `path`, which is made with the first fact. One thread at a time may write, and all may read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
-    def after(self, number: int) -> list[tuple[int, list[Any]]]:
-        """The facts after the one of that number, each with its own."""
-        if self._connection is None and not self._path.exists():
-            return []
-        rows = self._open().execute("SELECT number, body FROM facts WHERE number > ? ORDER BY number", (number,))
-        return [(found, orjson.loads(body)) for found, body in rows]
+    def after(self, number: int, most: int = -1) -> list[Fact]:
+        """The first `most` facts after the one of that number, or all. It changes nothing, and nobody waits for it.
 
-    def append(self, customer: int, body: Sequence[object]) -> int:
-        """Write a fact, within `writing`: a list that JSON can hold, about the customer of that key; its number."""
+        Raises:
+            JournalUnavailableError: the file cannot be read.
+        """
+        if not self._path.exists():
+            return []
+        try:
+            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                has_table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone()
+                return _facts(connection, number, most) if has_table else []
+        except sqlite3.Error as error:
+            raise JournalUnavailableError(f"The journal {self._path} cannot be read: {error}") from error
+
+    def rest(self, number: int) -> list[Fact]:
+        """The facts after the one of that number, within `writing`: no more can come."""
+        return _facts(self._open(), number)
+
+    def append(self, customer: int, body: Sequence[object]) -> None:
+        """Write a fact, within `writing`: a list that JSON can hold, about the customer of that key."""
         row = (_hex(customer), orjson.dumps(body))
         number = self._open().execute("INSERT INTO facts (customer, body) VALUES (?, ?)", row).lastrowid or 0
         if number % _PRUNED_EVERY == 0:
             self._open().execute("DELETE FROM facts WHERE number <= ?", (number - KEPT,))
-        return number
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -119,6 +134,11 @@ def forget(path: Path, customers: Iterable[int]) -> int:
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return gone
+
+
+def _facts(connection: sqlite3.Connection, number: int, most: int = -1) -> list[Fact]:
+    sql = "SELECT number, body FROM facts WHERE number > ? ORDER BY number LIMIT ?"
+    return [(found, orjson.loads(body)) for found, body in connection.execute(sql, (number, most))]
 
 
 def _hex(key: int) -> str | None:

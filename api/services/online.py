@@ -11,25 +11,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, NoReturn
 
-from api.services.journal import KEPT, WAIT_SECONDS, Journal, JournalUnavailableError
+from api.services.journal import KEPT, WAIT_SECONDS, Fact, Journal, JournalUnavailableError
 from cartograph.events import Follower
 from cartograph.releases.order_history import NO_KEY, key_of
-from ml_assets.core.features.order_ledger import Line, OrderHistory, OrderLedger, Placed, Value
+from ml_assets.core.features.order_history import OrderHistory
+from ml_assets.core.features.order_ledger import Line, OrderLedger, Outcome, Placed, Value
 
 FOLLOW_SECONDS = 0.2
 """So often a worker looks for others' events, and for what their orders were of: a purchase's event does not say it."""
 FIRST_BYTES = 16 * 1024 * 1024
 """So much of the log's end is read at a start: some 60,000 events, for which a core works up to a second."""
 TOGETHER = 1_000
-"""Events that are applied in one piece: who asks meanwhile waits for so many."""
+"""Events and facts that are taken in one piece: who asks meanwhile waits for so many."""
 SESSION_GAP_US = 30 * 60 * 1_000_000
 """A visitor who does nothing for so long begins a new session, as in the marts."""
 SESSION_PRODUCTS = 20
@@ -102,6 +103,49 @@ class _Bounded(OrderedDict[int, Any]):
         return self[key]
 
 
+class _Orders:
+    """The orders since a history, as far as the journal was read."""
+
+    def __init__(self, history: OrderHistory) -> None:
+        self.ledger = OrderLedger(history)
+        self.number = 0
+        self.learned = 0
+
+    def learn(self, facts: Iterable[Fact]) -> None:
+        """Take those that are not known yet."""
+        for number, body in facts:
+            if number > self.number:
+                if body[0] == "order":
+                    self.ledger.place(_placed(body[1]))
+                else:
+                    self.ledger.settle(Outcome._make(body))
+                self.number = number
+                self.learned += 1
+
+
+class _Trouble:
+    """What may fail for a while: the log hears of it once when it begins, and once when it is over."""
+
+    def __init__(self, begins: str, ends: str) -> None:
+        self._begins, self._ends = begins, ends
+        self._is_there = False
+
+    @contextmanager
+    def told(self, kind: type[Exception] = Exception) -> Iterator[None]:
+        """Tell that the block fails by an error of this kind, which it then does, or no longer."""
+        try:
+            yield
+        except kind as error:
+            if not self._is_there:
+                is_plain = isinstance(error, JournalUnavailableError | OSError)  # of others the log tells the places
+                logger.error("%s. %s", self._begins, error if is_plain else "", exc_info=not is_plain)
+            self._is_there = True
+            raise
+        if self._is_there:
+            logger.warning(self._ends)
+        self._is_there = False
+
+
 class NothingOnline:
     """Of whom nothing has happened since the release, in the place of `OnlineState` where only it is to be asked."""
 
@@ -125,13 +169,16 @@ class OnlineState:
         self._log_lock = Lock()
         self._lock = Lock()
         self._orders_lock = Lock()  # apart: the journal may have to wait for another worker
+        self._learning = Lock()
         self._visitors = _Bounded(MOST_VISITORS)
         self._viewed = _Bounded(MOST_CUSTOMERS)
         self._bought = _Bounded(MOST_CUSTOMERS)
         self._baskets = _Bounded(MOST_BASKETS)
         self._baskets_seen = 0
-        self._ledgers: OrderedDict[OrderHistory, tuple[OrderLedger, int]] = OrderedDict()
-        self._is_broken = False
+        self._orders: dict[OrderHistory, _Orders] = {}  # replaced in one assignment, and by one thread at a time
+        self._unwritten = _Trouble("Orders at the checkout are turned away", "Orders at the checkout are taken again")
+        self._without_events = _Trouble("The event log cannot be followed", "The event log is followed again")
+        self._without_journal = _Trouble("The journal cannot be followed", "The journal is followed again")
 
     def apply(self, events: Sequence[Mapping[str, object]]) -> None:
         """Take events in the form of the contract `events`, which are valid; its timestamps are datetimes or ISO 8601.
@@ -163,55 +210,55 @@ class OnlineState:
         )
         return Recent(viewed, bought) if viewed or bought else None
 
+    def prepare(self, history: OrderHistory) -> None:
+        """Learn the orders since a history before one is judged by it. Meanwhile they are judged by others.
+
+        Of a journal that cannot be read they are learned with the first order that is judged.
+        """
+        with suppress(JournalUnavailableError):
+            self._known(history)
+
     def judge(self, history: OrderHistory, order: Placed, products: Sequence[str]) -> Judged:
         """The features of an order, which from now on counts as placed: once, and each different attempt at it, too.
 
         Raises:
             JournalUnavailableError: the order cannot be kept, and does not count.
         """
-        with self._writing(history):
-            ledger, number = self._ledger(history)
+        with self._writing(history) as ledger:
             judged = Judged(ledger.features(order), ledger.attempt(order))
             is_new = not ledger.counts(order)
-            if is_new:
-                number = self._journal.append(order.customer, ["order", _plain(order), list(products)])
-                ledger.place(order)
-                self._ledgers[history] = (ledger, number)
+            if is_new:  # the ledger learns of it as of all others: from the journal
+                self._journal.append(order.customer, ["order", plain(order), list(products)])
         if is_new:
             with self._lock:
                 self._keep_basket(order.order, products)
         return judged
 
-    def settle(
-        self, history: OrderHistory, outcome: str, order: int, customer: int, card: int, device: int, us: int
-    ) -> bool:
-        """Count what became of an order, `declined` or `charged_back`, once; whether it is known whose it was.
+    def settle(self, history: OrderHistory, outcome: Outcome) -> bool:
+        """Count what became of an order, once; whether it is known whose it was.
 
         Raises:
             JournalUnavailableError: it cannot be kept, and does not count.
         """
-        body = [outcome, order, customer, card, device, us]
-        with self._writing(history):
-            ledger, number = self._ledger(history)
-            counted = _settle(ledger, body)
-            if counted:
-                number = self._journal.append(customer, body)
-            self._ledgers[history] = (ledger, number)
-        return counted
+        with self._writing(history) as ledger:
+            is_known = ledger.knows_whose(outcome)
+            if is_known and not ledger.is_settled(outcome):
+                self._journal.append(outcome.customer, list(outcome))
+        return is_known
 
     def follow(self) -> None:
-        """Learn what other workers and those before them know: events, and what the orders that they judged were of."""
-        try:
+        """Learn what other workers and those before them know: events, and the orders that they judged.
+
+        What fails is logged: of the two files one may be broken, and who follows them must outlive it.
+        """
+        with suppress(Exception), self._without_events.told():
             self._follow_events()
-        finally:  # of the two files, one may be broken
+        with suppress(Exception), self._without_journal.told():
             self._follow_orders()
 
     async def learn(self) -> None:
-        """Follow once, apart from the event loop; what goes wrong is logged."""
-        try:
-            await asyncio.to_thread(self.follow)
-        except Exception:  # it must outlive whatever a full or broken disk does
-            logger.exception("Following the journal and the events of the online state failed")
+        """Follow once, apart from the event loop."""
+        await asyncio.to_thread(self.follow)
 
     async def watch(self) -> NoReturn:
         """Follow for ever."""
@@ -227,27 +274,21 @@ class OnlineState:
             self._journal.close()
 
     @contextmanager
-    def _writing(self, history: OrderHistory) -> Iterator[None]:
-        """Keep all threads and workers from the journal. That it cannot be written is logged once."""
-        try:
+    def _writing(self, history: OrderHistory) -> Iterator[OrderLedger]:
+        """The orders since a history, all of them, while no other thread or worker may write to the journal.
+
+        Most are learned before, so that nobody waits for long.
+        """
+        with self._unwritten.told(JournalUnavailableError):
+            known = self._orders.get(history) or self._known(history)
             if not self._orders_lock.acquire(timeout=WAIT_SECONDS):
                 raise JournalUnavailableError(f"Others have waited for the journal for {WAIT_SECONDS:g} seconds.")
             try:
                 with self._journal.writing():
-                    yield
-            except BaseException:
-                self._ledgers.pop(history, None)  # it may be ahead of the journal
-                raise
+                    known.learn(self._journal.rest(known.number))
+                    yield known.ledger
             finally:
                 self._orders_lock.release()
-        except JournalUnavailableError as error:
-            if not self._is_broken:
-                self._is_broken = True
-                logger.error("Orders at the checkout are turned away. %s", error)
-            raise
-        if self._is_broken:
-            self._is_broken = False
-            logger.warning("Orders at the checkout are taken again")
 
     def _follow_events(self) -> None:
         with self._log_lock:
@@ -256,13 +297,19 @@ class OnlineState:
                 self.apply(told[at : at + TOGETHER])
 
     def _follow_orders(self) -> None:
-        with self._orders_lock:
-            told = self._journal.after(self._baskets_seen)
-            self._baskets_seen = told[-1][0] if told else self._baskets_seen
-        with self._lock:
-            for _, body in told:
-                if body[0] == "order":
-                    self._keep_basket(_placed(body[1]).order, body[2])
+        for facts in self._told_after(self._baskets_seen):
+            with self._lock:
+                for _, body in facts:
+                    if body[0] == "order":
+                        self._keep_basket(_placed(body[1]).order, body[2])
+            self._baskets_seen = facts[-1][0]
+        for history, known in self._orders.items():
+            for facts in self._told_after(known.number):
+                with self._orders_lock:
+                    known.learn(facts)
+            if known.learned > 2 * KEPT:
+                with self._learning:
+                    self._keep({**self._orders, history: self._learned(history)})
 
     def _keep_basket(self, order: int, products: Sequence[str]) -> None:
         """Keep what an order is of: of the attempts at it, the latest."""
@@ -284,21 +331,28 @@ class OnlineState:
             if len(purchases) > BOUGHT:
                 purchases.remove(min(purchases))
 
-    def _ledger(self, history: OrderHistory) -> tuple[OrderLedger, int]:
-        """The orders since a history, as far as any worker knows them, and the number of the last fact of them."""
-        ledger, number = self._ledgers.pop(history, (None, 0))
-        if ledger is None or len(ledger.attempts) > 2 * KEPT:
-            ledger, number = OrderLedger(history), 0
-        for told, body in self._journal.after(number):
-            number = told
-            if body[0] == "order":
-                ledger.place(_placed(body[1]))
-            else:
-                _settle(ledger, body)
-        self._ledgers[history] = (ledger, number)
-        while len(self._ledgers) > LEDGERS:
-            self._ledgers.popitem(last=False)
-        return ledger, number
+    def _known(self, history: OrderHistory) -> _Orders:
+        """The orders since a history as far as they were learned, which is done where it was not."""
+        with self._learning:
+            others = self._orders.copy()
+            known = others.pop(history, None) or self._learned(history)
+            self._keep({**others, history: known})
+        return known
+
+    def _learned(self, history: OrderHistory) -> _Orders:
+        known = _Orders(history)
+        for facts in self._told_after(0):
+            known.learn(facts)
+        return known
+
+    def _keep(self, orders: Mapping[OrderHistory, _Orders]) -> None:
+        self._orders = dict([*orders.items()][-LEDGERS:])
+
+    def _told_after(self, number: int) -> Iterator[list[Fact]]:
+        """The facts of the journal after the one of that number, in pieces."""
+        while facts := self._journal.after(number, TOGETHER):
+            yield facts
+            number = facts[-1][0]
 
 
 def moment_of(value: datetime) -> int:
@@ -307,14 +361,8 @@ def moment_of(value: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _settle(ledger: OrderLedger, body: Sequence[Any]) -> bool:
-    outcome, order, customer, card, device, us = body
-    if outcome == "declined":
-        return ledger.decline(order, customer, card, us)
-    return ledger.charge_back(order, customer, (card, device), us)
-
-
-def _plain(order: Placed) -> list[object]:
+def plain(order: Placed) -> list[object]:
+    """An order as the journal has it."""
     lines = [[line.category, line.quantity, str(line.unit_price), line.gross_cents] for line in order.lines]
     return [*order[:-1], lines]
 

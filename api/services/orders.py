@@ -11,8 +11,8 @@ import numpy as np
 from api.schemas.orders import Instrument, OrderAtCheckout, OrderedLine
 from api.services.online import moment_of
 from cartograph.releases.order_history import NO_KEY, key_of
-from ml_assets.core.features.order_history import KINDS
-from ml_assets.core.features.order_ledger import UNCATEGORISED, Line, OrderHistory, Placed, Value
+from ml_assets.core.features.order_history import KINDS, OrderHistory
+from ml_assets.core.features.order_ledger import UNCATEGORISED, Line, Placed, Value
 from ml_assets.core.models.fraud import rules
 
 _CENT = Decimal("0.01")

@@ -60,7 +60,7 @@ from cartograph.releases.contents.golden import Golden
 from cartograph.releases.contents.lineage import Lineage, LineageNode
 from cartograph.releases.contents.models import ModelCard, input_schema
 from cartograph.releases.contents.tables import LISTED, open_customers, open_products, personal_columns
-from ml_assets.core.features.order_ledger import OrderHistory
+from ml_assets.core.features.order_history import OrderHistory
 
 CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
 FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)

@@ -72,8 +72,9 @@ class Known(NamedTuple):
 class Serving:
     """Holds the state of the service. `state` is replaced in one assignment, so no reader sees a mixture.
 
-    `rehearse` raises GoldenMismatch for a release that does not answer as it must. The methods that change something
-    may be called from several threads, and not where an event loop runs.
+    `rehearse` raises GoldenMismatch for a release that does not answer as it must; `prepare` does what one needs before
+    it can be asked at full speed, while the one before it is served. The methods that change something may be called
+    from several threads, and not where an event loop runs.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Serving:
         refusals: Refusals,
         alerts: ReleaseAlerts,
         rehearse: Callable[[LoadedRelease], None],
+        prepare: Callable[[LoadedRelease], None],
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self.state = State()
@@ -89,6 +91,7 @@ class Serving:
         self._refusals = refusals
         self._alerts = alerts
         self._rehearse = rehearse
+        self._prepare = prepare
         self._poll_seconds = poll_seconds
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._changing = Lock()
@@ -185,11 +188,16 @@ class Serving:
             self._serve(served)
 
     def _verified(self, release_id: str) -> LoadedRelease:
-        """The release, from memory where its files have not changed since it was verified."""
+        """The release, ready to be served; from memory where its files have not changed since it was verified."""
         token = self._store.token(release_id)
         kept = self._kept.get(release_id)
-        if kept is not None and kept.token == token:
-            return kept.release
+        if kept is None or kept.token != token:
+            kept = Kept(self._loaded(release_id, token), token)
+            self._kept[release_id] = kept
+        self._prepare(kept.release)
+        return kept.release
+
+    def _loaded(self, release_id: str, token: str) -> LoadedRelease:
         self._refusals.require_new(release_id, token)
         try:
             release = load_release(self._store, release_id)
@@ -200,7 +208,6 @@ class Serving:
             self._alerts.refused(release_id, str(error), now)
             raise
         self._refusals.forget(release_id)
-        self._kept[release_id] = Kept(release, token)
         return release
 
     def _serve(self, release: LoadedRelease) -> None:

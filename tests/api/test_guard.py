@@ -1,17 +1,21 @@
 """Who may ask what, how often, and by which name; with and without keys, over real HTTP."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from starlette.types import Message
 
-from api.guard import MAX_BODY_BYTES, MAX_BULK_BYTES, RECORDED_REFUSALS, most_bytes, scope_needed
+from api.guard import MAX_BODY_BYTES, MAX_BULK_BYTES, RECORDED_REFUSALS, Guard, most_bytes, scope_needed
 from api.main import create_app
+from api.services.access import Access
 from api.services.rates import address_of
 from cartograph.audit import acts
 from cartograph.keys import SCOPES, KeyStore, Scope
@@ -275,8 +279,23 @@ def test_the_audit_log_grows_by_few_lines_of_whoever_may_not_act(tmp_path: Path)
     assert by == {"eve": RECORDED_REFUSALS, "bob": 1, "ada": RECORDED_REFUSALS + 5}
     assert [act.detail for act in told[:RECORDED_REFUSALS]] == [
         *["status 403"] * (RECORDED_REFUSALS - 1),
-        "status 403; what else is refused to this key within the hour is not recorded",
+        "status 403; what else this worker refuses to this key within the hour is not recorded",
     ]
+
+
+def test_of_a_key_what_it_may_not_and_what_is_over_its_rate_are_recorded_as_one(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, env="production", api_rate="4/hour")
+    reader, admin = make_key(settings, "eve", "read"), make_key(settings, "ada", "admin")
+    path = f"/v1/admin/releases/{publish(settings).release_id}/rollback"
+    with service(settings) as client:
+        for key in (reader, admin):
+            for _ in range(2 * RECORDED_REFUSALS):
+                client.post(path, headers=key)
+    told = [(act.actor.split()[0], act.detail[:10]) for act in acts(settings.audit_log)]
+    assert told == [
+        *[("eve", "status 403")] * 4, *[("eve", "status 429")] * (RECORDED_REFUSALS - 4),
+        *[("ada", "status 409")] * 4, *[("ada", "status 429")] * RECORDED_REFUSALS,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -361,6 +380,35 @@ def test_administrative_acts_are_recorded_with_who_asked(tmp_path: Path, *, fail
         ("ada", "POST", path, "failed" if fails else "done"),
     ]
     assert admin["X-API-Key"] not in settings.audit_log.read_text()
+
+
+def test_an_act_is_recorded_before_its_answer_goes_out(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    seen: list[tuple[int, list[str]]] = []
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            seen.append((message["status"], [act.detail for act in acts(settings.audit_log)]))
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    open_to_all = cast(Access, SimpleNamespace(is_open=True))
+    for answer in (Response(status_code=204), Response(status_code=409)):
+        guard = Guard(answer, settings=settings, access=open_to_all)
+        headers = [(b"host", b"localhost")]
+        scope = {"type": "http", "method": "POST", "path": "/v1/admin/x", "headers": headers, "client": None}
+        asyncio.run(guard(scope, receive, send))
+    assert seen == [(204, ["status 204"]), (409, ["status 204", "status 409"])]
+
+
+def test_an_act_that_cannot_be_recorded_does_not_look_as_if_it_were(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    settings.audit_log.mkdir(parents=True)
+    app = create_app(settings)
+    app.include_router(router_of())
+    with serving(app) as client:
+        problem(client.post("/v1/admin/releases/r1/withdraw"), 500)
 
 
 def test_personal_data_need_their_own_scope(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import httpx
 import numpy as np
@@ -23,7 +24,8 @@ from cartograph.events import SegmentWriter, rewrite, segments
 from cartograph.releases.order_history import SCHEMA, key_of
 from cartograph.settings import Settings
 from cartograph.windows import Window
-from ml_assets.core.features.order_ledger import OrderHistory, Placed
+from ml_assets.core.features.order_history import OnFile, OrderHistory
+from ml_assets.core.features.order_ledger import Outcome, Placed, Value
 from tests.api.making import make_customers, publish, service
 from tests.api.recommending import batch
 
@@ -189,7 +191,7 @@ def test_an_erased_customer_does_not_come_back_with_a_start(tmp_path: Path) -> N
 
 
 def test_a_broken_journal_does_not_keep_events_from_a_worker_nor_a_broken_log_orders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = worker(tmp_path), worker(tmp_path)
     take(tmp_path, one, event(0, "P1"), event(1, kind="purchase", customer_id="C1", order_id="O1"))
@@ -202,7 +204,33 @@ def test_a_broken_journal_does_not_keep_events_from_a_worker_nor_a_broken_log_or
         broken.setattr(other._log, "new", lambda *_: 1 / 0)
         asyncio.run(other.learn())
     assert known(other) == (("P1",), ("P2",))
-    assert caplog.text.count("Following the journal and the events of the online state failed") == 2
+
+
+def test_what_cannot_be_followed_is_told_once_when_it_begins_and_once_when_it_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> NoReturn:
+        raise PermissionError(f"{tmp_path} is not to be read")
+
+    caplog.set_level("WARNING", "uvicorn.error")
+    state, path = worker(tmp_path), tmp_path / "state.db"
+
+    def told() -> list[str]:
+        caplog.clear()
+        for _ in range(3):
+            asyncio.run(state.learn())
+        return caplog.messages
+
+    for _ in range(2):
+        path.write_bytes(b"This is no database. " * 100)
+        with monkeypatch.context() as broken:
+            broken.setattr(state._log, "new", fails)
+            assert told() == [
+                f"The event log cannot be followed. {tmp_path} is not to be read",
+                f"The journal cannot be followed. The journal {path} cannot be read: file is not a database",
+            ]
+        path.unlink()
+        assert told() == ["The event log is followed again", "The journal is followed again"]
 
 
 def order(name: str, customer: str = "C1", us: int = 1) -> Placed:
@@ -255,6 +283,23 @@ def test_memory_and_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(journal.Journal(tmp_path / "state.db").after(0)) <= 30
 
 
+@pytest.mark.parametrize("kind", ["declined", "charged_back"])
+@pytest.mark.parametrize("us", [SINCE + 5, SINCE - 5])
+def test_an_outcome_that_is_told_again_is_one_entry(tmp_path: Path, kind: str, us: int) -> None:
+    history, told = (
+        OrderHistory(SINCE, nothing()),
+        Outcome(kind, key_of("order", "O1"), key_of("customer", "C1"), 0, 0, us),
+    )
+    for _ in range(2):  # by another worker, or after a start, too
+        state = worker(tmp_path)
+        assert [state.settle(history, told) for _ in range(3)] == [True] * 3
+    entries = journal.Journal(tmp_path / "state.db").after(0)
+    assert len(entries) == 1
+    assert state.settle(history, told._replace(order=key_of("order", "O2")))
+    assert state.settle(history, told._replace(us=us + 1)), "a chargeback is one, and may be told of another moment"
+    assert len(journal.Journal(tmp_path / "state.db").after(0)) == (3 if kind == "declined" else 2)
+
+
 def test_the_journal_is_for_its_owner_only(tmp_path: Path) -> None:
     assert journal.Journal(tmp_path / "state.db").after(0) == []
     for file in tmp_path.glob("state.db*"):
@@ -289,6 +334,77 @@ def test_who_waits_for_others_too_long_is_turned_away(state: OnlineState, monkey
     with state._orders_lock, pytest.raises(journal.JournalUnavailableError, match="Others have waited"):
         state.judge(history, order("O1"), [])
     assert state.judge(history, order("O1"), []).attempt == 1
+
+
+class Interrupted(OrderHistory):
+    """A history that has something happen when it is first asked: while the orders since it are learned."""
+
+    def __init__(self, *meanwhile: Callable[[], object]) -> None:
+        super().__init__(SINCE, nothing())
+        self._meanwhile = list(meanwhile)
+
+    def customer(self, key: int) -> OnFile:
+        while self._meanwhile:
+            self._meanwhile.pop()()
+        return super().customer(key)
+
+
+def test_while_a_worker_learns_the_orders_since_a_new_history_orders_are_judged_by_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(online, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(journal, "WAIT_SECONDS", 0.01)
+    old, (one, other) = OrderHistory(SINCE, nothing()), (worker(tmp_path) for _ in range(2))
+    for number in range(2 * online.TOGETHER):
+        one.judge(old, order(f"O{number}", us=number), [])
+    before: list[Value] = []
+
+    def judge(state: OnlineState, name: str, us: int) -> None:
+        before.append(state.judge(old, order(name, us=us), []).features["orders_before"])
+
+    new = Interrupted(lambda: judge(one, "A", 5_000), lambda: judge(other, "B", 4_000))
+    after = one.judge(new, order("C", us=6_000), []).features["orders_before"]
+    assert [*before, after] == [2_000, 2_001, 2_002], "and each knows of the one before"
+    assert other.judge(new, order("D", us=7_000), []).features["orders_before"] == 2_003
+
+
+def test_the_follower_learns_what_others_judged(tmp_path: Path) -> None:
+    """So that an order after a pause need not be waited for."""
+    history, (one, other) = OrderHistory(SINCE, nothing()), (worker(tmp_path) for _ in range(2))
+    for state in (one, other):
+        state.prepare(history)
+    one.judge(history, order("A"), [])
+    other.follow()
+    assert other._orders[history].ledger.counts(order("A"))
+
+
+def test_a_ledger_that_has_grown_too_long_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (journal, online):
+        monkeypatch.setattr(module, "KEPT", 20)
+    monkeypatch.setattr(journal, "_PRUNED_EVERY", 10)
+    history, state = OrderHistory(SINCE, nothing()), worker(tmp_path)
+    for number in range(100):
+        state.judge(history, order(f"O{number}", us=number), [])
+        state.follow()
+        assert len(state._orders[history].ledger.attempts) <= 2 * 20 + 1
+    assert 20 <= state.judge(history, order("last", us=200), []).features["orders_before"] <= 40
+
+
+def test_reading_the_journal_makes_nothing_and_waits_for_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    reader, writer = journal.Journal(path), journal.Journal(path)
+    assert reader.after(0) == []
+    assert not path.exists()
+    sqlite3.connect(path).execute("PRAGMA journal_mode = WAL")
+    assert reader.after(0) == []
+    assert sqlite3.connect(path).execute("SELECT name FROM sqlite_master").fetchall() == []
+    with writer.writing():
+        writer.append(0, ["a"])
+    with writer.writing():
+        writer.append(0, ["b"])
+        ((first, body),) = reader.after(0)
+    assert (body, reader.after(first)[0][1]) == (["a"], ["b"])
+    assert len(reader.after(0, most=1)) == 1
 
 
 def test_what_a_visitor_sees_is_in_the_next_recommendation(served: Served) -> None:

@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 from api.main import create_app
 from api.observability.metrics import UNWRITTEN
 from api.services import journal
+from api.services.online import OnlineState
 from cartograph.releases import Manifest
 from cartograph.releases.contents.files import FRAUD_CARD, ORDER_HISTORY
 from cartograph.releases.contents.models import Review
 from cartograph.releases.order_history import write_history
 from cartograph.settings import Settings
 from ml_assets.core.features.order_catalogue import ORDER_RISK
-from ml_assets.core.features.order_history import history_columns
+from ml_assets.core.features.order_history import OrderHistory, history_columns
 from tests.api.making import AS_OF, classifier, make_fraud_card, problem, publish, service, serving
 from tests.unit.ml.test_order_risk import MARTS, add_customer, add_order, make_connection
 
@@ -224,6 +225,28 @@ def test_another_worker_and_the_next_start_know_the_same(released: tuple[Setting
         assert judged(one, "12", 2)["features"]["orders_before"] == 3
     with service(released[0]) as again:
         assert judged(again, "13", 3)["features"]["orders_before"] == 4
+
+
+def test_a_release_is_served_once_the_orders_since_it_are_known(
+    released: tuple[Settings, Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, first = released
+    prepare = OnlineState.prepare
+    with service(settings) as client:
+        judged(client, "10")
+        second, meanwhile = publish(settings, replaced=judging_files()), []
+
+        def prepared(state: OnlineState, history: OrderHistory) -> None:
+            with httpx.Client(base_url=client.base_url) as another:
+                meanwhile.append(judged(another, "11", 1))
+            prepare(state, history)
+
+        monkeypatch.setattr(OnlineState, "prepare", prepared)
+        client.post(f"/v1/admin/releases/{second.release_id}/activate").raise_for_status()
+        after = judged(client, "12", 2)
+    answers = [*meanwhile, after]
+    assert [answer["release_id"] for answer in answers] == [first.release_id, second.release_id]
+    assert [answer["features"]["orders_before"] for answer in answers] == [2, 3]
 
 
 TOLD = {"outcome": "declined", "at": "2026-01-01T00:01:00Z"}

@@ -94,7 +94,7 @@ def test_an_unexpected_failure_is_logged_and_outlived(
     release = published(settings, "good")
     store = open_store(settings)
     refusals = Refusals(settings.refused_releases_path, judge="a test")
-    serving = Serving(store, refusals, ReleaseAlerts(settings), rehearse=lambda _: None)
+    serving = Serving(store, refusals, ReleaseAlerts(settings), rehearse=lambda _: None, prepare=lambda _: None)
     with monkeypatch.context() as broken:
         broken.setattr(store, "current_id", lambda: 1 / 0)
         serving.refresh()

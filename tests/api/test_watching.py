@@ -1,11 +1,12 @@
 """What a request leaves behind: its id, its line in the log, and nothing of whom it was about."""
 
+import asyncio
 import io
 import json
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Message, Receive, Scope, Send
 
 from api.observability import logs
 from api.observability.logs import REQUEST_ID, configure, formatter, tell_request
-from api.observability.watching import given_or_new
+from api.observability.metrics import REQUESTS, UNMATCHED
+from api.observability.watching import Watching, given_or_new
 from cartograph.settings import Settings
 from tests.api.making import publish, service
 
@@ -113,6 +116,30 @@ def test_a_request_is_logged_by_its_route_with_its_id(client: httpx.Client) -> N
         "status": 200,
         "request_id": answer.headers["x-request-id"],
     }
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_request_is_counted_once_before_the_last_of_its_answer_goes_out(*, fails: bool) -> None:
+    """So whoever has an answer finds it counted."""
+    counted, seen = REQUESTS.labels("GET", UNMATCHED, "203")._value, []
+    before = counted.get()
+
+    async def answering(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 203})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b"})
+        if fails:
+            raise ValueError
+
+    async def send(_: Message) -> None:
+        seen.append(counted.get() - before)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    with suppress(ValueError):
+        asyncio.run(Watching(answering)({"type": "http", "method": "GET", "headers": []}, receive, send))
+    assert (seen, counted.get() - before) == ([0, 0, 1], 1)
 
 
 def test_nothing_of_a_request_that_may_be_somebodys_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

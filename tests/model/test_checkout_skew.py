@@ -20,8 +20,8 @@ import pytest
 from cartograph.releases.order_history import NEVER, NO_KEY, key_of, write_history
 from ml_assets.core.features import order_risk
 from ml_assets.core.features.order_catalogue import ORDER_RISK
-from ml_assets.core.features.order_history import history_columns
-from ml_assets.core.features.order_ledger import Line, OrderHistory, OrderLedger, Placed
+from ml_assets.core.features.order_history import OrderHistory, history_columns
+from ml_assets.core.features.order_ledger import Line, OrderLedger, Outcome, Placed
 from tests.model.simulated import simulated_marts
 
 AS_OF, END = date(2024, 6, 1), date(2024, 9, 1)
@@ -112,10 +112,9 @@ def replayed(
             yield order_id, ledger.features(made)
             ledger.place(made)
             assert ledger.features(made) == ledger.features(made)
-        elif kind == DECLINED:
-            ledger.decline(order, customer, key("card", row["card"]), us)
         else:
-            ledger.charge_back(order, customer, (key("card", row["card"]), key("device", row["device"])), us)
+            shown = [key(name, row.get(name)) for name in ("card", "device")]
+            ledger.settle(Outcome("declined" if kind == DECLINED else "charged_back", order, customer, *shown, us))
 
 
 def given(value: float | int | None) -> float | None:

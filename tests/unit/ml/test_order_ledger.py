@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from cartograph.releases.order_history import NO_KEY, key_of, write_history
-from ml_assets.core.features.order_history import history_columns
-from ml_assets.core.features.order_ledger import OrderHistory, OrderLedger
+from ml_assets.core.features.order_history import OrderHistory, history_columns
+from ml_assets.core.features.order_ledger import Line, OrderLedger, Placed, Value
 from ml_assets.core.features.order_risk import risk_table
 from tests.model.test_checkout_skew import given as as_given
 from tests.model.test_checkout_skew import replayed
@@ -85,3 +88,55 @@ def test_a_question_changes_nothing():
     again = dict(replayed(con, OF_PRODUCTS, ledger, day(2).date()))
     assert first == again
     assert first["2"]["orders_before"] == 1
+
+
+def placed(order: str, at: float, euros: int = 10, card: str = "X") -> Placed:
+    """An order of A, some days after the start."""
+    us, cents = round(day(at).timestamp() * 1_000_000), euros * 100
+    keys = [key_of(kind, name) for kind, name in (("order", order), ("customer", "A"), ("card", card), ("device", "D"))]
+    line = Line(key_of("category", "tea"), 1, Decimal(euros), cents)
+    return Placed(keys[0], us, *keys[1:], NO_KEY, None, None, None, None, NO_KEY, NO_KEY, cents, 0, cents, (line,))
+
+
+def ledger_of(*orders: tuple[str, float, int]) -> OrderLedger:
+    """The ledger at the second day, which was told of each order as the checkout was, before it became history."""
+    con = make_connection()
+    add_customer(con, "A")
+    for order, at, euros in orders:
+        add_order(con, order, at, total=euros, card="X", device="D")
+    ledger = OrderLedger(OrderHistory(*history_columns(con, OF_PRODUCTS, day(2).date())))
+    for order, at, euros in orders:
+        ledger.place(placed(order, at, euros))
+    return ledger
+
+
+def told(values: Mapping[str, Value], *names: str) -> tuple[Value, ...]:
+    return tuple(values[name] for name in names)
+
+
+def test_an_order_of_the_history_that_is_tried_again_counts_once():
+    ledger = ledger_of(("1", 1.05, 10), ("2", 1.9, 30))
+    again = placed("2", 2.1, 30, "Y")
+    assert ledger.attempt(again) == 2
+    values = ledger.features(again)
+    assert told(values, "orders_before", "is_first_order", "orders_24h", "orders_7d") == (1, 0, 1, 2)
+    assert told(values, "hours_since_order", "amount_to_own_mean") == (pytest.approx(1.05 * 24), 3)
+    ledger.place(again)
+    after = ledger.features(placed("3", 2.2, 40))
+    assert told(after, "orders_before", "orders_24h", "amount_to_own_mean") == (2, 2, 2)
+    assert after["amount_to_shop_mean"] == 2, "nor is it another order of the shop"
+
+
+def test_a_first_order_is_the_first_at_its_next_attempt_too():
+    names = ("is_first_order", "orders_before", "tenure_days", "hours_since_order", "new_category_share")
+    assert told(ledger_of(("1", 1.9, 30)).features(placed("1", 2.1, 30, "Y")), *names) == (1, 0, None, None, None)
+
+
+def test_an_order_of_the_history_that_is_told_again_as_it_was_is_no_attempt_and_does_not_count_against_itself():
+    ledger = ledger_of(("1", 1.05, 10), ("2", 1.9, 30))
+    again = placed("2", 2.1, 30)
+    assert ledger.counts(again)
+    assert ledger.attempt(again) == 1
+    counted = ("orders_24h", "orders_before", "card_orders_24h", "device_orders_24h")
+    assert told(ledger.features(again), *counted) == (0, 1, 0, 0)
+    assert told(ledger.features(placed("3", 2.2)), *counted) == (1, 2, 1, 1)

@@ -1,19 +1,34 @@
 """The order history of a release: what the order-risk features of tomorrow's orders need to know of those before.
 
-The facts are the temporary tables of `order_risk`, by the same SQL; here they are summed up to a moment. The form of
-the file is `cartograph.releases.order_history`, and how an order's features follow from it is `order_ledger`.
+The facts are the temporary tables of `order_risk`, by the same SQL; here they are summed up to a moment, and looked up
+again. The form of the file is `cartograph.releases.order_history`, and how features follow from it is `order_ledger`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from cartograph.releases.order_history import NEVER, NO_KEY, SCHEMA, key_sql, pairs
+from cartograph.releases.order_history import (
+    NEVER,
+    NO_KEY,
+    SCHEMA,
+    Columns,
+    Keys,
+    contains,
+    key_sql,
+    open_history,
+    pair,
+    pairs,
+    place_of,
+)
 from cartograph.windows import at_midnight
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.features.order_risk import CUSTOMER, DAY, facts
@@ -151,3 +166,96 @@ def _groups(found: dict[str, dict[str, Values]]) -> tuple[dict[str, Values], dic
 def _fetched(con: duckdb.DuckDBPyConnection, query: str, moment: int) -> dict[str, Values]:
     fetched = con.execute(query, {"moment": moment} if "$moment" in query else {}).fetchnumpy()
     return {name: np.asarray(values) for name, values in fetched.items()}
+
+
+class OnFile(NamedTuple):
+    """What a history knows of a customer; zeros and `NEVER` for whom it does not know."""
+
+    registered_us: int
+    address: int
+    city: int
+    country: int
+    first_us: int
+    last_us: int
+    orders: int
+    spent_cents: int
+    group: int
+
+
+STRANGER = OnFile(NEVER, NO_KEY, NO_KEY, NO_KEY, NEVER, NEVER, 0, 0, -1)
+
+
+class OrderHistory:
+    """The orders before the moment `as_of_us`, memory-mapped: a look-up is a binary search. It is never changed."""
+
+    def __init__(self, as_of_us: int, columns: Columns) -> None:
+        self.as_of_us = as_of_us
+        self._columns = columns
+
+    @classmethod
+    def open(cls, path: Path) -> OrderHistory:
+        """The history in a release's file.
+
+        Raises:
+            ContentError: it is damaged.
+        """
+        return cls(*open_history(path))
+
+    def customer(self, key: int) -> OnFile:
+        """What is known of a customer."""
+        place = place_of(self._columns["customer_key"], key)
+        if place is None:
+            return STRANGER
+        return OnFile(*(int(self._columns[f"customer_{name}"][place]) for name in OnFile._fields))
+
+    def token(self, key: int) -> tuple[int, int | None]:
+        """How many customers have ordered with a token, and its group; none of both for one that nobody showed."""
+        place = place_of(self._columns["token_key"], key)
+        if place is None:
+            return 0, None
+        return int(self._columns["token_customers"][place]), int(self._columns["token_group"][place])
+
+    def has_pair(self, token: int, customer: int) -> bool:
+        """Whether the customer has ordered with the token, or from the category."""
+        return contains(self._columns["pair_key"], pair(token, customer))
+
+    def category(self, product: int) -> int | None:
+        """The category of a product, `UNCATEGORISED` for one without; None of a product that is not known."""
+        place = place_of(self._columns["product_key"], product)
+        return None if place is None else int(self._columns["product_category"][place])
+
+    def group(self, number: int) -> tuple[int, int]:
+        """The customers and the chargebacks of a group."""
+        return int(self._columns["group_customers"][number]), int(self._columns["group_chargebacks"][number])
+
+    def ordered(self, key: int, since: int, before: int) -> int:
+        """The orders of a customer or with a token in `[since, before)`, which must not reach back over 7 days or 1."""
+        return _within(self._columns["recent_key"], self._columns["recent_us"], key, since, before)
+
+    def latest(self, key: int, before: int) -> int | None:
+        """The latest of the orders of a customer or with a token, of which the last days are known, before a moment."""
+        moments = _of_key(self._columns["recent_key"], self._columns["recent_us"], key)
+        place = bisect_left(moments, before)
+        return moments[place - 1] if place else None
+
+    def declined(self, key: int, since: int, before: int) -> int:
+        """The payments of a customer or with a card that were declined in `[since, before)`, of the last 7 days."""
+        return _within(self._columns["declined_key"], self._columns["declined_us"], key, since, before)
+
+    def days(self) -> Iterator[tuple[int, int, int]]:
+        """The number, the amount in hundredths and the orders of each of the last days."""
+        names = ("day_number", "day_cents", "day_orders")
+        yield from zip(*(self._columns[name].tolist() for name in names), strict=True)
+
+
+def _within(keys: Keys, moments: Any, key: int, since: int, before: int) -> int:
+    """How many of the entries of `key`, sorted by key and moment, are in `[since, before)`."""
+    of_key = _of_key(keys, moments, key)
+    return bisect_left(of_key, before) - bisect_left(of_key, since)
+
+
+def _of_key(keys: Keys, moments: Any, key: int) -> list[int]:
+    wanted = np.uint64(key)
+    first, last = int(np.searchsorted(keys, wanted, side="left")), int(np.searchsorted(keys, wanted, side="right"))
+    found: list[int] = moments[first:last].tolist()
+    return found

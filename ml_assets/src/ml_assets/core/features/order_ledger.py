@@ -7,32 +7,19 @@ the history comes from is `order_history`; that what happened since is kept and 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from cartograph.releases.order_history import (
-    NEVER,
-    NO_KEY,
-    Columns,
-    Keys,
-    contains,
-    key_of,
-    open_history,
-    pair,
-    place_of,
-)
+from cartograph.releases.order_history import NEVER, NO_KEY, key_of
 from ml_assets.core.features.order_catalogue import ORDER_RISK
-from ml_assets.core.features.order_history import KINDS, MONTH_DAYS, NO_CATEGORY
+from ml_assets.core.features.order_history import KINDS, MONTH_DAYS, NO_CATEGORY, STRANGER, OnFile, OrderHistory
 from ml_assets.core.features.order_risk import DAY, HOUR
 
 Value = float | int | None
 UNCATEGORISED = key_of("category", NO_CATEGORY)
+DECLINED = "declined"
 
 
 class Line(NamedTuple):
@@ -77,6 +64,14 @@ class Seen(NamedTuple):
     card: int
 
 
+class Begun(NamedTuple):
+    """The first attempt at an order that is in the history already."""
+
+    us: int
+    customer: int
+    cents: int
+
+
 class Attempt(NamedTuple):
     """One of the different bodies of an order, as it was told: its place among them, from 1 on, and when it was.
 
@@ -96,86 +91,23 @@ class Attempt(NamedTuple):
         return self.us < order.us
 
 
+class Outcome(NamedTuple):
+    """What became of an order: `declined` or `charged_back`. `NO_KEY` says nothing of whose it was."""
+
+    kind: str
+    order: int
+    customer: int
+    card: int
+    device: int
+    us: int
+
+
 class Decline(NamedTuple):
     """A declined payment of an order, and how many attempts at the order had been told by then."""
 
     us: int
     order: int
     attempts: int
-
-
-class OnFile(NamedTuple):
-    """What a history knows of a customer; zeros and `NEVER` for whom it does not know."""
-
-    registered_us: int
-    address: int
-    city: int
-    country: int
-    first_us: int
-    last_us: int
-    orders: int
-    spent_cents: int
-    group: int
-
-
-_STRANGER = OnFile(NEVER, NO_KEY, NO_KEY, NO_KEY, NEVER, NEVER, 0, 0, -1)
-
-
-class OrderHistory:
-    """The orders before the moment `as_of_us`, memory-mapped: a look-up is a binary search. It is never changed."""
-
-    def __init__(self, as_of_us: int, columns: Columns) -> None:
-        self.as_of_us = as_of_us
-        self._columns = columns
-
-    @classmethod
-    def open(cls, path: Path) -> OrderHistory:
-        """The history in a release's file.
-
-        Raises:
-            ContentError: it is damaged.
-        """
-        return cls(*open_history(path))
-
-    def customer(self, key: int) -> OnFile:
-        """What is known of a customer."""
-        place = place_of(self._columns["customer_key"], key)
-        if place is None:
-            return _STRANGER
-        return OnFile(*(int(self._columns[f"customer_{name}"][place]) for name in OnFile._fields))
-
-    def token(self, key: int) -> tuple[int, int | None]:
-        """How many customers have ordered with a token, and its group; none of both for one that nobody showed."""
-        place = place_of(self._columns["token_key"], key)
-        if place is None:
-            return 0, None
-        return int(self._columns["token_customers"][place]), int(self._columns["token_group"][place])
-
-    def has_pair(self, token: int, customer: int) -> bool:
-        """Whether the customer has ordered with the token, or from the category."""
-        return contains(self._columns["pair_key"], pair(token, customer))
-
-    def category(self, product: int) -> int | None:
-        """The category of a product, `UNCATEGORISED` for one without; None of a product that is not known."""
-        place = place_of(self._columns["product_key"], product)
-        return None if place is None else int(self._columns["product_category"][place])
-
-    def group(self, number: int) -> tuple[int, int]:
-        """The customers and the chargebacks of a group."""
-        return int(self._columns["group_customers"][number]), int(self._columns["group_chargebacks"][number])
-
-    def ordered(self, key: int, since: int, before: int) -> int:
-        """The orders of a customer or with a token in `[since, before)`, which must not reach back over 7 days or 1."""
-        return _within(self._columns["recent_key"], self._columns["recent_us"], key, since, before)
-
-    def declined(self, key: int, since: int, before: int) -> int:
-        """The payments of a customer or with a card that were declined in `[since, before)`, of the last 7 days."""
-        return _within(self._columns["declined_key"], self._columns["declined_us"], key, since, before)
-
-    def days(self) -> Iterator[tuple[int, int, int]]:
-        """The number, the amount in hundredths and the orders of each of the last days."""
-        names = ("day_number", "day_cents", "day_orders")
-        yield from zip(*(self._columns[name].tolist() for name in names), strict=True)
 
 
 class OrderLedger:
@@ -185,7 +117,8 @@ class OrderLedger:
     anything else but its moment and its categories, which releases know better, is a further attempt: how often a
     customer, a card, a device, a network or an address orders counts each attempt, so that cards that are tried out at
     one order show, and habits and amounts count the order. What happened before the history's end is in it already, and
-    is passed over. Links and chargebacks are known from when they are told on, and counts go by the orders' own times.
+    is passed over, but for that a later attempt at such an order is no other order. Links and chargebacks are known
+    from when they are told on, and counts go by the orders' own times.
     """
 
     def __init__(self, history: OrderHistory) -> None:
@@ -193,12 +126,13 @@ class OrderLedger:
         self.attempts: dict[int, int] = {}
         """The number of each attempt, by what was told of it."""
         self._orders: dict[int, Seen] = {}
+        self._begun: dict[int, Begun] = {}
         self._told: dict[int, int] = {}
         self._of_customer: dict[int, list[Attempt]] = defaultdict(list)
         self._with_token: dict[int, list[Attempt]] = defaultdict(list)
         self._shown: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
         self._declined: dict[int, list[Decline]] = defaultdict(list)
-        self._charged: set[int] = set()
+        self._settled: set[Outcome] = set()
         self._days: dict[int, tuple[int, int]] = {day: (cents, orders) for day, cents, orders in history.days()}
         self._parent: dict[int, int] = {}
         self._counts: dict[int, tuple[int, int]] = {}
@@ -214,7 +148,7 @@ class OrderLedger:
             **self._habits(order, number, on_file),
             **self._instruments(order, number, tokens),
             **self._links(order, tokens),
-            **self._basket(order),
+            **self._basket(order, on_file),
             "is_guest": int(not order.customer),
             "is_by_card": int(bool(order.card)),
             "declined_7d": self._declines(order.customer, order, number) if order.customer else 0,
@@ -234,16 +168,23 @@ class OrderLedger:
 
     def place(self, order: Placed) -> None:
         """Count an order from now on, and each attempt at it once."""
-        if order.us < self.history.as_of_us or self.counts(order):
+        told = _told_of(order)
+        if told in self.attempts:
+            return
+        number = self.attempts[told] = self._told[order.order] = self._told.get(order.order, 0) + 1
+        if order.us < self.history.as_of_us:
+            self._begun.setdefault(order.order, Begun(order.us, order.customer, order.total_cents))
             return
         on_file = self._on_file(order)
         actor = self._actor(order)
-        number = self.attempts[_told_of(order)] = self._told[order.order] = self.attempt(order)
         self._orders.setdefault(order.order, Seen(actor, order.customer, order.card))
         attempt = Attempt(order.us, order.order, number, order.total_cents)
         if order.customer:
             known = self._of_customer[order.customer]
-            known.append(attempt._replace(is_first=number == 1 or all(told.order != order.order for told in known)))
+            is_first = number == 1 or (
+                not self._is_in_history(order) and all(told.order != order.order for told in known)
+            )
+            known.append(attempt._replace(is_first=is_first))
             for line in order.lines:
                 self._show(line.category, order)
         tokens = self._tokens(order, on_file)
@@ -258,46 +199,83 @@ class OrderLedger:
             cents, orders = self._days.get(day, (0, 0))
             self._days[day] = (cents + order.total_cents, orders + 1)
 
-    def decline(self, order: int, customer: int, card: int, us: int) -> bool:
-        """Count a declined payment of an order, once; whether it is known whose it was.
-
-        Without customer and card (`NO_KEY`) they are the order's first, if that was placed since the history's end.
-        """
-        if us < self.history.as_of_us:
+    def knows_whose(self, outcome: Outcome) -> bool:
+        """Whether an outcome can be counted: it says whose the order was, or the order is known, or it was before."""
+        if outcome.us < self.history.as_of_us:
             return True
-        seen = self._orders.get(order)
-        keys = {customer, card} - {NO_KEY}
-        if seen and not keys:
-            keys = {seen.customer, seen.card} - {NO_KEY}
-        for key in keys:
-            if all((told.us, told.order) != (us, order) for told in self._declined[key]):
-                self._declined[key].append(Decline(us, order, self._told.get(order, 0)))
-        return bool(keys)
+        return (
+            bool(self._declined_keys(outcome)) if outcome.kind == DECLINED else self._charged_node(outcome) is not None
+        )
 
-    def charge_back(self, order: int, customer: int, tokens: Sequence[int], us: int) -> bool:
-        """Count that an order was charged back, once; whether it is known whose it was.
+    def is_settled(self, outcome: Outcome) -> bool:
+        """Whether an outcome was told already: a chargeback is one whenever it was, and whoever it names."""
+        return _notice_of(outcome) in self._settled
 
-        If it was not placed since the history's end, it is the customer's, or a guest's who is known by one of the
-        `tokens`, card or device; `NO_KEY` says nothing.
-        """
-        if us < self.history.as_of_us:
-            return True
-        seen = self._orders.get(order)
-        shown = [token for token in tokens if token and self._is_known(token)]
-        if seen is None and not customer and not shown:
-            return False
-        if order not in self._charged:
-            self._charged.add(order)
-            node = seen.actor if seen else self._customer_node(customer) if customer else self._node(shown[0])
+    def settle(self, outcome: Outcome) -> None:
+        """Count what became of an order from now on, once, where it is known whose it was."""
+        if self.is_settled(outcome) or not self.knows_whose(outcome):
+            return
+        self._settled.add(_notice_of(outcome))
+        if outcome.us < self.history.as_of_us:
+            return
+        if outcome.kind == DECLINED:
+            for key in self._declined_keys(outcome):
+                if all((told.us, told.order) != (outcome.us, outcome.order) for told in self._declined[key]):
+                    told = Decline(outcome.us, outcome.order, self._told.get(outcome.order, 0))
+                    self._declined[key].append(told)
+            return
+        node = self._charged_node(outcome)
+        if node is not None:
             root = self._root(node)
             customers, chargebacks = self._count(root)
             self._counts[root] = (customers, chargebacks + 1)
-        return True
+
+    def _declined_keys(self, outcome: Outcome) -> set[int]:
+        """Whose decline it is: the customer and the card, or those that the order had first since the history's end."""
+        keys = {outcome.customer, outcome.card} - {NO_KEY}
+        seen = self._orders.get(outcome.order)
+        return {seen.customer, seen.card} - {NO_KEY} if seen and not keys else keys
+
+    def _charged_node(self, outcome: Outcome) -> int | None:
+        """Whose chargeback it is: that of who placed the order since the history's end, or else of the customer, or a
+        guest's who is known by the card or the device.
+        """
+        seen = self._orders.get(outcome.order)
+        if seen:
+            return seen.actor
+        if outcome.customer:
+            return self._customer_node(outcome.customer)
+        return next(
+            (self._node(token) for token in (outcome.card, outcome.device) if token and self._is_known(token)), None
+        )
 
     def _on_file(self, order: Placed) -> OnFile:
-        known = self.history.customer(order.customer) if order.customer else _STRANGER
+        known = self.history.customer(order.customer) if order.customer else STRANGER
+        if known.orders and self._is_in_history(order):
+            known = self._without(known, order)
         told = {name: getattr(order, name) for name in ("registered_us", "address", "city", "country")}
         return known._replace(**{name: value for name, value in told.items() if value is not None})
+
+    def _is_in_history(self, order: Placed) -> bool:
+        """Whether the history counts an attempt at the order as the customer's."""
+        begun = self._begun.get(order.order)
+        return begun is not None and begun.customer == order.customer
+
+    def _without(self, known: OnFile, order: Placed) -> OnFile:
+        """The customer without an order of the history. When the one before was is known of the last days only."""
+        begun, last = self._begun[order.order], known.last_us
+        if last == begun.us:
+            before = self.history.latest(order.customer, last)
+            last = known.first_us if before is None else before
+        return known._replace(
+            orders=known.orders - 1, spent_cents=max(known.spent_cents - begun.cents, 0), last_us=last
+        )
+
+    def _ordered(self, key: int, order: Placed, number: int, start: int) -> int:
+        """The history's orders of a customer or with a token from `start` on; for its first attempt, but for itself."""
+        begun = self._begun.get(order.order)
+        is_there = begun is not None and number == 1 and start <= begun.us
+        return max(self.history.ordered(key, start, order.us) - is_there, 0)
 
     @staticmethod
     def _tokens(order: Placed, on_file: OnFile) -> dict[str, int]:
@@ -318,7 +296,7 @@ class OrderLedger:
         def within(microseconds: int) -> int:
             start = order.us - microseconds
             lately = sum(told.us >= start for told in since)
-            return lately + (self.history.ordered(order.customer, start, order.us) if order.customer else 0)
+            return lately + (self._ordered(order.customer, order, number, start) if order.customer else 0)
 
         registered = None if on_file.registered_us == NEVER else max(order.us - on_file.registered_us, 0) / HOUR
         cents, orders = self._month_before(order)
@@ -361,7 +339,7 @@ class OrderLedger:
         start = order.us - DAY
         since = self._with_token.get(token, ())
         lately = sum(start <= told.us and told.is_before(order, number) for told in since)
-        return lately + self.history.ordered(token, start, order.us)
+        return lately + self._ordered(token, order, number, start)
 
     def _knows(self, token: int, order: Placed) -> bool:
         """Whether the customer has shown the token, or ordered from the category, before."""
@@ -377,11 +355,11 @@ class OrderLedger:
         customers, chargebacks = (sum(numbers) for numbers in zip(*counts, strict=True))
         return {"linked_customers": customers, "linked_chargebacks": chargebacks}
 
-    def _basket(self, order: Placed) -> dict[str, Value]:
+    def _basket(self, order: Placed, on_file: OnFile) -> dict[str, Value]:
         lines = order.lines
         gross = sum(line.gross_cents for line in lines)
         new = sum(line.gross_cents for line in lines if not self._knows(line.category, order))
-        has_ordered = bool(order.customer) and self._has_ordered(order)
+        has_ordered = on_file.orders > 0 or self._has_ordered(order)
         return {
             "total_amount": order.total_cents / 100,
             "discount_share": order.discount_cents / 100 / (order.gross_cents / 100) if order.gross_cents else None,
@@ -395,9 +373,7 @@ class OrderLedger:
 
     def _has_ordered(self, order: Placed) -> bool:
         since = self._of_customer.get(order.customer, ())
-        return self.history.customer(order.customer).orders > 0 or any(
-            told.us < order.us and told.order != order.order for told in since
-        )
+        return any(told.us < order.us and told.order != order.order for told in since)
 
     def _declines(self, key: int, order: Placed, number: int) -> int:
         """Those of other orders before, and of attempts at this order that were told before."""
@@ -461,6 +437,13 @@ def _told_of(order: Placed) -> int:
     return hash((*order._replace(us=0, lines=()), *(line._replace(category=NO_KEY) for line in order.lines)))
 
 
+def _notice_of(outcome: Outcome) -> Outcome:
+    """What makes an outcome another one."""
+    if outcome.kind == DECLINED:
+        return outcome._replace(device=NO_KEY)
+    return Outcome(outcome.kind, outcome.order, NO_KEY, NO_KEY, NO_KEY, 0)
+
+
 def _is_elsewhere(order: Placed, on_file: OnFile) -> int | None:
     """Whether the country differs, or within the country the city; None where what would tell is not known."""
     if not (order.ship_country and on_file.country):
@@ -468,13 +451,3 @@ def _is_elsewhere(order: Placed, on_file: OnFile) -> int | None:
     if order.ship_country != on_file.country:
         return 1
     return int(order.ship_city != on_file.city) if order.ship_city and on_file.city else None
-
-
-def _within(keys: Keys, moments: Any, key: int, since: int, before: int) -> int:
-    """How many of the entries of `key`, sorted by key and moment, are in `[since, before)`."""
-    wanted = np.uint64(key)
-    first, last = int(np.searchsorted(keys, wanted, side="left")), int(np.searchsorted(keys, wanted, side="right"))
-    if first == last:
-        return 0
-    of_key = moments[first:last].tolist()
-    return bisect_left(of_key, before) - bisect_left(of_key, since)
