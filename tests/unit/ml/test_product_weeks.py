@@ -110,6 +110,34 @@ def test_selling_the_last_one_is_no_spell(con: duckdb.DuckDBPyConnection) -> Non
     assert not any(row["is_short"] for row in weeks(con))
 
 
+def test_what_came_and_is_gone_by_night_was_sold_though_its_line_is_not_there(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(f"DELETE FROM fct_order_items WHERE order_date = '{day(3, 4)}'")
+    con.execute(f"UPDATE fct_inventory_daily SET quantity_on_hand = 0 WHERE snapshot_date = '{day(3, 4)}'")
+    assert not any(row["is_short"] for row in weeks(con))
+
+
+def test_what_was_sold_on_a_day_without_a_count_is_no_spell(con: duckdb.DuckDBPyConnection) -> None:
+    withdraw(con, day(3, 5), day(3, 6))
+    con.execute(f"DELETE FROM fct_inventory_daily WHERE snapshot_date = '{day(3, 4)}'")
+    assert not any(row["is_short"] for row in weeks(con))
+
+
+def test_a_spell_is_found_though_its_first_count_is_not_there(con: duckdb.DuckDBPyConnection) -> None:
+    withdraw(con, day(3, 4), day(3, 6))
+    con.execute(f"DELETE FROM fct_inventory_daily WHERE snapshot_date = '{day(3, 4)}'")
+    assert [row["is_short"] for row in weeks(con)] == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("days", "is_spell"), [(6, False), (7, True)])
+def test_an_empty_shelf_that_nobody_asks_for_is_a_spell_after_a_week(
+    con: duckdb.DuckDBPyConnection, days: int, *, is_spell: bool
+) -> None:
+    withdraw(con, day(3, 1), day(3, days))
+    con.execute(f"UPDATE fct_inventory_daily SET quantity_on_hand = 0 WHERE snapshot_date = '{day(3)}'")
+    con.execute(f"DELETE FROM fct_inventory_daily WHERE snapshot_date = '{day(3, 3)}'")
+    assert any(row["is_short"] for row in weeks(con)) == is_spell
+
+
 def test_a_shop_that_counts_no_stock_has_no_spells(con: duckdb.DuckDBPyConnection) -> None:
     withdraw(con, day(3, 4), day(3, 6))
     rows = weeks(con, stock=False)

@@ -88,24 +88,26 @@ CONTRACT = Contract(
 
 # A day without stock and without orders is no spell by itself: a slow product sells out on Friday, and nobody asks for
 # it until it is filled up on Monday (88 % of such days in the simulated shop, where orders go on while the shelf is
-# empty). A spell begins with stock that goes and that nobody bought, or lasts a week: of the 141 planted ones 99 %.
+# empty). A spell begins with stock that goes and that nobody bought, or lasts a week. Lines and counts in quarantine
+# are not here: what came that day and is gone by night was sold, whether or not its line is here, and that nobody
+# bought is told by all orders since the last count. So 137 of the 141 planted spells are found, and 3 that are none.
 _SHORT = """
     SELECT product_id, date_trunc('week', day)::DATE AS week_start, true AS is_short
     FROM (
         SELECT product_id, day, is_empty,
-            bool_or(went) OVER spell OR count(*) FILTER (is_empty) OVER spell >= 7 AS is_spell
+            bool_or(was > 0) FILTER (is_empty) OVER spell
+                OR max(day) FILTER (is_empty) OVER spell - min(day) FILTER (is_empty) OVER spell >= 6 AS is_spell
         FROM (
-            SELECT *, count(*) FILTER (NOT is_empty) OVER (PARTITION BY product_id ORDER BY day) AS run,
-                is_empty AND was + received > coalesce(units, 0) AS went
+            SELECT *, count(*) FILTER (NOT is_empty) OVER (PARTITION BY product_id ORDER BY day) AS run
             FROM (
-                SELECT c.product_id, c.day, c.received, s.units, c.on_hand = 0 AND s.asked IS NULL AS is_empty,
-                    lag(c.on_hand, 1, 0) OVER (PARTITION BY c.product_id ORDER BY c.day) AS was
-                FROM counted c LEFT JOIN sold s USING (product_id, day)
+                SELECT product_id, day, on_hand = 0 AND received = 0 AND a.day IS NULL AS is_empty,
+                    lag(on_hand, 1, 0) OVER (PARTITION BY product_id ORDER BY day) AS was
+                FROM counted LEFT JOIN asked a USING (product_id, day)
             )
         ) WINDOW spell AS (PARTITION BY product_id, run)
     ) WHERE is_empty AND is_spell GROUP BY ALL"""
 _COUNTED = """
-    SELECT product_id, snapshot_date AS day, quantity_on_hand AS on_hand, quantity_received AS received
+    SELECT product_id, snapshot_date AS day, quantity_on_hand AS on_hand, coalesce(quantity_received, 0) AS received
     FROM ({mart}) WHERE snapshot_date >= $start AND snapshot_date < $end"""
 _NOT_TOLD = "SELECT NULL::VARCHAR AS product_id, NULL::DATE AS day, 0 AS on_hand, 0 AS received WHERE false"
 
@@ -115,9 +117,6 @@ _QUERY = """
             i.is_cancelled, o.coupon_code
         FROM ({fct_order_items}) i JOIN ({fct_orders}) o USING (order_id)
         WHERE i.order_date >= $start AND i.order_date < $end
-    ), sold AS (
-        SELECT product_id, day, sum(quantity) FILTER (NOT is_cancelled) AS units, sum(quantity) AS asked
-        FROM placed GROUP BY ALL
     ), sold_weeks AS (
         SELECT product_id, date_trunc('week', day)::DATE AS week_start,
             sum(quantity) FILTER (NOT is_cancelled) AS units, sum(margin_amount) FILTER (NOT is_cancelled) AS margin,
@@ -130,7 +129,10 @@ _QUERY = """
         FROM (SELECT product_id, day, discount_amount > {least} * gross_amount AS is_promoted
             FROM placed WHERE coupon_code IS NULL AND gross_amount > 0)
         GROUP BY ALL
-    ), counted AS ({counted}), short AS ({short}), versions AS (
+    ), counted AS ({counted}), asked AS (
+        SELECT DISTINCT p.product_id, c.day
+        FROM placed p ASOF JOIN counted c ON p.product_id = c.product_id AND p.day <= c.day
+    ), short AS ({short}), versions AS (
         SELECT product_id, product_key, valid_from, ln(nullif(list_price, 0)::DOUBLE) AS log_price,
             coalesce(category, '(none)') AS category, is_active
         FROM ({dim_products})
