@@ -172,6 +172,16 @@ GOOD = {"v": ["control", "treatment"] * 100, "y": [float(at % 7) for at in range
         ({"u": [-at for at in range(200)]}, Asked("v", ratios=(("y", "u"),)), "its sum must be above 0"),
         ({"u": [0, 1] * 100}, Asked("v", ratios=(("y", "u"),)), "above 0 in each variant .* in control it is 0"),
         ({"u": [2 * (at % 7) + 1 for at in range(200)]}, Asked("v", ("y",), covariates=("u",)), "tell y wholly"),
+        (
+            {"y": [1e161 * (at % 7) for at in range(200)]},
+            Asked("v", ("y",)),
+            "column y: it holds 6e\\+161",
+        ),
+        (
+            {"u": [1e-88 * (at % 3) for at in range(200)]},
+            Asked("v", ("y",), covariates=("u",)),
+            "column u: it holds 2e-88",
+        ),
         ({}, Asked("v", ("y",), shares={"control": 0.6, "treatment": 0.5}), "--split adds up to 1.1: write"),
     ],
 )

@@ -209,3 +209,13 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     code, output = asked(path)
     assert code == 2
     assert "column y: it is 'x'" in output
+
+
+def test_numbers_that_cannot_be_computed_with_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.csv"
+    lines = [f"{u},{t},{y * 1e161},{int(d)}" for u, t, y, d in zip(*rows_of(staggered(0).panel), strict=True)]
+    path.write_text("u,t,y,d\n" + "\n".join(lines))
+    code, output = asked(path)
+    assert code == 2
+    assert "column y: it holds" in " ".join(output.split())
+    assert "Write it in another unit." in " ".join(output.split())

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import duckdb
 import numpy as np
 
-from ml_assets.core.bench.files import ROWS, as_number, is_no_number, quoted, read_rows, refuse
+from ml_assets.core.bench.files import ROWS, as_number, is_no_number, out_of_range, quoted, read_rows, refuse
 from ml_assets.core.causal.finding import Estimate, Finding
 from ml_assets.core.causal.panels.did import FEWEST_TREATED, assess_did
 from ml_assets.core.causal.panels.synthetic_control import assess_synthetic
@@ -86,6 +86,8 @@ def read_panel(path: Path, unit: str, time: str, outcome: str, treated: str, clu
     values = {name: rows[name].to_numpy(zero_copy_only=False) for name in ("unit", "time", "outcome", "treated")}
     if np.issubdtype(values["time"].dtype, np.floating) and (values["time"] % 1 == 0).all():
         values["time"] = values["time"].astype(np.int64)
+    if told := out_of_range(values["outcome"]):
+        raise PanelError(f"{path}, column {outcome}: {told}")
     clusters = rows["cluster"].to_numpy(zero_copy_only=False).astype(str) if cluster else None
     return panel(values["unit"].astype(str), values["time"], values["outcome"], values["treated"], clusters)
 
