@@ -219,3 +219,12 @@ def test_numbers_that_cannot_be_computed_with_are_refused(tmp_path: Path) -> Non
     assert code == 2
     assert "column y: it holds" in " ".join(output.split())
     assert "Write it in another unit." in " ".join(output.split())
+
+
+def test_an_outcome_that_is_the_same_in_each_row_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.csv"
+    lines = [f"{u},{t},5,{int(d)}" for u, t, _, d in zip(*rows_of(staggered(0).panel), strict=True)]
+    path.write_text("u,t,y,d\n" + "\n".join(lines))
+    code, output = asked(path)
+    assert code == 2
+    assert "column y: it is 5 in each row. An outcome varies." in " ".join(output.split())

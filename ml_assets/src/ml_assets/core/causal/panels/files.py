@@ -88,6 +88,8 @@ def read_panel(path: Path, unit: str, time: str, outcome: str, treated: str, clu
         values["time"] = values["time"].astype(np.int64)
     if told := out_of_range(values["outcome"]):
         raise PanelError(f"{path}, column {outcome}: {told}")
+    if len(rows) and np.ptp(values["outcome"]) == 0:
+        raise PanelError(f"{path}, column {outcome}: it is {values['outcome'][0]:g} in each row. An outcome varies.")
     clusters = rows["cluster"].to_numpy(zero_copy_only=False).astype(str) if cluster else None
     return panel(values["unit"].astype(str), values["time"], values["outcome"], values["treated"], clusters)
 
