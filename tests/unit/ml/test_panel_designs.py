@@ -228,3 +228,25 @@ def test_an_outcome_that_is_the_same_in_each_row_is_refused(tmp_path: Path) -> N
     code, output = asked(path)
     assert code == 2
     assert "column y: it is 5 in each row. An outcome varies." in " ".join(output.split())
+
+
+@pytest.mark.parametrize("form", ["{0:02d}.01.2024", "2024-31-{0:02d}", "week {0}", "{0}/2024"])
+def test_periods_whose_order_is_not_known_are_refused(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "rollout.csv"
+    rows = zip(*rows_of(staggered(0).panel), strict=True)
+    lines = [f"{u},{form.format(t + 1)},{y},{int(d)}" for u, t, y, d in rows if t < 12]
+    path.write_text("u,t,y,d\n" + "\n".join(lines))
+    code, output = asked(path)
+    told = " ".join(output.split())
+    assert code == 2
+    assert f"line 2, column t: it is '{form.format(1)}'" in told
+    assert "a date such as 2024-01-31" in told
+
+
+@pytest.mark.parametrize("form", ["2024-{0:02d}", "2024-W{0:02d}", "2024-{0:02d}-01 00:00:00"])
+def test_periods_may_be_months_weeks_and_times(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "rollout.csv"
+    rows = zip(*rows_of(staggered(0).panel), strict=True)
+    lines = [f"{u},{form.format(t + 1)},{y},{int(d)}" for u, t, y, d in rows if t < 12]
+    path.write_text("u,t,y,d\n" + "\n".join(lines))
+    assert form.format(6) in json.loads(asked(path)[1])["first_treated"]

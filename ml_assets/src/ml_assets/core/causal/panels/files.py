@@ -55,10 +55,10 @@ def report(
 
 
 def read_panel(path: Path, unit: str, time: str, outcome: str, treated: str, cluster: str | None = None) -> Panel:
-    """The panel in a file. Periods are in the order of their values: numbers, dates as 2024-01-31, or words.
+    """The panel in a file. Periods are in the order of their values: numbers, or ISO dates as 2024-01-31 or 2024-01.
 
     Raises:
-        BenchDataError: the file cannot be read, or a value is no number.
+        BenchDataError: the file cannot be read, a value is no number, or a period neither number nor date.
         PanelError: its rows are no panel.
     """
     named = [unit, time, outcome, treated, *([] if cluster is None else [cluster])]
@@ -71,7 +71,11 @@ def read_panel(path: Path, unit: str, time: str, outcome: str, treated: str, clu
         for name in (unit, time):
             refuse(con, path, name, f"{quoted(name)} IS NULL", "It must not be empty.")
         is_number = con.execute(f"SELECT count(*) = count({as_number(time)}) FROM {ROWS}").fetchone()
-        ordered = as_number(time) if is_number and is_number[0] else f"CAST({quoted(time)} AS VARCHAR)"
+        ordered = as_number(time)
+        if not (is_number and is_number[0]):
+            ordered = f"CAST({quoted(time)} AS VARCHAR)"
+            cure = "Periods go by it in order: write each as a number, or each as a date such as 2024-01-31."
+            refuse(con, path, time, _is_no_date(ordered), cure)
         columns = {
             "unit": f"CAST({quoted(unit)} AS VARCHAR)",
             "time": ordered,
@@ -92,6 +96,14 @@ def read_panel(path: Path, unit: str, time: str, outcome: str, treated: str, clu
         raise PanelError(f"{path}, column {outcome}: it is {values['outcome'][0]:g} in each row. An outcome varies.")
     clusters = rows["cluster"].to_numpy(zero_copy_only=False).astype(str) if cluster else None
     return panel(values["unit"].astype(str), values["time"], values["outcome"], values["treated"], clusters)
+
+
+def _is_no_date(text: str) -> str:
+    """SQL: the text is no ISO date, month, week or quarter, whose order is that of time."""
+    is_day = f"regexp_full_match({text}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}.*') "
+    is_day += f" AND try_cast({text} AS TIMESTAMP) IS NOT NULL"
+    is_longer = f"regexp_full_match({text}, '[0-9]{{4}}-(0[1-9]|1[0-2]|W[0-5][0-9]|Q[1-4])')"
+    return f"NOT (({is_day}) OR {is_longer})"
 
 
 def _did(found: Panel) -> dict[str, Any]:
