@@ -189,6 +189,8 @@ def test_the_command_answers_a_file(tmp_path: Path) -> None:
     assert code == 0
     assert told["method"] == "did"
     assert told["verdict"] == "identified"
+    assert told["question"] == "What did d do to y, on average over those who got it, from then on?"
+    assert "(parallel trends)" in told["assumed"]
     assert set(told["first_treated"]) == {"2024-06-01", "2024-09-01", "2024-12-01"}
     assert told["estimates"][0]["low"] < told["estimates"][0]["estimate"] < told["estimates"][0]["high"]
     assert asked(path, "--method", "synthetic_control")[0] == 2
@@ -201,6 +203,7 @@ def test_the_command_takes_few_treated_units_for_a_synthetic_control(tmp_path: P
     told = json.loads(asked(path)[1])
     assert told["method"] == "synthetic_control"
     assert told["path"][-1]["time"] == "39"
+    assert "follow the mix of untreated ones" in told["assumed"]
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ from ml_assets.core.causal.panels.table import Panel, PanelError, panel
 Method = Literal["did", "synthetic_control"]
 FORM = "It needs a row for each unit and period, with the outcome and whether the unit was treated (0 or 1)."
 MOST_ROWS = 5_000_000
+ASSUMED: dict[Method, str] = {
+    "did": "Without the treatment, {outcome} of the treated units would have moved as that of those not yet treated "
+    "did (parallel trends); nobody acted on it before it came, and none was touched by that of others.",
+    "synthetic_control": "Without the treatment, {outcome} of the treated units would have gone on to follow the mix "
+    "of untreated ones that it followed before; nobody acted on it before it came, and none was touched by that of "
+    "others.",
+}
+"""What an answer rests on, and no data can show."""
 
 
 def report(
@@ -46,6 +54,8 @@ def report(
     clusters = len(np.unique(found.clusters[found.treated]))
     chosen = method or ("synthetic_control" if clusters < FEWEST_TREATED and len(starts) == 1 else "did")
     shape = {
+        "question": f"What did {treated} do to {outcome}, on average over those who got it, from then on?",
+        "assumed": ASSUMED[chosen].format(outcome=outcome),
         "units": len(found.units),
         "periods": len(found.times),
         "treated_units": int(found.treated.sum()),
