@@ -237,6 +237,20 @@ def test_who_peeks_decides_by_the_wider_interval():
     assert decide([near], [SPEND], Rules(is_sequential=True)).verdict == "hold"
 
 
+def test_an_interval_without_0_that_only_the_correction_calls_chance_is_told_with_its_p_value():
+    units = make_units(20_000, effects=(0.0,))
+    (found,) = estimates(units, [SPEND], Rules())
+    near = found.model_copy(update={"effect": 0.06, "ci_low": 0.01, "ci_high": 0.11, "adjusted_p_value": 0.051})
+    other = found.model_copy(update={"metric": "converted", "role": "secondary"})
+    (said,) = decide([near, other], [SPEND], Rules()).reasons
+    assert said.endswith("may be chance: after correction for 2 tests p = 0.051.")
+    (plain,) = decide([found, other], [SPEND], Rules()).reasons
+    assert plain.endswith("%), which may be chance.")
+    looked = near.model_copy(update={"always_low": 0.01, "always_high": 0.11, "always_p_value": 0.03})
+    (always,) = decide([looked, other], [SPEND], Rules(is_sequential=True)).reasons
+    assert always.endswith("may be chance: after correction for 2 tests p = 0.06.")
+
+
 def test_too_few_units_abstain_and_a_metric_without_variation_is_named():
     assert "Too few units" in assess(FRAME, make_units(60), [SPEND], Rules(), []).reasons[0]
     units = make_units(1000)

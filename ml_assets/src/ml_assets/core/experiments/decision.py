@@ -140,7 +140,8 @@ def decide(found: Sequence[ExperimentEstimate], metrics: Sequence[Metric], rules
         metric = known[one.metric]
         sign = 1.0 if metric.higher_is_better else -1.0
         low, high = good_side(one, rules, sign)
-        is_sure = (one.always_p_value * tests if rules.is_sequential else one.adjusted_p_value or 0.0) < rules.alpha
+        p = min(one.always_p_value * tests, 1.0) if rules.is_sequential else one.adjusted_p_value or 0.0
+        is_sure = p < rules.alpha
         is_better, is_worse = is_sure and one.effect * sign > 0, is_sure and one.effect * sign < 0
         broken, open_ = guards(found, known, one.variant, rules)
         said = f"{one.variant}: {described(one, rules)}"
@@ -157,6 +158,8 @@ def decide(found: Sequence[ExperimentEstimate], metrics: Sequence[Metric], rules
         elif is_better:
             reasons.append(f"{said}, which is better, and no guardrail speaks against it.")
             passes.append((one.effect * sign, one.variant))
+        elif low > 0 or high < 0:  # the interval is that of one test
+            reasons.append(f"{said}, which may be chance: after correction for {tests} tests p = {p:.3g}.")
         else:
             reasons.append(f"{said}, which may be chance.")
         stops.append(bool(is_worse or broken or (falls_short and not is_better)))
