@@ -118,6 +118,11 @@ def power(
         raise BenchDataError(f"--mean {mean:g} is no rate of a conversion, which is in (0, 1): give --deviation too.")
     if len(shares) < 2 or not mean or not effect:
         raise BenchDataError("--mean and --effect must not be 0, and --split must name two variants or more.")
+    if deviation is None and not 0 <= mean * (1 + effect) <= 1:
+        raise BenchDataError(
+            f"--effect {effect:g} on --mean {mean:g} would be a conversion of {mean * (1 + effect) * 100:g} %: give an "
+            "effect that keeps it in 0 to 100 %, or --deviation where the metric is no conversion."
+        )
     spread = deviation if deviation is not None else (mean * (1 - mean)) ** 0.5
     needed = needed_units(
         base=mean,

@@ -224,3 +224,12 @@ def test_the_commands_print_json(file):
     )
     assert isinstance(wrong.exception, BenchDataError)
     assert str(wrong.exception) == "--ratio spend is not of the form numerator/denominator."
+
+
+@pytest.mark.parametrize(("mean", "effect", "told"), [("0.95", "0.1", "104.5 %"), ("0.2", "-1.5", "-10 %")])
+def test_an_effect_that_no_conversion_can_have_is_refused(mean, effect, told):
+    asked = ["experiment", "power", "--mean", mean, "--effect", effect]
+    wrong = CliRunner().invoke(app, asked)
+    assert isinstance(wrong.exception, BenchDataError)
+    assert f"would be a conversion of {told}" in str(wrong.exception)
+    assert CliRunner().invoke(app, [*asked, "--deviation", "1"]).exit_code == 0
