@@ -98,6 +98,23 @@ def test_cuped_takes_the_square_of_the_correlation():
     assert found.ci_low <= 0.2 <= found.ci_high
 
 
+def test_without_a_covariate_no_variance_is_taken():
+    units = make_units()
+    units.measured["spend"] = Measured(units.measured["spend"].value)  # type: ignore[index]
+    assert [one.variance_reduction for one in estimates(units, [SPEND, Metric("converted")], Rules())] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("values", [(5.0, 6.0, 6.1), (0.0, 0.0, 1.0)])
+def test_variants_within_which_nothing_varies_have_no_interval_and_are_told(values):
+    units = make_units(effects=(0.0, 0.0))
+    spread = np.where(units.variant == 2, units.measured["spend"].value, 0.0)
+    units.measured["spend"] = Measured(np.array(values)[units.variant] + spread)  # type: ignore[index]
+    found = assess(FRAME, units, [SPEND, Metric("converted")], Rules(), [])
+    assert [one.variant for one in found.estimates if one.metric == "spend"] == ["treatment_2"]
+    told = "spend does not vary within control and treatment_1: no interval can be told."
+    assert [one for one in found.warnings if "vary" in one] == [told]
+
+
 def test_guardrails_are_no_part_of_the_correction():
     metrics = [SPEND, Metric("converted"), Metric("order_value", kind="ratio", role="guardrail")]
     found = {one.metric: one for one in estimates(make_units(effects=(0.1,)), metrics, Rules())}

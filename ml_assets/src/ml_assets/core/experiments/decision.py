@@ -13,12 +13,14 @@ from cartograph.releases.contents import EffectCheck, ExperimentEstimate, Experi
 from ml_assets.core.experiments.analysis import (
     alike_before,
     estimates,
+    is_constant,
     segment_effects,
+    still,
     tail_warnings,
     without_weight,
 )
 from ml_assets.core.experiments.integrity import Check
-from ml_assets.core.experiments.plan import Measured, Metric, Rules, Units
+from ml_assets.core.experiments.plan import Metric, Rules, Units
 from ml_assets.core.experiments.sequential import SMALLEST_ARM
 
 State = Literal["planned", "running", "complete"]
@@ -68,11 +70,16 @@ def assess(
         told = (f"Too few units to estimate anything: {small} has {counts[small]:,}, and {SMALLEST_ARM} are needed.",)
         return result(frame, counts, rules, integrity, Decision("hold", None, told), warnings=warnings)
     found = estimates(units, metrics, rules)
-    further = [
-        f"{metric.name} {_untold(units.measured[metric.name], units)}: there is nothing to compare."
-        for metric in metrics
-        if metric.name not in {one.metric for one in found}
-    ]
+    further = []
+    for metric in metrics:
+        measured = units.measured[metric.name]
+        if empty := without_weight(measured, units):
+            further.append(f"{metric.name} has nothing to be divided by in {empty[0]}: there is nothing to compare.")
+        elif is_constant(measured):
+            further.append(f"{metric.name} is the same for all units: there is nothing to compare.")
+        elif alike := still(measured, units):
+            within = " and ".join((units.variants[0], *alike))
+            further.append(f"{metric.name} does not vary within {within}: no interval can be told.")
     is_told = any(one.role == "primary" for one in found)
     return result(
         frame,
@@ -84,13 +91,6 @@ def assess(
         segments=segment_effects(units, metrics[0], rules) if is_told else (),
         warnings=(*warnings, *further, *tail_warnings(units, metrics)),
     )
-
-
-def _untold(measured: Measured, units: Units) -> str:
-    """Why a metric has no estimate."""
-    if empty := without_weight(measured, units):
-        return f"has nothing to be divided by in {empty[0]}"
-    return "is the same for all units"
 
 
 def result(
