@@ -233,3 +233,11 @@ def test_an_effect_that_no_conversion_can_have_is_refused(mean, effect, told):
     assert isinstance(wrong.exception, BenchDataError)
     assert f"would be a conversion of {told}" in str(wrong.exception)
     assert CliRunner().invoke(app, [*asked, "--deviation", "1"]).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--guardrail", "--split"])
+def test_an_option_that_is_no_number_says_what_it_takes(file, option):
+    asked = ["experiment", "analyse", "--data", str(file), "--variant", "segment", "--metric", "visit"]
+    wrong = CliRunner().invoke(app, [*asked, option, "spend=abc"])
+    assert isinstance(wrong.exception, BenchDataError)
+    assert str(wrong.exception).startswith(f"{option} spend=abc: 'abc' is no number. Write it as ")
