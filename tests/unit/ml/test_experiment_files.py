@@ -241,3 +241,10 @@ def test_an_option_that_is_no_number_says_what_it_takes(file, option):
     wrong = CliRunner().invoke(app, [*asked, option, "spend=abc"])
     assert isinstance(wrong.exception, BenchDataError)
     assert str(wrong.exception).startswith(f"{option} spend=abc: 'abc' is no number. Write it as ")
+
+
+def test_a_segment_that_cannot_be_told_apart_is_told(file):
+    found = analyse(file, Asked("segment", ("visit",), segments=("user", "zip")))
+    assert {one["segment"] for one in found["segments"]} == {"zip"}
+    (told,) = (one for one in found["warnings"] if "segment" in one)
+    assert told.startswith("The segment user is not told: fewer than two of its 6,000 values have 50 units")

@@ -81,6 +81,14 @@ def assess(
             within = " and ".join((units.variants[0], *alike))
             further.append(f"{metric.name} does not vary within {within}: no interval can be told.")
     is_told = any(one.role == "primary" for one in found)
+    segments = segment_effects(units, metrics[0], rules) if is_told else ()
+    told_apart = {one.segment for one in segments}
+    further += [
+        f"The segment {name} is not told: fewer than two of its {len(set(labels.tolist())):,} values have "
+        f"{SMALLEST_ARM} units in a variant and in the control."
+        for name, labels in units.segments.items()
+        if is_told and name not in told_apart
+    ]
     return result(
         frame,
         counts,
@@ -88,7 +96,7 @@ def assess(
         integrity,
         decide(found, metrics, rules),
         found=found,
-        segments=segment_effects(units, metrics[0], rules) if is_told else (),
+        segments=segments,
         warnings=(*warnings, *further, *tail_warnings(units, metrics)),
     )
 
