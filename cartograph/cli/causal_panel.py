@@ -22,7 +22,7 @@ class Design(StrEnum):
 def panel(
     data: Annotated[Path, typer.Option("--data", help="The file, CSV or Parquet: a row for each unit and period.")],
     unit: Annotated[str, typer.Option(help="The column of the unit: a region, a shop, a product.")],
-    time: Annotated[str, typer.Option(help="The column of the period: numbers, or dates as 2024-01-31.")],
+    time: Annotated[str, typer.Option(help="The column of the period: numbers, or dates as 2024-01-31 or 2024-01.")],
     outcome: Annotated[str, typer.Option(help="The column of what is counted.")],
     treated: Annotated[str, typer.Option(help="The column that is 1 from a unit's first treated period on, else 0.")],
     cluster: Annotated[

@@ -20,6 +20,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+SPLIT, GUARDRAIL = "control=0.5,treatment=0.5", "NAME=0.02"
+"""The forms of options that name numbers."""
 Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of a false find that is accepted.")]
 
 
@@ -71,7 +73,7 @@ def analyse(
     """Analyse an experiment: sample ratio, effects with intervals, corrected p-values, power; ship, hold or stop."""
     from ml_assets.core.experiments.files import Asked, analyse
 
-    margins = dict(_pair(text, "=", "--guardrail", "NAME=0.02") for text in guardrail or [] if "=" in text)
+    margins = dict(_pair(text, "=", "--guardrail", GUARDRAIL) for text in guardrail or [] if "=" in text)
     asked = Asked(
         variant=variant,
         metrics=tuple(metric or ()),
@@ -85,7 +87,7 @@ def analyse(
         time=time,
         lower_is_better=tuple(lower_is_better or ()),
         smallest_effect=smallest_effect,
-        margins=_numbers(list(margins.items()), "--guardrail"),
+        margins=_numbers(list(margins.items()), "--guardrail", GUARDRAIL),
         cap=cap,
         alpha=alpha,
         correction=correction,
@@ -105,7 +107,7 @@ def power(
     rho: Annotated[
         float, typer.Option(min=-0.999, max=0.999, help="Correlation with the covariates; takes its square off.")
     ] = 0.0,
-    split: Annotated[str, typer.Option(help="Shares, the control first.")] = "control=0.5,treatment=0.5",
+    split: Annotated[str, typer.Option(help="Shares, the control first.")] = SPLIT,
     units_per_day: Annotated[float | None, typer.Option(min=0.001, help="Units that come each day.")] = None,
     alpha: Alpha = 0.05,
 ) -> None:
@@ -118,6 +120,11 @@ def power(
         raise BenchDataError(f"--mean {mean:g} is no rate of a conversion, which is in (0, 1): give --deviation too.")
     if len(shares) < 2 or not mean or not effect:
         raise BenchDataError("--mean and --effect must not be 0, and --split must name two variants or more.")
+    if deviation is None and not 0 <= mean * (1 + effect) <= 1:
+        raise BenchDataError(
+            f"--effect {effect:g} on --mean {mean:g} would be a conversion of {mean * (1 + effect) * 100:g} %: give an "
+            "effect that keeps it in 0 to 100 %, or --deviation where the metric is no conversion."
+        )
     spread = deviation if deviation is not None else (mean * (1 - mean)) ** 0.5
     needed = needed_units(
         base=mean,
@@ -159,7 +166,7 @@ def memo(
 
 
 def _shares(split: str) -> dict[str, float]:
-    return _numbers([_pair(text, "=", "--split", "control=0.5,treatment=0.5") for text in split.split(",")], "--split")
+    return _numbers([_pair(text, "=", "--split", SPLIT) for text in split.split(",")], "--split", SPLIT)
 
 
 def _pair(text: str, sign: str, option: str, form: str) -> tuple[str, str]:
@@ -169,11 +176,13 @@ def _pair(text: str, sign: str, option: str, form: str) -> tuple[str, str]:
     return left.strip(), right.strip()
 
 
-def _numbers(pairs: list[tuple[str, str]], option: str) -> dict[str, float]:
-    try:
-        found = {name: float(value) for name, value in pairs}
-    except ValueError as error:
-        raise BenchDataError(f"{option}: {error}.") from None
+def _numbers(pairs: list[tuple[str, str]], option: str, form: str) -> dict[str, float]:
+    found = {}
+    for name, value in pairs:
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise BenchDataError(f"{option} {name}={value}: {value!r} is no number. Write it as {form}.") from None
     if not all(0 < value < float("inf") for value in found.values()):
         raise BenchDataError(f"{option}: each number must be above 0.")
     return found

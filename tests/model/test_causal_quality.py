@@ -17,6 +17,7 @@ IDENTIFIED = (
     "email_observed",
     "coupon_levels",
     "club_on_the_treated",
+    "loyalty_tier",
     "price_elasticity",
     "discount_on_units",
     "discount_on_margin",

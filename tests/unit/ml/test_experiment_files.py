@@ -172,6 +172,16 @@ GOOD = {"v": ["control", "treatment"] * 100, "y": [float(at % 7) for at in range
         ({"u": [-at for at in range(200)]}, Asked("v", ratios=(("y", "u"),)), "its sum must be above 0"),
         ({"u": [0, 1] * 100}, Asked("v", ratios=(("y", "u"),)), "above 0 in each variant .* in control it is 0"),
         ({"u": [2 * (at % 7) + 1 for at in range(200)]}, Asked("v", ("y",), covariates=("u",)), "tell y wholly"),
+        (
+            {"y": [1e161 * (at % 7) for at in range(200)]},
+            Asked("v", ("y",)),
+            "column y: it holds 6e\\+161",
+        ),
+        (
+            {"u": [1e-88 * (at % 3) for at in range(200)]},
+            Asked("v", ("y",), covariates=("u",)),
+            "column u: it holds 2e-88",
+        ),
         ({}, Asked("v", ("y",), shares={"control": 0.6, "treatment": 0.5}), "--split adds up to 1.1: write"),
     ],
 )
@@ -214,3 +224,27 @@ def test_the_commands_print_json(file):
     )
     assert isinstance(wrong.exception, BenchDataError)
     assert str(wrong.exception) == "--ratio spend is not of the form numerator/denominator."
+
+
+@pytest.mark.parametrize(("mean", "effect", "told"), [("0.95", "0.1", "104.5 %"), ("0.2", "-1.5", "-10 %")])
+def test_an_effect_that_no_conversion_can_have_is_refused(mean, effect, told):
+    asked = ["experiment", "power", "--mean", mean, "--effect", effect]
+    wrong = CliRunner().invoke(app, asked)
+    assert isinstance(wrong.exception, BenchDataError)
+    assert f"would be a conversion of {told}" in str(wrong.exception)
+    assert CliRunner().invoke(app, [*asked, "--deviation", "1"]).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--guardrail", "--split"])
+def test_an_option_that_is_no_number_says_what_it_takes(file, option):
+    asked = ["experiment", "analyse", "--data", str(file), "--variant", "segment", "--metric", "visit"]
+    wrong = CliRunner().invoke(app, [*asked, option, "spend=abc"])
+    assert isinstance(wrong.exception, BenchDataError)
+    assert str(wrong.exception).startswith(f"{option} spend=abc: 'abc' is no number. Write it as ")
+
+
+def test_a_segment_that_cannot_be_told_apart_is_told(file):
+    found = analyse(file, Asked("segment", ("visit",), segments=("user", "zip")))
+    assert {one["segment"] for one in found["segments"]} == {"zip"}
+    (told,) = (one for one in found["warnings"] if "segment" in one)
+    assert told.startswith("The segment user is not told: fewer than two of its 6,000 values have 50 units")

@@ -98,6 +98,23 @@ def test_cuped_takes_the_square_of_the_correlation():
     assert found.ci_low <= 0.2 <= found.ci_high
 
 
+def test_without_a_covariate_no_variance_is_taken():
+    units = make_units()
+    units.measured["spend"] = Measured(units.measured["spend"].value)  # type: ignore[index]
+    assert [one.variance_reduction for one in estimates(units, [SPEND, Metric("converted")], Rules())] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("values", [(5.0, 6.0, 6.1), (0.0, 0.0, 1.0)])
+def test_variants_within_which_nothing_varies_have_no_interval_and_are_told(values):
+    units = make_units(effects=(0.0, 0.0))
+    spread = np.where(units.variant == 2, units.measured["spend"].value, 0.0)
+    units.measured["spend"] = Measured(np.array(values)[units.variant] + spread)  # type: ignore[index]
+    found = assess(FRAME, units, [SPEND, Metric("converted")], Rules(), [])
+    assert [one.variant for one in found.estimates if one.metric == "spend"] == ["treatment_2"]
+    told = "spend does not vary within control and treatment_1: no interval can be told."
+    assert [one for one in found.warnings if "vary" in one] == [told]
+
+
 def test_guardrails_are_no_part_of_the_correction():
     metrics = [SPEND, Metric("converted"), Metric("order_value", kind="ratio", role="guardrail")]
     found = {one.metric: one for one in estimates(make_units(effects=(0.1,)), metrics, Rules())}
@@ -235,6 +252,20 @@ def test_who_peeks_decides_by_the_wider_interval():
     near = near.model_copy(update={"always_low": -0.02, "always_high": 0.14, "always_p_value": 0.3})
     assert decide([near], [SPEND], Rules()).verdict == "ship"
     assert decide([near], [SPEND], Rules(is_sequential=True)).verdict == "hold"
+
+
+def test_an_interval_without_0_that_only_the_correction_calls_chance_is_told_with_its_p_value():
+    units = make_units(20_000, effects=(0.0,))
+    (found,) = estimates(units, [SPEND], Rules())
+    near = found.model_copy(update={"effect": 0.06, "ci_low": 0.01, "ci_high": 0.11, "adjusted_p_value": 0.051})
+    other = found.model_copy(update={"metric": "converted", "role": "secondary"})
+    (said,) = decide([near, other], [SPEND], Rules()).reasons
+    assert said.endswith("may be chance: after correction for 2 tests p = 0.051.")
+    (plain,) = decide([found, other], [SPEND], Rules()).reasons
+    assert plain.endswith("%), which may be chance.")
+    looked = near.model_copy(update={"always_low": 0.01, "always_high": 0.11, "always_p_value": 0.03})
+    (always,) = decide([looked, other], [SPEND], Rules(is_sequential=True)).reasons
+    assert always.endswith("may be chance: after correction for 2 tests p = 0.06.")
 
 
 def test_too_few_units_abstain_and_a_metric_without_variation_is_named():

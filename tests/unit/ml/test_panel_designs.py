@@ -189,6 +189,8 @@ def test_the_command_answers_a_file(tmp_path: Path) -> None:
     assert code == 0
     assert told["method"] == "did"
     assert told["verdict"] == "identified"
+    assert told["question"] == "What did d do to y, on average over those who got it, from then on?"
+    assert "(parallel trends)" in told["assumed"]
     assert set(told["first_treated"]) == {"2024-06-01", "2024-09-01", "2024-12-01"}
     assert told["estimates"][0]["low"] < told["estimates"][0]["estimate"] < told["estimates"][0]["high"]
     assert asked(path, "--method", "synthetic_control")[0] == 2
@@ -201,6 +203,7 @@ def test_the_command_takes_few_treated_units_for_a_synthetic_control(tmp_path: P
     told = json.loads(asked(path)[1])
     assert told["method"] == "synthetic_control"
     assert told["path"][-1]["time"] == "39"
+    assert "follow the mix of untreated ones" in told["assumed"]
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
@@ -209,3 +212,44 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     code, output = asked(path)
     assert code == 2
     assert "column y: it is 'x'" in output
+
+
+def test_numbers_that_cannot_be_computed_with_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.csv"
+    lines = [f"{u},{t},{y * 1e161},{int(d)}" for u, t, y, d in zip(*rows_of(staggered(0).panel), strict=True)]
+    path.write_text("u,t,y,d\n" + "\n".join(lines))
+    code, output = asked(path)
+    assert code == 2
+    assert "column y: it holds" in " ".join(output.split())
+    assert "Write it in another unit." in " ".join(output.split())
+
+
+def test_an_outcome_that_is_the_same_in_each_row_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.csv"
+    lines = [f"{u},{t},5,{int(d)}" for u, t, _, d in zip(*rows_of(staggered(0).panel), strict=True)]
+    path.write_text("u,t,y,d\n" + "\n".join(lines))
+    code, output = asked(path)
+    assert code == 2
+    assert "column y: it is 5 in each row. An outcome varies." in " ".join(output.split())
+
+
+@pytest.mark.parametrize("form", ["{0:02d}.01.2024", "2024-31-{0:02d}", "week {0}", "{0}/2024"])
+def test_periods_whose_order_is_not_known_are_refused(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "rollout.csv"
+    rows = zip(*rows_of(staggered(0).panel), strict=True)
+    lines = [f"{u},{form.format(t + 1)},{y},{int(d)}" for u, t, y, d in rows if t < 12]
+    path.write_text("u,t,y,d\n" + "\n".join(lines))
+    code, output = asked(path)
+    told = " ".join(output.split())
+    assert code == 2
+    assert f"line 2, column t: it is '{form.format(1)}'" in told
+    assert "a date such as 2024-01-31" in told
+
+
+@pytest.mark.parametrize("form", ["2024-{0:02d}", "2024-W{0:02d}", "2024-{0:02d}-01 00:00:00"])
+def test_periods_may_be_months_weeks_and_times(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "rollout.csv"
+    rows = zip(*rows_of(staggered(0).panel), strict=True)
+    lines = [f"{u},{form.format(t + 1)},{y},{int(d)}" for u, t, y, d in rows if t < 12]
+    path.write_text("u,t,y,d\n" + "\n".join(lines))
+    assert form.format(6) in json.loads(asked(path)[1])["first_treated"]

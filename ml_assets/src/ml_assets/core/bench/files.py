@@ -9,12 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 
 from ml_assets.core.bench.errors import BenchDataError
 
 READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}
 TELLS_APART = 0.9
 """A column with so many values for each different row tells rows apart."""
+LARGEST = 1e60
+"""Fourth powers of larger numbers are none."""
 ROWS, PLACE = "numbered", "_line"
 """The table with the file's rows, and its column with the place of each: a line of CSV, a row of Parquet."""
 
@@ -59,6 +63,14 @@ def refuse(con: duckdb.DuckDBPyConnection, path: Path, column: str, wrong: str, 
         told = "is empty" if found[1] is None else f"is {found[1]!r}"
         where = "row" if path.suffix == ".parquet" else "line"
         raise BenchDataError(f"{path}, {where} {found[0]}, column {column}: it {told}. {cure}")
+
+
+def out_of_range(values: npt.NDArray[np.float64]) -> str | None:
+    """What to say of a column whose largest number, by its size, is too large or too small to be computed with."""
+    largest = float(np.nanmax(np.abs(values), initial=0.0))
+    if largest > LARGEST or 0 < largest < 1 / LARGEST:
+        return f"it holds {largest:g}, which cannot be computed with. Write it in another unit."
+    return None
 
 
 def copies(con: duckdb.DuckDBPyConnection, select: str, given: Mapping[str, object] | None = None) -> int:

@@ -41,7 +41,8 @@ ONE_UNIT = 0.1
 def estimates(units: Units, metrics: Sequence[Metric], rules: Rules) -> tuple[ExperimentEstimate, ...]:
     """Each metric in each variant against the control, in the order of `metrics` and then of the variants.
 
-    A metric that is the same for all units has no estimate, nor has a ratio whose weights come to nothing in a variant.
+    A metric that is the same for all units has no estimate, nor has one that varies neither within the variant nor
+    within the control, nor a ratio whose weights come to nothing in a variant.
     """
     found = []
     for metric in metrics:
@@ -49,7 +50,12 @@ def estimates(units: Units, metrics: Sequence[Metric], rules: Rules) -> tuple[Ex
         if without_weight(measured, units) or is_constant(measured):
             continue
         arms = moments(columns_of(measured, units.variant), units.variant, len(units.variants))
-        found += [_estimate(metric, units, arms, place, rules) for place in range(1, len(units.variants))]
+        alike = still(measured, units)
+        found += [
+            _estimate(metric, units, arms, place, rules)
+            for place, name in enumerate(units.variants)
+            if place and name not in alike
+        ]
     tested = [one.p_value for one in found if one.role != "guardrail"]
     adjusted = iter(adjust(np.array(tested), rules.correction))
     return tuple(
@@ -64,6 +70,15 @@ def is_constant(measured: Measured) -> bool:
         return bool(np.ptp(measured.value) == 0)
     ratio = measured.value.sum() / measured.weight.sum()
     return bool(np.allclose(measured.value, ratio * measured.weight, rtol=1e-12, atol=0))
+
+
+def still(measured: Measured, units: Units) -> tuple[str, ...]:
+    """The variants within which a metric does not vary, where it does not within the control either."""
+    if measured.weight is not None:
+        return ()
+    inside = [measured.value[units.variant == place] for place in range(len(units.variants))]
+    names = [name for name, values in zip(units.variants, inside, strict=True) if not len(values) or not np.ptp(values)]
+    return tuple(names[1:]) if units.variants[0] in names else ()
 
 
 def without_weight(measured: Measured, units: Units) -> tuple[str, ...]:
@@ -107,7 +122,7 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
         p_value=float(found.pvalue),
         adjusted_p_value=None,
         always_p_value=float(p_values(effect / error, rules.information, rules.alpha)),
-        variance_reduction=1 - (error / plain) ** 2 if plain else 0.0,
+        variance_reduction=1 - (error / plain) ** 2 if plain and _has_index(control, treated) else 0.0,
         detectable_effect=detectable,
         detectable_relative_effect=detectable / base if is_relative else None,
         power=None if wanted is None else float(norm.cdf(wanted / error - norm.isf(rules.alpha / 2))),
@@ -129,15 +144,19 @@ def compare(control: Moments, treatment: Moments, alpha: float) -> Any:
         height = 10 * (error + max(abs(_mean(one)) for one in pair))
         control, treatment = (lifted(one, height) for one in pair)
 
-    has_index = bool(control.covariance[INDEX, INDEX] > 0 or treatment.covariance[INDEX, INDEX] > 0)
     is_ratio = any(one.covariance[WEIGHT, WEIGHT] > 0 or one.mean[WEIGHT] != 1 for one in (control, treatment))
     metric = RatioOfMeans(
         "value",
         "weight" if is_ratio else None,
-        "index" if has_index else None,
+        "index" if _has_index(control, treatment) else None,
         confidence_level=1 - alpha,
     )
     return metric.analyze_aggregates(_aggregates(control), _aggregates(treatment))
+
+
+def _has_index(control: Moments, treatment: Moments) -> bool:
+    """Whether covariates tell anything of the units: without them the index is 0."""
+    return bool(control.covariance[INDEX, INDEX] > 0 or treatment.covariance[INDEX, INDEX] > 0)
 
 
 def _error(found: Any, alpha: float) -> float:

@@ -14,12 +14,14 @@ from cartograph.releases.contents.experiments import ExperimentEstimate, Experim
 from ml_assets.core.experiments.analysis import (
     alike_before,
     estimates,
+    is_constant,
     segment_effects,
+    still,
     tail_warnings,
     without_weight,
 )
 from ml_assets.core.experiments.integrity import Check
-from ml_assets.core.experiments.plan import Measured, Metric, Rules, Units
+from ml_assets.core.experiments.plan import Metric, Rules, Units
 from ml_assets.core.experiments.sequential import SMALLEST_ARM
 
 State = Literal["planned", "running", "complete"]
@@ -69,12 +71,25 @@ def assess(
         told = (f"Too few units to estimate anything: {small} has {counts[small]:,}, and {SMALLEST_ARM} are needed.",)
         return result(frame, counts, rules, integrity, Decision("hold", None, told), warnings=warnings)
     found = estimates(units, metrics, rules)
-    further = [
-        f"{metric.name} {_untold(units.measured[metric.name], units)}: there is nothing to compare."
-        for metric in metrics
-        if metric.name not in {one.metric for one in found}
-    ]
+    further = []
+    for metric in metrics:
+        measured = units.measured[metric.name]
+        if empty := without_weight(measured, units):
+            further.append(f"{metric.name} has nothing to be divided by in {empty[0]}: there is nothing to compare.")
+        elif is_constant(measured):
+            further.append(f"{metric.name} is the same for all units: there is nothing to compare.")
+        elif alike := still(measured, units):
+            within = " and ".join((units.variants[0], *alike))
+            further.append(f"{metric.name} does not vary within {within}: no interval can be told.")
     is_told = any(one.role == "primary" for one in found)
+    segments = segment_effects(units, metrics[0], rules) if is_told else ()
+    told_apart = {one.segment for one in segments}
+    further += [
+        f"The segment {name} is not told: fewer than two of its {len(set(labels.tolist())):,} values have "
+        f"{SMALLEST_ARM} units in a variant and in the control."
+        for name, labels in units.segments.items()
+        if is_told and name not in told_apart
+    ]
     return result(
         frame,
         counts,
@@ -82,16 +97,9 @@ def assess(
         integrity,
         decide(found, metrics, rules),
         found=found,
-        segments=segment_effects(units, metrics[0], rules) if is_told else (),
+        segments=segments,
         warnings=(*warnings, *further, *tail_warnings(units, metrics)),
     )
-
-
-def _untold(measured: Measured, units: Units) -> str:
-    """Why a metric has no estimate."""
-    if empty := without_weight(measured, units):
-        return f"has nothing to be divided by in {empty[0]}"
-    return "is the same for all units"
 
 
 def result(
@@ -141,7 +149,8 @@ def decide(found: Sequence[ExperimentEstimate], metrics: Sequence[Metric], rules
         metric = known[one.metric]
         sign = 1.0 if metric.higher_is_better else -1.0
         low, high = good_side(one, rules, sign)
-        is_sure = (one.always_p_value * tests if rules.is_sequential else one.adjusted_p_value or 0.0) < rules.alpha
+        p = min(one.always_p_value * tests, 1.0) if rules.is_sequential else one.adjusted_p_value or 0.0
+        is_sure = p < rules.alpha
         is_better, is_worse = is_sure and one.effect * sign > 0, is_sure and one.effect * sign < 0
         broken, open_ = guards(found, known, one.variant, rules)
         said = f"{one.variant}: {described(one, rules)}"
@@ -158,6 +167,8 @@ def decide(found: Sequence[ExperimentEstimate], metrics: Sequence[Metric], rules
         elif is_better:
             reasons.append(f"{said}, which is better, and no guardrail speaks against it.")
             passes.append((one.effect * sign, one.variant))
+        elif low > 0 or high < 0:  # the interval is that of one test
+            reasons.append(f"{said}, which may be chance: after correction for {tests} tests p = {p:.3g}.")
         else:
             reasons.append(f"{said}, which may be chance.")
         stops.append(bool(is_worse or broken or (falls_short and not is_better)))

@@ -17,7 +17,17 @@ import numpy as np
 import pyarrow as pa
 
 from ml_assets.core.bench.errors import BenchDataError
-from ml_assets.core.bench.files import PLACE, ROWS, copies, filled, is_no_number, quoted, read_rows, refuse
+from ml_assets.core.bench.files import (
+    PLACE,
+    ROWS,
+    copies,
+    filled,
+    is_no_number,
+    out_of_range,
+    quoted,
+    read_rows,
+    refuse,
+)
 from ml_assets.core.experiments.decision import Frame, assess
 from ml_assets.core.experiments.integrity import sample_ratio
 from ml_assets.core.experiments.moments import columns_of, cumulative, effects, explains_wholly
@@ -148,6 +158,9 @@ def read(path: Path, asked: Asked) -> Given:
     codes = np.array([variants.index(name) for name in names], dtype=np.int64)[places]
     columns = {name: table[f"n{at}"].to_numpy().astype(np.float64) for at, name in enumerate(numbers)}
     before = [table[f"c{at}"].to_numpy().astype(np.float64) for at in range(len(asked.covariates))]
+    for name, values in (*columns.items(), *zip(asked.covariates, before, strict=True)):
+        if told := out_of_range(values):
+            raise BenchDataError(f"{path}, column {name}: {told}")
     covariates = np.column_stack(before) if before else None
     look, days = _days(table) if asked.time else (None, ())
     measured = {name: Measured(_capped(columns[name], asked.cap), None, covariates) for name in _plain(asked)}

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import duckdb
 import numpy as np
 
-from ml_assets.core.bench.files import ROWS, as_number, is_no_number, quoted, read_rows, refuse
+from ml_assets.core.bench.files import ROWS, as_number, is_no_number, out_of_range, quoted, read_rows, refuse
 from ml_assets.core.causal.finding import Estimate, Finding
 from ml_assets.core.causal.panels.did import FEWEST_TREATED, assess_did
 from ml_assets.core.causal.panels.synthetic_control import assess_synthetic
@@ -22,6 +22,14 @@ from ml_assets.core.causal.panels.table import Panel, PanelError, panel
 Method = Literal["did", "synthetic_control"]
 FORM = "It needs a row for each unit and period, with the outcome and whether the unit was treated (0 or 1)."
 MOST_ROWS = 5_000_000
+ASSUMED: dict[Method, str] = {
+    "did": "Without the treatment, {outcome} of the treated units would have moved as that of those not yet treated "
+    "did (parallel trends); nobody acted on it before it came, and none was touched by that of others.",
+    "synthetic_control": "Without the treatment, {outcome} of the treated units would have gone on to follow the mix "
+    "of untreated ones that it followed before; nobody acted on it before it came, and none was touched by that of "
+    "others.",
+}
+"""What an answer rests on, and no data can show."""
 
 
 def report(
@@ -46,6 +54,8 @@ def report(
     clusters = len(np.unique(found.clusters[found.treated]))
     chosen = method or ("synthetic_control" if clusters < FEWEST_TREATED and len(starts) == 1 else "did")
     shape = {
+        "question": f"What did {treated} do to {outcome}, on average over those who got it, from then on?",
+        "assumed": ASSUMED[chosen].format(outcome=outcome),
         "units": len(found.units),
         "periods": len(found.times),
         "treated_units": int(found.treated.sum()),
@@ -55,10 +65,10 @@ def report(
 
 
 def read_panel(path: Path, unit: str, time: str, outcome: str, treated: str, cluster: str | None = None) -> Panel:
-    """The panel in a file. Periods are in the order of their values: numbers, dates as 2024-01-31, or words.
+    """The panel in a file. Periods are in the order of their values: numbers, or ISO dates as 2024-01-31 or 2024-01.
 
     Raises:
-        BenchDataError: the file cannot be read, or a value is no number.
+        BenchDataError: the file cannot be read, a value is no number, or a period neither number nor date.
         PanelError: its rows are no panel.
     """
     named = [unit, time, outcome, treated, *([] if cluster is None else [cluster])]
@@ -71,7 +81,11 @@ def read_panel(path: Path, unit: str, time: str, outcome: str, treated: str, clu
         for name in (unit, time):
             refuse(con, path, name, f"{quoted(name)} IS NULL", "It must not be empty.")
         is_number = con.execute(f"SELECT count(*) = count({as_number(time)}) FROM {ROWS}").fetchone()
-        ordered = as_number(time) if is_number and is_number[0] else f"CAST({quoted(time)} AS VARCHAR)"
+        ordered = as_number(time)
+        if not (is_number and is_number[0]):
+            ordered = f"CAST({quoted(time)} AS VARCHAR)"
+            cure = "Periods go by it in order: write each as a number, or each as a date such as 2024-01-31."
+            refuse(con, path, time, _is_no_date(ordered), cure)
         columns = {
             "unit": f"CAST({quoted(unit)} AS VARCHAR)",
             "time": ordered,
@@ -86,8 +100,20 @@ def read_panel(path: Path, unit: str, time: str, outcome: str, treated: str, clu
     values = {name: rows[name].to_numpy(zero_copy_only=False) for name in ("unit", "time", "outcome", "treated")}
     if np.issubdtype(values["time"].dtype, np.floating) and (values["time"] % 1 == 0).all():
         values["time"] = values["time"].astype(np.int64)
+    if told := out_of_range(values["outcome"]):
+        raise PanelError(f"{path}, column {outcome}: {told}")
+    if len(rows) and np.ptp(values["outcome"]) == 0:
+        raise PanelError(f"{path}, column {outcome}: it is {values['outcome'][0]:g} in each row. An outcome varies.")
     clusters = rows["cluster"].to_numpy(zero_copy_only=False).astype(str) if cluster else None
     return panel(values["unit"].astype(str), values["time"], values["outcome"], values["treated"], clusters)
+
+
+def _is_no_date(text: str) -> str:
+    """SQL: the text is no ISO date, month, week or quarter, whose order is that of time."""
+    is_day = f"regexp_full_match({text}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}.*') "
+    is_day += f" AND try_cast({text} AS TIMESTAMP) IS NOT NULL"
+    is_longer = f"regexp_full_match({text}, '[0-9]{{4}}-(0[1-9]|1[0-2]|W[0-5][0-9]|Q[1-4])')"
+    return f"NOT (({is_day}) OR {is_longer})"
 
 
 def _did(found: Panel) -> dict[str, Any]:
