@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
@@ -22,7 +23,7 @@ from ml_assets.core.questions.form import CustomerQuestion, question_of
 from ml_assets.core.questions.lacking import lacking, told
 from ml_assets.core.questions.memo import memo, sentence
 from ml_assets.core.questions.pictures import pictures
-from ml_assets.core.questions.posed import Data, NoAnswer, Posed, unsound
+from ml_assets.core.questions.posed import SHARE, Data, NoAnswer, Posed, unsound
 from tests.api.test_causal import make_policy
 
 CONTENT = {
@@ -121,13 +122,19 @@ def found(*gates: Gate) -> Finding:
 
 
 def answer(
-    finding: Finding, *, design: Design | None = None, recorded: Sequence[str] = ("recency_days",), **changes: object
+    finding: Finding,
+    *,
+    design: Design | None = None,
+    recorded: Sequence[str] = ("recency_days",),
+    treatment: Sequence[float] = (0.0, 1, 0, 1),
+    unit: str = "EUR per customer",
+    **changes: object,
 ) -> Answer:
     covariates = Covariates(tuple(recorded), np.zeros((4, len(recorded))))
-    study = Study(np.array([0.0, 1, 0, 1]), np.zeros(4), covariates)
+    study = Study(np.array(treatment), np.zeros(4), covariates)
     posed = Posed(
         contract("x"), pa.table({}), study, design or Design(), date(2025, 5, 1), "was sent it",
-        "net spend in 14 days", "true", "EUR per customer", 1.0, 0.4, {"campaign": "email_winback"},
+        "net spend in 14 days", "true", unit, 1.0, 0.4, {"campaign": "email_winback"},
     )  # fmt: skip
     return answered(asked(**changes), posed, finding, "EUR")
 
@@ -144,6 +151,23 @@ def test_an_identified_answer_says_what_it_is_worth_with_its_interval():
         assert f"]({name}.svg)" in text
     effect = effect_of(one)
     assert (effect.name, effect.estimate, effect.verdict, effect.reasons) == ("winback", 12.3, "identified", ())
+
+
+def test_the_memo_of_an_amount_has_words_of_its_own():
+    gates = (Gate("overlap", True, 0.4, "40 % is left"), Gate("placebo_later_treatment", True, 0.5, "later prices"))
+    one = answer(found(*gates), design=Design("continuous"), treatment=(2.3, 2.4, 3.1, 4.0))
+    text = memo(one, pictures(one))
+    assert "| Compared | 1,000 rows with each other, by the amount of each; 2.0% left out |" in text
+    assert "Where nothing is held equal it is -4 [-6, -2] EUR per customer." in text
+    assert "Does the amount still vary once the rest is held equal?" in text
+    assert "Does a later treatment, which cannot have caused the outcome, go with nothing?" in text
+    assert "group" not in text
+    assert "treated with" not in text
+
+
+def test_a_relative_change_is_told_in_percent():
+    finding = replace(found(), estimates=(NamedEstimate("dml", "one more unit", Estimate(0.9175, 0.871, 0.966)),))
+    assert "by +91.8% [+87.1%, +96.6%] of it." in sentence(answer(finding, unit=SHARE))
 
 
 def test_what_the_graph_refuses_is_not_said_to_be_held_equal():

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
@@ -29,6 +30,7 @@ TOLD_BY_NUMBERS = frozenset({"agreement", "random_subset", "random_common_cause"
 class Answer(BaseModel):
     """A question's answer. Where it is not identified, `finding` has no estimate.
 
+    `is_amount` tells a treatment of more than two values, of which there are no groups.
     `cost` is that of treating a unit, `value` that of one unit of the outcome, in `currency`; `value` may be unknown.
     """
 
@@ -48,6 +50,7 @@ class Answer(BaseModel):
     cost: float
     value: float | None
     is_randomised: bool
+    is_amount: bool = False
     unrecorded: tuple[str, ...]
     confounders: tuple[str, ...]
     arrows: tuple[tuple[str, str], ...]
@@ -104,6 +107,7 @@ def answered(asked: Asked, posed: Posed, found: Finding, currency: str) -> Answe
         cost=posed.cost,
         value=posed.value,
         is_randomised=asked.is_randomised,
+        is_amount=posed.design.kind == "continuous" and len(np.unique(posed.study.treatment)) > 2,
         unrecorded=asked.unrecorded,
         confounders=held_fixed(posed.study, posed.design),
         arrows=graph.edges if graph else (*usual, *((one, node) for one in unseen for node in (TREATMENT, OUTCOME))),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ml_assets.core.causal.finding import Estimate, Gate
 from ml_assets.core.evaluation.plots import Picture
 from ml_assets.core.questions.answers import Answer
+from ml_assets.core.questions.posed import SHARE
 
 ABOUT_GATES = {
     "arm_sizes": "Are there enough of each group to compare?",
@@ -24,10 +25,18 @@ ABOUT_GATES = {
     "placebo_treatment": "Does a treatment dealt out at random have no effect?",
     "random_common_cause": "Does a further cause that is pure noise change nothing?",
     "random_subset": "Do two random halves of the data say the same?",
+    "placebo_later_treatment": "Does a later treatment, which cannot have caused the outcome, go with nothing?",
     "negative_controls": "Does it leave alone what it cannot have changed?",
     "estimate": "Could anything be estimated?",
 }
 """What each test asks, by the name of its gate."""
+ABOUT_AMOUNTS = ABOUT_GATES | {
+    "arm_sizes": "Are there enough rows to compare?",
+    "overlap": "Does the amount still vary once the rest is held equal?",
+    "balance": "Does what is left of the amount go with nothing that was known before?",
+    "placebo_treatment": "Does an amount dealt out at random have no effect?",
+}
+"""The same where the treatment is an amount, so that there are no groups."""
 CURES = {
     "arm_sizes": "Wait for more data, or ask of more people.",
     "identification": "Record what is missing, or correct the graph if it is wrong.",
@@ -62,7 +71,7 @@ def memo(answer: Answer, pictures: Sequence[Picture] = (), policy: Decision | No
         _asked(answer),
         *_picture(shown, "graph"),
         "## What was checked",
-        _tests(answer.finding.gates),
+        _tests(answer),
         *_picture(shown, "tests"),
         *_picture(shown, "overlap"),
         *_picture(shown, "balance"),
@@ -114,17 +123,19 @@ def _identified(answer: Answer) -> list[str]:
         said.append(f"In money, at {answer.value:,.4g} a unit{cost}: {money} for each {answer.unit_asked}. {action}")
     naive = answer.finding.naive
     if naive is not None and not answer.is_randomised:
+        plain = _signed(naive, answer.unit)
         said.append(
-            f"The plain difference between the groups is {_signed(naive, answer.unit)}. It is no effect: the groups "
-            "differed before."
+            f"Where nothing is held equal it is {plain}. It is no effect: what the amount was chosen by may move the "
+            "outcome, too."
+            if answer.is_amount
+            else f"The plain difference between the groups is {plain}. It is no effect: the groups differed before."
         )
     return said
 
 
 def _refused(answer: Answer) -> list[str]:
     reasons = [
-        f"- **{ABOUT_GATES.get(gate.name, gate.name.replace('_', ' ').capitalize())}** No: {gate.detail}. "
-        f"{CURES.get(gate.name, '')}".rstrip()
+        f"- **{_about(answer, gate)}** No: {gate.detail}. {CURES.get(gate.name, '')}".rstrip()
         for gate in answer.refusals
     ]
     return [
@@ -143,13 +154,18 @@ def _asked(answer: Answer) -> str:
         if answer.unrecorded
         else f"By what was known before, of which {_held(answer.confounders)} held equal."
     )
+    compared = (
+        f"{found.treated + found.control:,} rows with each other, by the amount of each"
+        if answer.is_amount
+        else f"{found.treated:,} treated with {found.control:,} others"
+    )
     rows = [
         ("Treatment", answer.treatment),
         ("Outcome", f"{answer.outcome} ({answer.unit})"),
         ("Of whom", f"`{_cell(answer.population)}`"),
         ("Whose effect", {"ATT": "of those who were treated"}.get(answer.estimand, "of all who are asked about")),
         ("How it was decided", decided),
-        ("Compared", f"{found.treated:,} treated with {found.control:,} others; {found.trimmed_share:.1%} left out"),
+        ("Compared", f"{compared}; {found.trimmed_share:.1%} left out"),
         *((name.replace("_", " ").capitalize(), text) for name, text in answer.notes.items()),
     ]
     return _table(("", ""), rows)
@@ -160,11 +176,13 @@ def _held(names: Sequence[str]) -> str:
     return f"{named or 'nothing'} {'are' if len(names) > 1 else 'is'}"
 
 
-def _tests(gates: Iterable[Gate]) -> str:
-    rows = [
-        (ABOUT_GATES.get(g.name, g.name.replace("_", " ").capitalize()), "yes" if g.passed else "**no**", g.detail)
-        for g in gates
-    ]
+def _about(answer: Answer, gate: Gate) -> str:
+    about = ABOUT_AMOUNTS if answer.is_amount else ABOUT_GATES
+    return about.get(gate.name, gate.name.replace("_", " ").capitalize())
+
+
+def _tests(answer: Answer) -> str:
+    rows = [(_about(answer, g), "yes" if g.passed else "**no**", g.detail) for g in answer.finding.gates]
     return _table(("test", "passed", "found"), rows)
 
 
@@ -208,6 +226,8 @@ def _picture(pictures: dict[str, Picture], name: str) -> list[str]:
 
 
 def _signed(found: Estimate, unit: str) -> str:
+    if unit == SHARE:
+        return f"{found.ate:+.1%} [{found.low:+.1%}, {found.high:+.1%}] of it"
     return f"{found.ate:+,.4g} [{found.low:+,.4g}, {found.high:+,.4g}] {unit}"
 
 

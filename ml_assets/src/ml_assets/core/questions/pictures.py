@@ -84,9 +84,14 @@ def overlap(answer: Answer) -> Picture:
     if found is None:
         raise ValueError("the answer has no propensities")
     edges = np.array(found.edges)
+    across, up = "probability of being treated", "share of the group"
+    caption = "Who could have been in either group: the heaps should lie over each other."
+    if answer.is_amount:
+        across, up = "treatment, less the levels that are held equal", "share of the rows"
+        caption = "How the treatment varies, and how much of it what is held equal leaves: there must be some."
 
     def draw(figure: Any) -> None:
-        axes = figure.add_subplot(xlabel="probability of being treated", ylabel="share of the group")
+        axes = figure.add_subplot(xlabel=across, ylabel=up)
         axes.grid(color=GRID, linewidth=0.6)
         for place, (arm, counts) in enumerate(zip(found.arms, found.counts, strict=True)):
             shares = np.array(counts) / max(sum(counts), 1)
@@ -94,25 +99,31 @@ def overlap(answer: Answer) -> Picture:
         axes.set_xlim(edges[0], edges[-1])
         axes.legend()
 
-    return Picture("overlap", "Who could have been in either group: the heaps should lie over each other.", svg(draw))
+    return Picture("overlap", caption, svg(draw))
 
 
 def love_plot(answer: Answer) -> Picture:
     """How different the groups were in each covariate, and are once they are made comparable."""
     shown = sorted(answer.finding.balance, key=lambda one: -max(one.before, one.after))[:MOST_COVARIATES][::-1]
+    across, after = "|standardised mean difference|", "weighted"
+    caption = f"The {len(shown)} covariates in which the groups differ most, before and after weighting."
+    if answer.is_amount:
+        across, after = "|correlation with the treatment|", "the rest held equal"
+        caption = (
+            f"The {len(shown)} covariates that go most with the treatment, before and after the rest is held equal."
+        )
 
     def draw(figure: Any) -> None:
-        axes = figure.add_subplot(xlabel="|standardised mean difference|")
+        axes = figure.add_subplot(xlabel=across)
         axes.grid(axis="x", color=GRID, linewidth=0.6)
         axes.axvline(0.1, color=INK, linewidth=0.8, linestyle=":")
         places = np.arange(len(shown))
         axes.plot([one.before for one in shown], places, "o", color=COLOURS[1], label="as they are", markersize=4)
-        axes.plot([one.after for one in shown], places, "o", color=COLOURS[0], label="weighted", markersize=4)
+        axes.plot([one.after for one in shown], places, "o", color=COLOURS[0], label=after, markersize=4)
         axes.set_yticks(places, [_short(one.covariate, 28) for one in shown])
         axes.set_xlim(left=0)
         axes.legend(loc="lower right")
 
-    caption = f"The {len(shown)} covariates in which the groups differ most, before and after weighting."
     return Picture("balance", caption, svg(draw, (SIZE[0], 1.2 + 0.2 * len(shown))))
 
 

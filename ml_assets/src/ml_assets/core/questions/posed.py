@@ -17,6 +17,9 @@ from ml_assets.core.causal.study import Design, Study
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.own_models.target import Connect
 
+SHARE = "of it, as a share"
+"""The unit of a relative change: 0.5 is half more. For people it is told in percent."""
+
 
 class NoAnswer(ValueError):  # noqa: N818 - names what is the case, as the errors of the kernel do
     """The shop has too little data for the question yet. The message says what is there and the cure."""

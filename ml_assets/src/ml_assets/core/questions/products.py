@@ -21,7 +21,7 @@ from ml_assets.core.causal.continuous.shape import Shape, ShapedStudy
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Covariates, Design, Labels, Matrix, Vector
 from ml_assets.core.questions.asked import OUTCOME, TREATMENT, Asked, Part
-from ml_assets.core.questions.posed import Data, NoAnswer, Posed
+from ml_assets.core.questions.posed import SHARE, Data, NoAnswer, Posed
 from ml_assets.core.questions.product_weeks import (
     AFTER_WEEKS,
     CONTRACT,
@@ -160,7 +160,7 @@ def pose(data: Data, question: ProductQuestion) -> Posed:
         treatment=WORDS[measure].format(depth=depth),
         outcome=f"{question.outcome.measure} of a product in a week",
         population=f"{pc.count_distinct(rows['product_id']).as_py()} products, each whole week on sale and in stock",
-        unit="% of it" if is_price else "of it, as a share",
+        unit="% of it" if is_price else SHARE,
         cost=question.cost or 0.0,
         value=question.value,
         notes={
