@@ -16,7 +16,7 @@ import pytest
 
 from cartograph.cli import app
 from ml_assets.core.causal.errors import CausalFileError
-from ml_assets.core.causal.file_rows import MOST_CATEGORIES, Asked, read
+from ml_assets.core.causal.file_rows import CERTAIN_CATEGORIES, MOST_CATEGORIES, Asked, read
 from ml_assets.core.causal.files import estimate
 
 ROWS = 600
@@ -105,11 +105,40 @@ def test_columns_of_each_type_become_numbers(path):
     assert np.isnan(study.confounders.values[:, 3]).sum() > 10
 
 
-def test_a_column_of_many_words_is_bounded(path):
-    study = read(path, asked(confounders=("shop",))).study
-    assert len(study.confounders.names) == MOST_CATEGORIES
-    assert study.confounders.names[-1] == "shop=other"
-    assert study.confounders.values.sum(axis=1).max() == 1
+def test_a_column_of_many_words_is_bounded_by_the_rows_of_each(path, tmp_path):
+    few = read(path, asked(confounders=("shop",)))  # 5 rows of each of 120
+    assert len(few.study.confounders.names) == CERTAIN_CATEGORIES
+    assert few.study.confounders.names[-1] == "shop=other"
+    assert few.study.confounders.values.sum(axis=1).max() == 1
+    assert np.unique(few.pooled["shop"]).tolist() == list(range(-1, 120 - CERTAIN_CATEGORIES))
+    for shops, rows, columns in ((60, 25, 59), (120, 25, MOST_CATEGORIES), (60, 15, CERTAIN_CATEGORIES)):
+        many = towns(tmp_path, shops, shops * rows, even=True)
+        assert len(read(many, Asked("t", "y", ("town",))).study.confounders.names) == columns
+
+
+def towns(folder: Path, number: int, rows: int, *, even: bool = False, tells: bool = True) -> Path:
+    """A treatment of effect 1 that towns tell, as they do the outcome; or the outcome alone."""
+    draw = np.random.default_rng(2)
+    town = np.arange(rows) % number if even else draw.integers(0, number, rows)
+    kind = draw.normal(size=number)[town]
+    treated = draw.random(rows) < 1 / (1 + np.exp(-kind * tells))
+    columns = {"town": [f"town {one}" for one in town], "t": treated, "y": treated + 2 * kind + draw.normal(size=rows)}
+    pq.write_table(pa.table(columns), found := folder / "towns.parquet")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "tells", "verdict", "passed"),
+    [(30, True, "identified", None), (1000, True, "not identified", False), (1000, False, "identified", True)],
+)
+def test_a_confounder_of_many_words_is_held_fixed_or_refuses_the_effect(tmp_path, number, tells, verdict, passed):
+    found = estimate(towns(tmp_path, number, 2000, tells=tells), Asked("t", "y", ("town",)))
+    assert found["verdict"] == verdict
+    gate = [one for one in found["checks"] if one["name"] == "values_are_held_fixed"]
+    assert [one["passed"] for one in gate] == ([] if passed is None else [passed])
+    assert any("Group its values" in one for one in found["warnings"]) == (passed is not None)
+    if passed is None:
+        assert found["answer"][0]["ci_low"] < 1 < found["answer"][0]["ci_high"]
 
 
 @pytest.mark.parametrize(
