@@ -379,6 +379,27 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path, name, content, message):
         estimate(path, Asked("coupon", "spend"))
 
 
+@pytest.mark.parametrize(
+    "written_as",
+    ["%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%b %d %Y", "%B %d, %Y", "%d %b %Y", "%d.%m.%y", "%d.%m.%Y %H:%M"],
+)
+def test_dates_are_days_or_refused_and_never_words(tmp_path, written_as):
+    draw = np.random.default_rng(4)
+    days = [date(2024, 1, 31) + timedelta(days=int(day)) for day in draw.integers(0, 200, 300)]
+    columns = {
+        "t": draw.integers(0, 2, 300),
+        "y": draw.normal(size=300),
+        "since": [d.strftime(written_as) for d in days],
+    }
+    pq.write_table(pa.table(columns), path := tmp_path / "dates.parquet")
+    with pytest.raises(CausalFileError, match=r"column since: it holds dates, and one is '.*'\. Write dates"):
+        read(path, Asked("t", "y", ("since",)))
+    for way, is_date in (("%Y/%m/%d", True), ("%Y-%m-%d", True), ("week %W", False)):
+        pq.write_table(pa.table({**columns, "since": [day.strftime(way) for day in days]}), path)
+        names = read(path, Asked("t", "y", ("since",))).study.confounders.names
+        assert (names == ("since",)) == is_date
+
+
 @pytest.fixture(scope="module")
 def programme(tmp_path_factory) -> Path:
     """A training that only some could get, held against many who never could; it adds 4 to those who got it."""

@@ -15,6 +15,12 @@ from ml_assets.core.bench.errors import BenchDataError
 READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}
 TELLS_APART = 0.9
 """A column with so many values for each different row tells rows apart."""
+DATE_CURE = "Write dates as 2026-01-31."
+OTHER_DATES = (
+    r"^(\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})|\d{4}[./]\d{1,2}[./]\d{1,2}"
+    r"|\d{1,2}[ .-]+[A-Za-z]{3,9}[ .,-]+\d{4}|[A-Za-z]{3,9}[ .]+\d{1,2}[ ,]+\d{4})([ T,].*)?$"
+)
+"""Dates as they are also written: 31/01/2026, 31.01.2026, 2026/01/31, 31 Jan 2026, Jan 31, 2026; with a time or not."""
 ROWS, PLACE = "numbered", "_line"
 """The table with the file's rows, and its column with the place of each: a line of CSV, a row of Parquet."""
 
@@ -82,6 +88,12 @@ def quoted(name: str) -> str:
 def as_date(name: str) -> str:
     """SQL of a column's date, null where it is none."""
     return f"CAST(try_cast(CAST({quoted(name)} AS VARCHAR) AS TIMESTAMP) AS DATE)"
+
+
+def is_date(name: str) -> str:
+    """SQL: the value is a date, written in whichever way."""
+    text = f"trim(CAST({quoted(name)} AS VARCHAR))"
+    return f"({as_date(name)} IS NOT NULL OR regexp_matches({text}, '{OTHER_DATES}'))"
 
 
 def as_number(name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import duckdb
 import numpy as np
 
-from ml_assets.core.bench.files import READERS, copies, quoted
+from ml_assets.core.bench.files import DATE_CURE, READERS, as_date, copies, is_date, quoted
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.study import Covariates, Estimand, Kind, Labels, Study, Vector
 
@@ -258,12 +258,16 @@ def coded_covariate(con: duckdb.DuckDBPyConnection, path: Path, column: str, kin
     Dates are days, truth values 0 and 1, and nulls of numbers stay; those of words are a value.
 
     Raises:
-        CausalFileError: it has infinite values, is neither number, date nor words, or tells each row apart.
+        CausalFileError: it has infinite values, is neither number, date nor words, holds dates that cannot be read,
+            or tells each row apart.
     """
     if not _is_words(kind):
         values = numbers(con, path, column, kind, "covariate")
         return Covariate({column: values})
     name = quoted(column)
+    if _are_dates(con, path, column):
+        days = con.execute(f"SELECT epoch({as_date(column)}) / 86400 AS day FROM used ORDER BY place").fetchnumpy()
+        return Covariate({column: np.ma.filled(np.ma.asarray(days["day"], dtype=np.float64), np.nan)})
     counted = con.execute(f"SELECT {name}::VARCHAR AS v, count(*) FROM used GROUP BY v ORDER BY 2 DESC, 1").fetchall()
     rows = sum(count for _, count in counted)
     if len(counted) > IDENTIFIER_SHARE * rows:
@@ -280,6 +284,21 @@ def coded_covariate(con: duckdb.DuckDBPyConnection, path: Path, column: str, kin
         return Covariate(columns or {column: np.zeros(rows)})
     rare = given >= kept
     return Covariate({**columns, f"{column}=other": rare.astype(np.float64)}, np.where(rare, given - kept, -1))
+
+
+def _are_dates(con: duckdb.DuckDBPyConnection, path: Path, column: str) -> bool:
+    """Whether words are dates: most of them are, in whichever way they are written.
+
+    Raises:
+        CausalFileError: they are, and one cannot be read, so that days would be words.
+    """
+    name = quoted(column)
+    dates = f"count(*) FILTER (WHERE {is_date(column)}) > 0.5 * count({name})"
+    other = f"arg_min({name}::VARCHAR, place) FILTER (WHERE {as_date(column)} IS NULL AND {name} IS NOT NULL)"
+    is_dates, shown = con.execute(f"SELECT {dates}, {other} FROM used").fetchone() or (False, None)
+    if is_dates and shown is not None:
+        raise CausalFileError(f"{path}, column {column}: it holds dates, and one is {shown!r}. {DATE_CURE}")
+    return bool(is_dates)
 
 
 def numbers(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str, part: str) -> Vector:
