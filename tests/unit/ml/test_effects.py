@@ -10,7 +10,7 @@ import pytest
 
 from ml_assets.core.causal import gates, levels
 from ml_assets.core.causal.assess import assess
-from ml_assets.core.causal.effect import FOLDS, LINEAR, SEED, SMOOTH, prepared
+from ml_assets.core.causal.effect import FOLDS, LINEAR, SEED, SMOOTH, STACKED, prepared
 from ml_assets.core.causal.finding import Estimate
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.levels import assess_levels
@@ -219,6 +219,27 @@ class PerArm:
 
     def set_params(self, **_):
         return self
+
+
+@pytest.mark.parametrize("nuisances", [SMOOTH, STACKED])
+@pytest.mark.parametrize("estimand", ["ATE", "ATT"])
+def test_the_unit_of_the_outcome_scales_the_answer_and_nothing_else(nuisances, estimand):
+    study = made(11, rows=600)
+    study = replace(study, modifiers=study.confounders, placebo_outcomes={"before": study.confounders.values[:, 0]})
+    one = assess(study, Design(estimand=estimand), nuisances)
+    for unit in (1e-6, 1e6):
+        placebo = {name: unit * values for name, values in study.placebo_outcomes.items()}
+        other = assess(
+            replace(study, outcome=unit * study.outcome, placebo_outcomes=placebo), Design(estimand=estimand), nuisances
+        )
+        for mine, theirs in zip(one.estimates, other.estimates, strict=True):
+            assert np.array(theirs.estimate) == pytest.approx(unit * np.array(mine.estimate), rel=1e-4)
+        assert [(gate.name, gate.passed) for gate in other.gates] == [(gate.name, gate.passed) for gate in one.gates]
+        assert other.sensitivity[:2] == pytest.approx(one.sensitivity[:2], abs=1e-4)
+        assert other.sensitivity[3:5] == pytest.approx(one.sensitivity[3:5], rel=1e-6)
+        assert other.sensitivity.interval == pytest.approx(unit * np.array(one.sensitivity.interval), rel=1e-4)
+        assert other.heterogeneity[:3] == pytest.approx(one.heterogeneity[:3], rel=1e-4)
+        assert other.heterogeneity.qini == pytest.approx(unit * one.heterogeneity.qini, rel=1e-4)
 
 
 def test_rows_of_a_cluster_widen_the_interval_and_stay_in_one_fold():

@@ -54,11 +54,14 @@ def bounds(
     """EconML's bounds of an effect.
 
     `sigma` is E[(what is left of the outcome)²], `nu` E[α²], and `covariance` that of the three; `strongest` is a
-    recorded column with its partial R² of outcome and treatment.
+    recorded column with its partial R² of outcome and treatment. EconML looks for robustness with an absolute
+    tolerance, so that it gets all of them without their units.
     """
     from econml.validate.sensitivity_analysis import RV, sensitivity_interval
 
-    given = (effect, sigma, nu, covariance, 1 - CONFIDENCE)
+    unit = float(np.sqrt(sigma * nu))
+    units = np.array([unit, sigma, nu])
+    given = (effect / unit, 1.0, 1.0, covariance / np.outer(units, units), 1 - CONFIDENCE)
     name, outcome_share, treatment_share = strongest
     low, high = sensitivity_interval(*given, outcome_share, treatment_share, 1.0, interval_type="ci")
     return Sensitivity(
@@ -67,7 +70,7 @@ def bounds(
         benchmark=name,
         outcome_share=outcome_share,
         treatment_share=treatment_share,
-        interval=(float(np.squeeze(low)), float(np.squeeze(high))),
+        interval=(unit * float(np.squeeze(low)), unit * float(np.squeeze(high))),
     )
 
 
