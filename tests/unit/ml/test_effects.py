@@ -242,6 +242,24 @@ def test_the_unit_of_the_outcome_scales_the_answer_and_nothing_else(nuisances, e
         assert other.heterogeneity.qini == pytest.approx(unit * one.heterogeneity.qini, rel=1e-4)
 
 
+def test_what_acts_in_a_curve_is_as_strong_a_benchmark_as_it_is():
+    draw = np.random.default_rng(3)
+    bend, straight, noise = draw.uniform(-3, 3, 2000), draw.normal(size=2000), draw.normal(size=2000)
+    treated = (draw.random(2000) < 1 / (1 + np.exp(-1.5 * np.cos(bend) - 0.2 * straight))).astype(float)
+    outcome = treated + 3 * np.cos(bend) + 0.5 * straight + draw.normal(size=2000)
+    names = ("straight", "bend", "noise")
+    study = Study(treated, outcome, Covariates(names, np.column_stack([straight, bend, noise])))
+    strength = assess(study, Design(), SMOOTH).sensitivity
+    assert strength.benchmark == "bend"
+    # Of the outcome's variance that is left, 4.5 of 5.5; of the treatment's, what the cosine tells of the deal.
+    assert strength.outcome_share == pytest.approx(0.8, abs=0.05)
+    assert strength.treatment_share == pytest.approx(0.2, abs=0.06)
+    alone = assess(
+        replace(study, confounders=Covariates(names[2:], noise[:, None])), Design(is_randomised=True), SMOOTH
+    )
+    assert max(alone.sensitivity[3:5]) < 0.005
+
+
 def test_rows_of_a_cluster_widen_the_interval_and_stay_in_one_fold():
     study = made(8)
     rows = np.repeat(np.arange(len(study)), 4)
