@@ -244,7 +244,10 @@ def test_what_nobody_can_show_is_said(path):
     random = asked(treatment="arm", confounders=("before",))
     vouched = estimate(path, random)
     assert vouched["verdict"] == "identified"
-    assert vouched["assumed"] == "arm was dealt out at random: nothing that was named tells who got it."
+    assert (
+        vouched["assumed"]
+        == "arm was dealt out at random: in these rows what was named tells no more of it than chance."
+    )
     assert any("if it was not by chance" in warning for warning in vouched["warnings"])
     declared = estimate(path, asked(treatment="arm", confounders=(), is_randomised=True))
     assert declared["verdict"] == "identified"
@@ -344,6 +347,7 @@ def test_a_graph_in_a_file_decides(path, tmp_path):
         ({"outcome": "same"}, "column same: it is 1 in each row. An outcome varies"),
         ({"control": "maybe"}, "no row has 'maybe'; the levels are no, yes"),
         ({"kind": "continuous", "treatment": "depth", "estimand": "ATT"}, "An amount has no untreated rows"),
+        ({"treatment": "depth", "estimand": "ATT"}, "An amount has no untreated rows"),
     ],
 )
 def test_a_question_that_cannot_be_asked_says_why(path, changes, message):
@@ -422,3 +426,16 @@ def test_where_not_all_could_be_treated_the_effect_on_the_treated_is_told(progra
     for refused in (Asked(**{**vars(question), "estimand": "ATE"}), Asked(**{**vars(question), "trims": False})):
         answer = estimate(programme, refused)
         assert (answer["verdict"], answer["estimand"], answer["answer"]) == ("not identified", "ATE", None)
+
+
+def test_the_effect_on_the_treated_is_not_advised_where_it_was_tried(tmp_path):
+    draw = np.random.default_rng(6)
+    skill = draw.normal(size=1000)
+    columns = {"skill": skill, "trained": skill > 0.2, "earned": skill + draw.normal(size=1000)}
+    pq.write_table(pa.table(columns), path := tmp_path / "rule.parquet")
+    for estimand, is_tried in ((None, True), ("ATE", False)):
+        found = estimate(path, Asked("trained", "earned", ("skill",), estimand=estimand))
+        (detail,) = [one["detail"] for one in found["checks"] if one["name"] == "overlap"]
+        assert found["verdict"] == "not identified"
+        assert ("(ATT) is refused, too: ask of a population" in detail) == is_tried
+        assert ("ask for the effect on the treated" in detail) != is_tried

@@ -78,6 +78,13 @@ def test_where_hardly_a_row_or_only_one_arm_can_be_compared_there_is_no_estimate
     assert found.gate("overlap").passed is (len(kept) == 600)
 
 
+def test_a_share_that_would_be_rounded_to_nothing_is_told_as_some(monkeypatch):
+    monkeypatch.setattr(levels, "supported", lambda problem, _: np.arange(len(problem.arms)) > 0)
+    found = assess(made(1), Design(), SMOOTH)
+    assert 0 < found.trimmed_share < 0.001
+    assert found.warnings[0].startswith("Fewer than 0.1% of the rows were left out;")
+
+
 def test_the_effect_on_the_treated_of_a_rule_without_overlap_is_refused():
     draw = np.random.default_rng(2)
     confounders = draw.normal(size=(3000, 1))

@@ -22,7 +22,13 @@ from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.file_rows import Asked, Loaded, read, word
 from ml_assets.core.causal.finding import Estimate, Finding, NamedEstimate
 from ml_assets.core.causal.gaps import gap_of, pooled_gap
-from ml_assets.core.causal.gates import MOST_EMPTY, confounders_are_known, values_are_held_fixed
+from ml_assets.core.causal.gates import (
+    ASK_OF_TREATED,
+    MOST_EMPTY,
+    TREATED_REFUSED,
+    confounders_are_known,
+    values_are_held_fixed,
+)
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Design, Kind, Study
 
@@ -42,6 +48,7 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
     check(asked)
     graph = None if asked.graph is None else read_graph(asked.graph, asked)
     loaded = read(path, asked)
+    _refuse_treated_of_amount(asked, loaded.kind)
     design = Design(
         kind=loaded.kind,
         estimand=asked.estimand or "ATE",
@@ -62,6 +69,9 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
             told = f"There is no answer for all: {overlap.detail.split(';')[0]}. This is the effect on the treated."
             found = replace(of_treated, warnings=(told, *of_treated.warnings))
             design = replace(design, estimand="ATT")
+        else:
+            tried = overlap._replace(detail=overlap.detail.replace(ASK_OF_TREATED, TREATED_REFUSED))
+            found = replace(found, gates=tuple(tried if gate is overlap else gate for gate in found.gates))
     held = held_fixed(loaded.study, design)
     if not asked.is_randomised:
         found = _with_gaps(found, loaded, held)
@@ -116,7 +126,11 @@ def check(asked: Asked) -> None:
             f"{both[0]} is a negative control and adjusted for, too: then there is no effect on it to find. Leave it "
             "out of one of them."
         )
-    if asked.estimand == "ATT" and asked.kind == "continuous":
+    _refuse_treated_of_amount(asked, asked.kind)
+
+
+def _refuse_treated_of_amount(asked: Asked, kind: Kind | None) -> None:
+    if asked.estimand == "ATT" and kind == "continuous":
         raise CausalFileError("An amount has no untreated rows, so no effect on the treated: ask for --estimand ate.")
 
 
@@ -205,7 +219,9 @@ def _assumed(asked: Asked, found: Finding) -> str:
         return f"{asked.treatment} was chosen by nothing that moves {asked.outcome}: no confounders were named."
     door = found.gate("back_door")
     if door is not None and is_taken_for_random(door):
-        return f"{asked.treatment} was dealt out at random: nothing that was named tells who got it."
+        return (
+            f"{asked.treatment} was dealt out at random: in these rows what was named tells no more of it than chance."
+        )
     return f"Among rows alike in what was named, {asked.treatment} was chosen by nothing that moves {asked.outcome}."
 
 

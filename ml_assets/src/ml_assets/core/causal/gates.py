@@ -17,6 +17,8 @@ from ml_assets.core.causal.gaps import Gap
 from ml_assets.core.causal.study import Covariates, Design, Labels, Vector
 
 OVERLAP_SHARE = 0.95
+ASK_OF_TREATED = ": ask for the effect on the treated (ATT), or of a population in which both happen"
+TREATED_REFUSED = ", and the effect on the treated (ATT) is refused, too: ask of a population in which both happen"
 SMALLEST_ARM = 50
 """Rows of an arm, or clusters where rows depend on each other."""
 SMALLEST_EFFECTIVE_ARM = 30
@@ -98,7 +100,7 @@ def overlap(kept: Mask, counted: Mask, design: Design) -> Gate:
     if share < OVERLAP_SHARE:
         cure = "; for the others the data hold no comparison"
         if design.estimand == "ATE" and design.kind == "binary":
-            cure += ": ask for the effect on the treated (ATT), or of a population in which both happen"
+            cure += ASK_OF_TREATED
     return Gate(
         "overlap", share >= OVERLAP_SHARE, share, f"{share:.1%} of {whose}; at least {OVERLAP_SHARE:.0%} must{cure}"
     )

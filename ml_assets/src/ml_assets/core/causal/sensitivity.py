@@ -129,4 +129,5 @@ def _shares(design: Matrix, explained: Vector, places: Labels, blocks: int) -> V
             of = np.flatnonzero((places == block) & (block < blocks))
             coefficients = full - inverse[:, of] @ np.linalg.solve(inverse[np.ix_(of, of)], full[of])
             lost[block] += unseen[-1, -1] + coefficients @ (unseen[:-1, :-1] @ coefficients - 2 * unseen[:-1, -1])
-    return np.clip(1 - lost[-1] / np.maximum(lost[:-1], 1e-300), 0.0, MOST)
+    shares: Vector = np.clip(1 - lost[-1] / np.maximum(lost[:-1], 1e-300), 0.0, MOST)
+    return shares
