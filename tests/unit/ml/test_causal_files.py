@@ -15,9 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from cartograph.cli import app
+from ml_assets.core.bench.errors import BenchDataError
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.file_rows import CERTAIN_CATEGORIES, MOST_CATEGORIES, Asked, read
 from ml_assets.core.causal.files import estimate
+from ml_assets.core.experiments.files import Asked as Experiment
+from ml_assets.core.experiments.files import analyse
 
 ROWS = 600
 
@@ -360,6 +363,9 @@ def test_a_question_that_cannot_be_asked_says_why(path, changes, message):
     [
         ("none.csv", None, "is not there. Give a CSV or Parquet file with --data"),
         ("table.xlsx", b"x", "is none of .csv, .csv.gz, .parquet"),
+        ("empty.csv", b"", "empty.csv is empty. Give a file with a line of names and rows"),
+        ("latin1.csv", "coupon,spend\nja,1\nNü,2\n".encode("latin1"), "Latin-1 perhaps. Save it as UTF-8"),
+        ("utf16.csv", ("coupon,spend\n" + "yes,1\nno,2\n" * 60).encode("utf-16"), "is in UTF-16. Save it as UTF-8"),
         ("broken.parquet", b"PAR1 no", "cannot be read"),
         ("few.csv", b"coupon,spend\nyes,1\nno,2\n", "has 2 rows with a treatment and an outcome, and 100 are needed"),
         ("inf.csv", b"coupon,spend\n" + b"yes,1\nno,inf\n" * 60, "column spend: it holds an infinite value"),
@@ -381,6 +387,16 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path, name, content, message):
         path.write_bytes(content)
     with pytest.raises(CausalFileError, match=message):
         estimate(path, Asked("coupon", "spend"))
+    if "UTF" in message or "empty" in message:  # experiments read files of their own way, and say the same
+        with pytest.raises(BenchDataError, match=message):
+            analyse(path, Experiment("coupon", ("spend",)))
+
+
+def test_a_folder_is_told_as_one(tmp_path):
+    with pytest.raises(CausalFileError, match=r"is a folder\. Give a file in it with --data"):
+        estimate(tmp_path, Asked("coupon", "spend"))
+    with pytest.raises(BenchDataError, match=r"is a folder\. Give a file in it with --data"):
+        analyse(tmp_path, Experiment("coupon", ("spend",)))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import duckdb
 import numpy as np
 
-from ml_assets.core.bench.files import DATE_CURE, READERS, as_date, copies, is_date, quoted
+from ml_assets.core.bench.files import DATE_CURE, READERS, as_date, copies, is_date, no_file, quoted, unreadable
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.study import Covariates, Estimand, Kind, Labels, Study, Vector
 
@@ -169,8 +169,8 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[st
         CausalFileError: the file is not there or cannot be read, or has no such column.
     """
     reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
-    if not path.is_file():
-        raise CausalFileError(f"{path} is not there. Give a CSV or Parquet file with --data.")
+    if wrong := no_file(path):
+        raise CausalFileError(wrong)
     if reader is None:
         raise CausalFileError(f"{path} is none of {', '.join(READERS)}. Convert it, or rename it to what it is.")
     given: dict[str, Any] = {"path": str(path)}
@@ -188,7 +188,7 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[st
             _read_words(con, path, asked, types)
         con.execute(f"CREATE TABLE copied AS SELECT {copies(con, f'SELECT * FROM {source}', given)} AS rows")
     except duckdb.Error as error:
-        raise CausalFileError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise CausalFileError(unreadable(path, error)) from None
     return {row[0]: row[1] for row in con.execute("DESCRIBE whole").fetchall()}
 
 
