@@ -45,7 +45,8 @@ def sensitivity(parts: Parts, outcome: Vector, confounders: Covariates) -> Sensi
     spread = parts.left**2
     representer = 2 * parts.squares - parts.weights**2
     sigma, nu = float(spread.mean()), float(representer.mean())
-    strongest = _strongest(parts.got, outcome, confounders)
+    pair = parts.weights != 0  # of several levels, the level and the control
+    strongest = _strongest(parts.got[pair], outcome[pair], confounders.of(pair))
     if not (sigma > 0 and nu > 0) or strongest is None:
         return None
     scores = np.column_stack([parts.influence, spread - sigma, representer - nu])
