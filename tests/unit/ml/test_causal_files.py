@@ -15,9 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from cartograph.cli import app
+from ml_assets.core.bench.errors import BenchDataError
 from ml_assets.core.causal.errors import CausalFileError
-from ml_assets.core.causal.file_rows import MOST_CATEGORIES, Asked, read
+from ml_assets.core.causal.file_rows import CERTAIN_CATEGORIES, MOST_CATEGORIES, Asked, read
 from ml_assets.core.causal.files import estimate
+from ml_assets.core.experiments.files import Asked as Experiment
+from ml_assets.core.experiments.files import analyse
 
 ROWS = 600
 
@@ -105,11 +108,40 @@ def test_columns_of_each_type_become_numbers(path):
     assert np.isnan(study.confounders.values[:, 3]).sum() > 10
 
 
-def test_a_column_of_many_words_is_bounded(path):
-    study = read(path, asked(confounders=("shop",))).study
-    assert len(study.confounders.names) == MOST_CATEGORIES
-    assert study.confounders.names[-1] == "shop=other"
-    assert study.confounders.values.sum(axis=1).max() == 1
+def test_a_column_of_many_words_is_bounded_by_the_rows_of_each(path, tmp_path):
+    few = read(path, asked(confounders=("shop",)))  # 5 rows of each of 120
+    assert len(few.study.confounders.names) == CERTAIN_CATEGORIES
+    assert few.study.confounders.names[-1] == "shop=other"
+    assert few.study.confounders.values.sum(axis=1).max() == 1
+    assert np.unique(few.pooled["shop"]).tolist() == list(range(-1, 120 - CERTAIN_CATEGORIES))
+    for shops, rows, columns in ((60, 25, 59), (120, 25, MOST_CATEGORIES), (60, 15, CERTAIN_CATEGORIES)):
+        many = towns(tmp_path, shops, shops * rows, even=True)
+        assert len(read(many, Asked("t", "y", ("town",))).study.confounders.names) == columns
+
+
+def towns(folder: Path, number: int, rows: int, *, even: bool = False, tells: bool = True) -> Path:
+    """A treatment of effect 1 that towns tell, as they do the outcome; or the outcome alone."""
+    draw = np.random.default_rng(2)
+    town = np.arange(rows) % number if even else draw.integers(0, number, rows)
+    kind = draw.normal(size=number)[town]
+    treated = draw.random(rows) < 1 / (1 + np.exp(-kind * tells))
+    columns = {"town": [f"town {one}" for one in town], "t": treated, "y": treated + 2 * kind + draw.normal(size=rows)}
+    pq.write_table(pa.table(columns), found := folder / "towns.parquet")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "tells", "verdict", "passed"),
+    [(30, True, "identified", None), (1000, True, "not identified", False), (1000, False, "identified", True)],
+)
+def test_a_confounder_of_many_words_is_held_fixed_or_refuses_the_effect(tmp_path, number, tells, verdict, passed):
+    found = estimate(towns(tmp_path, number, 2000, tells=tells), Asked("t", "y", ("town",)))
+    assert found["verdict"] == verdict
+    gate = [one for one in found["checks"] if one["name"] == "values_are_held_fixed"]
+    assert [one["passed"] for one in gate] == ([] if passed is None else [passed])
+    assert any("Group its values" in one for one in found["warnings"]) == (passed is not None)
+    if passed is None:
+        assert found["answer"][0]["ci_low"] < 1 < found["answer"][0]["ci_high"]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +247,10 @@ def test_what_nobody_can_show_is_said(path):
     random = asked(treatment="arm", confounders=("before",))
     vouched = estimate(path, random)
     assert vouched["verdict"] == "identified"
-    assert vouched["assumed"] == "arm was dealt out at random: nothing that was named tells who got it."
+    assert (
+        vouched["assumed"]
+        == "arm was dealt out at random: in these rows what was named tells no more of it than chance."
+    )
     assert any("if it was not by chance" in warning for warning in vouched["warnings"])
     declared = estimate(path, asked(treatment="arm", confounders=(), is_randomised=True))
     assert declared["verdict"] == "identified"
@@ -315,6 +350,7 @@ def test_a_graph_in_a_file_decides(path, tmp_path):
         ({"outcome": "same"}, "column same: it is 1 in each row. An outcome varies"),
         ({"control": "maybe"}, "no row has 'maybe'; the levels are no, yes"),
         ({"kind": "continuous", "treatment": "depth", "estimand": "ATT"}, "An amount has no untreated rows"),
+        ({"treatment": "depth", "estimand": "ATT"}, "An amount has no untreated rows"),
     ],
 )
 def test_a_question_that_cannot_be_asked_says_why(path, changes, message):
@@ -327,6 +363,9 @@ def test_a_question_that_cannot_be_asked_says_why(path, changes, message):
     [
         ("none.csv", None, "is not there. Give a CSV or Parquet file with --data"),
         ("table.xlsx", b"x", "is none of .csv, .csv.gz, .parquet"),
+        ("empty.csv", b"", "empty.csv is empty. Give a file with a line of names and rows"),
+        ("latin1.csv", "coupon,spend\nja,1\nNü,2\n".encode("latin1"), "Latin-1 perhaps. Save it as UTF-8"),
+        ("utf16.csv", ("coupon,spend\n" + "yes,1\nno,2\n" * 60).encode("utf-16"), "is in UTF-16. Save it as UTF-8"),
         ("broken.parquet", b"PAR1 no", "cannot be read"),
         ("few.csv", b"coupon,spend\nyes,1\nno,2\n", "has 2 rows with a treatment and an outcome, and 100 are needed"),
         ("inf.csv", b"coupon,spend\n" + b"yes,1\nno,inf\n" * 60, "column spend: it holds an infinite value"),
@@ -348,6 +387,37 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path, name, content, message):
         path.write_bytes(content)
     with pytest.raises(CausalFileError, match=message):
         estimate(path, Asked("coupon", "spend"))
+    if "UTF" in message or "empty" in message:  # experiments read files of their own way, and say the same
+        with pytest.raises(BenchDataError, match=message):
+            analyse(path, Experiment("coupon", ("spend",)))
+
+
+def test_a_folder_is_told_as_one(tmp_path):
+    with pytest.raises(CausalFileError, match=r"is a folder\. Give a file in it with --data"):
+        estimate(tmp_path, Asked("coupon", "spend"))
+    with pytest.raises(BenchDataError, match=r"is a folder\. Give a file in it with --data"):
+        analyse(tmp_path, Experiment("coupon", ("spend",)))
+
+
+@pytest.mark.parametrize(
+    "written_as",
+    ["%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%b %d %Y", "%B %d, %Y", "%d %b %Y", "%d.%m.%y", "%d.%m.%Y %H:%M"],
+)
+def test_dates_are_days_or_refused_and_never_words(tmp_path, written_as):
+    draw = np.random.default_rng(4)
+    days = [date(2024, 1, 31) + timedelta(days=int(day)) for day in draw.integers(0, 200, 300)]
+    columns = {
+        "t": draw.integers(0, 2, 300),
+        "y": draw.normal(size=300),
+        "since": [d.strftime(written_as) for d in days],
+    }
+    pq.write_table(pa.table(columns), path := tmp_path / "dates.parquet")
+    with pytest.raises(CausalFileError, match=r"column since: it holds dates, and one is '.*'\. Write dates"):
+        read(path, Asked("t", "y", ("since",)))
+    for way, is_date in (("%Y/%m/%d", True), ("%Y-%m-%d", True), ("week %W", False)):
+        pq.write_table(pa.table({**columns, "since": [day.strftime(way) for day in days]}), path)
+        names = read(path, Asked("t", "y", ("since",))).study.confounders.names
+        assert (names == ("since",)) == is_date
 
 
 @pytest.fixture(scope="module")
@@ -372,3 +442,16 @@ def test_where_not_all_could_be_treated_the_effect_on_the_treated_is_told(progra
     for refused in (Asked(**{**vars(question), "estimand": "ATE"}), Asked(**{**vars(question), "trims": False})):
         answer = estimate(programme, refused)
         assert (answer["verdict"], answer["estimand"], answer["answer"]) == ("not identified", "ATE", None)
+
+
+def test_the_effect_on_the_treated_is_not_advised_where_it_was_tried(tmp_path):
+    draw = np.random.default_rng(6)
+    skill = draw.normal(size=1000)
+    columns = {"skill": skill, "trained": skill > 0.2, "earned": skill + draw.normal(size=1000)}
+    pq.write_table(pa.table(columns), path := tmp_path / "rule.parquet")
+    for estimand, is_tried in ((None, True), ("ATE", False)):
+        found = estimate(path, Asked("trained", "earned", ("skill",), estimand=estimand))
+        (detail,) = [one["detail"] for one in found["checks"] if one["name"] == "overlap"]
+        assert found["verdict"] == "not identified"
+        assert ("(ATT) is refused, too: ask of a population" in detail) == is_tried
+        assert ("ask for the effect on the treated" in detail) != is_tried

@@ -10,7 +10,7 @@ import pytest
 
 from ml_assets.core.causal import gates, levels
 from ml_assets.core.causal.assess import assess
-from ml_assets.core.causal.effect import FOLDS, LINEAR, SEED, SMOOTH, prepared
+from ml_assets.core.causal.effect import FOLDS, LINEAR, SEED, SMOOTH, STACKED, prepared
 from ml_assets.core.causal.finding import Estimate
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.levels import assess_levels
@@ -76,6 +76,13 @@ def test_where_hardly_a_row_or_only_one_arm_can_be_compared_there_is_no_estimate
     found = assess(replace(study, clusters=clusters), Design(estimand="ATT"), SMOOTH)
     assert (found.identified, found.estimates) == (False, ())
     assert found.gate("overlap").passed is (len(kept) == 600)
+
+
+def test_a_share_that_would_be_rounded_to_nothing_is_told_as_some(monkeypatch):
+    monkeypatch.setattr(levels, "supported", lambda problem, _: np.arange(len(problem.arms)) > 0)
+    found = assess(made(1), Design(), SMOOTH)
+    assert 0 < found.trimmed_share < 0.001
+    assert found.warnings[0].startswith("Fewer than 0.1% of the rows were left out;")
 
 
 def test_the_effect_on_the_treated_of_a_rule_without_overlap_is_refused():
@@ -219,6 +226,45 @@ class PerArm:
 
     def set_params(self, **_):
         return self
+
+
+@pytest.mark.parametrize("nuisances", [SMOOTH, STACKED])
+@pytest.mark.parametrize("estimand", ["ATE", "ATT"])
+def test_the_unit_of_the_outcome_scales_the_answer_and_nothing_else(nuisances, estimand):
+    study = made(11, rows=600)
+    study = replace(study, modifiers=study.confounders, placebo_outcomes={"before": study.confounders.values[:, 0]})
+    one = assess(study, Design(estimand=estimand), nuisances)
+    for unit in (1e-6, 1e6):
+        placebo = {name: unit * values for name, values in study.placebo_outcomes.items()}
+        other = assess(
+            replace(study, outcome=unit * study.outcome, placebo_outcomes=placebo), Design(estimand=estimand), nuisances
+        )
+        for mine, theirs in zip(one.estimates, other.estimates, strict=True):
+            assert np.array(theirs.estimate) == pytest.approx(unit * np.array(mine.estimate), rel=1e-4)
+        assert [(gate.name, gate.passed) for gate in other.gates] == [(gate.name, gate.passed) for gate in one.gates]
+        assert other.sensitivity[:2] == pytest.approx(one.sensitivity[:2], abs=1e-4)
+        assert other.sensitivity[3:5] == pytest.approx(one.sensitivity[3:5], rel=1e-6)
+        assert other.sensitivity.interval == pytest.approx(unit * np.array(one.sensitivity.interval), rel=1e-4)
+        assert other.heterogeneity[:3] == pytest.approx(one.heterogeneity[:3], rel=1e-4)
+        assert other.heterogeneity.qini == pytest.approx(unit * one.heterogeneity.qini, rel=1e-4)
+
+
+def test_what_acts_in_a_curve_is_as_strong_a_benchmark_as_it_is():
+    draw = np.random.default_rng(3)
+    bend, straight, noise = draw.uniform(-3, 3, 2000), draw.normal(size=2000), draw.normal(size=2000)
+    treated = (draw.random(2000) < 1 / (1 + np.exp(-1.5 * np.cos(bend) - 0.2 * straight))).astype(float)
+    outcome = treated + 3 * np.cos(bend) + 0.5 * straight + draw.normal(size=2000)
+    names = ("straight", "bend", "noise")
+    study = Study(treated, outcome, Covariates(names, np.column_stack([straight, bend, noise])))
+    strength = assess(study, Design(), SMOOTH).sensitivity
+    assert strength.benchmark == "bend"
+    # Of the outcome's variance that is left, 4.5 of 5.5; of the treatment's, what the cosine tells of the deal.
+    assert strength.outcome_share == pytest.approx(0.8, abs=0.05)
+    assert strength.treatment_share == pytest.approx(0.2, abs=0.06)
+    alone = assess(
+        replace(study, confounders=Covariates(names[2:], noise[:, None])), Design(is_randomised=True), SMOOTH
+    )
+    assert max(alone.sensitivity[3:5]) < 0.005
 
 
 def test_rows_of_a_cluster_widen_the_interval_and_stay_in_one_fold():

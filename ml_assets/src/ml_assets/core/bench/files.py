@@ -5,6 +5,7 @@ CSV, compressed or not, and Parquet. What the columns mean is the business of wh
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,12 @@ TELLS_APART = 0.9
 """A column with so many values for each different row tells rows apart."""
 LARGEST = 1e60
 """Fourth powers of larger numbers are none."""
+DATE_CURE = "Write dates as 2026-01-31."
+OTHER_DATES = (
+    r"^(\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})|\d{4}[./]\d{1,2}[./]\d{1,2}"
+    r"|\d{1,2}[ .-]+[A-Za-z]{3,9}[ .,-]+\d{4}|[A-Za-z]{3,9}[ .]+\d{1,2}[ ,]+\d{4})([ T,].*)?$"
+)
+"""Dates as they are also written: 31/01/2026, 31.01.2026, 2026/01/31, 31 Jan 2026, Jan 31, 2026; with a time or not."""
 ROWS, PLACE = "numbered", "_line"
 """The table with the file's rows, and its column with the place of each: a line of CSV, a row of Parquet."""
 
@@ -32,8 +39,8 @@ def read_rows(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str]
         BenchDataError: the file is not there, cannot be read, or lacks a column.
     """
     reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
-    if not path.is_file():
-        raise BenchDataError(f"{path} is not there. Give a file with --data. {form}")
+    if wrong := no_file(path):
+        raise BenchDataError(f"{wrong} {form}")
     if reader is None:
         raise BenchDataError(f"{path} is none of {', '.join(READERS)}. Convert it, or rename it to what it is.")
     source = f"{reader}($path{', header = true, all_varchar = true' if reader == 'read_csv' else ''})"
@@ -41,12 +48,31 @@ def read_rows(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str]
         place = f"row_number() OVER () + {int(reader == 'read_csv')} AS {PLACE}"
         con.execute(f"CREATE TABLE {ROWS} AS SELECT *, {place} FROM {source}", {"path": str(path)})
     except duckdb.Error as error:
-        raise BenchDataError(f"{path} cannot be read: {str(error).splitlines()[0]} {form}") from error
+        raise BenchDataError(f"{unreadable(path, error)} {form}") from error
     names = tuple(row[0] for row in con.execute(f"DESCRIBE {ROWS}").fetchall() if row[0] != PLACE)
     missing = [name for name in columns if name not in names]
     if missing:
         raise BenchDataError(f"{path}, line 1: no column {missing[0]}; there are {', '.join(names)}. {form}")
     return names
+
+
+def no_file(path: Path) -> str | None:
+    """Why there is no file to read at a path, with the cure; None where there is one."""
+    if path.is_dir():
+        return f"{path} is a folder. Give a file in it with --data."
+    if not path.is_file():
+        return f"{path} is not there. Give a CSV or Parquet file with --data."
+    return None if path.stat().st_size else f"{path} is empty. Give a file with a line of names and rows."
+
+
+def unreadable(path: Path, error: duckdb.Error) -> str:
+    """Why DuckDB cannot read a file, with the cure where it is written in another encoding than UTF-8."""
+    with path.open("rb") as file:
+        is_wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    if is_wide or "not utf-8 encoded" in str(error):
+        encoding, name = ("UTF-16", "utf-16") if is_wide else ("another encoding than UTF-8, Latin-1 perhaps", "latin1")
+        return f"{path} is in {encoding}. Save it as UTF-8, such as by `iconv -f {name} -t utf-8`."
+    return f"{path} cannot be read: {str(error).splitlines()[0]}"
 
 
 def refuse(con: duckdb.DuckDBPyConnection, path: Path, column: str, wrong: str, cure: str) -> None:
@@ -94,6 +120,12 @@ def quoted(name: str) -> str:
 def as_date(name: str) -> str:
     """SQL of a column's date, null where it is none."""
     return f"CAST(try_cast(CAST({quoted(name)} AS VARCHAR) AS TIMESTAMP) AS DATE)"
+
+
+def is_date(name: str) -> str:
+    """SQL: the value is a date, written in whichever way."""
+    text = f"trim(CAST({quoted(name)} AS VARCHAR))"
+    return f"({as_date(name)} IS NOT NULL OR regexp_matches({text}, '{OTHER_DATES}'))"
 
 
 def as_number(name: str) -> str:

@@ -62,18 +62,24 @@ def _skewness(columns: Matrix) -> Vector:
 
 
 def outcome_model() -> Any:
-    """Splines in a ridge regression stacked with boosted trees: trees alone missed a planted truth."""
+    """Splines in a ridge regression stacked with boosted trees: trees alone missed a planted truth.
+
+    The outcome is standardised for it: what joins the two has penalties that are fixed in the outcome's unit.
+    """
+    from sklearn.compose import TransformedTargetRegressor
     from sklearn.ensemble import HistGradientBoostingRegressor, StackingRegressor
     from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import KFold
+    from sklearn.preprocessing import StandardScaler
 
     trees = HistGradientBoostingRegressor(
         max_iter=50, learning_rate=0.08, max_leaf_nodes=8, min_samples_leaf=40, early_stopping=False, random_state=SEED
     )
     folds = KFold(FOLDS, shuffle=True, random_state=SEED)
-    return StackingRegressor(
+    both = StackingRegressor(
         [("smooth", smooth_outcome_model()), ("trees", trees)], final_estimator=RidgeCV(), cv=folds
     )
+    return TransformedTargetRegressor(both, transformer=StandardScaler())
 
 
 def smooth_outcome_model() -> Any:

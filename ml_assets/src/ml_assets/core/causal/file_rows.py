@@ -15,7 +15,17 @@ from typing import Any, NamedTuple
 import duckdb
 import numpy as np
 
-from ml_assets.core.bench.files import READERS, copies, quoted
+from ml_assets.core.bench.files import (
+    DATE_CURE,
+    READERS,
+    as_date,
+    copies,
+    is_date,
+    no_file,
+    out_of_range,
+    quoted,
+    unreadable,
+)
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.study import Covariates, Estimand, Kind, Labels, Study, Vector
 
@@ -24,12 +34,13 @@ MOST_ROWS = 200_000
 FEWEST_ROWS = 100
 MOST_LEVELS = 10
 """Of a treatment. A number of more values is taken for an amount."""
-MOST_CATEGORIES = 15
-"""Of a covariate in words; the rarer ones together are one more."""
+MOST_CATEGORIES, CERTAIN_CATEGORIES, ROWS_OF_CATEGORY = 100, 15, 20
+"""Of a covariate in words the most frequent values are held apart: those of so many rows, and the first few anyhow.
+
+The rarer ones together are one more.
+"""
 IDENTIFIER_SHARE = 0.9
 """A column of words with a value of its own for so many rows tells them apart, and compares nothing."""
-LARGEST = 1e60
-"""Fourth powers of larger numbers are none."""
 NULLS = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 """What is null among numbers, dates and truth values of CSV. Among words only the empty one is: they may be values."""
 NOTHING_DONE = "None"
@@ -78,16 +89,28 @@ class Coded(NamedTuple):
     levels: tuple[str, ...]
 
 
+class Covariate(NamedTuple):
+    """A covariate as columns of numbers.
+
+    Of words that have more values than columns, `pooled` has the code of each row's value among those that share one,
+    and -1 where it has a column of its own.
+    """
+
+    columns: dict[str, Vector]
+    pooled: Labels | None = None
+
+
 class Loaded(NamedTuple):
     """The study of a file, its kind, and facts about the file that a reader has to know.
 
-    `empty` has the share of the rows in which each covariate is.
+    `empty` has the share of the rows in which each covariate is, `pooled` what `Covariate` has of those that have it.
     """
 
     study: Study
     kind: Kind
     facts: dict[str, Any]
     empty: Mapping[str, float]
+    pooled: Mapping[str, Labels]
     warnings: tuple[str, ...]
 
 
@@ -102,7 +125,7 @@ def read(path: Path, asked: Asked) -> Loaded:
         types = load(con, path, asked)
         rows, whole = _fetch(con, asked, types)
         (copied,) = con.execute("SELECT rows FROM copied").fetchone() or (0,)
-        covariates = {
+        coded = {
             name: coded_covariate(con, path, name, types[name])
             for name in dict.fromkeys((*asked.confounders, *asked.modifiers))
         }
@@ -110,7 +133,8 @@ def read(path: Path, asked: Asked) -> Loaded:
         outcome = numbers(con, path, asked.outcome, types[asked.outcome], "outcome")
         placebo = {name: numbers(con, path, name, types[name], "negative control") for name in asked.negative_controls}
         clusters = _clusters(con, path, asked.cluster) if asked.cluster else None
-        empty = {name: 1 - float(np.mean(_column(con, _is_given(name, types[name])))) for name in covariates}
+        empty = {name: 1 - float(np.mean(_column(con, _is_given(name, types[name])))) for name in coded}
+    covariates = {name: one.columns for name, one in coded.items()}
     if rows < FEWEST_ROWS:
         raise CausalFileError(
             f"{path} has {rows} rows with a treatment and an outcome, and {FEWEST_ROWS} are needed. Give more rows."
@@ -142,7 +166,8 @@ def read(path: Path, asked: Asked) -> Loaded:
         levels=treatment.levels,
     )
     facts = {"file": path.name, "rows": whole["rows"], "rows_used": rows}
-    return Loaded(study, treatment.kind, facts, empty, tuple(told))
+    pooled = {name: one.pooled for name, one in coded.items() if one.pooled is not None}
+    return Loaded(study, treatment.kind, facts, empty, pooled, tuple(told))
 
 
 def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[str, str]:
@@ -152,8 +177,8 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[st
         CausalFileError: the file is not there or cannot be read, or has no such column.
     """
     reader = next((reader for suffix, reader in READERS.items() if path.name.lower().endswith(suffix)), None)
-    if not path.is_file():
-        raise CausalFileError(f"{path} is not there. Give a CSV or Parquet file with --data.")
+    if wrong := no_file(path):
+        raise CausalFileError(wrong)
     if reader is None:
         raise CausalFileError(f"{path} is none of {', '.join(READERS)}. Convert it, or rename it to what it is.")
     given: dict[str, Any] = {"path": str(path)}
@@ -171,7 +196,7 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[st
             _read_words(con, path, asked, types)
         con.execute(f"CREATE TABLE copied AS SELECT {copies(con, f'SELECT * FROM {source}', given)} AS rows")
     except duckdb.Error as error:
-        raise CausalFileError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise CausalFileError(unreadable(path, error)) from None
     return {row[0]: row[1] for row in con.execute("DESCRIBE whole").fetchall()}
 
 
@@ -235,18 +260,22 @@ def coded_treatment(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, ki
     return Coded("binary" if len(levels) == 2 else "discrete", coded, tuple(order))
 
 
-def coded_covariate(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str) -> dict[str, Vector]:
+def coded_covariate(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str) -> Covariate:
     """A covariate as columns of numbers: words as one of 0 and 1 for each frequent value but the most frequent.
 
     Dates are days, truth values 0 and 1, and nulls of numbers stay; those of words are a value.
 
     Raises:
-        CausalFileError: it has infinite values, is neither number, date nor words, or tells each row apart.
+        CausalFileError: it has infinite values, is neither number, date nor words, holds dates that cannot be read,
+            or tells each row apart.
     """
     if not _is_words(kind):
         values = numbers(con, path, column, kind, "covariate")
-        return {column: values}
+        return Covariate({column: values})
     name = quoted(column)
+    if _are_dates(con, path, column):
+        days = con.execute(f"SELECT epoch({as_date(column)}) / 86400 AS day FROM used ORDER BY place").fetchnumpy()
+        return Covariate({column: np.ma.filled(np.ma.asarray(days["day"], dtype=np.float64), np.nan)})
     counted = con.execute(f"SELECT {name}::VARCHAR AS v, count(*) FROM used GROUP BY v ORDER BY 2 DESC, 1").fetchall()
     rows = sum(count for _, count in counted)
     if len(counted) > IDENTIFIER_SHARE * rows:
@@ -254,12 +283,30 @@ def coded_covariate(con: duckdb.DuckDBPyConnection, path: Path, column: str, kin
             f"{path}, column {column}: it has {len(counted):,} values in {rows:,} rows, so it tells rows apart and "
             "compares none. Leave it out, or write what it stands for."
         )
-    kept = [value for value, _ in counted[:MOST_CATEGORIES]]
-    given = np.array(_column(con, f"{name}::VARCHAR"), dtype=object)
-    columns = {f"{column}={word(value)}": (given == value).astype(np.float64) for value in kept[1:]}
-    if len(counted) > MOST_CATEGORIES:
-        columns[f"{column}=other"] = (~np.isin(given.astype(str), [str(value) for value in kept])).astype(np.float64)
-    return columns or {column: np.zeros(rows)}
+    codes = {value: code for code, (value, _) in enumerate(counted)}
+    given = np.array([codes[value] for value in _column(con, f"{name}::VARCHAR")], dtype=np.int64)
+    certain = min(len(counted), CERTAIN_CATEGORIES)
+    kept = max(certain, sum(count >= ROWS_OF_CATEGORY for _, count in counted[:MOST_CATEGORIES]))
+    columns = {f"{column}={word(counted[code][0])}": (given == code).astype(np.float64) for code in range(1, kept)}
+    if kept == len(counted):
+        return Covariate(columns or {column: np.zeros(rows)})
+    rare = given >= kept
+    return Covariate({**columns, f"{column}=other": rare.astype(np.float64)}, np.where(rare, given - kept, -1))
+
+
+def _are_dates(con: duckdb.DuckDBPyConnection, path: Path, column: str) -> bool:
+    """Whether words are dates: most of them are, in whichever way they are written.
+
+    Raises:
+        CausalFileError: they are, and one cannot be read, so that days would be words.
+    """
+    name = quoted(column)
+    dates = f"count(*) FILTER (WHERE {is_date(column)}) > 0.5 * count({name})"
+    other = f"arg_min({name}::VARCHAR, place) FILTER (WHERE {as_date(column)} IS NULL AND {name} IS NOT NULL)"
+    is_dates, shown = con.execute(f"SELECT {dates}, {other} FROM used").fetchone() or (False, None)
+    if is_dates and shown is not None:
+        raise CausalFileError(f"{path}, column {column}: it holds dates, and one is {shown!r}. {DATE_CURE}")
+    return bool(is_dates)
 
 
 def numbers(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str, part: str) -> Vector:
@@ -288,11 +335,8 @@ def numbers(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str, 
     if np.isinf(values).any():
         raise CausalFileError(f"{where}: it holds an infinite value. Write a number, or leave it empty.")
     filled: Vector = np.asarray(values, dtype=np.float64)
-    largest = float(np.nanmax(np.abs(filled), initial=0.0))
-    if largest > LARGEST or 0 < largest < 1 / LARGEST:
-        raise CausalFileError(
-            f"{where}: it holds {largest:g}, which cannot be computed with. Write it in another unit."
-        )
+    if told := out_of_range(filled):
+        raise CausalFileError(f"{where}: {told}")
     return filled
 
 

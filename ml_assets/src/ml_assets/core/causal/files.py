@@ -21,15 +21,21 @@ from ml_assets.core.causal.effect import LINEAR, SMOOTH
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.file_rows import Asked, Loaded, read, word
 from ml_assets.core.causal.finding import Estimate, Finding, NamedEstimate
-from ml_assets.core.causal.gaps import gap_of
-from ml_assets.core.causal.gates import MOST_EMPTY, confounders_are_known
+from ml_assets.core.causal.gaps import gap_of, pooled_gap
+from ml_assets.core.causal.gates import (
+    ASK_OF_TREATED,
+    MOST_EMPTY,
+    TREATED_REFUSED,
+    confounders_are_known,
+    values_are_held_fixed,
+)
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Design, Kind, Study
 
 MANY_CELLS = 400_000
 """More rows times covariates than these are estimated by smooth nuisances: stacked ones took minutes."""
 TOLD_EMPTY = 0.01
-"""The share of rows in which a confounder may be empty before it is told of."""
+"""The share of rows in which a confounder may be empty, or of a value too rare, before it is told of."""
 
 
 def estimate(path: Path, asked: Asked) -> dict[str, Any]:
@@ -42,6 +48,7 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
     check(asked)
     graph = None if asked.graph is None else read_graph(asked.graph, asked)
     loaded = read(path, asked)
+    _refuse_treated_of_amount(asked, loaded.kind)
     design = Design(
         kind=loaded.kind,
         estimand=asked.estimand or "ATE",
@@ -62,22 +69,40 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
             told = f"There is no answer for all: {overlap.detail.split(';')[0]}. This is the effect on the treated."
             found = replace(of_treated, warnings=(told, *of_treated.warnings))
             design = replace(design, estimand="ATT")
+        else:
+            tried = overlap._replace(detail=overlap.detail.replace(ASK_OF_TREATED, TREATED_REFUSED))
+            found = replace(found, gates=tuple(tried if gate is overlap else gate for gate in found.gates))
     held = held_fixed(loaded.study, design)
     if not asked.is_randomised:
-        inside = replace(loaded.study, confounders=loaded.study.confounders.only(set(held)))
-        gaps = {name: share for name, share in loaded.empty.items() if name in held and share > TOLD_EMPTY}
-        empty = [
-            f"{name} is empty in {share:.0%} of the rows: it is not held fixed among these."
-            for name, share in gaps.items()
-        ]
-        telling = {
-            name: gap
-            for name, share in gaps.items()
-            if (gap := gap_of(inside, loaded.kind, name, f"{name}={word(None)}", share))
-        }
-        more = [confounders_are_known(gaps, telling)] if telling or max(gaps.values(), default=0) > MOST_EMPTY else []
-        found = replace(found, gates=(*found.gates, *more), warnings=(*found.warnings, *empty))
+        found = _with_gaps(found, loaded, held)
     return report(replace(asked, estimand=design.estimand), loaded, found, held)
+
+
+def _with_gaps(found: Finding, loaded: Loaded, held: Sequence[str]) -> Finding:
+    """The finding with what is told of columns that are not held fixed in all rows, and the gates that judge that."""
+    inside = replace(loaded.study, confounders=loaded.study.confounders.only(set(held)))
+    empty = {name: share for name, share in loaded.empty.items() if name in held and share > TOLD_EMPTY}
+    shares = {name: float(np.mean(loaded.pooled[name] >= 0)) for name in held if name in loaded.pooled}
+    pooled = {name: share for name, share in shares.items() if share > TOLD_EMPTY}
+    told = [
+        *(
+            f"{name} is empty in {share:.0%} of the rows: it is not held fixed among these."
+            for name, share in empty.items()
+        ),
+        *(
+            f"{name} has a value too rare to be held fixed in {share:.0%} of the rows. Group its values."
+            for name, share in pooled.items()
+        ),
+    ]
+    more = []
+    telling = {name: gap_of(inside, loaded.kind, name, f"{name}={word(None)}", share) for name, share in empty.items()}
+    gaps = {name: gap for name, gap in telling.items() if gap}
+    if gaps or max(empty.values(), default=0) > MOST_EMPTY:
+        more.append(confounders_are_known(empty, gaps))
+    if pooled:
+        rare = {name: pooled_gap(inside, loaded.kind, name, loaded.pooled[name]) for name in pooled}
+        more.append(values_are_held_fixed(pooled, {name: gap for name, gap in rare.items() if gap}))
+    return replace(found, gates=(*found.gates, *more), warnings=(*found.warnings, *told))
 
 
 def check(asked: Asked) -> None:
@@ -101,7 +126,11 @@ def check(asked: Asked) -> None:
             f"{both[0]} is a negative control and adjusted for, too: then there is no effect on it to find. Leave it "
             "out of one of them."
         )
-    if asked.estimand == "ATT" and asked.kind == "continuous":
+    _refuse_treated_of_amount(asked, asked.kind)
+
+
+def _refuse_treated_of_amount(asked: Asked, kind: Kind | None) -> None:
+    if asked.estimand == "ATT" and kind == "continuous":
         raise CausalFileError("An amount has no untreated rows, so no effect on the treated: ask for --estimand ate.")
 
 
@@ -190,7 +219,9 @@ def _assumed(asked: Asked, found: Finding) -> str:
         return f"{asked.treatment} was chosen by nothing that moves {asked.outcome}: no confounders were named."
     door = found.gate("back_door")
     if door is not None and is_taken_for_random(door):
-        return f"{asked.treatment} was dealt out at random: nothing that was named tells who got it."
+        return (
+            f"{asked.treatment} was dealt out at random: in these rows what was named tells no more of it than chance."
+        )
     return f"Among rows alike in what was named, {asked.treatment} was chosen by nothing that moves {asked.outcome}."
 
 

@@ -1,7 +1,7 @@
-"""What a confounder that is empty in some rows may hide: whether it tells the treatment, and what it moves.
+"""What a confounder may hide that is empty in some rows, or has too many values to hold each of them fixed.
 
-Among the rows in which it is empty it is not held fixed, so they keep the bias that it would have taken away. Whether
-that refuses an answer is a gate's business.
+Among these rows it is not held fixed, so they keep the bias that it would have taken away: whether it tells the
+treatment, and what it moves. Whether that refuses an answer is a gate's business.
 """
 
 from __future__ import annotations
@@ -12,16 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_assets.core.causal.effect import prepared
-from ml_assets.core.causal.study import Covariates, Kind, Matrix, Study, Vector, column_of
+from ml_assets.core.causal.study import Covariates, Kind, Labels, Matrix, Study, Vector, column_of
+from ml_assets.core.causal.within import Levels
 
 BY_CHANCE = 0.003
 """How often chance makes a column seem to tell the treatment: three standard errors."""
 
+VARIES = 1e-9
+"""The share of its largest value by which a column varies within groups of rows, or else does not."""
+
 
 class Gap(NamedTuple):
-    """A covariate that tells the treatment and is empty in a `share` of the rows, which may move the effect by `moves`.
+    """A covariate that tells the treatment and is not held fixed in a `share` of the rows.
 
-    `error` is the standard error of the effect that has it held fixed, and `effect` that effect.
+    They may move the effect by `moves`. `error` is the standard error of the effect that has it held fixed, and
+    `effect` that effect.
     """
 
     share: float
@@ -41,9 +46,7 @@ def gap_of(study: Study, kind: Kind, column: str, empty: str, share: float) -> G
     marks = [place for place, name in enumerate(columns.names) if name == empty]
     lacking = np.hstack([np.isnan(columns.values), columns.values[:, marks] == 1])
     known = np.logical_not(np.any(lacking, axis=1))
-    got = study.treatment[known]
-    sides = got[:, None] if kind == "continuous" else got[:, None] == np.arange(1, len(study.levels))
-    treatments = sides.astype(np.float64)
+    treatments = _sides(study, kind)[known]
     if not _tell(prepared(columns.values[known]), treatments):
         return None
     others = covariates.only({column_of(name) for name in covariates.names} - {column})
@@ -53,6 +56,61 @@ def gap_of(study: Study, kind: Kind, column: str, empty: str, share: float) -> G
     moves = share * np.abs(without - effects)
     furthest = int(np.argmax(moves / np.maximum(errors, 1e-300)))
     return Gap(share, float(moves[furthest]), float(errors[furthest]), float(effects[furthest]))
+
+
+def pooled_gap(study: Study, kind: Kind, column: str, values: Labels) -> Gap | None:
+    """The gap of a column of words whose rare values are one; None where these tell treatment or outcome by chance.
+
+    `values` has the code of each row's rare value, -1 where it has none. What a level of its own for each of these does
+    to a straight line's effect among their rows says what they move. Of several levels the furthest is told.
+    """
+    rare = values >= 0
+    treatments, covariates = _sides(study, kind), study.confounders
+    inside = treatments[rare]
+    others = _of(covariates.only({column_of(name) for name in covariates.names} - {column}), rare)
+    levels = Levels(int(rare.sum()), values[rare])
+    both = np.column_stack([inside, study.outcome[rare], others])
+    within = levels.centred(both, np.ones(len(both)))
+    within[:, np.abs(within).max(axis=0) < VARIES * np.abs(both).max(axis=0)] = 0.0
+    sides, groups = inside.shape[1], len(np.unique(values[rare]))
+    of_treatment = [
+        _groups_tell(inside[:, side], others, within[:, side], within[:, sides + 1 :], groups) for side in range(sides)
+    ]
+    explained = np.hstack([within[:, :sides], within[:, sides + 1 :]])
+    of_outcome = _groups_tell(both[:, sides], np.hstack([inside, others]), within[:, sides], explained, groups)
+    if min(of_treatment) >= BY_CHANCE / sides or of_outcome >= BY_CHANCE:
+        return None
+    effects, errors = _slopes(treatments, study.outcome, _of(covariates, np.ones(len(study), dtype=bool)))
+    plain, _ = _slopes(inside, both[:, sides], others)
+    fixed, _ = _slopes(within[:, :sides], within[:, sides], within[:, sides + 1 :])
+    share = float(rare.mean())
+    moves = share * np.abs(plain - fixed)
+    furthest = int(np.argmax(moves / np.maximum(errors, 1e-300)))
+    return Gap(share, float(moves[furthest]), float(errors[furthest]), float(effects[furthest]))
+
+
+def _sides(study: Study, kind: Kind) -> Matrix:
+    """The amount, or a column of 0 and 1 for each level of the treatment but the control."""
+    got = study.treatment[:, None]
+    sides: Matrix = (got if kind == "continuous" else got == np.arange(1, len(study.levels))).astype(np.float64)
+    return sides
+
+
+def _groups_tell(target: Vector, columns: Matrix, within: Vector, columns_within: Matrix, groups: int) -> float:
+    """How often chance makes groups of rows seem to differ in `target` so much, columns held fixed: an F-test.
+
+    `within` and `columns_within` are both less the means of the groups.
+    """
+    from scipy.stats import f
+
+    rests = []
+    for explained, by in ((target, columns), (within, columns_within)):
+        rest = explained - by @ np.linalg.lstsq(by, explained, rcond=None)[0]
+        rests.append(float(rest @ rest))
+    more, left = groups - 1, len(target) - groups - np.linalg.matrix_rank(columns_within)
+    if more < 1 or left < 1 or rests[0] <= 0:
+        return 1.0
+    return float(f.sf((rests[0] - rests[1]) / more / max(rests[1] / left, 1e-300), more, left))
 
 
 def _tell(covariates: Matrix, treatments: Matrix) -> bool:

@@ -17,6 +17,8 @@ from ml_assets.core.causal.gaps import Gap
 from ml_assets.core.causal.study import Covariates, Design, Labels, Vector
 
 OVERLAP_SHARE = 0.95
+ASK_OF_TREATED = ": ask for the effect on the treated (ATT), or of a population in which both happen"
+TREATED_REFUSED = ", and the effect on the treated (ATT) is refused, too: ask of a population in which both happen"
 SMALLEST_ARM = 50
 """Rows of an arm, or clusters where rows depend on each other."""
 SMALLEST_EFFECTIVE_ARM = 30
@@ -30,7 +32,7 @@ NEGATIVE_CONTROL_LEVEL = 0.01
 PLACEBO_LEVEL = 0.001
 SUBSET_LEVEL = 0.002
 MOST_EMPTY = 0.1
-"""The share of rows in which a confounder may be empty, whatever that moves."""
+"""The share of rows in which a confounder may be empty, or of a value too rare, whatever that moves."""
 GAP_ERRORS, GAP_SHARE = 0.4, 0.01
 """Standard errors, or a share of the effect, by which empty values of a confounder may move it.
 
@@ -98,7 +100,7 @@ def overlap(kept: Mask, counted: Mask, design: Design) -> Gate:
     if share < OVERLAP_SHARE:
         cure = "; for the others the data hold no comparison"
         if design.estimand == "ATE" and design.kind == "binary":
-            cure += ": ask for the effect on the treated (ATT), or of a population in which both happen"
+            cure += ASK_OF_TREATED
     return Gate(
         "overlap", share >= OVERLAP_SHARE, share, f"{share:.1%} of {whose}; at least {OVERLAP_SHARE:.0%} must{cure}"
     )
@@ -112,6 +114,26 @@ def confounders_are_known(empty: Mapping[str, float], telling: Mapping[str, Gap]
     if not telling:
         told = ", ".join(f"{name} in {share:.0%} of the rows" for name, share in empty.items())
         return Gate("confounders_are_known", True, max(empty.values()), f"empty, but telling nothing: {told}")
+    what = "what tells the treatment is empty, so that it cannot be held fixed"
+    return _of_gaps("confounders_are_known", telling, what, "write what an empty value means, or leave these rows out")
+
+
+def values_are_held_fixed(pooled: Mapping[str, float], telling: Mapping[str, Gap]) -> Gate:
+    """Whether no column of words has so many rare values that those that share a column leave a bias.
+
+    `pooled` has the share of the rows of each column that have such a value, `telling` those of them whose rare values
+    tell treatment and outcome.
+    """
+    if not telling:
+        told = ", ".join(f"{name} in {share:.0%} of the rows" for name, share in pooled.items())
+        detail = f"of values too rare to be held fixed, but telling not both treatment and outcome: {told}"
+        return Gate("values_are_held_fixed", True, max(pooled.values()), detail)
+    what = "what tells treatment and outcome has values too rare to be held fixed"
+    return _of_gaps("values_are_held_fixed", telling, what, "group the values (cities to regions), or give more rows")
+
+
+def _of_gaps(gate: str, telling: Mapping[str, Gap], what: str, cure: str) -> Gate:
+    """Whether columns that tell the treatment are held fixed in nearly all rows, and the others move it little."""
     failing = {name: gap for name, gap in telling.items() if gap.share > MOST_EMPTY or gap.moves > _may_move(gap)}
     told = ", ".join(
         f"{name} in {gap.share:.0%} of the rows, which may move the effect by {gap.moves:.3g} (it may by "
@@ -119,10 +141,7 @@ def confounders_are_known(empty: Mapping[str, float], telling: Mapping[str, Gap]
         for name, gap in (failing or telling).items()
     )
     worst = max(gap.share for gap in (failing or telling).values())
-    detail = f"what tells the treatment is empty, so that it cannot be held fixed: {told}"
-    if failing:
-        detail += "; write what an empty value means, or leave these rows out"
-    return Gate("confounders_are_known", not failing, worst, detail)
+    return Gate(gate, not failing, worst, f"{what}: {told}{f'; {cure}' if failing else ''}")
 
 
 def _may_move(gap: Gap) -> float:

@@ -52,6 +52,8 @@ REFITTED_SHARE = 0.05
 """Where more rows than this are left out, nuisances are fitted anew to those that stay."""
 FEWEST_FOR_TREES = 500
 """Rows of a level: with LaLonde's 185 treated, stacked nuisances widened the interval by a fifth for nothing."""
+FEWEST_TOLD = 0.001
+"""A smaller share would be rounded to nothing."""
 BINS = 20
 
 
@@ -286,7 +288,8 @@ def _warnings(study: Study, design: Design, found: Finding, door: Gate) -> tuple
     told = []
     if found.trimmed_share > 0:
         who = "treated with comparable controls" if design.estimand == "ATT" else "rows that could have had any arm"
-        told.append(f"{found.trimmed_share:.1%} of the rows were left out; the effect is that on the {who}.")
+        share = f"{found.trimmed_share:.1%}" if found.trimmed_share >= FEWEST_TOLD else "Fewer than 0.1%"
+        told.append(f"{share} of the rows were left out; the effect is that on the {who}.")
     if not design.trims:
         told.append("Rows without a comparison were not left out: for them the effect is extrapolated.")
     effect = found.estimates[0].estimate if found.estimates else None

@@ -18,8 +18,10 @@ import pyarrow as pa
 
 from ml_assets.core.bench.errors import BenchDataError
 from ml_assets.core.bench.files import (
+    DATE_CURE,
     PLACE,
     ROWS,
+    as_date,
     copies,
     filled,
     is_no_number,
@@ -149,7 +151,7 @@ def read(path: Path, asked: Asked) -> Given:
             cure = "Write a finite number, or true and false; where nothing happened, 0."
             refuse(con, path, name, _is_no_value(name), cure)
         for name in [asked.time] if asked.time else []:
-            refuse(con, path, name, f"{_as_time(name)} IS NULL", "Write dates as 2026-01-31.")
+            refuse(con, path, name, f"{as_date(name)} IS NULL", DATE_CURE)
         _require_one_variant(con, path, asked)
         copied = copies(con, f"SELECT * EXCLUDE ({PLACE}) FROM {ROWS}")
         table = con.execute(_select(asked, numbers)).to_arrow_table()
@@ -258,10 +260,6 @@ def _is_no_value(name: str) -> str:
     return f"({is_no_number(name)}) AND coalesce({text} NOT IN {YES + NO}, true)"
 
 
-def _as_time(name: str) -> str:
-    return f"CAST(try_cast(CAST({quoted(name)} AS VARCHAR) AS TIMESTAMP) AS DATE)"
-
-
 def _select(asked: Asked, numbers: Sequence[str]) -> str:
     """One row for each unit: without a column of units, for each row of the file."""
     variant = f"trim(CAST({quoted(asked.variant)} AS VARCHAR))"
@@ -269,12 +267,12 @@ def _select(asked: Asked, numbers: Sequence[str]) -> str:
         columns = [f"{_as_value(name)} AS n{at}" for at, name in enumerate(numbers)]
         columns += [f"{_as_value(name)} AS c{at}" for at, name in enumerate(asked.covariates)]
         columns += [f"{_label(name)} AS s{at}" for at, name in enumerate(asked.segments)]
-        columns += [f"{_as_time(asked.time)} AS day"] if asked.time else []
+        columns += [f"{as_date(asked.time)} AS day"] if asked.time else []
         return f"SELECT {variant} AS variant{''.join(f', {column}' for column in columns)} FROM {ROWS} ORDER BY {PLACE}"
     columns = [f"sum({_as_value(name)}) AS n{at}" for at, name in enumerate(numbers)]
     columns += [f"any_value({_as_value(name)}) AS c{at}" for at, name in enumerate(asked.covariates)]
     columns += [f"any_value({_label(name)}) AS s{at}" for at, name in enumerate(asked.segments)]
-    columns += [f"max({_as_time(asked.time)}) AS day"] if asked.time else []
+    columns += [f"max({as_date(asked.time)}) AS day"] if asked.time else []
     return (
         f"SELECT any_value({variant}) AS variant{''.join(f', {column}' for column in columns)} "
         f"FROM {ROWS} GROUP BY {quoted(asked.unit)} ORDER BY min({PLACE})"
