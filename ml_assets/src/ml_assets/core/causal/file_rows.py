@@ -335,8 +335,8 @@ def numbers(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str, 
     if np.isinf(values).any():
         raise CausalFileError(f"{where}: it holds an infinite value. Write a number, or leave it empty.")
     filled: Vector = np.asarray(values, dtype=np.float64)
-    if told := out_of_range(filled):
-        raise CausalFileError(f"{where}: {told}")
+    if reason := out_of_range(filled):
+        raise CausalFileError(f"{where}: {reason}")
     return filled
 
 
