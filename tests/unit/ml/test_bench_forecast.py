@@ -92,7 +92,10 @@ def test_a_file_that_is_wrong_is_named_with_place_and_cure(tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("absent.csv", "is not there. Give a CSV or Parquet file"), ("demand.xlsx", r"is none of .csv, .csv.gz, .parquet")],
+    [
+        ("absent.csv", "is not there. Give a CSV or Parquet file"),
+        ("demand.xlsx", r"is none of .csv, .csv.gz, .parquet"),
+    ],
 )
 def test_a_file_that_is_absent_or_of_another_kind_is_named(tmp_path, name, message):
     if name != "absent.csv":
