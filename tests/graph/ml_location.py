@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import dagster as dg
 import pytest
@@ -58,6 +60,18 @@ def load_location(
     patch.setenv("CARTOGRAPH_PARTITION_GRAIN", grain)
     forget_location()
     return importlib.import_module("ml_assets.definitions").defs()
+
+
+@contextmanager
+def location_in(
+    folder: Path, *, datasets: Sequence[str] = EVERYTHING, environment: Mapping[str, Path] = MappingProxyType({})
+) -> Iterator[tuple[dg.Definitions, dg.DagsterInstance]]:
+    """The definitions for a shop with these datasets, and an instance for them, in `folder`, until the block ends."""
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
+        for name, path in environment.items():
+            patch.setenv(name, str(path))
+        yield load_location(patch, folder, datasets=datasets), instance
+    forget_location()
 
 
 def key(text: str) -> dg.AssetKey:

@@ -20,7 +20,7 @@ from cartograph.releases.contents.causal import Budget
 from cartograph.releases.contents.files import BUDGET_FILE
 from cartograph.settings import Settings, get_settings
 from tests.api.making import publish, service
-from tests.graph.ml_location import failure, forget_location, guard, key, load_location
+from tests.graph.ml_location import failure, forget_location, guard, key, load_location, location_in
 from tests.model.planted import publish_marts
 
 DATASETS = ("customers", "products", "orders", "order_items", "campaigns", "marketing_spend")
@@ -108,12 +108,8 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("budget")
-    definitions = load_location(patch, folder, datasets=DATASETS)
-    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
-        yield Shop(definitions, instance)
-    patch.undo()
-    forget_location()
+    with location_in(tmp_path_factory.mktemp("budget"), datasets=DATASETS) as location:
+        yield Shop(*location)
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, object]:

@@ -17,16 +17,7 @@ from cartograph.trust.asset_graph import GuardedAsset, read_graph, write_graph
 from cartograph.trust.causes import failed_checks
 from cartograph.trust.gate import looked_at, standing
 from cartograph.windows import Window
-from tests.graph.ml_location import (
-    failure,
-    forget_location,
-    guard,
-    key,
-    load_location,
-    publish_again,
-    report_check,
-    run,
-)
+from tests.graph.ml_location import failure, guard, key, location_in, publish_again, report_check, run
 from tests.model.planted import planted_shop, publish
 
 EARLY = ("2024-02-01", "2024-04-01")
@@ -58,12 +49,8 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def location(tmp_path_factory):
-    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("gate")
-    definitions = load_location(patch, folder)
-    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
-        yield Shop(definitions, instance)
-    patch.undo()
-    forget_location()
+    with location_in(tmp_path_factory.mktemp("gate")) as location:
+        yield Shop(*location)
 
 
 @pytest.fixture

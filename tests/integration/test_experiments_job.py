@@ -17,7 +17,7 @@ from cartograph.lake import Lake
 from cartograph.releases.contents.experiments import ExperimentResult
 from cartograph.settings import get_settings
 from ml_assets.core.experiments import report
-from tests.graph.ml_location import EVERYTHING, failure, forget_location, guard, key, load_location, run
+from tests.graph.ml_location import EVERYTHING, failure, forget_location, guard, key, load_location, location_in, run
 from tests.model.planted import planted_shop, publish, publish_marts
 
 FORM = {
@@ -84,15 +84,12 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("experiments")
+    folder = tmp_path_factory.mktemp("experiments")
     refunds = FORM | {"metrics": [{"name": "refunds", "of": "refunds", "role": "primary"}]}
     files = write(folder / "experiments", sound=FORM, lopsided=FORM, of_refunds=refunds)
-    patch.setenv("CARTOGRAPH_EXPERIMENTS_DIR", str(files))
-    definitions = load_location(patch, folder, datasets=(*EVERYTHING, "experiment_assignments"))
-    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
-        yield Shop(definitions, instance)
-    patch.undo()
-    forget_location()
+    environment = {"CARTOGRAPH_EXPERIMENTS_DIR": files}
+    with location_in(folder, datasets=(*EVERYTHING, "experiment_assignments"), environment=environment) as location:
+        yield Shop(*location)
 
 
 def checks(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, dg.AssetCheckEvaluation]:

@@ -16,7 +16,7 @@ from cartograph.releases.contents.models import ModelCard
 from cartograph.settings import get_settings
 from tests.api.making import service
 from tests.graph.cards import judge_card, sections_of
-from tests.graph.ml_location import forget_location, guard, key, load_location, materialized, run
+from tests.graph.ml_location import forget_location, guard, key, load_location, location_in, materialized, run
 from tests.model.planted import publish_marts
 from tests.model.simulated import MARTS, simulated_marts
 
@@ -58,12 +58,8 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], object]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("fraud")
-    definitions = load_location(patch, folder, datasets=DATASETS)
-    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
-        yield Shop(definitions, instance)
-    patch.undo()
-    forget_location()
+    with location_in(tmp_path_factory.mktemp("fraud"), datasets=DATASETS) as location:
+        yield Shop(*location)
 
 
 def test_a_young_shop_has_risks_but_no_model_and_is_told_why(shop):

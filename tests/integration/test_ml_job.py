@@ -35,14 +35,7 @@ from cartograph.releases.contents.models import ModelCard
 from cartograph.releases.contents.tables import open_customers, open_products
 from cartograph.settings import get_settings
 from tests.graph.cards import judge_card
-from tests.graph.ml_location import (
-    failure,
-    forget_location,
-    guard,
-    load_location,
-    materialized,
-    run,
-)
+from tests.graph.ml_location import failure, guard, location_in, materialized, run
 from tests.model.planted import PRODUCTS, SHELVES, own_weekday, planted_shop, publish
 
 QUESTIONS = (
@@ -142,12 +135,8 @@ OF_MODELS = (
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("ml")
-    definitions = load_location(patch, folder)
-    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
-        yield Shop(definitions, instance)
-    patch.undo()
-    forget_location()
+    with location_in(tmp_path_factory.mktemp("ml")) as location:
+        yield Shop(*location)
 
 
 def test_a_young_shop_is_released_without_a_model_and_told_why(shop):

@@ -14,7 +14,7 @@ from cartograph.releases.contents.files import OWN_PREDICTIONS
 from cartograph.releases.contents.tables import PREDICTION_COLUMNS, open_lists
 from cartograph.settings import get_settings
 from tests.api.making import problem, service
-from tests.graph.ml_location import failure, forget_location, guard, key, load_location, materialized, run
+from tests.graph.ml_location import failure, forget_location, guard, key, load_location, location_in, materialized, run
 from tests.model.planted import planted_shop, publish
 
 EXAMPLE = Path(__file__).parents[2] / "models" / "second_order.yaml"
@@ -69,13 +69,10 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("own")
-    patch.setenv("CARTOGRAPH_MODELS_DIR", str(write(folder / "models", large_order=LARGE, refunded=REFUND)))
-    definitions = load_location(patch, folder)
-    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
-        yield Shop(definitions, instance)
-    patch.undo()
-    forget_location()
+    folder = tmp_path_factory.mktemp("own")
+    environment = {"CARTOGRAPH_MODELS_DIR": write(folder / "models", large_order=LARGE, refunded=REFUND)}
+    with location_in(folder, environment=environment) as location:
+        yield Shop(*location)
 
 
 def rows(shop: Shop) -> list[dict]:

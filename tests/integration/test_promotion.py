@@ -16,7 +16,7 @@ from cartograph.releases.contents.files import CUSTOMERS
 from cartograph.releases.contents.tables import open_customers
 from cartograph.settings import get_settings
 from cartograph.windows import Window, at_midnight
-from tests.graph.ml_location import failure, forget_location, guard, key, load_location, run
+from tests.graph.ml_location import failure, guard, key, location_in, run
 from tests.model.planted import planted_shop, publish
 
 MODEL = "churn_classifier"
@@ -76,12 +76,8 @@ def said_of_promotion(result: dg.ExecuteInProcessResult) -> str:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("promotion")
-    definitions = load_location(patch, folder)
-    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
-        yield Shop(definitions, instance)
-    patch.undo()
-    forget_location()
+    with location_in(tmp_path_factory.mktemp("promotion")) as location:
+        yield Shop(*location)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ How dbt builds the marts is tested in `tests/integration`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
 import duckdb
@@ -116,14 +117,24 @@ def simulated_marts(con: duckdb.DuckDBPyConnection, *, customers: int, end: date
     )  # fmt: skip
     shop = SimulatedShop(config)
     whole = [Window(at_midnight(config.start), at_midnight(config.end))]
-    for dataset in DATASETS:
-        rows = pa.concat_tables([one.rows for one in shop.deliveries(dataset, whole)], promote_options="default")
-        con.register("rows", rows)
-        con.execute(f"CREATE OR REPLACE TABLE {dataset} AS FROM rows")
-    for name, rows in shop.truth().items():
-        con.register("rows", rows)
-        con.execute(f"CREATE OR REPLACE TABLE truth_{name} AS FROM rows")
-    con.unregister("rows")
-    for name, select in MARTS.items():
-        con.execute(f"CREATE OR REPLACE TABLE {name} AS {select}")
+    delivered = {
+        dataset: pa.concat_tables([one.rows for one in shop.deliveries(dataset, whole)], promote_options="default")
+        for dataset in DATASETS
+    }
+    make_marts(con, delivered, shop.truth(), MARTS)
     return {name: f"SELECT * FROM {name}" for name in MARTS}
+
+
+def make_marts(
+    con: duckdb.DuckDBPyConnection,
+    datasets: Mapping[str, pa.Table],
+    truth: Mapping[str, pa.Table],
+    marts: Mapping[str, str],
+) -> None:
+    """Make tables of a shop's datasets, of its truth as `truth_*`, and of the SELECTs of its marts, in their order."""
+    for name, rows in [*datasets.items(), *((f"truth_{name}", rows) for name, rows in truth.items())]:
+        con.register("rows", rows)
+        con.execute(f"CREATE OR REPLACE TABLE {name} AS FROM rows")
+    con.unregister("rows")
+    for name, select in marts.items():
+        con.execute(f"CREATE OR REPLACE TABLE {name} AS {select}")

@@ -26,6 +26,7 @@ from ml_assets.core.causal.finding import Estimate, Finding
 from ml_assets.core.questions.asked import made
 from ml_assets.core.questions.product_weeks import product_weeks
 from ml_assets.core.questions.products import ProductQuestion, study_of, usable
+from tests.model.simulated import make_marts
 
 QUESTIONS = Path(__file__).parents[2] / "questions"
 START, END = date(2024, 1, 1), date(2026, 1, 1)
@@ -65,14 +66,7 @@ def published(shop: SimulatedShop, con: duckdb.DuckDBPyConnection) -> None:
         delivered = shop.deliveries(dataset, [span])
         parts = [validate(one.rows, contract, window=span, shop_window=span, known_keys=known) for one in delivered]
         loaded[dataset] = pa.concat_tables([part.accepted for part in parts])
-        con.register("rows", loaded[dataset])
-        con.execute(f"CREATE TABLE {dataset} AS FROM rows")
-    for name, rows in shop.truth().items():
-        con.register("rows", rows)
-        con.execute(f"CREATE TABLE truth_{name} AS FROM rows")
-    con.unregister("rows")
-    for name, select in MARTS.items():
-        con.execute(f"CREATE TABLE {name} AS {select}")
+    make_marts(con, loaded, shop.truth(), MARTS)
 
 
 @pytest.fixture(scope="module")

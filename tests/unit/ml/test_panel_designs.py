@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,15 @@ def asked(path: Path, *more: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def written(folder: Path, *, period: str = "{0}", outcome: Callable[[float], float] = float) -> Path:
+    """A roll-out of twelve periods, their numbers as `period` has them."""
+    rows = zip(*rows_of(staggered(0).panel), strict=True)
+    lines = [f"{u},{period.format(t + 1)},{outcome(y)},{int(d)}" for u, t, y, d in rows if t < 12]
+    path = folder / "rollout.csv"
+    path.write_text("u,t,y,d\n" + "\n".join(lines))
+    return path
+
+
 def test_the_command_answers_a_file(tmp_path: Path) -> None:
     rows = rows_of(staggered(0).panel)
     path = tmp_path / "rollout.csv"
@@ -215,31 +225,21 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_numbers_that_cannot_be_computed_with_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "rollout.csv"
-    lines = [f"{u},{t},{y * 1e161},{int(d)}" for u, t, y, d in zip(*rows_of(staggered(0).panel), strict=True)]
-    path.write_text("u,t,y,d\n" + "\n".join(lines))
-    code, output = asked(path)
+    code, output = asked(written(tmp_path, outcome=lambda y: y * 1e161))
     assert code == 2
     assert "column y: it holds" in " ".join(output.split())
     assert "Write it in another unit." in " ".join(output.split())
 
 
 def test_an_outcome_that_is_the_same_in_each_row_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "rollout.csv"
-    lines = [f"{u},{t},5,{int(d)}" for u, t, _, d in zip(*rows_of(staggered(0).panel), strict=True)]
-    path.write_text("u,t,y,d\n" + "\n".join(lines))
-    code, output = asked(path)
+    code, output = asked(written(tmp_path, outcome=lambda _: 5.0))
     assert code == 2
     assert "column y: it is 5 in each row. An outcome varies." in " ".join(output.split())
 
 
 @pytest.mark.parametrize("form", ["{0:02d}.01.2024", "2024-31-{0:02d}", "week {0}", "{0}/2024"])
 def test_periods_whose_order_is_not_known_are_refused(tmp_path: Path, form: str) -> None:
-    path = tmp_path / "rollout.csv"
-    rows = zip(*rows_of(staggered(0).panel), strict=True)
-    lines = [f"{u},{form.format(t + 1)},{y},{int(d)}" for u, t, y, d in rows if t < 12]
-    path.write_text("u,t,y,d\n" + "\n".join(lines))
-    code, output = asked(path)
+    code, output = asked(written(tmp_path, period=form))
     told = " ".join(output.split())
     assert code == 2
     assert f"line 2, column t: it is '{form.format(1)}'" in told
@@ -248,8 +248,4 @@ def test_periods_whose_order_is_not_known_are_refused(tmp_path: Path, form: str)
 
 @pytest.mark.parametrize("form", ["2024-{0:02d}", "2024-W{0:02d}", "2024-{0:02d}-01 00:00:00"])
 def test_periods_may_be_months_weeks_and_times(tmp_path: Path, form: str) -> None:
-    path = tmp_path / "rollout.csv"
-    rows = zip(*rows_of(staggered(0).panel), strict=True)
-    lines = [f"{u},{form.format(t + 1)},{y},{int(d)}" for u, t, y, d in rows if t < 12]
-    path.write_text("u,t,y,d\n" + "\n".join(lines))
-    assert form.format(6) in json.loads(asked(path)[1])["first_treated"]
+    assert form.format(6) in json.loads(asked(written(tmp_path, period=form))[1])["first_treated"]

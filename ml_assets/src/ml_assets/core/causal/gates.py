@@ -30,6 +30,8 @@ ASSIGNMENT_ERRORS = 3.0
 NEGATIVE_CONTROL_LEVEL = 0.01
 """How often chance fails the negative controls of an identified effect, all of them together (Bonferroni)."""
 PLACEBO_LEVEL = 0.001
+MOST_FALSE = 0.2
+"""The share of placebo treatments whose 95 % interval may miss 0: of 40 draws more are one in 10,000."""
 SUBSET_LEVEL = 0.002
 MOST_EMPTY = 0.1
 """The share of rows in which a confounder may be empty, or of a value too rare, whatever that moves."""
@@ -216,6 +218,20 @@ def placebo_treatment(effects: Vector) -> Gate:
     bound = float(t.ppf(1 - PLACEBO_LEVEL / 2, draws - 1)) * error
     detail = f"mean effect of {draws} treatments dealt out at random {mean:.4g}; it must be within {bound:.4g} of 0"
     return Gate("placebo_treatment", abs(mean) <= bound, mean, detail)
+
+
+def placebo_intervals(what: str, effects: Sequence[float], missed: Sequence[bool]) -> Gate:
+    """Whether placebo treatments of an amount or of a panel have no effect on average, nor too often by their interval.
+
+    `what` says how they were drawn; `missed` are the draws whose 95 % interval leaves 0 out.
+    """
+    mean, error = float(np.mean(effects)), float(np.std(effects, ddof=1) / np.sqrt(len(effects)))
+    share = float(np.mean(missed))
+    detail = (
+        f"mean effect of {what} {mean:.3g}; it must be within {3 * error:.3g} of 0. "
+        f"{share:.0%} of the intervals miss 0; at most {MOST_FALSE:.0%} may"
+    )
+    return Gate("placebo_treatment", abs(mean) <= 3 * error and share <= MOST_FALSE, mean, detail)
 
 
 def random_common_cause(effect: Estimate, with_noise: Estimate) -> Gate:

@@ -14,13 +14,11 @@ from ml_assets.core.causal.continuous.regression import grouped, with_finite_lev
 from ml_assets.core.causal.continuous.shape import Shape
 from ml_assets.core.causal.effect import SEED
 from ml_assets.core.causal.finding import Gate
-from ml_assets.core.causal.gates import MOVED_ERRORS
+from ml_assets.core.causal.gates import MOVED_ERRORS, placebo_intervals
 from ml_assets.core.causal.study import Labels, Study, Vector
 from ml_assets.core.causal.within import NotEstimable
 
 PLACEBO_DRAWS = 40
-MOST_FALSE = 0.2
-"""The share of placebo treatments whose 95 % interval may miss 0: of 40 draws more are one in 10,000."""
 HALVES = 5
 STRICT = 0.01
 """The chance that a refutation refuses what is true: there are several."""
@@ -37,13 +35,7 @@ def random_treatment(left: Left, data: Data, found: GroupEffects) -> Gate:
         placebo = final(left._replace(outcome=rest, columns=moved), data.as_one_group)
         effects.append(placebo.effects[0])
         missed.append(abs(placebo.effects[0]) > 2 * placebo.errors[0])
-    mean, error = float(np.mean(effects)), float(np.std(effects, ddof=1) / np.sqrt(PLACEBO_DRAWS))
-    share = float(np.mean(missed))
-    detail = (
-        f"mean effect of a treatment moved to other rows {mean:.3g}; it must be within {3 * error:.3g} of 0. "
-        f"{share:.0%} of the intervals miss 0; at most {MOST_FALSE:.0%} may"
-    )
-    return Gate("placebo_treatment", abs(mean) <= 3 * error and share <= MOST_FALSE, mean, detail)
+    return placebo_intervals("a treatment moved to other rows", effects, missed)
 
 
 def random_common_cause(data: Data, shape: Shape, found: GroupEffects) -> Gate:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ml_assets.core.causal.finding import CONFIDENCE, Estimate, Finding, Gate, NamedEstimate
-from ml_assets.core.causal.gates import agreement_of_two
+from ml_assets.core.causal.gates import agreement_of_two, placebo_intervals
 from ml_assets.core.causal.panels.table import Panel
 from ml_assets.core.causal.study import Labels, Matrix, Vector
 from ml_assets.core.causal.within import Levels, by_cluster, least_squares
@@ -28,7 +28,6 @@ SWEEPS, SWEPT = 500, 1e-10
 TWO_SIDED = 1.96
 DRAWS = 999
 PLACEBO_DRAWS = 40
-MOST_FALSE = 0.2
 STRICT = 0.01
 """The chance that the test of earlier trends refuses what is true."""
 POWER = 0.8
@@ -290,10 +289,4 @@ def _random_adoption(panel: Panel) -> Gate:
         told = _estimate(dealt, placebo)
         effects.append(told.ate)
         missed.append(not told.holds(0.0))
-    mean, error = float(np.mean(effects)), float(np.std(effects, ddof=1) / np.sqrt(PLACEBO_DRAWS))
-    share = float(np.mean(missed))
-    detail = (
-        f"mean effect of an adoption dealt out at random {mean:.3g}; it must be within {3 * error:.3g} of 0. "
-        f"{share:.0%} of the intervals miss 0; at most {MOST_FALSE:.0%} may"
-    )
-    return Gate("placebo_treatment", abs(mean) <= 3 * error and share <= MOST_FALSE, mean, detail)
+    return placebo_intervals("an adoption dealt out at random", effects, missed)
