@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pyarrow as pa
@@ -40,6 +41,8 @@ class Shop:
         guard(instance, self.lake, *planted.marts)
         assert run(definitions, instance, dates=EARLY).success
         self.whole = self.run("features/customer_features", *TRAIN)
+        self.first_decisions, self.first_released = self.registry.log(MODEL), self.released()
+        self.had_shadow = self.lake.exists(SHADOW)
 
     def run(self, *assets: str) -> dg.ExecuteInProcessResult:
         return run(self.definitions, self.instance, *assets)
@@ -50,6 +53,10 @@ class Shop:
         manifest = store.current()
         customers = open_customers(store.fetch(manifest.release_id) / CUSTOMERS)
         return manifest.inputs.models[MODEL], set(customers["churn_model_version"].drop_null().to_pylist())
+
+    def state(self) -> State:
+        champion, decisions = self.registry.aliases(MODEL)["champion"], len(self.registry.log(MODEL))
+        return State(champion, decisions, open_store(self.settings).current_id(), self.released())
 
     def shadowed(self) -> set[str]:
         rows = self.lake.batches(SHADOW).read_all()
@@ -80,8 +87,27 @@ def shop(tmp_path_factory):
         yield Shop(*location)
 
 
-@pytest.fixture
-def worse_training(monkeypatch: pytest.MonkeyPatch) -> None:
+class State(NamedTuple):
+    """Who is the champion, by how many decisions, and what is released."""
+
+    champion: str
+    decisions: int
+    release_id: str
+    released: tuple[str, set[str]]
+
+
+class Challenge(NamedTuple):
+    """A training of a worse model, what was there before and after it, and the versions that predict aside."""
+
+    result: dg.ExecuteInProcessResult
+    before: State
+    after: State
+    version: str
+    shadowed: set[str]
+
+
+@contextmanager
+def worse_training() -> Iterator[None]:
     """Every third label is taken for a churned customer: it ranks nearly as well, and is wrong about how many churn."""
     from ml_assets.core.models import churn, classifier
 
@@ -94,7 +120,17 @@ def worse_training(monkeypatch: pytest.MonkeyPatch) -> None:
             rows = rows.set_column(rows.schema.get_field_index("churned"), "churned", pa.array(labels))
         return sound(question, rows, names)
 
-    monkeypatch.setattr(classifier, "train", mistaught)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "train", mistaught)
+        yield
+
+
+@pytest.fixture(scope="module")
+def challenged(shop):
+    before = shop.state()
+    with worse_training():
+        result = shop.run(*TRAIN)
+    return Challenge(result, before, shop.state(), shop.registry.aliases(MODEL)["challenger"], shop.shadowed())
 
 
 @pytest.fixture
@@ -109,39 +145,35 @@ def other_training(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_first_model_becomes_the_champion_by_its_checks_alone(shop):
     assert shop.whole.success
     assert said_of_promotion(shop.whole) == "promoted: it passed its checks, and there is no champion yet"
-    (decision,) = shop.registry.log(MODEL)
+    (decision,) = shop.first_decisions
     assert (decision.version, decision.previous, decision.is_gate) == ("1", None, True)
     assert decision.by == f"training run {shop.whole.run_id}"
     assert check_of(shop.whole).passed
-    assert shop.released() == ("1", {"1"})
-    assert not shop.lake.exists(SHADOW), "nothing waits"
+    assert shop.first_released == ("1", {"1"})
+    assert not shop.had_shadow, "nothing waits"
 
 
-@pytest.mark.usefixtures("worse_training")
-def test_a_worse_challenger_is_neither_promoted_nor_released(shop):
-    before = open_store(shop.settings).current_id()
-    result = shop.run(*TRAIN)
-    assert result.success, "nothing blocks: the champion goes on"
-    assert shop.registry.versions(MODEL)[-1].failed == (), "it passes its own checks, so that the gate decides"
-    assert said_of_promotion(result).startswith("refused: ")
-    found = check_of(result)
+def test_a_worse_challenger_is_neither_promoted_nor_released(shop, challenged):
+    assert challenged.result.success, "nothing blocks: the champion goes on"
+    assert shop.registry.version(MODEL, challenged.version).failed == (), "its own checks pass: the gate decides"
+    assert said_of_promotion(challenged.result).startswith("refused: ")
+    found = check_of(challenged.result)
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert shop.registry.aliases(MODEL) == {"champion": "1", "challenger": "2"}
-    assert [decision.version for decision in shop.registry.log(MODEL)] == ["1"]
-    assert shop.released() == ("1", {"1"})
-    assert open_store(shop.settings).current_id() == before
-    assert shop.shadowed() == {"2"}, "it predicts aside, to be held against what happens"
+    assert challenged.after == challenged.before
+    assert challenged.version != challenged.after.champion
+    assert challenged.shadowed == {challenged.version}, "it predicts aside, to be held against what happens"
 
 
-def test_the_predictions_of_both_are_held_against_what_came(shop):
+def test_the_predictions_of_both_are_held_against_what_came(shop, challenged):
     """Those for a date of five months ago, as either would have made them."""
     from ml_assets.core.models.churn_scores import churn_scores
     from ml_assets.core.monitoring.quality import side_by_side
 
+    champion, challenger = challenged.before.champion, challenged.version
     may, june = date(2025, 5, 1), date(2025, 6, 1)
     with shop.lake.connect() as con:
         features = shop.lake.relation_sql("features.customer_features")
-        for version, table in (("1", "predictions.churn_scores"), ("2", SHADOW)):
+        for version, table in ((champion, "predictions.churn_scores"), (challenger, SHADOW)):
             rows = churn_scores(con, features, shop.registry.load(MODEL, version), may)
             with shop.lake.overwriting(table, Window(at_midnight(may), at_midnight(june))) as writer:
                 writer.write(rows)
@@ -149,10 +181,10 @@ def test_the_predictions_of_both_are_held_against_what_came(shop):
     assert result.success
     table = shop.lake.batches("monitoring.churn_quality").read_all()
     assert set(zip(table["role"].to_pylist(), table["model_version"].to_pylist(), strict=True)) == {
-        ("champion", "1"),
-        ("challenger", "2"),
+        ("champion", champion),
+        ("challenger", challenger),
     }
-    as_of, figures = side_by_side(table, "1", "2")
+    as_of, figures = side_by_side(table, champion, challenger)
     assert as_of == may
     assert figures["brier"][0] < figures["brier"][1], "the challenger takes too many for gone"
     assert figures["churned_rate"][0] == figures["churned_rate"][1], "of the same customers"
@@ -161,9 +193,10 @@ def test_the_predictions_of_both_are_held_against_what_came(shop):
 
 
 def test_training_the_champion_again_changes_nothing(shop):
+    before = shop.state()
     result = shop.run(*TRAIN)
     assert said_of_promotion(result) == "kept: it is the champion already"
-    assert len(shop.registry.log(MODEL)) == 1
+    assert shop.state() == before
 
 
 @pytest.mark.usefixtures("other_training")
@@ -171,6 +204,7 @@ def test_a_person_promotes_and_a_rollback_reaches_the_next_release(shop):
     def decide(**more: Any) -> dict[str, Any]:
         return {"by": "ada", "reason": "as agreed on Monday", "at": datetime(2026, 1, 5, tzinfo=UTC)} | more
 
+    before = shop.state()
     assert shop.run(*TRAIN).success
     version = shop.registry.latest(MODEL).version
     assert shop.registry.latest(MODEL).verdict.outcome != "promoted", "as good is not better"
@@ -182,11 +216,11 @@ def test_a_person_promotes_and_a_rollback_reaches_the_next_release(shop):
     assert shop.released() == (version, {version})
 
     decision = shop.registry.roll_back(MODEL, **decide(by="bob"))
-    assert (decision.version, decision.previous, decision.by) == ("1", version, "bob")
+    assert (decision.version, decision.previous, decision.by) == (before.champion, version, "bob")
     again = shop.run(*TRAIN)
     assert said_of_promotion(again).startswith("kept: somebody has put another version in its place")
-    assert shop.released() == ("1", {"1"})
-    assert [found.action for found in shop.registry.log(MODEL)] == ["promoted", "promoted", "rolled back"]
+    assert shop.released() == before.released
+    assert [found.action for found in shop.registry.log(MODEL)][before.decisions :] == ["promoted", "rolled back"]
 
 
 def test_a_champion_that_takes_a_feature_that_is_gone_has_to_go(shop):
@@ -197,7 +231,7 @@ def test_a_champion_that_takes_a_feature_that_is_gone_has_to_go(shop):
         raise NoModel("Version 1 takes loyalty_score, which the feature table does not have.")
 
     candidate = steps.Candidate(MODEL, b"", {}, "onnx", broken)
-    found = steps.compare(shop.registry, candidate, "1")
+    found = steps.compare(shop.registry, candidate, shop.state().champion)
     assert (found.outcome, "loyalty_score" in found.reason) == ("promoted", True)
 
 
@@ -206,7 +240,8 @@ def test_what_fails_a_check_that_blocks_is_refused_and_does_not_even_wait(shop, 
 
     knows = lambda rows: classifier.target(churn.QUESTION, rows).astype(float)  # noqa: E731 - a rule as any
     monkeypatch.setitem(churn.QUESTION.rules, "recency_rule", knows)
+    before = shop.state()
     result = shop.run("models/churn_classifier")
     assert said_of_promotion(result) == "refused: it did not pass beats_baseline"
     assert shop.registry.latest(MODEL).failed == ("beats_baseline",)
-    assert shop.registry.aliases(MODEL)["champion"] == "1"
+    assert shop.state() == before

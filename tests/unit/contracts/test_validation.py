@@ -283,7 +283,7 @@ ROWS = st.lists(
 
 
 @given(rows=ROWS, seed=st.integers())
-@settings(max_examples=40, derandomize=True)
+@settings(max_examples=40)
 def test_every_row_is_accounted_for_whatever_the_order(rows: list[dict[str, Any]], seed: int) -> None:
     checked = check(*rows) if rows else validate(pa.table({}), ITEMS, window=SHOP, shop_window=SHOP, known_keys=KNOWN)
     counts = checked.counts
@@ -301,7 +301,7 @@ def test_every_row_is_accounted_for_whatever_the_order(rows: list[dict[str, Any]
 
 
 @given(rows=ROWS.filter(bool))
-@settings(max_examples=20, derandomize=True)
+@settings(max_examples=20)
 def test_what_was_accepted_is_accepted_again(rows: list[dict[str, Any]]) -> None:
     accepted = check(*rows).accepted
     again = validate(accepted, ITEMS, window=SHOP, shop_window=SHOP, known_keys=KNOWN)

@@ -60,7 +60,7 @@ def test_overwriting_a_month_replaces_its_rows_and_no_other_files(lake: Lake) ->
     ),
     daily=st.booleans(),
 )
-@settings(max_examples=20, derandomize=True)
+@settings(max_examples=20)
 def test_any_sequence_of_overwrites_equals_a_dictionary(
     shared_lake: Lake, steps: list[tuple[int, int, list[int], bool]], daily: bool
 ) -> None:
@@ -259,7 +259,7 @@ def test_append_adds_rows(lake: Lake) -> None:
     stored=st.dictionaries(st.integers(0, 30), st.integers(0, 80), max_size=12),
     incoming=st.lists(st.dictionaries(st.integers(0, 30), st.integers(0, 80), max_size=8), min_size=1, max_size=3),
 )
-@settings(max_examples=10, derandomize=True)
+@settings(max_examples=10)
 def test_upserts_equal_a_dictionary(shared_lake: Lake, stored: dict[int, int], incoming: list[dict[int, int]]) -> None:
     """The model: a dictionary by key. A row that comes again may lie in another month than the one it replaces."""
 

@@ -221,7 +221,7 @@ MOMENTS = st.one_of(
     start=st.sampled_from([datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 17, tzinfo=UTC)]),
     grain=st.sampled_from(["weekly", "monthly"]),
 )
-@settings(max_examples=10, derandomize=True)
+@settings(max_examples=10)
 def test_each_row_comes_exactly_once_however_windows_are_asked(
     tmp_path_factory: pytest.TempPathFactory, moments: list[str], start: datetime, grain: Grain
 ) -> None:

@@ -22,6 +22,8 @@ WELL_CONDITIONED = 1e4
 WINDOW = 20
 """Transitions are counted between items that stand at most so far apart in a history."""
 BLOCK = 1_000
+ROUNDING = 1e-6
+"""Weights of EASE that are smaller are rounding: each counted as an entry, and moved the scale of all."""
 
 
 def ease(histories: Histories, regularisation: float) -> Sparse:
@@ -60,6 +62,9 @@ def ease_dense(histories: Histories, regularisation: float) -> npt.NDArray[Any]:
         corner[...] = np.tril(corner) + np.tril(corner, -1).T
     dense /= -np.diag(dense).copy()
     dense[np.diag_indices(histories.size)] = 0
+    for start in range(0, histories.size, BLOCK):
+        block = dense[start : start + BLOCK]
+        block[np.abs(block) < ROUNDING] = 0
     return dense
 
 
