@@ -29,7 +29,8 @@ from cartograph.cli.console import count, errors, names_and_numbers, output, say
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home, process_environment
 from cartograph.cli.progress import LOADED, POLL_SECONDS, AssetDone, Outcome, RunLog, follow
 from cartograph.cli.room import full_disk
-from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Handover, Request
+from cartograph.cli.selection import Chosen
+from cartograph.cli.worker import EXIT_NOTHING_SELECTED, Request
 from cartograph.releases import NoRelease, Override, open_store
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import Shop, ShopError, load_shop
@@ -65,15 +66,11 @@ LOCATIONS = (
 
 
 class Step(NamedTuple):
-    """What one worker does: its location, the windows that it works on, and the assets, by default all of the job.
-
-    `goes_on` says that the selection is that of the step before, in a further location.
-    """
+    """What one worker does: its location, the windows that it works on, and the assets, by default all of the job."""
 
     location: Location
     windows: list[Window]
     select: str | None
-    goes_on: bool = False
 
 
 OUTCOMES: tuple[Outcome, ...] = ("passed", "warned", "failed")
@@ -117,7 +114,7 @@ def run(
             output.print(f"[yellow]Killed before: {counted(dead, 'run')}; what was not finished is loaded anew.[/]")
         warehouse, models = LOCATIONS
         since = chosen if select else since_first(instance, settings, chosen)
-        steps = [Step(warehouse, chosen, select), Step(models, since, select, goes_on=select is not None)]
+        steps = [Step(warehouse, chosen, select), Step(models, since, select)]
         logs = execute_all(settings, instance, steps, override, lock.fileno())
     if not logs:
         raise ShopError(
@@ -234,20 +231,20 @@ def execute_all(
 ) -> list[RunLog]:
     """Execute `steps` in order, up to the first that fails; each worker gets ready while the one before works.
 
-    Not earlier: two that load their definitions side by side keep each other up. A step whose selection leaves nothing
-    to do has no log; where the one before knows that, it does not begin.
+    Not earlier: two that load their definitions side by side keep each other up. A step of which nothing is selected
+    has no log; where that is known by then, it does not begin.
     """
     logs = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
 
+        said = {step.select: folder / f"{number}.json" for number, step in enumerate(steps)}
+
         def workers() -> Iterator[Worker]:
-            before = None
-            for number, step in enumerate(steps):
-                before, after = before if step.goes_on else None, folder / f"{number}.json"
-                if not Handover.read(before).is_complete:
-                    yield stack.enter_context(worker(settings, step, override, lock, before, after))
-                before = after
+            for step in steps:
+                chosen = Chosen.read(said[step.select])
+                if chosen is None or chosen.assets[step.location.module]:
+                    yield stack.enter_context(worker(settings, step, override, lock, said[step.select]))
 
         waiting = workers()
         ready: deque[Worker] = deque()
@@ -268,20 +265,18 @@ def execute_all(
 
 
 @contextmanager
-def worker(
-    settings: Settings, step: Step, override: Override | None, lock: int, before: Path | None, after: Path
-) -> Iterator[Worker]:
+def worker(settings: Settings, step: Step, override: Override | None, lock: int, chosen: Path) -> Iterator[Worker]:
     """A child that loads a location's definitions and then waits to be told to go; it ends with the block."""
     location = step.location
     request = Request(
         module=location.module,
+        locations=[one.module for one in LOCATIONS],
         job=location.job,
         run_id=str(uuid4()),
         first=location.partition_key(step.windows[0]),
         last=location.partition_key(step.windows[-1]),
         select=step.select,
-        before=before,
-        after=after,
+        chosen=chosen,
         step_config=override_config(override) if override and location.releases else {},
         tags=override_tags(override) if override else {},
     )

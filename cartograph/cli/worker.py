@@ -23,7 +23,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from cartograph.cli.instance import CLI_TAG
-from cartograph.cli.selection import choose
+from cartograph.cli.selection import Chosen, choose
 from cartograph.leaving import leave
 from cartograph.trust.automation import RANGE_TAGS
 
@@ -31,40 +31,22 @@ EXIT_FAILED = 1
 EXIT_NOTHING_SELECTED = 3
 
 
-class Handover(BaseModel):
-    """What a worker tells the next one of the selection, and whether there is anything left for it to do."""
-
-    reached: list[list[str]] = []
-    is_complete: bool = False
-
-    @classmethod
-    def read(cls, path: Path | None) -> Handover:
-        """What the worker before told; nothing where there was none."""
-        return cls.model_validate_json(path.read_bytes()) if path is not None and path.is_file() else cls()
-
-    def write(self, path: Path) -> None:
-        """Tell it, at once: the parent looks at any moment."""
-        aside = path.with_suffix(".new")
-        aside.write_text(self.model_dump_json(), encoding="utf-8")
-        aside.replace(path)
-
-
 class Request(BaseModel):
     """What to execute: a job of the location module, over a range of partition keys, perhaps a selection of assets.
 
-    `before` is the file in which the worker before told what the selection reached, and `after` that for the next one.
+    `chosen` is the file in which the first worker of a run says what the selection holds in each of the `locations`.
     `step_config` is Dagster's run configuration by the name of the step; that of a step left out is left out, too.
     `tags` are the run's, beside those that each has.
     """
 
     module: str
+    locations: list[str]
     job: str
     run_id: str
     first: str
     last: str
     select: str | None
-    before: Path | None
-    after: Path
+    chosen: Path
     step_config: dict[str, dict[str, str]] = {}
     tags: dict[str, str] = {}
 
@@ -77,15 +59,13 @@ def execute(request: Request, go: threading.Event) -> int:
     except Exception as error:  # noqa: BLE001  the process boundary: whatever it is, the parent shows its cause
         sys.stderr.write(f"{''.join(traceback.format_exception(error))}\n{root_cause(error)}\n")
         return EXIT_FAILED
-    job, graph, selected = definitions.resolve_job_def(request.job), definitions.resolve_asset_graph(), None
-    import_ahead(getattr(location, "LIBRARIES", ()), go)
-    go.wait()
+    job, selected = definitions.resolve_job_def(request.job), None
     if request.select is not None:
-        chosen = choose(request.select, graph, Handover.read(request.before).reached)
-        Handover(reached=chosen.reached, is_complete=chosen.is_complete).write(request.after)
-        selected = sorted(chosen.keys & set(job.asset_layer.executable_asset_keys))
+        selected = chosen_of(request)
         if not selected:
             return EXIT_NOTHING_SELECTED
+    import_ahead(getattr(location, "LIBRARIES", ()), go)
+    go.wait()
     steps = None if selected is None else {key.to_python_identifier() for key in selected}
     config = {step: {"config": c} for step, c in request.step_config.items() if steps is None or step in steps}
     with dg.DagsterInstance.get() as instance:
@@ -98,6 +78,17 @@ def execute(request: Request, go: threading.Event) -> int:
             raise_on_error=False,
         )
     return 0 if result.success else EXIT_FAILED
+
+
+def chosen_of(request: Request) -> list[dg.AssetKey]:
+    """What the request's selection holds in its location, as the first worker said it; said here where none has."""
+    chosen = Chosen.read(request.chosen)
+    if chosen is None:
+        chosen = choose(
+            request.select or "", {name: importlib.import_module(name).defs() for name in request.locations}
+        )
+        chosen.write(request.chosen)
+    return [dg.AssetKey.from_user_string(name) for name in chosen.assets[request.module]]
 
 
 def import_ahead(libraries: Iterable[str], go: threading.Event) -> None:
