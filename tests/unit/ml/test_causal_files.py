@@ -85,6 +85,18 @@ def test_the_command_prints_estimates_checks_and_a_verdict_as_json(path, monkeyp
     assert found["sensitivity"]["benchmark"] in ("region", "before")
 
 
+def test_the_effect_is_told_in_each_group_that_a_modifier_makes_and_in_none_that_is_refused(path):
+    found = estimate(path, asked(modifiers=("region", "is_member")))
+    assert [(one["modifier"], one["value"]) for one in found["groups"][2:]] == [("is_member", "0"), ("is_member", "1")]
+    assert {one["value"] for one in found["groups"][:2]} == {"north", "south"}
+    assert all(one["ci_low"] < 5 < one["ci_high"] for one in found["groups"])
+    assert sum(one["rows"] for one in found["groups"][:2]) <= ROWS
+    assert estimate(path, asked(modifiers=("region",), unrecorded=("a hunch",)))["groups"] is None
+    amount = estimate(path, asked(treatment="depth", modifiers=("region",)))
+    assert amount["groups"] in ([], None)
+    assert "not told by modifier" in amount["warnings"][0]
+
+
 def test_csv_compressed_or_not_gives_what_parquet_gives(path, tmp_path):
     plain, packed = tmp_path / "coupons.csv", tmp_path / "coupons.csv.gz"
     pc.write_csv(pq.read_table(path), plain)

@@ -11,7 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml_assets.core.causal.finding import Balance, Estimate, Finding, Gate, NamedEstimate, Propensities, Sensitivity
+from ml_assets.core.causal.finding import (
+    Balance,
+    Estimate,
+    Finding,
+    Gate,
+    GroupEffect,
+    Heterogeneity,
+    NamedEstimate,
+    Propensities,
+    Sensitivity,
+)
 from ml_assets.core.causal.graph import Graph
 from ml_assets.core.causal.study import Covariates, Design, Study
 from ml_assets.core.documents import html_of, with_pictures
@@ -118,6 +128,8 @@ def found(*gates: Gate) -> Finding:
         balance=(Balance("recency_days", 0.4, 0.02),),
         propensity=Propensities((0.0, 0.5, 1.0), ("0", "1"), ((500, 200), (100, 200))),
         sensitivity=Sensitivity(0.2, 0.1, "recency_days", 0.03, 0.05, (6.0, 18.0)),
+        heterogeneity=Heterogeneity(1.0, 0.01, 0.9, 2.0, 0.5, 0.001, ()),
+        groups=(GroupEffect("recency_days", "up to 30", 1250, "1 against 0", Estimate(17.25, 9.0, 25.5)),),
     )
 
 
@@ -147,6 +159,7 @@ def test_an_identified_answer_says_what_it_is_worth_with_its_interval():
     assert "+3.92 [+2.24, +5.6] EUR for each customer. It pays." in text
     assert "It is no effect: the groups differed before" in text
     assert "as strong were missing, the effect would be between 6 and 18: the sign would stand" in text
+    assert "| recency_days | up to 30 | 1,250 | +17.25 [+9, +25.5] EUR per customer |" in text
     for name in ("graph", "effects", "tests", "overlap", "balance", "sensitivity"):
         assert f"]({name}.svg)" in text
     effect = effect_of(one)
@@ -204,6 +217,7 @@ def test_a_refused_answer_has_no_number_of_the_effect_in_any_form():
     text, row = memo(one, pictures(one)), row_of(one, "memo", [])
     for told_so in (text, row["effect"][0].as_py(), row["answer"][0].as_py()):
         assert "12.3" not in told_so
+        assert "17.25" not in told_so
     assert "Not identified: do not act on any number" in text
     assert "40 % of rows could have been in any arm" in text
     assert "treat some at random next time" in text

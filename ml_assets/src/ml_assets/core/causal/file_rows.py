@@ -90,7 +90,7 @@ class Coded(NamedTuple):
 
 
 class Covariate(NamedTuple):
-    """A covariate as columns of numbers.
+    """A covariate as columns of numbers; of words, `baseline` is the value of the rows that are 0 in all of them.
 
     Of words that have more values than columns, `pooled` has the code of each row's value among those that share one,
     and -1 where it has a column of its own.
@@ -98,6 +98,7 @@ class Covariate(NamedTuple):
 
     columns: dict[str, Vector]
     pooled: Labels | None = None
+    baseline: str | None = None
 
 
 class Loaded(NamedTuple):
@@ -156,11 +157,12 @@ def read(path: Path, asked: Asked) -> Loaded:
             del placebo[name]
             told.append(f"The negative control {name} is empty in some rows and was not used.")
     merged = dict(chain.from_iterable(columns.items() for columns in covariates.values()))
+    baselines = {name: one.baseline for name, one in coded.items() if one.baseline is not None}
     study = Study(
         treatment=treatment.values,
         outcome=outcome,
         confounders=_covariates(merged, covariates, (*asked.confounders, *asked.modifiers), rows),
-        modifiers=_covariates(merged, covariates, asked.modifiers, rows),
+        modifiers=_covariates(merged, covariates, asked.modifiers, rows)._replace(baselines=baselines),
         placebo_outcomes=placebo,
         clusters=clusters,
         levels=treatment.levels,
@@ -289,9 +291,11 @@ def coded_covariate(con: duckdb.DuckDBPyConnection, path: Path, column: str, kin
     kept = max(certain, sum(count >= ROWS_OF_CATEGORY for _, count in counted[:MOST_CATEGORIES]))
     columns = {f"{column}={word(counted[code][0])}": (given == code).astype(np.float64) for code in range(1, kept)}
     if kept == len(counted):
-        return Covariate(columns or {column: np.zeros(rows)})
+        return Covariate(columns or {column: np.zeros(rows)}, None, word(counted[0][0]) if columns else None)
     rare = given >= kept
-    return Covariate({**columns, f"{column}=other": rare.astype(np.float64)}, np.where(rare, given - kept, -1))
+    return Covariate(
+        {**columns, f"{column}=other": rare.astype(np.float64)}, np.where(rare, given - kept, -1), word(counted[0][0])
+    )
 
 
 def _are_dates(con: duckdb.DuckDBPyConnection, path: Path, column: str) -> bool:

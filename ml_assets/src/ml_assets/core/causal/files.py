@@ -20,7 +20,7 @@ from ml_assets.core.causal.caveats import is_taken_for_random
 from ml_assets.core.causal.effect import LINEAR, SMOOTH
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.file_rows import Asked, Loaded, read, word
-from ml_assets.core.causal.finding import Estimate, Finding, NamedEstimate
+from ml_assets.core.causal.finding import Estimate, Finding, GroupEffect, NamedEstimate
 from ml_assets.core.causal.gaps import gap_of, pooled_gap
 from ml_assets.core.causal.gates import (
     ASK_OF_TREATED,
@@ -58,6 +58,9 @@ def estimate(path: Path, asked: Asked) -> dict[str, Any]:
         trims=asked.trims,
         is_vouched=bool(asked.confounders),
     )
+    if loaded.kind == "continuous" and asked.modifiers:
+        told = "Effects of one more unit of an amount are not told by modifier: they were adjusted for."
+        loaded = loaded._replace(warnings=(*loaded.warnings, told))
     nuisances = SMOOTH if loaded.study.confounders.values.size > MANY_CELLS else None
     if asked.is_randomised:  # as questions of a shop have it: of NSW's 445 stacked ones widened the interval by 7 %
         nuisances = LINEAR
@@ -199,6 +202,7 @@ def report(asked: Asked, loaded: Loaded, found: Finding, held: Sequence[str]) ->
         ],
         "sensitivity": _plain(found.sensitivity),
         "heterogeneity": _plain(found.heterogeneity),
+        "groups": [_of_group(one) for one in found.groups] if found.identified else None,
         "warnings": [*loaded.warnings, *found.warnings, *_refusal(asked, found)],
     }
 
@@ -251,10 +255,16 @@ def _counts(study: Study, kind: Kind) -> list[int]:
 
 
 def _row(one: NamedEstimate) -> dict[str, Any]:
-    estimate: Estimate = one.estimate
+    return {"method": one.method, "contrast": one.contrast, **_interval(one.estimate)}
+
+
+def _of_group(one: GroupEffect) -> dict[str, Any]:
+    who = {"modifier": one.modifier, "value": one.value, "rows": one.rows}
+    return {**who, "contrast": one.contrast, **_interval(one.estimate)}
+
+
+def _interval(estimate: Estimate) -> dict[str, float | None]:
     return {
-        "method": one.method,
-        "contrast": one.contrast,
         "estimate": _number(estimate.ate),
         "ci_low": _number(estimate.low),
         "ci_high": _number(estimate.high),

@@ -92,6 +92,16 @@ class Heterogeneity(NamedTuple):
     curve: tuple[tuple[float, float], ...]
 
 
+class GroupEffect(NamedTuple):
+    """The effect on the rows in which a modifier has a value (or lies in a range of amounts), and how many they are."""
+
+    modifier: str
+    value: str
+    rows: int
+    contrast: str
+    estimate: Estimate
+
+
 @dataclass(frozen=True)
 class Finding:
     """The effect of a treatment, or why there is none.
@@ -114,6 +124,7 @@ class Finding:
     heterogeneity: Heterogeneity | None = None
     warnings: tuple[str, ...] = ()
     naives: tuple[NamedEstimate, ...] = ()
+    groups: tuple[GroupEffect, ...] = ()
 
     @property
     def effect(self) -> Estimate | None:

@@ -127,7 +127,7 @@ def doubly_robust(problem: Problem, chances: Matrix, outcome: Vector, nuisances:
         influence = weights * (outcome - untreated) - got / share * effect
         fitted = untreated + got * effect
         return Scores(
-            interval(effect, _error(influence, problem.clusters)),
+            interval(effect, standard_error(influence, problem.clusters)),
             Parts(effect, influence, outcome - fitted, weights, got / (share**2 * chances[:, 0]), got),
         )
     treated = _outcomes(problem, outcome, nuisances, level)
@@ -137,7 +137,7 @@ def doubly_robust(problem: Problem, chances: Matrix, outcome: Vector, nuisances:
     fitted = np.where(got == 1, treated, untreated)
     either = got + was_control
     return Scores(
-        interval(effect, _error(scores - effect, problem.clusters)),
+        interval(effect, standard_error(scores - effect, problem.clusters)),
         Parts(
             effect,
             scores - effect,
@@ -175,7 +175,7 @@ def partialled_out(problem: Problem, chances: Matrix, outcome: Vector, nuisances
         slopes = coefficients[start : start + traits.shape[1]]
         influence = len(outcome) * (design @ inverse[place]) * residual
         influence += about / about.mean() * (traits @ slopes)
-        found.append(interval(float(coefficients[place]), _error(influence, problem.clusters)))
+        found.append(interval(float(coefficients[place]), standard_error(influence, problem.clusters)))
     return found
 
 
@@ -213,7 +213,7 @@ def _lowest(arms: Labels, levels: int) -> Vector:
     return lowest
 
 
-def _error(influence: Vector, clusters: Labels | None) -> float:
+def standard_error(influence: Vector, clusters: Labels | None) -> float:
     """The standard error of a mean by the influence of each row, or of each cluster (Liang and Zeger 1986)."""
     rows = len(influence)
     if clusters is None:

@@ -25,6 +25,7 @@ from ml_assets.core.causal.effect import (
 )
 from ml_assets.core.causal.finding import Balance, Estimate, Finding, Gate, NamedEstimate, Propensities
 from ml_assets.core.causal.graph import WHY, Identification, identify
+from ml_assets.core.causal.groups import group_effects
 from ml_assets.core.causal.heterogeneity import heterogeneity
 from ml_assets.core.causal.level_estimators import (
     Problem,
@@ -177,6 +178,11 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
     return replace(
         found,
         estimates=estimates,
+        groups=tuple(
+            one
+            for level, contrast, score in zip(treated_levels(levels), contrasts, scores, strict=True)
+            for one in group_effects(rows.modifiers, inside, level, contrast, score)
+        ),
         gates=(*first, *more),
         balance=tuple(shown),
         sensitivity=strength,
@@ -355,6 +361,7 @@ def _merged(found: list[Finding]) -> Finding:
     return replace(
         found[0],
         estimates=tuple(estimate for one in found for estimate in one.estimates) if is_whole else (),
+        groups=tuple(group for one in found for group in one.groups),
         gates=tuple(worst),
         trimmed_share=max(one.trimmed_share for one in found),
         warnings=tuple(dict.fromkeys(warning for one in found for warning in one.warnings)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -27,20 +28,21 @@ Estimand = Literal["ATE", "ATT"]
 class Covariates(NamedTuple):
     """Columns that were known before the treatment: float64 (rows, names), NaN for null.
 
-    A column that came of coding a column of words is named `column=value`.
+    A column that came of coding a column of words is named `column=value`; `baselines` tells the value that has none.
     """
 
     names: tuple[str, ...] = ()
     values: Matrix = np.empty((0, 0))
+    baselines: Mapping[str, str] = MappingProxyType({})
 
     def of(self, rows: Rows) -> Covariates:
         """Some of the rows."""
-        return Covariates(self.names, self.values[rows]) if self.names else self
+        return self._replace(values=self.values[rows]) if self.names else self
 
     def only(self, names: frozenset[str] | set[str]) -> Covariates:
         """The columns that are called so, or came of coding a column that is."""
         places = [place for place, name in enumerate(self.names) if column_of(name) in names]
-        return Covariates(tuple(self.names[place] for place in places), self.values[:, places])
+        return self._replace(names=tuple(self.names[place] for place in places), values=self.values[:, places])
 
 
 NO_COVARIATES = Covariates()

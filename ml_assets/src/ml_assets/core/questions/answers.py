@@ -127,7 +127,7 @@ def refused(found: Finding) -> Finding:
     )
     if all(gate.passed for gate in gates):
         gates = (*gates, Gate("estimate", False, 0.0, "nothing could be estimated"))
-    return replace(found, estimates=(), gates=gates, sensitivity=None, heterogeneity=None)
+    return replace(found, estimates=(), gates=gates, sensitivity=None, heterogeneity=None, groups=())
 
 
 def effect_of(answer: Answer) -> Effect:

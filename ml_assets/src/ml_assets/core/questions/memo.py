@@ -217,7 +217,16 @@ def _heterogeneity(answer: Answer) -> list[str]:
             else "The data do not show for whom it is more: treat all alike"
         )
         + f" (area over treating at random {found.qini:,.3g}, p = {found.qini_p:.3g}).",
+        *([_groups(answer)] if answer.finding.groups else []),
     ]
+
+
+def _groups(answer: Answer) -> str:
+    """The effect in each group; of so many intervals some miss."""
+    rows = (
+        (one.modifier, one.value, f"{one.rows:,}", _signed(one.estimate, answer.unit)) for one in answer.finding.groups
+    )
+    return _table(("by", "value", "rows", "effect"), rows)
 
 
 def _picture(pictures: dict[str, Picture], name: str) -> list[str]:
