@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from ml_assets.core.causal.finding import Estimate, Gate, Sensitivity
-from ml_assets.core.causal.study import Design
+from ml_assets.core.causal.study import Design, Labels, Vector
 
 TAKEN_FOR_RANDOM = "taken for random, as nothing recorded tells the treatment"
+ONE_UNIT = 0.1
+"""A row, or cluster, with a larger share of an estimate's variance decides it."""
 
 
 def of_choice(
@@ -29,6 +33,21 @@ def of_choice(
             yield f"Something unrecorded as strong as {strength.benchmark} could be all of the effect."
     if is_taken_for_random(door):
         yield "Nothing recorded tells who was treated: if it was not by chance, the answer may be wrong."
+
+
+def of_one_unit(influence: Vector, clusters: Labels | None) -> Iterator[str]:
+    """That an estimate hangs on one row, or cluster, so that the normal approximation has no ground.
+
+    `influence` is what each row adds to the estimate, up to a factor.
+    """
+    sums = influence if clusters is None else np.bincount(np.unique(clusters, return_inverse=True)[1], influence)
+    share = float(np.max(sums**2) / max(float(sums @ sums), 1e-300))
+    if share > ONE_UNIT:
+        what = "row" if clusters is None else "cluster"
+        yield (
+            f"The estimate hangs on one {what}, which has {share:.0%} of its variance: find out whether it is a "
+            "mistake; if not, cap the outcome, or ask of rows that have more of their like in the other arm."
+        )
 
 
 def is_taken_for_random(door: Gate) -> bool:

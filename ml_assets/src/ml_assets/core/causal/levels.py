@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ml_assets.core.causal import gates
-from ml_assets.core.causal.caveats import of_choice
+from ml_assets.core.causal.caveats import of_choice, of_one_unit
 from ml_assets.core.causal.effect import (
     FOLDS,
     LINEAR,
@@ -187,7 +187,10 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
         balance=tuple(shown),
         sensitivity=strength,
         heterogeneity=heterogeneity(rows, inside.covariates, SMOOTH, seed) if study.modifiers.names else None,
-        warnings=_warnings(study, design, replace(found, estimates=estimates, sensitivity=strength), first[0]),
+        warnings=(
+            *of_one_unit(scores[0].parts.influence, inside.clusters),
+            *_warnings(study, design, replace(found, estimates=estimates, sensitivity=strength), first[0]),
+        ),
     )
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ml_assets.core.causal.caveats import of_choice
+from ml_assets.core.causal.caveats import of_choice, of_one_unit
 from ml_assets.core.causal.continuous.average_derivative import average_derivative
 from ml_assets.core.causal.continuous.choice import back_door, choice
 from ml_assets.core.causal.continuous.data import data_of
-from ml_assets.core.causal.continuous.double_machine_learning import Left, final, left_of
+from ml_assets.core.causal.continuous.double_machine_learning import Left, final, influence, left_of
 from ml_assets.core.causal.continuous.effects import told, weights_of
 from ml_assets.core.causal.continuous.gates import balance, balances, positivity, too_few
 from ml_assets.core.causal.continuous.refutations import (
@@ -92,6 +92,7 @@ def assess_continuous(study: Study, design: Design) -> Finding:
         strength,
         warnings=(
             *([f"{trimmed:.1%} of the rows were left out, as no estimate can use them."] if trimmed else []),
+            *of_one_unit(influence(left, data, first), data.clusters),
             *of_choice(design, door, has_placebo, estimates[0].estimate, strength),
         ),
     )

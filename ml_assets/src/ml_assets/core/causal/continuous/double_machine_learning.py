@@ -63,12 +63,25 @@ def final(left: Left, data: Data, rows: Any = slice(None)) -> GroupEffects:
     clusters = None if data.clusters is None else data.clusters[rows]
     for group in range(len(data.names)):
         mine = groups == group
-        x, w = columns[mine], weights[mine]
-        bread = np.linalg.pinv(x.T @ (x * w[:, None]))
-        slope = bread @ (x.T @ (outcome[mine] * w))
-        scores = x * (w * (outcome[mine] - x @ slope))[:, None]
-        summed, number = by_cluster(scores, None if clusters is None else clusters[mine])
-        effects.append(slope[0])
-        errors.append(np.sqrt((bread @ summed.T @ summed @ bread)[0, 0] * number / max(number - 1, 1)))
+        slope, added = _slope(columns[mine], weights[mine], outcome[mine])
+        summed, number = by_cluster(added[:, None], None if clusters is None else clusters[mine])
+        effects.append(slope)
+        errors.append(np.sqrt((summed**2).sum() * number / max(number - 1, 1)))
         freedom.append(max(number - 1.0, 1.0))
     return GroupEffects(np.array(effects), np.array(errors), np.array(freedom), weights_of(data))
+
+
+def influence(left: Left, data: Data, found: GroupEffects) -> Vector:
+    """What chance in each row adds to the mean effect."""
+    added = np.zeros(len(left.outcome))
+    for group, weight in enumerate(found.weights):
+        mine = data.groups == group
+        added[mine] = weight * _slope(left.columns[mine], left.weights[mine], left.outcome[mine])[1]
+    return added
+
+
+def _slope(columns: Matrix, weights: Vector, outcome: Vector) -> tuple[float, Vector]:
+    """The weighted regression's coefficient of the first column, and what the residual of each row adds to it."""
+    bread = np.linalg.pinv(columns.T @ (columns * weights[:, None]))
+    slopes = bread @ (columns.T @ (outcome * weights))
+    return float(slopes[0]), (columns @ bread[0]) * weights * (outcome - columns @ slopes)
