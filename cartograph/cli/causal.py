@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -90,7 +91,7 @@ def estimate(
 ) -> None:
     """The effect of a treatment on an outcome, with its 95 % interval, checks, and whether to believe it.
 
-    Lists of columns are separated by commas, or the option is given again. docs/causal.md describes what is printed.
+    Lists of columns are separated by commas ('"with, comma",age'), or the option is given again. docs/causal.md describes what is printed.
     """
     from ml_assets.core.causal.file_rows import Asked
     from ml_assets.core.causal.files import estimate
@@ -116,6 +117,6 @@ def estimate(
 
 
 def _columns(given: list[str] | None) -> tuple[str, ...]:
-    """The columns of an option that was given once or more, each with one or more of them."""
-    named = (name.strip() for part in given or () for name in part.split(","))
+    """The columns of an option that was given once or more, each with one or more of them, as a line of CSV."""
+    named = (name.strip() for line in csv.reader(given or (), skipinitialspace=True) for name in line)
     return tuple(dict.fromkeys(name for name in named if name))

@@ -85,6 +85,18 @@ def test_the_command_prints_estimates_checks_and_a_verdict_as_json(path, monkeyp
     assert found["sensitivity"]["benchmark"] in ("region", "before")
 
 
+def test_a_column_whose_name_has_a_comma_is_quoted(tmp_path, monkeypatch, capsys):
+    renamed = table().rename_columns({"before": "spent, before"})
+    pq.write_table(renamed, tmp_path / "named.parquet")
+    arguments = ["--data", str(tmp_path / "named.parquet"), "--treatment", "coupon", "--outcome", "spend"]
+    names = ["--confounders", '"spent, before", region', "--confounders", "since"]
+    monkeypatch.setattr(sys, "argv", ["cartograph", "causal", "estimate", *arguments, *names])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert not ended.value.code
+    assert json.loads(capsys.readouterr().out)["adjusted_for"] == ["spent, before", "region", "since"]
+
+
 def test_the_effect_is_told_in_each_group_that_a_modifier_makes_and_in_none_that_is_refused(path):
     found = estimate(path, asked(modifiers=("region", "is_member")))
     assert [(one["modifier"], one["value"]) for one in found["groups"][2:]] == [("is_member", "0"), ("is_member", "1")]
