@@ -91,7 +91,8 @@ def estimate(
 ) -> None:
     """The effect of a treatment on an outcome, with its 95 % interval, checks, and whether to believe it.
 
-    Lists of columns are separated by commas ('"with, comma",age'), or the option is given again. docs/causal.md describes what is printed.
+    Lists of columns are separated by commas ('"with, comma",age'), or the option is given again. docs/causal.md
+    describes what is printed.
     """
     from ml_assets.core.causal.file_rows import Asked
     from ml_assets.core.causal.files import estimate
