@@ -30,6 +30,8 @@ ORPHAN = "orphan:"
 UNLIKE_PARENT = "unlike_parent:"
 """What the reasons begin with that tell of a row's parent; its column follows."""
 SOURCE = pa.field("_source", pa.string(), nullable=False)
+CALENDAR = {"date": ("0001-01-01", "9999-12-31"), "timestamp": ("0001-01-01", "9999-12-31 23:59:59.999999")}
+"""The first and the last moment of the calendar, by the type: DuckDB and Arrow know others, and what reads them not."""
 _ROW = "__row"
 _UNBROKEN = f"(SELECT * FROM typed ANTI JOIN findings USING ({_ROW}))"
 
@@ -216,12 +218,8 @@ def _typed_columns(rows: pa.Table, contract: Contract) -> str:
 
 
 def _needs_cast(rows: pa.Table, column: Column) -> bool:
-    """Whether the delivered type differs; floats and times are always looked at, as they may be infinite."""
-    return rows.schema.field(column.name).type != ARROW_TYPES[column.type] or column.type in {
-        "double",
-        "date",
-        "timestamp",
-    }
+    """Whether the delivered type differs; floats and times are always looked at: they may be infinite."""
+    return rows.schema.field(column.name).type != ARROW_TYPES[column.type] or column.type in {"double", *CALENDAR}
 
 
 def _cast(column: Column) -> str:
@@ -230,8 +228,11 @@ def _cast(column: Column) -> str:
     if column.type == "bigint":
         # DuckDB rounds '6.5' to 7 where it casts to an integer; a shop has no half units to round away.
         return f'CASE WHEN TRY_CAST("{column.name}" AS DOUBLE) % 1 = 0 THEN {cast} END'
-    if column.type in {"double", "date", "timestamp"}:
+    if column.type == "double":
         return f"CASE WHEN isfinite({cast}) THEN {cast} END"
+    if column.type in CALENDAR:
+        first, last = (f"CAST('{end}' AS {DUCKDB_TYPES[column.type]})" for end in CALENDAR[column.type])
+        return f"CASE WHEN {cast} BETWEEN {first} AND {last} THEN {cast} END"
     return cast
 
 
