@@ -61,6 +61,10 @@ def column_twice(path: Path) -> None:
     write_csv(path, ["r1,p1,2024-01-15,5,4"], header="id,product,moment,stars,Stars")
 
 
+def open_quote_in_header(path: Path) -> None:
+    write_csv(path, ["x" * 9_000_000], header='id,"product,moment,stars')
+
+
 def reserved_column(path: Path) -> None:
     write_csv(path, ["r1,p1,2024-01-15,5,4"], header="id,product,moment,stars,_file")
 
@@ -79,6 +83,7 @@ def reserved_column(path: Path) -> None:
         (missing_column, 'Referenced column "stars" not found', "`optional_columns`"),
         (column_twice, "more than one column stars", "its own name"),
         (reserved_column, "a column _file", "Rename it"),
+        (open_quote_in_header, "its header is not whole CSV", "`quote`"),
     ],
 )
 def test_a_bad_csv_file_holds_back_only_itself(
@@ -136,6 +141,7 @@ def test_quotation_marks_in_their_places_are_read(tmp_path: Path, product: str, 
         ("[1, 2]\n3\n", "none of its lines is a JSON object"),
         ("\n\n", "it is empty"),
         ('{"id": "r1", "ID": "r2"}', "more than one column id"),
+        ('{"": "r1"}', "it is empty"),
     ],
 )
 def test_a_bad_file_of_json_lines(tmp_path: Path, content: str, reason: str) -> None:
@@ -178,6 +184,25 @@ def test_a_half_written_parquet_file(tmp_path: Path) -> None:
     assert all("not whole Parquet" in bad.reason for bad in delivery.unreadable)
 
 
+def test_a_parquet_file_with_a_damaged_page_or_a_type_that_nobody_reads(tmp_path: Path) -> None:
+    rows = pa.table({"id": ["r1"], "product": ["p"], "moment": ["2024-01-02"], "stars": ["4"]})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    pq.write_table(rows, tmp_path / "b.parquet", compression="none")
+    whole = bytearray((tmp_path / "b.parquet").read_bytes())
+    place = whole.index(b"2024-01-02")
+    whole[place - 4 : place] = b"\xff\xff\xff\x7f"
+    (tmp_path / "b.parquet").write_bytes(whole)
+    halves = pa.array([{"half": 1.5}], pa.struct([("half", pa.float16())]))
+    pq.write_table(rows.append_column("nested", halves), tmp_path / "c.parquet")
+    delivery = deliver(reviews_source(tmp_path / "*.parquet"))
+    assert ids(delivery) == ["r1"]
+    damaged, strange = delivery.unreadable
+    assert (damaged.name, strange.name) == ("b.parquet", "c.parquet")
+    assert "cannot be read" in damaged.reason
+    assert "whole" in damaged.cure
+    assert strange.reason == "its column nested is of the type struct<half: halffloat>, which cannot be read"
+
+
 def test_a_file_that_changes_while_it_is_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_csv(tmp_path / "a.csv", [review(1)])
     write_csv(tmp_path / "b.csv", [review(2)])
@@ -204,7 +229,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [review(1)])
     write_csv(tmp_path / "b.csv", [review(2)]).chmod(0)
     (bad,) = deliver(reviews_source(tmp_path / "*.csv")).unreadable
-    assert (bad.name, "cannot be opened" in bad.reason) == ("b.csv", True)
+    assert (bad.name, "cannot be read" in bad.reason) == ("b.csv", True)
 
 
 def test_a_file_that_is_gone_when_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +244,7 @@ def test_a_file_that_is_gone_when_it_is_opened(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(FileStore, "open", deleting)
     delivery = deliver(reviews_source(tmp_path / "*.csv"))
     assert ids(delivery) == ["r1"]
-    assert [(bad.name, "cannot be opened" in bad.reason) for bad in delivery.unreadable] == [("b.csv", True)]
+    assert [(bad.name, "cannot be read" in bad.reason) for bad in delivery.unreadable] == [("b.csv", True)]
 
 
 def test_a_header_without_rows_is_no_fault(tmp_path: Path) -> None:
@@ -392,6 +417,10 @@ def test_a_wrong_date_format_is_explained(tmp_path: Path) -> None:
         ({"a": {"path": "x.csv", "encoding": "utf-9"}}, {"reviews": {"select": "SELECT 1"}}, {}, "not an encoding"),
         ({"a": {"path": "x.csv", "delimeter": ";"}}, {"reviews": {"select": "SELECT 1"}}, {}, "files.a.delimeter: "),
         ({"a": {"path": "x.csv", "delimiter": "||"}}, {"reviews": {"select": "SELECT 1"}}, {}, "files.a.delimiter: "),
+        ({"a": {"path": "x.csv", "delimiter": "¦"}}, {"reviews": {"select": "SELECT 1"}}, {}, "not one of ASCII's"),
+        ({"a": {"path": "x.csv", "quote": "“"}}, {"reviews": {"select": "SELECT 1"}}, {}, "files.a.quote: "),
+        ({"a": {"path": "x.csv", "encoding": "rot13"}}, {"reviews": {"select": "SELECT 1"}}, {}, "not an encoding"),
+        ({"a": {"path": "x.csv", "encoding": "base64"}}, {"reviews": {"select": "SELECT 1"}}, {}, "not an encoding"),
         ({"A b": {"path": "x.csv"}}, {"reviews": {"select": "SELECT 1"}}, {}, "'A b' is not a name"),
         ({"a": {"path": "x.csv"}}, {"reviews": {"select": "SELECT 1"}}, {"a": "SELECT 1"}, "a names a file set and a"),
     ],

@@ -157,6 +157,22 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert found["reviewed_at"].to_pylist() == [datetime(2024, 1, 2, tzinfo=UTC)]
 
 
+def test_numbers_of_parquet_that_duckdb_has_no_type_for_are_text(tmp_path: Path) -> None:
+    rows = {"id": ["r1"], "product": ["p1"], "moment": ["2024-01-02"]}
+    wide = pa.array([Decimal("4.5")], pa.decimal256(76, 38))
+    pq.write_table(pa.table({**rows, "stars": wide, "half": pa.array([1.5], pa.float16())}), tmp_path / "a.parquet")
+    found = deliver(reviews_source(tmp_path / "*.parquet")).rows
+    assert [Decimal(value) for value in found["rating"].to_pylist()] == [Decimal("4.5")]
+
+
+def test_json_keys_without_a_name_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "r1", "": "what", "moment": "2024-01-02"}\n')
+    delivery = deliver(
+        reviews_source(tmp_path / "a.jsonl", "SELECT * FROM (SELECT id AS review_id, moment AS reviewed_at FROM sales)")
+    )
+    assert (ids(delivery), delivery.unreadable) == (["r1"], ())
+
+
 def test_several_file_sets_and_views(tmp_path: Path) -> None:
     write_csv(tmp_path / "reviews/a.csv", [review(1), review(2)])
     (tmp_path / "goods.jsonl").write_text('{"code": "p1", "name": "Lamp"}\n{"code": "p2", "name": "Cup"}')

@@ -59,9 +59,19 @@ class FileSet(_Form):
     @classmethod
     def _known_encoding(cls, value: str) -> str:
         try:
+            "".encode(value)  # base64 and rot13 are codecs, too, but no encodings of text
             return codecs.lookup(value).name
-        except LookupError:
+        except (LookupError, ValueError):
             raise ValueError(f"{value!r} is not an encoding; take utf-8, latin-1, cp1252, utf-16 or the like") from None
+
+    @field_validator("delimiter", "quote")
+    @classmethod
+    def _one_byte(cls, value: str) -> str:
+        if not value.isascii():
+            raise ValueError(
+                f"{value!r} is not one of ASCII's characters, and no other can part the values of a CSV row"
+            )
+        return value
 
     @field_validator("date_formats", mode="before")
     @classmethod

@@ -60,12 +60,12 @@ class Parsed(NamedTuple):
 def read(open_file: Opener, is_gzip: bool, file_set: FileSet, connection: duckdb.DuckDBPyConnection) -> Parsed:
     """The rows of one file; wrap their use in `explained`.
 
-    `connection` is used to take JSON apart.
+    `connection` is used to take JSON apart, and knows which types it can take.
     """
     readers: dict[Format, Callable[[], Parsed]] = {
         "csv": lambda: _csv(_unpacked(open_file, is_gzip), file_set),
         "jsonl": lambda: _json_lines(_unpacked(open_file, is_gzip), file_set, connection),
-        "parquet": lambda: _parquet(_unpacked(open_file, is_gzip)),
+        "parquet": lambda: _parquet(_unpacked(open_file, is_gzip), connection),
     }
     parsed = readers[file_set.resolved_format]()
     names = [name.lower() for name in parsed.schema.names[:-1]]
@@ -94,8 +94,11 @@ def explained(file_set: FileSet) -> Iterator[None]:
         raise UnusableFileError(f"it is not whole {kind} ({str(error).splitlines()[0]})", cure) from None
     except OSError as error:
         raise UnusableFileError(
-            f"it cannot be opened ({error})", "Check that it is still there and may be read"
+            f"it cannot be read ({error})", "Check that it is there and whole, and may be read"
         ) from None
+    except csv.Error as error:
+        cure = f"{_DELIVER_AGAIN}, or correct `delimiter` and `quote`"
+        raise UnusableFileError(f"its header is not whole CSV ({error})", cure) from None
 
 
 def _wrong_encoding(file_set: FileSet, detail: str) -> UnusableFileError:
@@ -212,7 +215,7 @@ def _text(open_file: Opener, file_set: FileSet) -> io.TextIOWrapper:
 
 
 def _json_lines(open_file: Opener, file_set: FileSet, connection: duckdb.DuckDBPyConnection) -> Parsed:
-    """One column of text for each key that any line has; objects and lists in it stay JSON text.
+    """One column of text for each key that any line has, but for one without a name; objects in it stay JSON text.
 
     Lines that are no objects are left out, unless the last of the file is one and has no end: then the file is cut.
     """
@@ -231,6 +234,7 @@ def _json_lines(open_file: Opener, file_set: FileSet, connection: duckdb.DuckDBP
         for (key,) in cursor.execute(
             """
             SELECT key FROM (SELECT number, unnest(json_keys(json)) AS key FROM __lines)
+            WHERE key <> ''
             GROUP BY key ORDER BY min(number), key
             """
         ).fetchall()
@@ -279,6 +283,33 @@ def _json_path(key: str) -> str:
     return f'$."{escaped}"'
 
 
-def _parquet(open_file: Opener) -> Parsed:
+def _parquet(open_file: Opener, connection: duckdb.DuckDBPyConnection) -> Parsed:
     parquet = pa.parquet.ParquetFile(open_file())
-    return _numbered(parquet.schema_arrow, parquet.iter_batches(), _one)
+    given = parquet.schema_arrow
+    schema = given if _is_known(given, connection) else pa.schema([_readable(field, connection) for field in given])
+    return _numbered(schema, (batch.cast(schema) for batch in parquet.iter_batches()), _one)
+
+
+def _is_known(schema: pa.Schema, connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether DuckDB has all types of a schema."""
+    try:
+        connection.cursor().register("__empty", schema.empty_table())
+    except duckdb.NotImplementedException:
+        return False
+    return True
+
+
+def _readable(field: pa.Field, connection: duckdb.DuckDBPyConnection) -> pa.Field:
+    """The column as it is, or as text where DuckDB has no such type.
+
+    Raises:
+        UnusableFileError: it is no text either.
+    """
+    if _is_known(pa.schema([field]), connection):
+        return field
+    try:
+        pa.array([], field.type).cast(pa.string())
+    except pa.ArrowNotImplementedError:
+        reason = f"its column {field.name} is of the type {field.type}, which cannot be read"
+        raise UnusableFileError(reason, "Write the column with another type, or leave it out") from None
+    return field.with_type(pa.string())
