@@ -40,7 +40,7 @@ async def list_products(release: CurrentRelease, limit: Limit = 100, cursor: Cur
 
 @router.get("/products/{product_id}", response_model=Product, responses=documented(404, 503))
 async def get_product(product_id: ProductId, release: CurrentRelease) -> Response:
-    """A product's features as of the release's date, and whether it is sold still; or else what to show in its place.
+    """A product's features, and whether it is sold still; or else what to show in its place.
 
     Of a release without a recommender, and so without a catalogue, the products are known that have a forecast or
     features.
@@ -50,7 +50,7 @@ async def get_product(product_id: ProductId, release: CurrentRelease) -> Respons
             raise _without_catalogue(release)
         raise _unknown(release, product_id, "product", "The shop has never offered it.")
     found = profile(release.recommendations, product_id, has_forecast=release.has_forecast(product_id))
-    return answered({**_of(release), **found, "features": features(release.products, product_id)})
+    return answered({**_of(release), **found, **features(release.products, product_id)})
 
 
 @router.get("/products/{product_id}/demand", responses=documented(404, 503))

@@ -32,7 +32,7 @@ class Product(_KnownProduct):
     """A product and its features. What is not sold any more is never recommended."""
 
     release_id: ReleaseId
-    as_of: AsOf
+    as_of: AsOf = Field(description="The day that the features are of; where there are none, that of the release.")
     is_available: bool | None = Field(
         description="Whether the shop sells it still; null where the release has neither a catalogue nor a forecast "
         "that tells it.",

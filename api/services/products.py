@@ -58,12 +58,13 @@ def profile(known: Recommendations | None, product_id: str, *, has_forecast: boo
     return {**found, "in_its_place": [other for other in others if known.is_available(other)]}
 
 
-def features(products: Rows | None, product_id: str) -> Row | None:
-    """The features of a product by name; None where there are none of it, or none in the release."""
+def features(products: Rows | None, product_id: str) -> Row:
+    """The features of a product by name, and as of when; None where there are none of it, or none in the release."""
     row = products.find(product_id) if products is not None else None
     if row is None:
-        return None
-    return {name: value for name, value in row.items() if name not in PRODUCT_COLUMNS}
+        return {"features": None}
+    found = {name: value for name, value in row.items() if name not in PRODUCT_COLUMNS}
+    return {"as_of": row["as_of"], "features": found}
 
 
 def _listed(known: Recommendations, product_id: str) -> Row:

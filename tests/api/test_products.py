@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -162,6 +163,15 @@ def test_features_are_null_where_there_are_none(shop: tuple[httpx.Client, Manife
     assert shop[0].get("/v1/products/P02").json()["features"] == {"list_price": None, "units_30d": 1}
 
 
+def test_features_of_an_earlier_date_than_the_release_say_so(tmp_path: Path) -> None:
+    settings, before = Settings(home=tmp_path), date(2025, 12, 1)
+    table = make_products(["P01"])
+    publish(settings, replaced=product_files(table.set_column(1, "as_of", pa.array([before], pa.date32()))))
+    with service(settings) as client:
+        found = [client.get(f"/v1/products/{product}").json()["as_of"] for product in ("P01", "P02")]
+    assert found == ["2025-12-01", "2026-01-01"]
+
+
 def test_of_a_product_outside_the_catalogue_it_is_sold_where_it_has_a_forecast(
     shop: tuple[httpx.Client, Manifest],
 ) -> None:
@@ -184,9 +194,9 @@ def test_exactly_the_products_in_the_file_have_features(ids: set[str], other: st
         rows = open_rows(path, open_product_features(path), "product_id")
     assert isinstance(rows, StoredRows), "else each of ten million rows that is asked for stays in memory"
     for row in table.drop_columns("as_of").to_pylist():
-        assert features(rows, row.pop("product_id")) == row
-    assert (features(rows, other) is not None) == (other in ids)
-    assert features(None, other) is None
+        assert features(rows, row.pop("product_id")) == {"as_of": "2026-01-01", "features": row}
+    assert (features(rows, other) != {"features": None}) == (other in ids)
+    assert features(None, other) == {"features": None}
 
 
 def test_a_release_without_a_recommender_has_no_catalogue(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from cartograph.lake import Lake
-from cartograph.releases import UnfitRelease, open_store
+from cartograph.releases import open_store
 from cartograph.releases.contents.causal import Estimated, PolicyNode
 from cartograph.releases.contents.files import CUSTOMERS, PRODUCTS
 from cartograph.releases.contents.tables import open_customers, open_product_features
@@ -231,19 +231,19 @@ def test_the_service_tells_the_features_that_products_have_in_the_lake(shop):
     assert set(lineage["sources"]) == {f"published/{mart}" for mart in ("dim_products", "fct_events", *OF_PRODUCTS)}
 
 
-def test_products_without_features_of_the_date_are_released_of_a_shop_that_has_none_yet_only(shop):
+def test_released_features_of_products_are_of_the_latest_date_that_is_over(shop):
     from ml_assets.defs.marts import pin
     from ml_assets.defs.serving.gathering import released_products
 
     inputs = pin(shop.lake, ["features.product_features"])
+    table = f"({inputs.selects['product_features']})"
     with shop.lake.connect() as con:
-        first, last = con.execute(
-            f"SELECT min(as_of_date), max(as_of_date) FROM ({inputs.selects['product_features']})"
-        ).fetchall()[0]
-        assert set(released_products(con, inputs, first)["as_of"].to_pylist()) == {first}
-        assert len(released_products(con, inputs, first - timedelta(days=1))) == 0
-        with pytest.raises(UnfitRelease, match=f"are of {last}, and those of the customers of 2030-01-01. Materialize"):
-            released_products(con, inputs, date(2030, 1, 1))
+        first, last = con.execute(f"SELECT min(as_of_date), max(as_of_date) FROM {table}").fetchall()[0]
+        assert first < last
+        day = timedelta(days=1)
+        for as_of, expected in ((first, {first}), (last - day, {date(2024, 3, 1)}), (last + day, {last})):
+            assert set(released_products(con, inputs, as_of)["as_of"].to_pylist()) == expected
+        assert len(released_products(con, inputs, first - day)) == 0
 
 
 def test_a_released_policy_is_about_those_in_its_population_and_treats_nobody_else(shop):

@@ -79,7 +79,7 @@ def gathered(
     """Read what is released.
 
     Raises:
-        UnfitRelease: predictions are of another version than the champion, or products have no features of the date.
+        UnfitRelease: predictions are of another version than the champion.
     """
     for name, (table, column) in SCORED_BY.items():
         require_scored_by(con, inputs, as_of, table, column, name, champions)
@@ -185,27 +185,14 @@ def released_budget(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> Budget | 
 
 
 def released_products(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date) -> pa.Table:
-    """The features of all products that were sold or in stock before the as-of date.
-
-    Raises:
-        UnfitRelease: there are such of earlier dates, and none of this one.
-    """
+    """The features of all products, of the latest date up to `as_of` that has some."""
     select = inputs.selects["product_features"]
-    found = con.execute(
+    return con.execute(
         f"""
-        SELECT product_id, as_of_date AS as_of, * EXCLUDE (product_id, as_of_date)
-        FROM ({select}) WHERE as_of_date = $as_of ORDER BY product_id""",
+        SELECT product_id, as_of_date AS as_of, * EXCLUDE (product_id, as_of_date) FROM ({select})
+        WHERE as_of_date = (SELECT max(as_of_date) FROM ({select}) WHERE as_of_date <= $as_of) ORDER BY product_id""",
         {"as_of": as_of},
     ).to_arrow_table()
-    if len(found):
-        return found
-    before = con.execute(f"SELECT max(as_of_date) FROM ({select}) WHERE as_of_date < $as_of", {"as_of": as_of})
-    if latest := before.fetchall()[0][0]:
-        raise UnfitRelease(
-            f"The product features are of {latest}, and those of the customers of {as_of}. Materialize "
-            "features/product_features, then release."
-        )
-    return found
 
 
 def released_demand(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[str, pa.Table]:
