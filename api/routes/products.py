@@ -1,4 +1,4 @@
-"""Products by id: what is sold, the demand that is forecast, and what to order."""
+"""Products by id: what is known of each, the demand that is forecast, and what to order."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from api.schemas.products import (
     ReorderList,
 )
 from api.services.cursors import cursor as cursor_after
-from api.services.products import Products, listed, on_offer, profile
+from api.services.products import Products, features, listed, profile
 from api.services.recommendations import Recommendations
 from api.services.release import LoadedRelease, ReleasedDemand
 
@@ -40,16 +40,17 @@ async def list_products(release: CurrentRelease, limit: Limit = 100, cursor: Cur
 
 @router.get("/products/{product_id}", response_model=Product, responses=documented(404, 503))
 async def get_product(product_id: ProductId, release: CurrentRelease) -> Response:
-    """A product, and whether it is sold still; where it is not, what to show in its place.
+    """A product's features, and whether it is sold still; or else what to show in its place.
 
-    Of a release without a recommender, and so without a catalogue, the products are known that have a forecast.
+    Of a release without a recommender, and so without a catalogue, the products are known that have a forecast or
+    features.
     """
-    if release.recommendations is None and _is_forecast(release, product_id):
-        return answered({**_of(release), **on_offer(product_id)})
-    found = profile(_catalogue(release), product_id)
-    if found is None:
+    if not release.knows_product(product_id):
+        if release.recommendations is None:
+            raise _without_catalogue(release)
         raise _unknown(release, product_id, "product", "The shop has never offered it.")
-    return answered({**_of(release), **found})
+    found = profile(release.recommendations, product_id, has_forecast=release.has_forecast(product_id))
+    return answered({**_of(release), **found, **features(release.products, product_id)})
 
 
 @router.get("/products/{product_id}/demand", responses=documented(404, 503))
@@ -102,13 +103,17 @@ def _of(release: LoadedRelease) -> dict[str, str]:
 
 def _catalogue(release: LoadedRelease) -> Recommendations:
     if release.recommendations is None:
-        raise ProblemError(
-            404,
-            "no-model",
-            f"Release {release.manifest.release_id} has no catalogue of products, which comes with the recommender: "
-            "the check has_enough_data of models/product_recommender says what is needed.",
-        )
+        raise _without_catalogue(release)
     return release.recommendations
+
+
+def _without_catalogue(release: LoadedRelease) -> ProblemError:
+    return ProblemError(
+        404,
+        "no-model",
+        f"Release {release.manifest.release_id} has no catalogue of products, which comes with the recommender: "
+        "the check has_enough_data of models/product_recommender says what is needed.",
+    )
 
 
 def _demand(release: LoadedRelease) -> ReleasedDemand:
@@ -136,12 +141,6 @@ def _advice(release: LoadedRelease) -> Products:
 def _unknown(release: LoadedRelease, product_id: str, what: str, why: str) -> ProblemError:
     detail = f"Release {release.manifest.release_id} has no {what} for {product_id}. {why}"
     if release.recommendations is None:
-        detail += " The release has no catalogue of products, without a recommender: of others than it forecasts it "
-        detail += "knows nothing."
-    in_catalogue = release.recommendations is not None and product_id in release.recommendations.places
-    is_known = in_catalogue or _is_forecast(release, product_id)
-    return ProblemError(404, "not-on-offer" if is_known else "unknown-product", detail)
-
-
-def _is_forecast(release: LoadedRelease, product_id: str) -> bool:
-    return release.demand is not None and bool(release.demand.forecasts.rows(product_id))
+        detail += " The release has no catalogue of products, without a recommender: of others than it forecasts or "
+        detail += "has features of it knows nothing."
+    return ProblemError(404, "not-on-offer" if release.knows_product(product_id) else "unknown-product", detail)

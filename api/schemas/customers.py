@@ -4,9 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from api.schemas.shared import AsOf, CustomerId, ModelVersion, Probability, ReleaseId
-
-FeatureValue = bool | int | float | str | None
+from api.schemas.shared import AsOf, CustomerId, FeatureValue, ModelVersion, Probability, ReleaseId
 
 
 class Prediction(BaseModel):

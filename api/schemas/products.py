@@ -5,14 +5,17 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from api.schemas.shared import AsOf, ModelVersion, ProductId, ReleaseId
+from api.schemas.shared import AsOf, FeatureValue, ModelVersion, ProductId, ReleaseId
 
 
-class OfferedProduct(BaseModel):
-    """A product that the shop knows."""
-
+class _KnownProduct(BaseModel):
     product_id: ProductId
     category: str | None = Field(examples=["shoes"])
+
+
+class OfferedProduct(_KnownProduct):
+    """A product that the shop knows."""
+
     is_available: bool = Field(description="Whether the shop sells it still.", examples=[True])
 
 
@@ -25,14 +28,24 @@ class ProductList(BaseModel):
     products: list[OfferedProduct]
 
 
-class Product(OfferedProduct):
-    """A product. What is not sold any more is never recommended."""
+class Product(_KnownProduct):
+    """A product and its features. What is not sold any more is never recommended."""
 
     release_id: ReleaseId
-    as_of: AsOf
+    as_of: AsOf = Field(description="The day that the features are of; where there are none, that of the release.")
+    is_available: bool | None = Field(
+        description="Whether the shop sells it still; null where the release has neither a catalogue nor a forecast "
+        "that tells it.",
+        examples=[True],
+    )
     in_its_place: list[str] = Field(
         description="Of a product that is not sold any more: products like it that are, the most similar first.",
         examples=[["P00000007"]],
+    )
+    features: dict[str, FeatureValue] | None = Field(
+        description="Also of a product that is not sold any more. Null of one that was never sold nor counted in stock "
+        "before `as_of`, and of all in a release that an older Cartograph made.",
+        examples=[{"list_price": 59.9, "units_30d": 41, "stock_days": 12.4}],
     )
 
 

@@ -15,5 +15,6 @@ CustomerId = Annotated[str, Field(examples=["C00000008"])]
 ProductId = Annotated[str, Field(examples=["P00000042"])]
 OrderId = Annotated[str, Field(examples=["O00004711"])]
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.37])]
+FeatureValue = bool | int | float | str | None
 Currency = Annotated[str, Field(examples=["EUR"])]
 GitCommit = Annotated[str, Field(examples=["0f3c2a9d1b7e4c5a8d6f0b2e9a1c3d5f7b8e6a40"])]

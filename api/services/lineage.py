@@ -17,6 +17,7 @@ from cartograph.releases.contents.files import (
     KPIS,
     OWN_PREDICTIONS,
     POLICIES_FILE,
+    PRODUCTS,
     RECOMMENDATIONS,
     REORDER,
     SIMILAR,
@@ -51,6 +52,7 @@ _OF_CUSTOMERS = {
     "recommendations": Origin(RECOMMENDATIONS, "predictions/product_recommendations", "product_recommender"),
 }
 _OF_PRODUCTS = {
+    "profile": Origin(PRODUCTS, "features/product_features"),
     "similar": Origin(SIMILAR, "predictions/similar_products", "product_recommender"),
     "demand": Origin(DEMAND, "predictions/demand_forecasts", "demand_forecaster"),
     "reorder": Origin(REORDER, "predictions/reorder_advice", "demand_forecaster"),
@@ -168,23 +170,24 @@ def _model(release: LoadedRelease, name: str) -> dict[str, object] | None:
 def _has_subject(release: LoadedRelease, kind: str, subject: str) -> bool:
     if kind == "customer":
         return release.customers.find(subject) is not None
-    known = release.recommendations is not None and subject in release.recommendations.places
-    return known or (release.demand is not None and bool(release.demand.forecasts.rows(subject)))
+    return release.knows_product(subject)
 
 
 def _is_said(release: LoadedRelease, kind: str, subject: str, name: str) -> bool:
     """Whether the release says what is called `name` of a customer or product that it knows."""
-    recommendations, demand = release.recommendations, release.demand
+    recommendations, demand, products = release.recommendations, release.demand, release.products
     match kind, name:
         case "customer", "recommendations":
             return recommendations is not None and recommendations.of_customer(subject) is not None
         case "customer", _:
             row = release.customers.find(subject)
             return name not in _VERSIONS or getattr(row, _VERSIONS[name]) is not None
+        case _, "profile":
+            return products is not None and products.find(subject) is not None
         case _, "similar":
             return recommendations is not None and recommendations.of_product(subject) is not None
         case _, "demand":
-            return demand is not None and bool(demand.forecasts.rows(subject))
+            return release.has_forecast(subject)
         case _:
             return demand is not None and demand.advice is not None and bool(demand.advice.rows(subject))
 
@@ -201,5 +204,5 @@ def _of_own_model(release: LoadedRelease, kind: str, rest: str) -> Origin | None
 
 _WHY_NULL = (
     "there is no model of it in the release, or nothing to predict, as churn of who has left, or demand for what is "
-    "off sale. GET of the customer or product shows what there is."
+    "off sale; or no feature, as of what was never sold. GET of the customer or product shows what there is."
 )

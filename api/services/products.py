@@ -1,4 +1,4 @@
-"""Products of a release: the catalogue, and forecasts and reorder advice from its memory-mapped tables."""
+"""Products of a release: catalogue and features, and forecasts and reorder advice from its memory-mapped tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from api.services.lookup import Rows
 from api.services.recommendations import Recommendations
+from cartograph.releases.contents.tables import PRODUCT_COLUMNS
 
 Row = dict[str, Any]
 
@@ -45,19 +47,24 @@ def listed(known: Recommendations, after: str, limit: int) -> list[Row]:
     return [_listed(known, product) for product in products[first : first + limit]]
 
 
-def profile(known: Recommendations, product_id: str) -> Row | None:
-    """What the catalogue has of a product, None for an unknown one."""
-    if product_id not in known.places:
-        return None
+def profile(known: Recommendations | None, product_id: str, *, has_forecast: bool) -> Row:
+    """What the catalogue has of a product; of one that is not in it, that it is sold where it has a forecast."""
+    if known is None or product_id not in known.places:
+        is_available = True if has_forecast else None
+        return {"product_id": product_id, "category": None, "is_available": is_available, "in_its_place": []}
     found = _listed(known, product_id)
     similar = None if found["is_available"] else known.of_product(product_id)
     others = similar["similar_product_ids"] if similar else []
     return {**found, "in_its_place": [other for other in others if known.is_available(other)]}
 
 
-def on_offer(product_id: str) -> Row:
-    """As `profile`, of a product that has a forecast, and so is sold, in a release without a catalogue."""
-    return {"product_id": product_id, "category": None, "is_available": True, "in_its_place": []}
+def features(products: Rows | None, product_id: str) -> Row:
+    """The features of a product by name, and as of when; None where there are none of it, or none in the release."""
+    row = products.find(product_id) if products is not None else None
+    if row is None:
+        return {"features": None}
+    found = {name: value for name, value in row.items() if name not in PRODUCT_COLUMNS}
+    return {"as_of": row["as_of"], "features": found}
 
 
 def _listed(known: Recommendations, product_id: str) -> Row:

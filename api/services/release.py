@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from api.services.customers import Customers
 from api.services.kpis import Kpis
 from api.services.lifetime_values import LifetimeValues
-from api.services.lookup import open_rows
+from api.services.lookup import Rows, open_rows
 from api.services.model import ReleasedModel
 from api.services.own_models import OwnModels
 from api.services.products import Products
@@ -45,6 +45,7 @@ from cartograph.releases.contents.files import (
     ORDER_HISTORY,
     OWN_PREDICTIONS,
     POLICIES_FILE,
+    PRODUCTS,
     PROPENSITY_CARD,
     PROPENSITY_MODEL,
     RECOMMENDATIONS,
@@ -59,7 +60,13 @@ from cartograph.releases.contents.files import (
 from cartograph.releases.contents.golden import Golden
 from cartograph.releases.contents.lineage import Lineage, LineageNode
 from cartograph.releases.contents.models import ModelCard, input_schema
-from cartograph.releases.contents.tables import LISTED, open_customers, open_products, personal_columns
+from cartograph.releases.contents.tables import (
+    LISTED,
+    open_customers,
+    open_product_features,
+    open_products,
+    personal_columns,
+)
 from ml_assets.core.features.order_history import OrderHistory
 
 CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
@@ -101,8 +108,9 @@ class LoadedRelease:
     `churn`, `fraud`, `propensity`, `lifetime_values`, `recommendations` and `demand` are None in the release of a shop
     that is too young for the model, or delivers too little; so is `orders`, and of a release that was made before there
     was a history; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's own models.
-    `personal` are the columns of the customers that are personal data. `kpis` is None of a shop without an order, and
-    as `lineage` (what its assets are made of, by key) in releases of before there was one. `pages` are the models'
+    `personal` are the columns of the customers that are personal data. `products`, their features, and `lineage`, what
+    its assets are made of by key, are None in releases of before there were any, and so is `kpis`, which a shop without
+    an order has not either. `pages` are the models'
     cards and the memos with their pictures, by their paths in it. `schemas` are those of what models take, by the
     model, and `golden` what must be answered; neither is in a release that an older Cartograph made.
     """
@@ -111,6 +119,7 @@ class LoadedRelease:
     shop: ShopCard
     customers: Customers
     personal: frozenset[str]
+    products: Rows | None
     churn: ReleasedModel | None
     fraud: ReleasedModel | None
     propensity: ReleasedModel | None
@@ -144,6 +153,18 @@ class LoadedRelease:
             "as_of": manifest.inputs.as_of,
         }
 
+    def has_forecast(self, product_id: str) -> bool:
+        """Whether it has a forecast of the product, which then is sold."""
+        return self.demand is not None and bool(self.demand.forecasts.rows(product_id))
+
+    def knows_product(self, product_id: str) -> bool:
+        """Whether the product is in its catalogue, has a forecast, or has features."""
+        return (
+            (self.recommendations is not None and product_id in self.recommendations.places)
+            or self.has_forecast(product_id)
+            or (self.products is not None and self.products.find(product_id) is not None)
+        )
+
     def classifier(self, name: str) -> ReleasedModel | None:
         """The model of yes or no that routes call so; None where the release has none of that name."""
         named = {"churn": self.churn, "propensity": self.propensity, "order_fraud": self.fraud}
@@ -174,6 +195,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             shop=ShopCard.model_validate_json((folder / SHOP).read_bytes()),
             customers=Customers(open_rows(folder / CUSTOMERS, open_customers(folder / CUSTOMERS), "customer_id")),
             personal=frozenset(personal_columns(folder / CUSTOMERS)),
+            products=_load_products(folder) if manifest.file(PRODUCTS) else None,
             churn=ReleasedModel.load(folder, *CHURN_FILES, listed) if CHURN_FILES in models else None,
             fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES, listed)) if FRAUD_FILES in models else None,
             propensity=ReleasedModel.load(folder, *PROPENSITY_FILES, listed) if PROPENSITY_FILES in models else None,
@@ -245,6 +267,10 @@ def _deciding(model: ReleasedModel) -> ReleasedModel:
 def _load_lineage(folder: Path) -> dict[str, LineageNode]:
     lineage = Lineage.model_validate_json((folder / LINEAGE_FILE).read_bytes())
     return {node.key: node for node in lineage.assets}
+
+
+def _load_products(folder: Path) -> Rows:
+    return open_rows(folder / PRODUCTS, open_product_features(folder / PRODUCTS), "product_id")
 
 
 def _load_demand(folder: Path, *, has_advice: bool) -> ReleasedDemand:

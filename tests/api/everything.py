@@ -14,6 +14,8 @@ from tests.api.making import (
     make_customers,
     make_effect,
     make_forecasts,
+    make_products,
+    product_files,
     publish,
 )
 from tests.api.test_causal import make_policy
@@ -42,6 +44,7 @@ def publish_everything(settings: Settings) -> Manifest:
         customers=make_customers(CUSTOMERS),
         effects=(make_effect(name=question), make_effect(name="vip", verdict="not identified", estimate=None)),
         replaced={
+            **product_files(make_products(PRODUCTS)),
             **demand_files(make_forecasts(PRODUCTS), make_advice(PRODUCTS)),
             **OWN_MODEL,
             **clv_files(),

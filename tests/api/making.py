@@ -35,11 +35,18 @@ from cartograph.releases.contents.files import (
     EFFECTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    PRODUCTS,
     REORDER,
     SHOP,
 )
 from cartograph.releases.contents.models import FeatureSpec, ModelCard, Review
-from cartograph.releases.contents.tables import DEMAND_COLUMNS, REORDER_COLUMNS, write_customers, write_products
+from cartograph.releases.contents.tables import (
+    DEMAND_COLUMNS,
+    REORDER_COLUMNS,
+    write_customers,
+    write_product_features,
+    write_products,
+)
 from cartograph.settings import Settings
 from tests.api.recommending import FILES, batch
 
@@ -160,6 +167,27 @@ def arrow_file(customers: pa.Table) -> bytes:
         return path.read_bytes()
 
 
+def make_products(ids: list[str]) -> pa.Table:
+    """Features of products, of which product n sold n units; every other one has no price."""
+    rows = len(ids)
+    return pa.table(
+        {
+            "product_id": pa.array(ids, pa.string()),
+            "as_of": pa.array([AS_OF] * rows, pa.date32()),
+            "list_price": pa.array([None if at % 2 else at + 0.5 for at in range(rows)], pa.float64()),
+            "units_30d": pa.array(range(rows), pa.int64()),
+        }
+    )
+
+
+def product_files(products: pa.Table) -> dict[str, bytes | None]:
+    """The file of products' features of a release."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / PRODUCTS
+        write_product_features(path, products)
+        return {PRODUCTS: path.read_bytes()}
+
+
 def make_forecasts(ids: list[str], days: int = 3) -> pa.Table:
     """Forecasts of which product n has a mean of n on the first day and 1 more on each that follows."""
     return pa.Table.from_pylist(
@@ -187,7 +215,7 @@ def make_advice(ids: list[str]) -> pa.Table:
 
 
 def demand_files(forecasts: pa.Table, advice: pa.Table | None) -> dict[str, bytes | None]:
-    """The files about products of a release."""
+    """The files about products' demand of a release."""
     card = make_card(name="demand_forecaster", version="5", features=FEATURES[:1])
     files: dict[str, bytes | None] = {DEMAND_CARD: card.model_dump_json().encode()}
     with TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ from cartograph.releases.contents.files import (
     FRAUD_CARD,
     GOLDEN,
     POLICIES_FILE,
+    PRODUCTS,
     RECOMMENDATIONS,
     REORDER,
     SHOP,
@@ -53,7 +54,9 @@ from tests.api.making import (
     make_effect,
     make_forecasts,
     make_fraud_card,
+    make_products,
     onnx_model,
+    product_files,
     publish,
     service,
 )
@@ -63,7 +66,7 @@ from tests.api.valuing import clv_files, make_clv
 
 SHOP_CARD = ShopCard(name="simulated", title="The simulated shop", currency="EUR")
 CARDS = (make_card(), make_fraud_card())
-PRODUCTS = ["P/1", "P2", "P3"]
+IDS = ["P/1", "P2", "P3"]
 EFFECT = make_effect(name="email_winback_spend")
 
 
@@ -107,13 +110,16 @@ def contents() -> Contents:
     models = [Registered(card.name, card.version, onnx_model(), card.model_dump(mode="json")) for card in CARDS]
     clv_card = json.loads(clv_files()[CLV_CARD] or b"")
     models.append(Registered(clv.NAME, "7", make_clv().to_bytes(), clv_card))
-    products = {DEMAND: make_forecasts(PRODUCTS), REORDER: make_advice(PRODUCTS)}
-    return Contents(AS_OF, SHOP_CARD, customers(), models, recommended, products, [EFFECT], [make_policy()], [])
+    demand = {DEMAND: make_forecasts(IDS), REORDER: make_advice(IDS)}
+    return Contents(
+        AS_OF, SHOP_CARD, customers(), models, recommended, make_products(IDS), demand, [EFFECT], [make_policy()], []
+    )
 
 
 def released(settings: Settings, contents: Contents, replaced: Mapping[str, bytes | None] | None = None) -> str:
     files: dict[str, bytes | None] = {
-        **demand_files(contents.products[DEMAND], contents.products[REORDER]),
+        **product_files(contents.products),
+        **demand_files(contents.demand[DEMAND], contents.demand[REORDER]),
         **clv_files(),
         EFFECTS_FILE: EFFECTS.dump_json((EFFECT,)),
         POLICIES_FILE: POLICIES.dump_json((make_policy(),)),
@@ -128,7 +134,8 @@ def test_the_service_answers_what_the_graph_says_that_it_must(tmp_path: Path, co
     release = released(settings, contents)
     paths = {one.path.split("?")[0] for one in golden(contents).requests}
     assert {"/v1/release", "/v1/predict/churn", "/v1/predict/order_fraud", "/v1/recommendations/session"} <= paths
-    assert {"/v1/customers/C%C3%A9%201", "/v1/products/P3/demand", "/v1/products/P3/reorder"} <= paths
+    assert {"/v1/customers/C%C3%A9%201", "/v1/products/P3"} <= paths
+    assert {"/v1/products/P3/demand", "/v1/products/P3/reorder"} <= paths
     of_customers = "/v1/causal/policies/email_spring/customers/"
     assert {f"{of_customers}C1", f"{of_customers}C2"} <= paths, "one whom the policy is about, and one whom it is not"
     assert not any("%2F" in path for path in paths), "no path of the service leads there"
@@ -160,12 +167,16 @@ def other_shop() -> bytes:
     return SHOP_CARD.model_copy(update={"currency": "USD"}).model_dump_json().encode()
 
 
+def other_products() -> bytes | None:
+    return product_files(make_products(["P2", "P3"]))[PRODUCTS]
+
+
 def other_demand() -> bytes | None:
     return demand_files(make_forecasts(["P2", "P3"]), None)[DEMAND]
 
 
 def other_advice() -> bytes | None:
-    return demand_files(make_forecasts(PRODUCTS), make_advice(["P2", "P3"]))[REORDER]
+    return demand_files(make_forecasts(IDS), make_advice(["P2", "P3"]))[REORDER]
 
 
 def other_effect() -> bytes:
@@ -189,6 +200,7 @@ SPOILT: dict[str, tuple[str, Callable[[], bytes | None]]] = {
     "/purchase/probability is 0.5, not 0.25": (CUSTOMERS, other_customers),
     "/decision is 'accept'": (FRAUD_CARD, other_review),
     "the release: /shop/currency": (SHOP, other_shop),
+    "the product P3: /features/units_30d is 1, not 2": (PRODUCTS, other_products),
     "demand for P3: /days/0/mean is 1.0": (DEMAND, other_demand),
     "reorder advice for P3: /stock is 1.0": (REORDER, other_advice),
     "the policy of email_spring for whom it is about: /cost is 3.0": (POLICIES_FILE, other_policy),
@@ -224,7 +236,8 @@ def test_requests_do_not_depend_on_the_order_of_rows(contents: Contents) -> None
             customers=reversed_rows(contents.recommended.customers),
             products=reversed_rows(contents.recommended.products),
         ),
-        products={name: reversed_rows(rows) for name, rows in contents.products.items()},
+        products=reversed_rows(contents.products),
+        demand={name: reversed_rows(rows) for name, rows in contents.demand.items()},
     )
     assert golden(other) == golden(contents)
 

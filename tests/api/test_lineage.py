@@ -11,7 +11,7 @@ import pytest
 from api.schemas.lineage import AnswerLineage
 from api.services.lineage import ancestors
 from cartograph.releases import Manifest
-from cartograph.releases.contents.files import CUSTOMERS, LINEAGE_FILE
+from cartograph.releases.contents.files import CUSTOMERS, LINEAGE_FILE, PRODUCTS
 from cartograph.releases.contents.lineage import Lineage, LineageNode
 from cartograph.settings import Settings
 from tests.api.figuring import Order, kpi_files
@@ -21,7 +21,9 @@ from tests.api.making import (
     make_customers,
     make_effect,
     make_forecasts,
+    make_products,
     problem,
+    product_files,
     publish,
     service,
 )
@@ -30,6 +32,7 @@ GRAPH = {
     "predictions/churn_scores": ("features/customer_features", "models/churn_classifier"),
     "models/churn_classifier": ("features/customer_features",),
     "features/customer_features": ("published/fct_orders",),
+    "features/product_features": ("published/fct_orders",),
     "predictions/demand_forecasts": ("published/fct_orders",),
     "published/fct_orders": ("marts/fct_orders",),
     "marts/fct_orders": ("raw/orders",),
@@ -47,6 +50,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clien
     files = {
         LINEAGE_FILE: Lineage(assets=nodes).model_dump_json().encode(),
         **kpi_files([Order(1, 1, "DE", 1, 1)]),
+        **product_files(make_products(["P:1", "P:2"])),
         **demand_files(make_forecasts(["P:1"]), make_advice(["P:1"])),
     }
     customers = make_customers(["C0002", "C1"])
@@ -78,11 +82,30 @@ def test_a_score_goes_back_to_its_model_features_snapshots_and_source(shop: tupl
     assert found["sources"] == ["source/simulator"]
 
 
+def test_a_product_goes_back_to_its_features_snapshots_and_source(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, manifest = shop
+    found = client.get("/v1/lineage/product:P:1:profile").json()
+    assert AnswerLineage.model_validate(found, extra="forbid").model_dump(mode="json") == found
+    entry = manifest.file(PRODUCTS)
+    assert entry is not None
+    assert (found["file"], found["model"]) == ({"path": PRODUCTS, "sha256": entry.sha256}, None)
+    assert [one["key"] for one in found["assets"]] == [
+        "features/product_features",
+        "published/fct_orders",
+        "marts/fct_orders",
+        "raw/orders",
+        "source/simulator",
+    ]
+    assert {one["key"]: one["snapshot"] for one in found["assets"] if one["snapshot"]} == SNAPSHOTS
+    assert found["sources"] == ["source/simulator"]
+
+
 @pytest.mark.parametrize(
     ("answer", "asset", "model"),
     [
         ("customer:C1:profile", "features/customer_features", None),
         ("customer:C0002:recommendations", "predictions/product_recommendations", "product_recommender"),
+        ("product:P:2:profile", "features/product_features", None),
         ("product:P:1:demand", "predictions/demand_forecasts", "demand_forecaster"),
         ("product:P07:similar", "predictions/similar_products", "product_recommender"),
         ("prediction:order_fraud", "models/order_fraud", "order_fraud"),
@@ -114,13 +137,15 @@ def test_an_unknown_answer_is_named_with_those_that_there_are(shop: tuple[httpx.
     "answer",
     [
         *(f"customer:C1:{name}" for name in ("churn", "purchase", "behaviour", "lifetime_value", "next_best_action")),
-        *("customer:newcomer:recommendations", "product:P07:demand", "product:P07:reorder", "product:P:1:similar"),
+        *("customer:newcomer:recommendations", "product:P:1:similar", "product:P:1:profile"),
+        *("product:P07:demand", "product:P07:reorder", "product:P07:profile"),
     ],
 )
 def test_an_answer_that_is_null_has_no_lineage(tmp_path: Path, answer: str) -> None:
     """The customer or the product is known; of what is said of them there is nothing to go back from."""
     files = {
         LINEAGE_FILE: Lineage(assets=()).model_dump_json().encode(),
+        **product_files(make_products(["P00"])),
         **demand_files(make_forecasts(["P:1"]), make_advice(["P:1"])),
     }
     settings = Settings(home=tmp_path)

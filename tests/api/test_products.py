@@ -1,8 +1,10 @@
-"""Forecasts and reorder advice over HTTP: of one product, page by page, and where there is none."""
+"""Features, forecasts and reorder advice over HTTP: of one product, page by page, and where there is none."""
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pyarrow as pa
@@ -12,30 +14,44 @@ from hypothesis import strategies as st
 
 from api.schemas.products import Product, ProductList
 from api.services.cursors import BadCursor, cursor, key_of
+from api.services.lookup import open_rows
+from api.services.products import features
 from cartograph.releases import Manifest
 from cartograph.releases.contents.base import ContentError
-from cartograph.releases.contents.files import DEMAND, DEMAND_CARD, REORDER
-from cartograph.releases.contents.tables import open_products, write_products
+from cartograph.releases.contents.files import DEMAND, DEMAND_CARD, PRODUCTS, REORDER
+from cartograph.releases.contents.tables import (
+    open_product_features,
+    open_products,
+    write_product_features,
+    write_products,
+)
+from cartograph.releases.rows import StoredRows
 from cartograph.settings import Settings
+from tests.api import recommending
 from tests.api.making import (
     NO_RECOMMENDER,
     demand_files,
     make_advice,
     make_customers,
     make_forecasts,
+    make_products,
     problem,
+    product_files,
     publish,
     service,
 )
-from tests.api.recommending import PRODUCTS, WITHDRAWN
+from tests.api.recommending import WITHDRAWN
 
 IDS = [f"P{number:03d}" for number in range(250)]
+SOLD = [*(f"P{number:02d}" for number in range(1, recommending.PRODUCTS)), "bygone"]
+"""All products of the catalogue but the first, and one that is not in it."""
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Manifest]]:
     settings = Settings(home=tmp_path_factory.mktemp("products"))
-    manifest = publish(settings, replaced=demand_files(make_forecasts([*IDS, "uncounted"]), make_advice(IDS)))
+    files = demand_files(make_forecasts([*IDS, "uncounted"]), make_advice(IDS))
+    manifest = publish(settings, replaced=files | product_files(make_products(SOLD)))
     with service(settings) as client:
         yield client, manifest
 
@@ -102,11 +118,11 @@ def test_a_page_that_is_too_large_or_makes_no_sense_is_refused(shop: tuple[httpx
 def test_the_pages_of_products_hold_each_once_with_those_off_sale(client: httpx.Client) -> None:
     seen: list[dict[str, object]] = []
     at: str | None = ""
-    while at is not None and len(seen) < 2 * PRODUCTS:
+    while at is not None and len(seen) < 2 * recommending.PRODUCTS:
         page = client.get("/v1/products", params={"limit": 25, "cursor": at}).json()
         assert ProductList.model_validate(page, extra="forbid").model_dump(mode="json") == page
         seen, at = [*seen, *page["products"]], page["next"]
-    assert [one["product_id"] for one in seen] == [f"P{n:02d}" for n in range(PRODUCTS)]
+    assert [one["product_id"] for one in seen] == [f"P{n:02d}" for n in range(recommending.PRODUCTS)]
     assert [one["product_id"] for one in seen if not one["is_available"]] == [WITHDRAWN]
     assert seen[4]["category"] == "shelf 1"
 
@@ -123,6 +139,66 @@ def test_a_product_off_sale_names_those_like_it(client: httpx.Client) -> None:
     problem(client.get("/v1/products/P999"), 404, "unknown-product")
 
 
+def test_a_product_has_features_whether_it_is_sold_still_or_not(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, manifest = shop
+    assert client.get("/v1/products/P07").json() == {
+        "product_id": "P07",
+        "release_id": manifest.release_id,
+        "as_of": "2026-01-01",
+        "category": "shelf 1",
+        "is_available": True,
+        "in_its_place": [],
+        "features": {"list_price": 6.5, "units_30d": 6},
+    }
+    gone = client.get(f"/v1/products/{WITHDRAWN}").json()
+    assert Product.model_validate(gone, extra="forbid").model_dump(mode="json") == gone
+    assert (gone["is_available"], gone["features"]["units_30d"]) == (False, SOLD.index(WITHDRAWN))
+    problem(client.get("/v1/products/P999"), 404, "unknown-product")
+
+
+def test_features_are_null_where_there_are_none(shop: tuple[httpx.Client, Manifest], client: httpx.Client) -> None:
+    """Of what was never sold, in a release of before there were any; and a value that is not known is null."""
+    assert shop[0].get("/v1/products/P00").json()["features"] is None
+    assert client.get("/v1/products/P07").json()["features"] is None
+    assert shop[0].get("/v1/products/P02").json()["features"] == {"list_price": None, "units_30d": 1}
+
+
+def test_features_of_an_earlier_date_than_the_release_say_so(tmp_path: Path) -> None:
+    settings, before = Settings(home=tmp_path), date(2025, 12, 1)
+    table = make_products(["P01"])
+    publish(settings, replaced=product_files(table.set_column(1, "as_of", pa.array([before], pa.date32()))))
+    with service(settings) as client:
+        found = [client.get(f"/v1/products/{product}").json()["as_of"] for product in ("P01", "P02")]
+    assert found == ["2025-12-01", "2026-01-01"]
+
+
+def test_of_a_product_outside_the_catalogue_it_is_sold_where_it_has_a_forecast(
+    shop: tuple[httpx.Client, Manifest],
+) -> None:
+    client, _ = shop
+    bygone, forecast = (client.get(f"/v1/products/{product}").json() for product in ("bygone", "P001"))
+    for found in (bygone, forecast):
+        assert Product.model_validate(found, extra="forbid").model_dump(mode="json") == found
+        assert (found["category"], found["in_its_place"]) == (None, [])
+    assert (bygone["is_available"], bygone["features"]["units_30d"]) == (None, SOLD.index("bygone"))
+    assert (forecast["is_available"], forecast["features"]) == (True, None)
+    assert "no forecast for bygone" in problem(client.get("/v1/products/bygone/demand"), 404, "not-on-offer")["detail"]
+
+
+@given(st.sets(st.text(max_size=4), max_size=30), st.text(max_size=4))
+def test_exactly_the_products_in_the_file_have_features(ids: set[str], other: str) -> None:
+    table = make_products(list(ids))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / PRODUCTS
+        write_product_features(path, table)
+        rows = open_rows(path, open_product_features(path), "product_id")
+    assert isinstance(rows, StoredRows), "else each of ten million rows that is asked for stays in memory"
+    for row in table.drop_columns("as_of").to_pylist():
+        assert features(rows, row.pop("product_id")) == {"as_of": "2026-01-01", "features": row}
+    assert (features(rows, other) != {"features": None}) == (other in ids)
+    assert features(None, other) == {"features": None}
+
+
 def test_a_release_without_a_recommender_has_no_catalogue(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     publish(settings, replaced=NO_RECOMMENDER)
@@ -131,14 +207,17 @@ def test_a_release_without_a_recommender_has_no_catalogue(tmp_path: Path) -> Non
             assert "comes with the recommender" in problem(client.get(place), 404, "no-model")["detail"]
 
 
-def test_without_a_recommender_the_products_that_are_forecast_are_known(tmp_path: Path) -> None:
+def test_without_a_recommender_the_products_are_known_that_have_a_forecast_or_features(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
-    files = demand_files(make_forecasts(["P1", "P2"]), make_advice(["P1"]))
+    files = demand_files(make_forecasts(["P1", "P2"]), make_advice(["P1"])) | product_files(make_products(["P1", "P3"]))
     publish(settings, customers=make_customers(["C1"]), replaced=NO_RECOMMENDER | files)
     with service(settings) as client:
         found = client.get("/v1/products/P2").json()
         assert Product.model_validate(found, extra="forbid").model_dump(mode="json") == found
         assert (found["is_available"], found["category"], found["in_its_place"]) == (True, None, [])
+        known = {product: client.get(f"/v1/products/{product}").json() for product in ("P1", "P3")}
+        assert {product: one["is_available"] for product, one in known.items()} == {"P1": True, "P3": None}
+        assert known["P3"]["features"] == {"list_price": None, "units_30d": 1}
         assert "stock is not counted" in problem(client.get("/v1/products/P2/reorder"), 404, "not-on-offer")["detail"]
         told = problem(client.get("/v1/products/P9/demand"), 404, "unknown-product")["detail"]
         assert "no catalogue of products" in told
@@ -199,6 +278,7 @@ def test_a_shop_that_counts_no_stock_has_forecasts_and_no_advice(tmp_path: Path)
         ({DEMAND: None}, f"has no {DEMAND}"),
         ({DEMAND: b"no arrow"}, f"{DEMAND} is not an Arrow file"),
         ({REORDER: b""}, f"{REORDER} is not an Arrow file"),
+        ({PRODUCTS: b"no arrow"}, f"{PRODUCTS} is not an Arrow file"),
     ],
 )
 def test_a_release_whose_files_about_products_are_wrong_is_not_served(
@@ -221,3 +301,16 @@ def test_files_about_products_are_sorted_and_of_the_agreed_form(tmp_path: Path) 
     ):
         with pytest.raises(ContentError, match=why):
             write_products(tmp_path, DEMAND, bad)
+
+
+def test_the_file_of_features_is_sorted_and_of_the_agreed_form(tmp_path: Path) -> None:
+    path, table = tmp_path / PRODUCTS, make_products(["b", "a"])
+    write_product_features(path, table)
+    assert open_product_features(path).to_pylist() == table.to_pylist()[::-1]
+    for bad, why in (
+        (table.drop_columns("as_of"), f"{PRODUCTS} needs a column as_of"),
+        (make_products(["a", "a"]), f"{PRODUCTS} must be sorted by product_id, each product once"),
+        (table.set_column(1, "as_of", pa.array([None, None], pa.date32())), "as_of must not be null"),
+    ):
+        with pytest.raises(ContentError, match=why):
+            write_product_features(path, bad)

@@ -93,14 +93,19 @@ def publish_again(instance: dg.DagsterInstance, mart: str) -> None:
 
 def report_check(instance: dg.DagsterInstance, mart: str, *, passed: bool) -> None:
     """Record a result of a published mart's check, found on its latest materialisation."""
-    asset = key(f"published/{mart}")
+    report_result(instance, f"published/{mart}", CHECK, passed=passed)
+
+
+def report_result(instance: dg.DagsterInstance, asset_key: str, check: str, *, passed: bool) -> None:
+    """Record a result of a blocking check, found on the asset's latest materialisation."""
+    asset = key(asset_key)
     (record,) = instance.get_asset_records([asset])
     target = AssetCheckEvaluationTargetMaterializationData(
         storage_id=record.asset_entry.last_materialization_storage_id,
         run_id=record.asset_entry.last_materialization.run_id,
         timestamp=record.asset_entry.last_materialization.timestamp,
     )
-    result = dg.AssetCheckEvaluation(asset, CHECK, passed, {}, target, dg.AssetCheckSeverity.ERROR, None, True)
+    result = dg.AssetCheckEvaluation(asset, check, passed, {}, target, dg.AssetCheckSeverity.ERROR, None, True)
     instance.report_runless_asset_event(result)
 
 

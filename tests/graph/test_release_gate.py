@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -10,16 +10,26 @@ import pytest
 from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.releases.contents.causal import Estimated, PolicyNode
-from cartograph.releases.contents.files import CUSTOMERS
-from cartograph.releases.contents.tables import open_customers
+from cartograph.releases.contents.files import CUSTOMERS, PRODUCTS
+from cartograph.releases.contents.tables import open_customers, open_product_features
 from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset, read_graph, write_graph
 from cartograph.trust.causes import failed_checks
 from cartograph.trust.gate import looked_at, standing
 from cartograph.windows import Window
-from tests.graph.ml_location import failure, guard, key, location_in, publish_again, report_check, run
+from tests.graph.ml_location import (
+    failure,
+    guard,
+    key,
+    location_in,
+    publish_again,
+    report_check,
+    report_result,
+    run,
+)
 from tests.model.planted import planted_shop, publish
 
+OF_PRODUCTS = ("fct_inventory_daily", "fct_order_items")
 EARLY = ("2024-02-01", "2024-04-01")
 """As-of dates of a shop that is too young for a model, which makes the run short; the gate is the same."""
 
@@ -89,6 +99,14 @@ def test_a_check_that_failed_in_the_other_location_keeps_a_release_back(shop):
     assert "blocking checks failed: rows_match_mart of published/fct_orders." in said(refused)
     assert behind(refused) == [dg.AssetCheckKey(key("published/fct_orders"), "rows_match_mart")]
     report_check(shop.instance, "fct_orders", passed=True)
+    assert shop.release().success
+
+
+def test_features_of_products_that_know_the_future_keep_a_release_back(shop):
+    report_result(shop.instance, "features/product_features", "nothing_from_the_future", passed=False)
+    refused = shop.release()
+    assert "blocking checks failed: nothing_from_the_future of features/product_features." in said(refused)
+    report_result(shop.instance, "features/product_features", "nothing_from_the_future", passed=True)
     assert shop.release().success
 
 
@@ -188,6 +206,44 @@ def test_an_override_of_a_release_that_went_out_before_is_told_as_such(shop):
 def test_an_override_that_nothing_needs_is_no_warning(shop):
     result = shop.release(override_by="Ada", override_reason="To be on the safe side.")
     assert all(found.passed for found in result.get_asset_check_evaluations())
+
+
+def test_the_service_tells_the_features_that_products_have_in_the_lake(shop):
+    from tests.api.making import service
+
+    manifest = shop.store.current()
+    rows = open_product_features(shop.store.fetch(manifest.release_id) / PRODUCTS).to_pylist()
+    stored = shop.lake.batches("features.product_features").read_all().to_pylist()
+    latest = [row for row in stored if row["as_of_date"] == manifest.inputs.as_of]
+    assert [row.pop("as_of_date") for row in latest] == [row.pop("as_of") for row in rows]
+    assert sorted(latest, key=lambda row: row["product_id"]) == rows
+    assert len(stored) > len(rows) > 0, "and there are earlier dates, of which nothing is released"
+    with service(get_settings()) as client:
+        assert client.get("/ready").json()["problem"] is None, "the golden requests of products are answered"
+        for row in rows:
+            product = row.pop("product_id")
+            found = client.get(f"/v1/products/{product}").json()
+            assert (found["as_of"], found["features"]) == (str(manifest.inputs.as_of), pytest.approx(row))
+        lineage = client.get(f"/v1/lineage/product:{product}:profile").json()
+    snapshots = {one["key"]: one["snapshot"] for one in lineage["assets"]}
+    assert lineage["assets"][0]["key"] == "features/product_features"
+    assert snapshots["features/product_features"] == manifest.inputs.snapshots["features.product_features"]
+    assert set(lineage["sources"]) == {f"published/{mart}" for mart in ("dim_products", "fct_events", *OF_PRODUCTS)}
+
+
+def test_released_features_of_products_are_of_the_latest_date_that_is_over(shop):
+    from ml_assets.defs.marts import pin
+    from ml_assets.defs.serving.gathering import released_products
+
+    inputs = pin(shop.lake, ["features.product_features"])
+    table = f"({inputs.selects['product_features']})"
+    with shop.lake.connect() as con:
+        first, last = con.execute(f"SELECT min(as_of_date), max(as_of_date) FROM {table}").fetchall()[0]
+        assert first < last
+        day = timedelta(days=1)
+        for as_of, expected in ((first, {first}), (last - day, {date(2024, 3, 1)}), (last + day, {last})):
+            assert set(released_products(con, inputs, as_of)["as_of"].to_pylist()) == expected
+        assert len(released_products(con, inputs, first - day)) == 0
 
 
 def test_a_released_policy_is_about_those_in_its_population_and_treats_nobody_else(shop):

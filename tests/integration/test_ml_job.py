@@ -338,7 +338,8 @@ def test_the_manifest_says_what_the_release_was_made_from(shop):
         "churn_scores", "purchase_propensities", "customer_segments", "lifetime_values", "product_recommendations",
         "similar_products", "next_best_actions",
     }  # fmt: skip
-    own = {FEATURES, "serving.kpis", "serving.kpi_customers", *CAUSAL, *DEMAND_TABLES} | {
+    features = {FEATURES, "features.product_features"}
+    own = {*features, "serving.kpis", "serving.kpi_customers", *CAUSAL, *DEMAND_TABLES} | {
         f"predictions.{name}" for name in predictions
     }
     assert set(inputs.snapshots) == own | {f"published.{mart}" for mart in published}

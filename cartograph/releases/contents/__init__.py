@@ -18,6 +18,7 @@ Both sides share this package, by its modules, so that they cannot drift. How a 
 | `models/product_recommender.json` | `ModelCard`, without features |
 | `recommendations.arrow` | Arrow IPC file: one row for each customer, see `RECOMMENDATION_COLUMNS` |
 | `similar_products.arrow` | Arrow IPC file: one row for each product, see `SIMILAR_COLUMNS` |
+| `products.arrow` | Arrow IPC file: one row for each product that was sold or in stock, see `write_product_features` |
 | `demand.arrow` | Arrow IPC file: one row for each product and day ahead, `DEMAND_COLUMNS`, see `write_products` |
 | `models/demand_forecaster.json` | `ModelCard` of what made it |
 | `reorder.arrow` | Arrow IPC file: one row for each product whose stock is known, `REORDER_COLUMNS` |

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from cartograph.contracts import Pii
 from cartograph.releases.contents.base import ContentError
-from cartograph.releases.contents.files import CUSTOMERS, DEMAND, REORDER
+from cartograph.releases.contents.files import DEMAND, REORDER
 from cartograph.releases.rows import ROW, row_schema, with_rows
 
 _PERSONAL = b"pii"
@@ -49,6 +49,9 @@ that was made before a column was known does not have it.
 
 `policies` are the names of the released policies that are about the customer: who is in the population of their
 question. SQL decides that where the release is made, so that the service need not run any."""
+
+PRODUCT_COLUMNS = {"product_id": pa.string(), "as_of": pa.date32()}
+"""Columns of `products.arrow` that are not features."""
 
 RECOMMENDATION_COLUMNS = {
     "customer_id": pa.string(),
@@ -121,9 +124,7 @@ def write_customers(path: Path, customers: pa.Table) -> None:
     Raises:
         ContentError: a column is missing or of another type, or a customer is there twice or without an id.
     """
-    ordered = customers.sort_by("customer_id") if "customer_id" in customers.column_names else customers
-    _check_customers(ordered, CUSTOMER_COLUMNS)
-    _write_rows(path, ordered)
+    _write_features(path, customers, CUSTOMER_COLUMNS)
 
 
 def open_customers(path: Path) -> pa.Table:
@@ -133,10 +134,30 @@ def open_customers(path: Path) -> pa.Table:
         ContentError: it is not an Arrow file, or not of the form that `write_customers` gives.
     """
     customers = open_table(path)
-    _check_customers(
-        customers, [name for name in CUSTOMER_COLUMNS if name in {"customer_id", "as_of", *customers.column_names}]
-    )
+    known = {"customer_id", "as_of", *customers.column_names}
+    _check_features(path.name, customers, {name: kind for name, kind in CUSTOMER_COLUMNS.items() if name in known})
     return customers
+
+
+def write_product_features(path: Path, products: pa.Table) -> None:
+    """Write `products.arrow`, as `write_customers` writes its own: sorted by `product_id`, one row for each product.
+
+    Raises:
+        ContentError: a column of `PRODUCT_COLUMNS` is missing or of another type, or a product is there twice or
+            without an id.
+    """
+    _write_features(path, products, PRODUCT_COLUMNS)
+
+
+def open_product_features(path: Path) -> pa.Table:
+    """Memory-map `products.arrow`.
+
+    Raises:
+        ContentError: it is not an Arrow file, or not of the form that `write_product_features` gives.
+    """
+    products = open_table(path)
+    _check_features(path.name, products, PRODUCT_COLUMNS)
+    return products
 
 
 def mark_personal(customers: pa.Table, kinds: Mapping[str, Pii]) -> pa.Table:
@@ -215,6 +236,13 @@ def write_table(path: Path, rows: pa.Table) -> None:
         writer.write_table(rows)
 
 
+def _write_features(path: Path, rows: pa.Table, columns: Mapping[str, pa.DataType]) -> None:
+    key = next(iter(columns))
+    ordered = rows.sort_by(key) if key in rows.column_names else rows
+    _check_features(path.name, ordered, columns)
+    _write_rows(path, ordered)
+
+
 def _write_rows(path: Path, rows: pa.Table) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, row_schema(rows.schema)) as writer:
         for batch in with_rows(rows):
@@ -252,16 +280,16 @@ def _check_products(name: str, products: pa.Table) -> None:
         raise ContentError(f"{name} must be sorted by {' and '.join(key)}, each once")
 
 
-def _check_customers(customers: pa.Table, columns: Iterable[str]) -> None:
-    for name in columns:
-        if name not in customers.column_names:
-            raise ContentError(f"{CUSTOMERS} needs a column {name}")
-        found, wanted = customers.schema.field(name).type, CUSTOMER_COLUMNS[name]
+def _check_features(file: str, rows: pa.Table, columns: Mapping[str, pa.DataType]) -> None:
+    for name, wanted in columns.items():
+        if name not in rows.column_names:
+            raise ContentError(f"{file} needs a column {name}")
+        found = rows.schema.field(name).type
         if found != wanted:
-            raise ContentError(f"{CUSTOMERS}: {name} must be {wanted}, not {found}")
-    if customers["as_of"].null_count:
-        raise ContentError(f"{CUSTOMERS}: as_of must not be null")
-    _check_ids(CUSTOMERS, customers, "customer_id")
+            raise ContentError(f"{file}: {name} must be {wanted}, not {found}")
+    if rows["as_of"].null_count:
+        raise ContentError(f"{file}: as_of must not be null")
+    _check_ids(file, rows, next(iter(columns)))
 
 
 def _check_ids(name: str, rows: pa.Table, key: str) -> None:

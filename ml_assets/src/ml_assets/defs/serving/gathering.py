@@ -54,7 +54,8 @@ class Gathered(NamedTuple):
     """What is released, as it was read from the lake.
 
     `predicted` is of the shop's own models; `orders` is the moment and the history that orders are judged by, and
-    `judged` some orders with their features.
+    `judged` some orders with their features. `products` are the features of products, and `demand` the files of what
+    will be asked for of them.
     """
 
     as_of: date
@@ -63,7 +64,8 @@ class Gathered(NamedTuple):
     judged: pa.Table
     orders: tuple[int, dict[str, Any]] | None
     recommended: Recommended | None
-    products: Mapping[str, pa.Table]
+    products: pa.Table
+    demand: Mapping[str, pa.Table]
     figures: ReleasedKpis | None
     budget: Budget | None
     answers: Sequence[Told]
@@ -100,7 +102,8 @@ def gathered(
         judged=order_rows(con, inputs.selects["order_risk"]) if tells_fraud() else customers,
         orders=history_columns(con, inputs.selects, as_of) if fraud.NAME in champions else None,
         recommended=released_recommendations(con, inputs, recommender, as_of) if recommender else None,
-        products=released_products(con, inputs) if DEMAND_NAME in champions else {},
+        products=released_products(con, inputs, as_of),
+        demand=released_demand(con, inputs) if DEMAND_NAME in champions else {},
         figures=released_kpis(con, inputs, as_of),
         budget=released_budget(con, inputs),
         answers=read_told(
@@ -181,8 +184,19 @@ def released_budget(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> Budget | 
     return Budget.model_validate_json(found[0]) if found else None
 
 
-def released_products(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[str, pa.Table]:
-    """The files about products: the latest forecasts, and the latest reorder advice where the shop counts its stock."""
+def released_products(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date) -> pa.Table:
+    """The features of all products, of the latest date up to `as_of` that has some."""
+    select = inputs.selects["product_features"]
+    return con.execute(
+        f"""
+        SELECT product_id, as_of_date AS as_of, * EXCLUDE (product_id, as_of_date) FROM ({select})
+        WHERE as_of_date = (SELECT max(as_of_date) FROM ({select}) WHERE as_of_date <= $as_of) ORDER BY product_id""",
+        {"as_of": as_of},
+    ).to_arrow_table()
+
+
+def released_demand(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[str, pa.Table]:
+    """The files about demand: the latest forecasts, and the latest reorder advice where the shop counts its stock."""
     selects = inputs.selects
     latest = "as_of_date = (SELECT max(as_of_date) FROM ({select}))"
     forecasts, advice = selects["demand_forecasts"], selects.get("reorder_advice")

@@ -25,7 +25,7 @@ from cartograph.releases.contents.experiments import ExperimentResult
 from cartograph.releases.contents.files import DEMAND, GOLDEN, REORDER
 from cartograph.releases.contents.golden import Golden, GoldenRequest
 from cartograph.releases.contents.models import FeatureSpec, ModelCard
-from cartograph.releases.contents.tables import CUSTOMER_COLUMNS
+from cartograph.releases.contents.tables import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
 from ml_assets.core.causal.decisions import leaves
 from ml_assets.core.models import churn, clv, fraud, propensity
 from ml_assets.core.models.export import predict
@@ -56,7 +56,8 @@ class Contents(NamedTuple):
     customers: pa.Table
     models: Sequence[Registered]
     recommended: Recommended | None
-    products: Mapping[str, pa.Table]
+    products: pa.Table
+    demand: Mapping[str, pa.Table]
     effects: Sequence[Effect]
     policies: Sequence[TreatmentPolicy]
     experiments: Sequence[ExperimentResult]
@@ -75,6 +76,7 @@ def golden(contents: Contents) -> Golden:
         *(one for model in contents.models for one in _of_given_features(model, contents)),
         *_of_recommendations(contents.recommended),
         *_of_products(contents.products),
+        *_of_demand(contents.demand),
         *_of_decisions(contents),
     )
     return Golden(requests=tuple(one for one in requests if "%2F" not in one.path))
@@ -277,8 +279,18 @@ def _of_recommendations(recommended: Recommended | None) -> Iterable[GoldenReque
         )
 
 
-def _of_products(products: Mapping[str, pa.Table]) -> Iterable[GoldenRequest]:
-    forecasts, advice = products.get(DEMAND), products.get(REORDER)
+def _of_products(products: pa.Table) -> Iterable[GoldenRequest]:
+    for row in _ends(products):
+        features = {name: _json(value) for name, value in row.items() if name not in PRODUCT_COLUMNS}
+        yield GoldenRequest(
+            name=f"the product {row['product_id']}",
+            path=f"/v1/products/{_quoted(row['product_id'])}",
+            answer={"product_id": row["product_id"], "as_of": _json(row["as_of"]), "features": features},
+        )
+
+
+def _of_demand(tables: Mapping[str, pa.Table]) -> Iterable[GoldenRequest]:
+    forecasts, advice = tables.get(DEMAND), tables.get(REORDER)
     if forecasts is not None and len(forecasts):
         for product in (pc.min(forecasts["product_id"]).as_py(), pc.max(forecasts["product_id"]).as_py()):
             days = forecasts.filter(pc.equal(forecasts["product_id"], product)).sort_by("date").to_pylist()

@@ -75,10 +75,9 @@ class ReleaseConfig(dg.Config):
     ],
     tags={"domain": "serving"},
     description=(
-        "An immutable, checksummed folder of customers with features, segments and predictions, the models that the "
-        "shop has, recommendations, demand forecasts and reorder advice, the effects and the experiments, with a "
-        "manifest of what it "
-        "was made from; the API serves the current one. "
+        "An immutable, checksummed folder of customers with features, segments and predictions, of products with "
+        "features, of the models that the shop has, recommendations, demand forecasts and reorder advice, the effects "
+        "and the experiments, with a manifest of what it was made from; the API serves the current one. "
         "Nothing is released when a blocking check of anything that it is made of, in either code location, has "
         "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
     ),
@@ -125,7 +124,8 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "effects": sum(one.effect.verdict == "identified" for one in found.answers),
             "questions": len(found.answers),
             "policies": len(found.policies),
-            "products_forecast": len(pc.unique(found.products[DEMAND]["product_id"])) if found.products else 0,
+            "products": len(found.products),
+            "products_forecast": len(pc.unique(found.demand[DEMAND]["product_id"])) if found.demand else 0,
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
         },

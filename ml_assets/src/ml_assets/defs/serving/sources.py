@@ -18,6 +18,8 @@ from ml_assets.defs.causal.questions import answer_keys, questions
 from ml_assets.defs.experiments.files import experiment_keys, experiments
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.features.order_risk import KEY as RISK_KEY
+from ml_assets.defs.features.product_features import KEY as PRODUCTS_KEY
+from ml_assets.defs.features.product_features import marts as product_marts
 from ml_assets.defs.marts import (
     ACTIONS,
     ADVICE,
@@ -27,6 +29,7 @@ from ml_assets.defs.marts import (
     KPI_CUSTOMERS,
     KPIS,
     ORDER_RISK,
+    PRODUCT_FEATURES,
     PROPENSITIES,
     RECOMMENDATIONS,
     SCORES,
@@ -96,7 +99,7 @@ def sources() -> list[dg.AssetKey]:
     """The assets of this location that a release of this shop is made of."""
     made_by_models = [key for name in models() for key in MODELS.get(name, ())]
     return [
-        *(FEATURES_KEY, KPIS_KEY, *made_by_models, *own_keys()),
+        *(FEATURES_KEY, PRODUCTS_KEY, KPIS_KEY, *made_by_models, *own_keys()),
         *([ADVICE_KEY] if counts_stock() else []),
         *([RISK_KEY] if tells_fraud() else []),
         *([RESPONSE_KEY, BUDGET_KEY] if spends_on_channels() else []),
@@ -113,7 +116,7 @@ def upstream() -> list[dg.AssetKey]:
     of_budget = channel_marts() if spends_on_channels() else ()
     of_questions = [mart for question in questions() for mart in reads(question)]
     own = (*of_fraud, *of_own, *of_budget, *of_questions)
-    marts = dict.fromkeys((*feature_marts(), *demand_marts(), *kpi_marts(), *own, *further))
+    marts = dict.fromkeys((*feature_marts(), *product_marts(), *demand_marts(), *kpi_marts(), *own, *further))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
@@ -130,7 +133,7 @@ def warehouse() -> list[dg.AssetKey]:
 def tables() -> list[str]:
     """The tables of the lake that a release is made of."""
     return [
-        *(FEATURES, KPIS, KPI_CUSTOMERS, *PREDICTIONS, *published(read_marts())),
+        *(FEATURES, PRODUCT_FEATURES, KPIS, KPI_CUSTOMERS, *PREDICTIONS, *published(read_marts())),
         *([ADVICE] if counts_stock() else []),
         *([ORDER_RISK] if tells_fraud() else []),
         *([BUDGET] if spends_on_channels() else []),

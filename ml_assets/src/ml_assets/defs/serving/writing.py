@@ -30,6 +30,7 @@ from cartograph.releases.contents.files import (
     ORDER_HISTORY,
     OWN_PREDICTIONS,
     POLICIES_FILE,
+    PRODUCTS,
     PROPENSITY_CARD,
     PROPENSITY_MODEL,
     SHOP,
@@ -43,6 +44,7 @@ from cartograph.releases.contents.tables import (
     mark_personal,
     write_customers,
     write_lists,
+    write_product_features,
     write_products,
 )
 from cartograph.releases.order_history import write_history
@@ -80,14 +82,15 @@ def write_contents(folder: Path, found: Gathered, champions: Mapping[str, Regist
     """Write what was read, the models, and the golden requests."""
     own = own_champions(champions)
     write_customers(folder / CUSTOMERS, mark_personal(found.customers, PERSONAL))
+    write_product_features(folder / PRODUCTS, found.products)
     for name in champions.keys() & (MODEL_FILES.keys() | own.keys()):
         write_model(folder, champions[name], found.judged if name == fraud.NAME else found.customers)
     if found.predicted is not None:
         write_lists(folder / OWN_PREDICTIONS, found.predicted, PREDICTION_COLUMNS)
     if found.recommended:
         write_recommendations(folder, found.recommended)
-    if found.products:
-        write_demand(folder, champions[DEMAND_NAME], found.products)
+    if found.demand:
+        write_demand(folder, champions[DEMAND_NAME], found.demand)
     write_figures(folder, found.figures)
     if found.orders:
         write_history(folder / ORDER_HISTORY, *found.orders)
@@ -108,6 +111,7 @@ def write_contents(folder: Path, found: Gathered, champions: Mapping[str, Regist
             models=[champions[name] for name in (*PATHS, *own) if name in champions],
             recommended=found.recommended,
             products=found.products,
+            demand=found.demand,
             effects=[one.effect for one in found.answers],
             policies=found.policies,
             experiments=[one.result for one in found.experiments],
@@ -158,11 +162,11 @@ def write_card(folder: Path, version: Version, model: Registered) -> None:
         (place.parent / file).write_bytes(content)
 
 
-def write_demand(folder: Path, model: Registered, products: Mapping[str, pa.Table]) -> None:
+def write_demand(folder: Path, model: Registered, tables: Mapping[str, pa.Table]) -> None:
     """Write the forecasts and the reorder advice, and the card of the model that made them."""
     (folder / DEMAND_CARD).parent.mkdir(exist_ok=True)
     (folder / DEMAND_CARD).write_text(card_of(model).model_dump_json(indent=2), encoding="utf-8")
-    for name, rows in products.items():
+    for name, rows in tables.items():
         write_products(folder, name, rows)
 
 
