@@ -37,15 +37,20 @@ CONTRACT = Contract(
     ),
 )
 _GRAPH, _BEHIND = "cartograph/graph", "cartograph/behind"
+_MATERIALIZATION = "dagster_dbt/materialization_type"
 
 
 @dataclass(frozen=True)
 class GuardedAsset:
-    """An asset, the assets that it is made of, and its checks with whether they block what is downstream."""
+    """An asset, the assets that it is made of, and its checks with whether they block what is downstream.
+
+    A view holds no rows: who reads it reads what it is made of. Of what is read from the lake none is known as one.
+    """
 
     key: str
     upstream: tuple[str, ...]
     checks: Mapping[str, bool]
+    is_view: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ def with_graph(
             "key": spec.key.to_user_string(),
             "upstream": sorted({dep.asset_key.to_user_string() for dep in spec.deps}),
             "checks": dict(sorted(checks.get(spec.key, {}).items())),
+            "is_view": spec.metadata.get(_MATERIALIZATION) == "view",
         }
         for spec in sorted(definitions.resolve_all_asset_specs(), key=lambda spec: spec.key)
     ]
@@ -112,7 +118,7 @@ def behind(spec: dg.AssetSpec) -> list[GuardedAsset]:
 
 
 def _guarded(asset: Mapping[str, Any]) -> GuardedAsset:
-    return GuardedAsset(asset["key"], tuple(asset["upstream"]), asset["checks"])
+    return GuardedAsset(asset["key"], tuple(asset["upstream"]), asset["checks"], asset["is_view"])
 
 
 def ancestry(known: Mapping[str, GuardedAsset], of: Collection[str]) -> list[GuardedAsset]:

@@ -77,6 +77,19 @@ def span_of(result: dg.AssetCheckEvaluation) -> _Span | None:
     return None
 
 
+def errors_ever(
+    instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]
+) -> dict[dg.AssetCheckKey, tuple[dg.AssetCheckEvaluation, ...]]:
+    """All errors that checks have found, whether or not they were mended, the latest first."""
+    found = {}
+    for key in keys:
+        records = _executions(instance, key, None, {AssetCheckExecutionRecordStatus.FAILED})
+        results = [record.evaluation for record in records if record.evaluation is not None]
+        if errors := tuple(result for result in results if result.severity == _ERROR):
+            found[key] = errors
+    return found
+
+
 class Unfinished(NamedTuple):
     """A look that a run began and has not ended: at which partitions, None where nobody knows."""
 

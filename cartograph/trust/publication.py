@@ -1,22 +1,25 @@
 """Whether an asset may be published: not while an error that nobody mended stands behind it, whichever run found it.
 
-Within a run Dagster keeps back what is downstream of a failed check. This is for the runs that leave the failed asset
-out. A check that is missing or older than its data does not keep a publication back, which the release asks for.
+Nor while it is made of what was made of such rows, and not again since they were mended. Within a run Dagster keeps
+back what is downstream of a failed check; this is for the runs that leave the failed asset out. A check that is missing
+or older than its data does not keep a publication back, which the release asks for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import dagster as dg
 from pydantic import ValidationError
 
 from cartograph.releases import Override
+from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset, assets_behind
 from cartograph.trust.automation import OVERRIDE_TAGS
 from cartograph.trust.causes import failure_by_checks
-from cartograph.trust.gate import checks_of, span_of, standing_results
+from cartograph.trust.descent import Heir, heirs
+from cartograph.trust.gate import checks_of, errors_ever, span_of, standing_results
 from cartograph.windows import Window
 
 _NAMED = 5
@@ -32,7 +35,11 @@ class _Look(NamedTuple):
 
 
 _latest_look: list[_Look] = []
-"""The last look of this process, which a run's publications share: each of its own would take as long."""
+_latest_look_back: list[_Look] = []
+"""The last look of this process at what stands, and at all errors that there ever were.
+
+A run's publications share them: each of its own would take as long.
+"""
 
 
 def require_sound(context: dg.AssetExecutionContext, window: Window | None) -> dict[str, str]:
@@ -41,43 +48,75 @@ def require_sound(context: dg.AssetExecutionContext, window: Window | None) -> d
     The metadata of the publication: empty, or in spite of what somebody answers for it.
 
     Raises:
-        Failure: an error of a blocking check of anything that it is made of stands for one of its partitions.
+        Failure: an error of a blocking check of anything that it is made of stands for one of its partitions, or what
+            it is made of was made of such rows, and not again since.
     """
     behind = assets_behind(context)
-    found = _within(_errors(context, behind), window)
+    found = _within(_standing_errors(context, behind), window)
     if found:  # what has passed since the look of another publication counts
         _latest_look.clear()
-        found = _within(_errors(context, behind), window)
-    if not found:
+        found = _within(_standing_errors(context, behind), window)
+    held = [] if found else _held(context, behind, window)
+    if not found and not held:
         return {}
     override = _override(context.run.tags)
-    named = _named(found)
-    if override is None:
+    named = _named(found) if found else _named_heirs(held)
+    name = context.asset_key.to_user_string()
+    if override is None and found:
         raise failure_by_checks(
-            f"{context.asset_key.to_user_string()} is not published: blocking checks failed, {named}. Mend what they "
+            f"{name} is not published: blocking checks failed, {named}. Mend what they "
             "found and load those partitions again, or `cartograph run` everything; who answers for it says "
             "--override-by and --override-reason.",
             found,
+        )
+    if override is None:
+        raise dg.Failure(
+            f"{name} is not published: {named}. Mend what was found where it is not yet, and make again what is made "
+            "of it, or `cartograph run` everything; who answers for it says --override-by and --override-reason.",
+            allow_retries=False,
         )
     context.log.warning(f"Published in spite of {named}, by {override.by}: {override.reason}")
     return {"in_spite_of": named, "override_by": override.by, "override_reason": override.reason}
 
 
-def _errors(context: dg.AssetExecutionContext, behind: Iterable[GuardedAsset]) -> Errors:
+def _standing_errors(context: dg.AssetExecutionContext, behind: Iterable[GuardedAsset]) -> Errors:
     """The errors that stand of the blocking checks of the assets `behind`."""
+
+    def look(keys: Sequence[dg.AssetCheckKey]) -> Errors:
+        stands = standing_results(context.instance, keys)
+        return {key: found.errors for key, found in stands.items() if found.errors}
+
+    return _looked(_latest_look, context.run_id, behind, look)
+
+
+def _held(context: dg.AssetExecutionContext, behind: Sequence[GuardedAsset], window: Window | None) -> list[Heir]:
+    """What holds rows of errors that are not about `window`, or not any more.
+
+    A run that makes all that is behind makes it of what there is now: it need not look back.
+    """
+    chosen = context.run.asset_selection
+    is_whole = chosen is None or {dg.AssetKey.from_user_string(asset.key) for asset in behind} <= chosen
+    errors = _standing_errors(context, behind)
+    if not is_whole:
+        errors = _looked(_latest_look_back, context.run_id, behind, lambda keys: errors_ever(context.instance, keys))
+    each = ((key, error) for key, of_check in errors.items() for error in of_check)
+    upstream = [dep.asset_key.to_user_string() for dep in context.assets_def.specs_by_key[context.asset_key].deps]
+    return list(heirs(context.instance, behind, upstream, window, each, get_settings().partition_grain))
+
+
+def _looked(
+    memory: list[_Look],
+    run_id: str,
+    behind: Iterable[GuardedAsset],
+    look: Callable[[Sequence[dg.AssetCheckKey]], Errors],
+) -> Errors:
+    """What `look` finds of the blocking checks of the assets `behind`; of each check it is called once in a run."""
     wanted = frozenset(key for key, blocking in checks_of(behind).items() if blocking)
-    known = next((look for look in _latest_look if look.run_id == context.run_id), None)
-    lacking = wanted - known.checks if known else wanted
-    if lacking:
-        stands = standing_results(context.instance, sorted(lacking))
-        errors = {key: found.errors for key, found in stands.items() if found.errors}
-        known = _Look(
-            context.run_id,
-            wanted | (known.checks if known else frozenset()),
-            {**(known.errors if known else {}), **errors},
-        )
-        _latest_look[:] = [known]
-    return {key: found for key, found in (known.errors if known else {}).items() if key in wanted}
+    known = next((one for one in memory if one.run_id == run_id), _Look(run_id, frozenset(), {}))
+    if lacking := wanted - known.checks:
+        known = _Look(run_id, known.checks | wanted, {**known.errors, **look(sorted(lacking))})
+        memory[:] = [known]
+    return {key: found for key, found in known.errors.items() if key in wanted}
 
 
 def _within(errors: Errors, window: Window | None) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
@@ -104,6 +143,15 @@ def _named(found: Mapping[dg.AssetCheckKey, dg.AssetCheckEvaluation]) -> str:
         span = span_of(error)
         where = f" for {span[0][:10]} to before {span[1][:10]}" if span else ""
         names.append(f"{key.name} of {key.asset_key.to_user_string()}{where}")
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return "; ".join(names[:_NAMED]) + more
+
+
+def _named_heirs(held: Sequence[Heir]) -> str:
+    names = [
+        f"{one.asset} was made of rows in which {_named({one.check: one.error})} found an error, and not again since"
+        for one in held
+    ]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return "; ".join(names[:_NAMED]) + more
 

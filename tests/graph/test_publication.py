@@ -140,6 +140,34 @@ def test_no_error_hides_behind_a_later_error_or_a_warning_elsewhere(location):
     assert location.publish(5, 5) == {"stock", "sales"}, "a warning keeps nothing back"
 
 
+def test_what_was_made_of_bad_rows_waits_until_it_is_made_again_though_they_are_mended(location):
+    location.load(4, passed=False)
+    location.run(mart.key, first=4, last=4)
+    location.load(4, passed=True)
+    result = location.run(*PUBLISHED, first=4, last=4)
+    failures = [event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure]
+    assert len(failures) == 2
+    assert failures[0].description.startswith(
+        "published/stock is not published: marts/stock was made of rows in which is_usual of raw/stock for 2024-04-01 "
+        "to before 2024-05-01 found an error, and not again since. Mend what was found where it is not yet, and make"
+    )
+    assert not failures[0].metadata, "no check of this run, or of another, tells of it"
+
+    other_month = location.run(*PUBLISHED, first=5, last=5).get_asset_materialization_events()
+    assert [event.asset_key.path[-1] for event in other_month] == ["sales", "stock"]
+    override = location.run(published_whole.key, first=4, last=4, **OVERRIDE)
+    (told,) = override.get_asset_materialization_events()
+    assert "marts/stock was made of rows" in told.materialization.metadata["in_spite_of"].value
+    assert location.publish(4, 4) == {"stock", "stock_now", "sales"}
+
+
+def test_what_no_run_made_of_bad_rows_is_published_alone(location):
+    location.publish()
+    location.load(4, passed=False)
+    location.load(4, passed=True)
+    assert location.run(*PUBLISHED, first=4, last=4).success
+
+
 def test_a_check_that_never_ran_keeps_nothing_back(location):
     assert location.publish() == {"stock", "stock_now", "sales"}
 

@@ -16,6 +16,7 @@ from tests.support.whole_run import SMALL_SHOP, Bench, content
 STOCK = 'key:"raw/inventory"'
 DOWNSTREAM = f'{STOCK}+ and not group:"raw"'
 DAY = date(2024, 12, 18)
+VERSIONS = "assert_fct_inventory_daily_find_one_product_version"
 FOUND = "values_are_usual of raw/inventory for 2024-12-01 to before 2025-01-01"
 
 
@@ -47,6 +48,24 @@ def drop(bench: Bench, quantity: str) -> None:
         connection.execute(f"COPY (SELECT {columns} FROM ({loaded})) TO '{bench.root / 'stock.csv'}' (HEADER)")
 
 
+def test_a_fault_in_one_partition_of_a_mart_stands_while_another_passes(bench: Bench) -> None:
+    drop(bench, "quantity_on_hand")
+    november, stock = ("--from", "2024-11-01", "--to", "2024-11-30"), 'key:"marts/fct_inventory_daily"'
+    with duckdb.connect(bench.settings.warehouse_path) as warehouse:
+        twice = "SELECT * FROM marts.dim_products WHERE product_id = (SELECT min(product_id) FROM marts.dim_products)"
+        warehouse.execute(f"INSERT INTO marts.dim_products {twice}")
+    assert VERSIONS in bench.cartograph("run", *november, "--select", stock, expect=1)
+
+    bench.cartograph("run", "--select", 'key:"marts/dim_products"')
+    bench.cartograph("run", "--from", "2024-12-01", "--select", stock)
+    published = 'key:"published/fct_inventory_daily"'
+    refused = " ".join(bench.cartograph("run", *november, "--select", published, expect=1).split())
+    assert f"{VERSIONS} of marts/fct_inventory_daily for 2024-11-01 to before 2024-12-01" in refused
+
+    bench.cartograph("run", *november, "--select", stock)
+    bench.cartograph("run", *november, "--select", published)
+
+
 def test_stock_a_hundred_times_too_high_is_published_and_released_by_no_run(bench: Bench) -> None:
     good, release = content(bench.settings, "published"), open_store(bench.settings).current()
     drop(bench, f"quantity_on_hand * CASE snapshot_date WHEN DATE '{DAY}' THEN 100 ELSE 1 END")
@@ -63,4 +82,14 @@ def test_stock_a_hundred_times_too_high_is_published_and_released_by_no_run(benc
     assert content(bench.settings, "published") == good, "and did not publish them"
 
     assert "values_are_usual of raw/inventory" in bench.cartograph("run", "--select", 'key:"serving/release"', expect=1)
+
     assert open_store(bench.settings).current() == release
+
+    drop(bench, f"quantity_on_hand / CASE snapshot_date WHEN DATE '{DAY}' THEN 100 ELSE 1 END")
+    bench.cartograph("run", "--from", "2024-12-01", "--select", STOCK)
+    stale = " ".join(bench.cartograph("run", "--from", "2024-12-01", "--select", 'group:"published"', expect=1).split())
+    assert f"marts/fct_inventory_daily was made of rows in which {FOUND} found an error, and not again since" in stale
+    assert content(bench.settings, "published") == good, "the mended load says nothing of what was made before it"
+
+    bench.cartograph("run", "--from", "2024-12-01", "--select", f"{STOCK}+")
+    assert content(bench.settings, "published") == good

@@ -27,6 +27,7 @@ from ecom_assets.warehouse.dbt_project import (
     dbt_environment,
     environment_of,
     failures,
+    looks_at_window,
     offending_rows,
     parsed_project,
     parsed_projects,
@@ -274,6 +275,16 @@ def test_each_model_with_logic_has_a_unit_test(parsed: Path) -> None:
     tested = {test["model"] for test in manifest["unit_tests"].values()}
     assert [name for name, sql in models.items() if has_logic(sql) and name not in tested] == []
     assert {name for name, sql in models.items() if not has_logic(sql)} == {"dim_campaigns", "fct_marketing_spend"}
+
+
+def test_a_test_that_looks_at_the_window_only_is_known_as_such(parsed: Path) -> None:
+    tests = [node for node in read_manifest(parsed)["nodes"].values() if node["resource_type"] == "test"]
+    own = [test for test in tests if not test.get("test_metadata")]
+    windowed = {test["name"] for test in own if "macro.cartograph.in_window" in test["depends_on"]["macros"]}
+    assert windowed == {test["name"] for test in own if looks_at_window(test)} != set()
+    generic = {test["name"] for test in tests if test not in own and looks_at_window(test)}
+    assert {"reconciles_fct_orders", "reconciles_fct_order_items"} <= generic
+    assert "unique_fct_orders" not in generic
 
 
 def has_logic(sql: str) -> bool:

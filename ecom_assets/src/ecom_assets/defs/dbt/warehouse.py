@@ -18,6 +18,8 @@ from cartograph.settings import Settings, get_settings
 from cartograph.shops import ShopError, load_shop
 from cartograph.trust.causes import failure_by_checks
 from cartograph.trust.evidence import SAMPLES, evidence
+from cartograph.trust.gate import looked_at
+from cartograph.windows import Window
 from cartograph.words import counted
 from ecom_assets.defs.dbt.resource import dbt_resource
 from ecom_assets.defs.dbt.translator import WarehouseTranslator, model_metadata
@@ -29,6 +31,7 @@ from ecom_assets.warehouse.dbt_project import (
     dbt_home,
     environment_of,
     failures,
+    looks_at_window,
     offending_rows,
     parsed_project,
     read_manifest,
@@ -97,7 +100,7 @@ def warehouse_definitions() -> dg.Definitions:
         variables = dbt_environment(settings, datasets, window=window, views_file=views_file)
         with environment_of({**variables, PARSED_VARIABLE: str(parsed)}):
             invocation, events = _build(context, dbt, target, [*anew, *_left_out(context, translator, manifest, there)])
-        yield from _described(events, settings, target, views.pins)
+        yield from _described(events, settings, target, views.pins, window)
         if not invocation.is_successful():
             raise failure_of(target, events) or dg.Failure(str(invocation.get_error()), allow_retries=False)
 
@@ -141,12 +144,16 @@ def _build(
 
 
 def _described(
-    events: list[DbtDagsterEventType], settings: Settings, target: Path, pins: Mapping[str, int]
+    events: list[DbtDagsterEventType],
+    settings: Settings,
+    target: Path,
+    pins: Mapping[str, int],
+    window: Window | None,
 ) -> Iterator[DbtDagsterEventType]:
     """The events; each model's with its columns, their lineage, its rows, and the snapshots of the lake that dbt read.
 
     dagster-dbt could add them, one model and column after the other: that takes longer than dbt takes for the models.
-    Each test's has its evidence.
+    Each test's has its evidence, and where it looked at the run's `window` only, that.
     """
     unique_ids = {id(e): str(e.metadata["unique_id"].value) for e in events if isinstance(e, dg.Output)}
     if not events:
@@ -163,7 +170,10 @@ def _described(
             described = model_metadata(manifest, unique_id, built[unique_id])
             yield event.with_metadata({**event.metadata, **described, "lake_snapshots": snapshots})
         elif isinstance(event, dg.AssetCheckResult):
-            yield _with_evidence(event, offenders)
+            test = manifest["nodes"][str(event.metadata["unique_id"].value)]
+            where = looked_at(window) if window is not None and looks_at_window(test) else {}
+            told = _with_evidence(event, offenders)
+            yield told._replace(metadata={**told.metadata, **where})
         else:
             yield event
 
