@@ -37,7 +37,7 @@ CONTRACT = Contract(
     ),
 )
 _GRAPH, _BEHIND = "cartograph/graph", "cartograph/behind"
-_MATERIALIZATION = "dagster_dbt/materialization_type"
+_MATERIALIZATION = "dagster-dbt/materialization_type"
 
 
 @dataclass(frozen=True)

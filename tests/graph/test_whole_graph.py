@@ -181,3 +181,8 @@ def test_each_published_asset_knows_what_is_behind_it_and_must_hold() -> None:
     assert [name for name, known in checks.items() if not known] == []
     assert "values_are_usual" in checks["inventory_status"]
     assert "raw/events" not in {asset.key for asset in published["inventory_status"]}
+    views = {asset.key.split("/")[0] for assets in published.values() for asset in assets if asset.is_view}
+    tables = {asset.key.split("/")[0] for assets in published.values() for asset in assets if not asset.is_view}
+    assert views == {"staging", "intermediate"}, "they hold no rows of their own"
+    assert {"marts", "raw"} <= tables
+    assert "staging" not in tables
