@@ -12,9 +12,7 @@ from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import SAMPLES, checked
-from cartograph.trust.gate import looked_at
 from cartograph.trust.publication import require_sound
-from cartograph.windows import Window
 from ecom_assets.components.source_component import column_schema
 from ecom_assets.defs.partitions import is_whole_history, whole_window, window_partitions
 from ecom_assets.warehouse.dbt_project import parsed_project, read_manifest
@@ -79,15 +77,13 @@ def published_asset(mart: Mart) -> dg.AssetsDefinition:
             found = published_totals(warehouse, lake, mart, window)
             strays = differing_keys(warehouse, lake, mart, window, SAMPLES) if found != expected else []
         yield dg.MaterializeResult(metadata=_metadata(done, mart, source) | override)
-        yield rows_match_mart(expected, found, strays, window)
+        yield rows_match_mart(expected, found, strays)
 
     return _published
 
 
-def rows_match_mart(
-    expected: Totals, found: Totals, strays: Sequence[str], window: Window | None
-) -> dg.AssetCheckResult:
-    """Hold the totals of what was published for `window` against the mart's; `strays` are keys whose rows differ."""
+def rows_match_mart(expected: Totals, found: Totals, strays: Sequence[str]) -> dg.AssetCheckResult:
+    """Hold the totals of what was published against the mart's; `strays` are keys whose rows differ."""
     told = [name for name in expected if name == "rows" or found == expected or found[name] != expected[name]]
     return checked(
         "rows_match_mart",
@@ -95,7 +91,6 @@ def rows_match_mart(
         expected="in the warehouse " + ", ".join(f"{name} {expected[name]:,}" for name in told),
         found="in the lake " + ", ".join(f"{name} {found[name]:,}" for name in told),
         samples=strays,
-        metadata=None if window is None else looked_at(window),
     )
 
 
