@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,7 +25,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-from cartograph.lake.errors import CatalogUnreadable, LakeError, TableMissing
+from cartograph.lake.errors import CatalogUnreadable, LakeError, TableElsewhere, TableMissing
 from cartograph.settings import Settings
 
 LOCK_WAIT_SECONDS = 60
@@ -151,6 +151,29 @@ def location(settings: Settings, identifier: str) -> str:
     if "://" not in root:
         root = str(Path(root).expanduser().absolute())
     return f"{root}/{identifier.replace('.', '/')}"
+
+
+def require_within(settings: Settings, identifier: str, place: str) -> None:
+    """Make sure that the files at `place` are this lake's to change: a copied catalog names those of the first.
+
+    Raises:
+        TableElsewhere: `place` is not beneath the lake's folder or prefix.
+    """
+    lake, found = (_absolute(uri) for uri in (settings.resolved_lake_uri, place))
+    if not found.is_relative_to(lake):
+        raise TableElsewhere(
+            f"{identifier} lies in {place}, and this lake in {settings.resolved_lake_uri}: the home was copied or "
+            f"moved, or CARTOGRAPH_LAKE_URI is another than it was. Nothing was changed, as the files may be those of "
+            f"another lake. Work there, put CARTOGRAPH_LAKE_URI back, or load the shop again into an empty "
+            f"CARTOGRAPH_HOME."
+        )
+
+
+def _absolute(uri: str) -> PurePosixPath:
+    """A folder or prefix in one form, however it is written: links followed, S3 by one scheme."""
+    if bucket := re.match("s3[an]?://", uri):
+        return PurePosixPath("/s3:", uri[bucket.end() :])
+    return PurePosixPath(Path(re.sub("^file:(//)?", "", uri)).expanduser().resolve())
 
 
 @contextmanager
