@@ -7,6 +7,7 @@ import pytest
 
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import ShopError, list_shops, load_shop, unknown_variables
+from cartograph.windows import Grain
 
 GOOD = """
 title: Corner shop
@@ -56,6 +57,22 @@ def test_an_open_shop_has_the_windows_that_have_ended(settings: Settings) -> Non
     assert keys == ["2024-01-01", "2024-02-01"]
 
 
+@pytest.mark.parametrize("grain", ["daily", "weekly", "monthly"])
+def test_the_last_end_of_all_can_be_reached(settings: Settings, grain: Grain) -> None:
+    write(settings, GOOD.replace("2024-01-15", "9998-12-15").replace("2024-03-10", "9999-01-01"))
+    shop = load_shop(settings)
+    windows = shop.windows(grain, datetime(2024, 1, 1, tzinfo=UTC))
+    assert windows[0] == shop.first_window(grain)
+    assert windows[-1].end >= shop.span.end
+
+
+def test_a_shop_that_has_just_begun_has_a_first_window_that_has_not_ended(settings: Settings) -> None:
+    write(settings, GOOD.replace("end: 2024-03-10\n", ""))
+    shop = load_shop(settings)
+    assert shop.windows("monthly", datetime(2024, 1, 20, tzinfo=UTC)) == []
+    assert shop.first_window("monthly").key == "2024-01-01"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -71,6 +88,8 @@ def test_an_open_shop_has_the_windows_that_have_ended(settings: Settings) -> Non
         (GOOD.replace("CARTOGRAPH_FILES", "HOME"), "only CARTOGRAPH_"),
         (GOOD + "colour: red\n", "colour"),
         (GOOD + "name: other\n", "leave out name"),
+        (GOOD.replace("end: 2024-03-10", "end: 9999-12-31"), "leave `end` out for a shop that goes on"),
+        (GOOD.replace("start: 2024-01-15", "start: 9999-12-31").replace("end: 2024-03-10\n", ""), "must be before"),
         (GOOD.replace("start: 2024-01-15", "start: 2024-13-01"), "month must be in 1..12"),
     ],
 )
