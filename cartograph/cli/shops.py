@@ -70,8 +70,8 @@ def check(name: ShopName = None) -> None:
     obstacles = [*report.obstacles(limit), *lake_conflicts(settings, report)]
     if not ended:
         obstacles.append(
-            f"{shop.name} has no ended {settings.partition_grain} partition yet: its first, which was read here, ends on "
-            f"{first.end:%Y-%m-%d}"
+            f"{shop.name} has no ended {settings.partition_grain} partition yet: its first, which was read here, "
+            f"ends on {first.end:%Y-%m-%d}"
         )
     try:
         require_known_vars(shop)

@@ -23,7 +23,7 @@ sources:
 @pytest.mark.parametrize(
     "source",
     [
-        "{type: ecom_assets.components.FilesSource, attributes: {files: {x: x}}, datasets: {product: {select: FROM x}}}",
+        "{type: ecom_assets.components.FilesSource, attributes: {files: {x: x}}, datasets: {product: {select: ''}}}",
         "{type: ecom_assets.components.SimulatorSource, attributes: {customers: 9, seed: 1}, datasets: [product]}",
         "{type: ecom_assets.components.EventLogSource, datasets: [product]}",
     ],

@@ -21,6 +21,10 @@ sources:
   - type: other.Source
     datasets: {customers: {select: "select 1"}}
 """
+# Ten times ten times ten …: a screen of text for 10^30 words.
+LAUGHS = "dbt_vars:\n  a0: &a0 [ha]\n" + "".join(
+    f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 31)
+)
 
 
 @pytest.fixture
@@ -57,6 +61,16 @@ def test_an_open_shop_has_the_windows_that_have_ended(settings: Settings) -> Non
     assert keys == ["2024-01-01", "2024-02-01"]
 
 
+def test_an_alias_stands_for_what_has_its_anchor(settings: Settings) -> None:
+    strict = "nulls_are_usual: &strict {severity: error}\n  volume_is_usual: {<<: *strict, z: 3}\n"
+    write(settings, f"{GOOD}quality:\n  {strict}  values_are_usual: *strict\n")
+    assert load_shop(settings).quality == {
+        "nulls_are_usual": {"severity": "error"},
+        "volume_is_usual": {"severity": "error", "z": 3},
+        "values_are_usual": {"severity": "error"},
+    }
+
+
 @pytest.mark.parametrize("grain", ["daily", "weekly", "monthly"])
 def test_the_last_end_of_all_can_be_reached(settings: Settings, grain: Grain) -> None:
     write(settings, GOOD.replace("2024-01-15", "9998-12-15").replace("2024-03-10", "9999-01-01"))
@@ -87,6 +101,11 @@ def test_a_shop_that_has_just_begun_has_a_first_window_that_has_not_ended(settin
         (GOOD.replace(":-here", ""), "needs the variable CARTOGRAPH_FILES"),
         (GOOD.replace("CARTOGRAPH_FILES", "HOME"), "only CARTOGRAPH_"),
         (GOOD + "colour: red\n", "colour"),
+        (GOOD + "2024: x\n", "2024 is no name"),
+        (GOOD + "quality: &a {orders: *a}\n", r"line 12: the alias \*a stands in what has an anchor"),
+        (GOOD + "quality: &a {<<: *a}\n", r"the alias \*a"),
+        (GOOD + LAUGHS, r"line 14: the alias \*a0"),
+        (GOOD + f"dbt_vars: {{x: {'[' * 5_000}{']' * 5_000}}}\n", "nested too deeply"),
         (GOOD + "name: other\n", "leave out name"),
         (GOOD.replace("end: 2024-03-10", "end: 9999-12-31"), "leave `end` out for a shop that goes on"),
         (GOOD.replace("start: 2024-01-15", "start: 9999-12-31").replace("end: 2024-03-10\n", ""), "must be before"),

@@ -62,6 +62,7 @@ def test_a_mistake_is_named_with_what_there_is(quality: dict[str, object], told:
     ("quality", "told"),
     [
         ({"datasets": {"order": {}}}, "the shop does not have order. Datasets: events, orders."),
+        ({"datasets": {2024: {}, "order": {}}}, "the shop does not have 2024, order"),
         ({"datasets": ["orders"]}, "it takes a mapping"),
         ({"scores_are_high": {"at_least": -1}}, "at_least"),
         ({"scores_are_high": {"grades": {"B": 70}}}, "grades: .*must descend from A to D, and are 99, 70, 90, 80"),

@@ -270,7 +270,7 @@ def quarantine_limit(quality: Mapping[str, Any], general: float, dataset: str) -
 def require_usable(quality: Mapping[str, Any], datasets: Collection[str]) -> None:
     """Raise PolicyError where what a shop's file says under `quality` cannot be used for the shop's `datasets`."""
     own = quality.get("datasets") or {}
-    if not isinstance(own, Mapping) or (unknown := sorted(set(own) - set(datasets))):
+    if not isinstance(own, Mapping) or (unknown := sorted(map(str, set(own) - set(datasets)))):
         told = f"the shop does not have {', '.join(unknown)}" if isinstance(own, Mapping) else "it takes a mapping"
         raise PolicyError(f"quality.datasets: {told}. Datasets: {', '.join(sorted(datasets))}.")
     for dataset in sorted(datasets):
