@@ -65,8 +65,7 @@ def _require_flat_aliases(text: str, path: Path) -> None:
             anchored.pop()
         elif isinstance(event, yaml.AliasEvent) and anchored[-1:] == [True]:
             raise YamlFileError(
-                f"{path}, line {event.start_mark.line + 1:,}: the alias *{event.anchor} stands in what has an anchor "
-                "itself. Write out what it stands for."
+                f"{path}: the alias *{event.anchor} stands in what has an anchor itself. Write out what it stands for."
             )
 
 
