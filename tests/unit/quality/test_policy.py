@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from ecom_assets.quality.policy import (
@@ -69,6 +71,7 @@ def test_a_mistake_is_named_with_what_there_is(quality: dict[str, object], told:
         ({"scores_are_high": 5}, "scores_are_high: Input should be"),
         ({"datasets": {"orders": {"values_are_usual": {"ignored": ["subtotal"]}}}}, "does not have: subtotal"),
         ({"datasets": {"events": {"few_rows_are_late": {"hours": 0}}}}, "few_rows_are_late.hours"),
+        ({"few_rows_are_late": {"hours": inf}}, "few_rows_are_late.hours"),
     ],
 )
 def test_a_shop_is_told_before_anything_is_loaded(quality: dict[str, object], told: str) -> None:

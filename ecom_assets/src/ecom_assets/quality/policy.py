@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cartograph.settings import MOST_HOURS
 from ecom_assets.contracts import CONTRACTS
 
 Severity = Literal["error", "warning"]
@@ -141,7 +142,7 @@ class RepeatPolicy(SharePolicy):
 class LatePolicy(SharePolicy):
     """`few_rows_are_late`: rows that reached the shop long after they happened."""
 
-    hours: float = Field(24.0, gt=0, description="From how many hours on a row counts as late.")
+    hours: float = Field(24.0, gt=0, le=MOST_HOURS, description="From how many hours on a row counts as late.")
 
 
 class FreshPolicy(CheckPolicy):
