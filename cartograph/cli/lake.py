@@ -11,7 +11,7 @@ import typer
 from cartograph.cli.console import count, names_and_numbers, output, say, size
 from cartograph.cli.models import has_registry
 from cartograph.lake import Lake
-from cartograph.releases import open_store
+from cartograph.releases import ReleaseError, open_store
 from cartograph.settings import MOST_HOURS, Settings, load_settings
 from cartograph.shops import load_shop
 from cartograph.words import counted
@@ -109,9 +109,15 @@ def copy_to_postgres() -> None:
 
 
 def released_snapshots(settings: Settings) -> dict[str, set[int]]:
-    """The snapshot ids that a kept release was made from, by table."""
-    found: dict[str, set[int]] = {}
-    for manifest in open_store(settings).list():
+    """The snapshot ids that a kept release was made from, by table.
+
+    Raises:
+        ReleaseError: a release cannot be read, so nobody knows what it was made from.
+    """
+    store, found = open_store(settings), dict[str, set[int]]()
+    for reason in store.unreadable().values():
+        raise ReleaseError(f"What each release was made from must be known, as that does not expire. {reason}")
+    for manifest in store.list():
         for identifier, snapshot in manifest.inputs.snapshots.items():
             found.setdefault(identifier, set()).add(snapshot)
     return found
