@@ -46,11 +46,14 @@ _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*\.[a-z_][a-z0-9_]*")
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """The shop's catalog; opened once in a process and made where it does not exist yet.
+    """The shop's catalog; opened once in a process and made where it does not exist yet, its folder only by default.
 
     Raises:
         CatalogUnreadable: it cannot be opened; the message names the catalog and the setting.
     """
+    if settings.catalog_uri is None:
+        with readable(settings.resolved_catalog_uri):
+            settings.shop_home.mkdir(parents=True, exist_ok=True)
     # A forked child must not share its parent's database connections: the process id is part of the key.
     return _opened(
         settings.resolved_catalog_uri, settings.shop, settings.s3_endpoint_url, settings.s3_region, os.getpid()
@@ -80,7 +83,10 @@ def _sqlite(url: URL, shop: str, properties: dict[str, str]) -> Catalog:
             "sqlite:////path/catalog.db."
         )
     path = Path(url.database)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        raise CatalogUnreadable(
+            f"CARTOGRAPH_CATALOG_URI names {path}, and {path.parent} is no folder. Correct the path, or make it."
+        )
     connection = sqlite3.connect(path, timeout=LOCK_WAIT_SECONDS)
     try:  # Kept in the file: readers then never wait for a writer.
         connection.execute("PRAGMA journal_mode=WAL")

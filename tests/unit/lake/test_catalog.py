@@ -73,7 +73,8 @@ def test_a_lake_is_made_without_touching_anything(tmp_path: Path) -> None:
             "sqlite:///{folder}/broken.db",
             r"broken\.db cannot be used: file is not a database\. Check CARTOGRAPH_CATALOG",
         ),
-        ("sqlite:///{folder}/taken/catalog.db", "cannot be used: .* Check CARTOGRAPH_CATALOG_URI"),
+        ("sqlite:///{folder}/taken/catalog.db", r"catalog\.db, and .*/taken is no folder\. Correct the path"),
+        ("sqlite:///{folder}/absent/deep/catalog.db", r"catalog\.db, and .*/absent/deep is no folder\."),
         ("sqlite://", "in memory, which no other process could read"),
         ("postgresql+absent://someone:secret@host/db", "cannot be used: Can't load plugin"),
         ("postgresql+pg8000://someone:secret@host/db", r"someone:\*\*\*@host/db needs the Python package pg8000"),
@@ -89,6 +90,7 @@ def test_a_catalog_that_cannot_be_used_is_named_with_the_cure(tmp_path: Path, ur
         with pytest.raises(CatalogUnreadable, match=message) as error:
             use()
         assert "secret" not in str(error.value)
+    assert not (tmp_path / "absent").exists()
 
 
 def test_a_lake_whose_files_have_gone_says_so(lake: Lake) -> None:
