@@ -23,6 +23,8 @@ PREFIX = "CARTOGRAPH_"
 DOTENV = ".env"
 HOST = r"^[\w.:-]+$"
 """A name or an address of a network interface."""
+MOST_HOURS = 1_000_000
+"""The longest time that may be given in hours: 114 years, within which no calendar ends."""
 
 
 class SettingsError(ValueError):
@@ -84,6 +86,7 @@ class Settings(BaseSettings):
     late_limit_hours: float = Field(
         48.0,
         gt=0,
+        le=MOST_HOURS,
         allow_inf_nan=False,
         description="Rows that reach the shop later than this after they happened go to the quarantine.",
     )
@@ -232,14 +235,19 @@ class Settings(BaseSettings):
         nearest = next(one for one in (value, *value.parents) if one.exists())
         if not nearest.is_dir():
             raise ValueError(f"{nearest} is a file, and it takes a folder")
+        # In the addresses of SQLite databases, Dagster's among them, these begin what is no path any more.
+        if found := sorted({"#", "?"} & set(str(value))):
+            raise ValueError(
+                f"{value} has {' and '.join(found)}, at which databases cut a path off: name another folder"
+            )
         return value
 
     @field_validator("duckdb_memory_limit")
     @classmethod
     def _an_amount_of_memory(cls, value: str) -> str:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s?(?:MB|GB|TB|MiB|GiB|TiB)", value)
+        found = re.fullmatch(r"(\d{1,7}(?:\.\d+)?)\s?(?:MB|GB|TB|MiB|GiB|TiB)", value)
         if found is None or float(found[1]) == 0:
-            raise ValueError("it takes a number above 0 and one of MB, GB, TB, MiB, GiB and TiB")
+            raise ValueError("it takes a number above 0, of at most 7 digits, and one of MB, GB, TB, MiB, GiB and TiB")
         return value
 
     @field_validator("shop")

@@ -101,10 +101,19 @@ class Shop(BaseModel):
         default_factory=dict, description="Vars of the dbt project, e.g. `holiday_country`, instead of its own."
     )
 
+    @field_validator("end")
+    @classmethod
+    def _ends(cls, value: date | None) -> date | None:
+        if value is not None and value > FOREVER:
+            raise ValueError(f"end {value} is beyond the calendar; leave `end` out for a shop that goes on")
+        return value
+
     @model_validator(mode="after")
     def _dates_in_order(self) -> Shop:
         if self.end is not None and self.end <= self.start:
             raise ValueError(f"end {self.end} must be after start {self.start}")
+        if self.start >= FOREVER:
+            raise ValueError(f"start {self.start} must be before {FOREVER}")
         return self
 
     @model_validator(mode="after")
@@ -141,6 +150,10 @@ class Shop(BaseModel):
             return list(windows(self.span.start, self.span.end, grain))
         ended = floor(now, grain)
         return list(windows(self.span.start, ended, grain)) if ended > self.span.start else []
+
+    def first_window(self, grain: Grain) -> Window:
+        """The shop's first partition, whether it has ended or not."""
+        return next(windows(self.span.start, self.span.end, grain))
 
 
 def list_shops(settings: Settings) -> list[str]:

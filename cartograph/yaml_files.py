@@ -22,16 +22,26 @@ def read_yaml(path: Path, form: str) -> dict[str, Any]:
     """The mapping in the file at `path`, with its variables filled in; `form` says in messages what it should be.
 
     Raises:
-        YamlFileError: there is no such file, it is no mapping, or a variable of it is not set.
+        YamlFileError: there is no such file, it is no mapping of names, its aliases nest, or a variable of it is not
+            set.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _require_flat_aliases(text, path)
+        content = yaml.safe_load(text)
+    except YamlFileError:
+        raise
     except OSError as error:
         raise YamlFileError(f"{path} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, ValueError) as error:  # an impossible date or encoding is a plain ValueError
         raise YamlFileError(f"{path} is not valid YAML: {error}") from None
+    except RecursionError:
+        raise YamlFileError(f"{path} is nested too deeply to be read.") from None
     if not isinstance(content, dict):
         raise YamlFileError(f"{path} must be {form}.")
+    for key in content:
+        if not isinstance(key, str):
+            raise YamlFileError(f"{path} must be {form}: {key!r} is no name.")
     filled: dict[str, Any] = _fill(content, environment(), path)
     return filled
 
@@ -39,6 +49,24 @@ def read_yaml(path: Path, form: str) -> dict[str, Any]:
 def variables_in(path: Path) -> set[str]:
     """The names of the variables that the file at `path` refers to."""
     return {match["name"] for match in _VARIABLE.finditer(path.read_text(encoding="utf-8", errors="replace"))}
+
+
+def _require_flat_aliases(text: str, path: Path) -> None:
+    """Make sure that nothing with an anchor holds an alias: a few lines of those can stand for endless content.
+
+    Raises:
+        YamlFileError: something does.
+    """
+    anchored: list[bool] = []  # of each collection that is open: whether it, or what it stands in, has an anchor
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            anchored.append(event.anchor is not None or anchored[-1:] == [True])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchored.pop()
+        elif isinstance(event, yaml.AliasEvent) and anchored[-1:] == [True]:
+            raise YamlFileError(
+                f"{path}: the alias *{event.anchor} stands in what has an anchor itself. Write out what it stands for."
+            )
 
 
 def _fill(value: Any, variables: Mapping[str, str], path: Path) -> Any:

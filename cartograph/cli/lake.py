@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -10,13 +11,20 @@ import typer
 from cartograph.cli.console import count, names_and_numbers, output, say, size
 from cartograph.cli.models import has_registry
 from cartograph.lake import Lake
-from cartograph.releases import open_store
-from cartograph.settings import Settings, load_settings
+from cartograph.releases import ReleaseError, open_store
+from cartograph.settings import MOST_HOURS, Settings, load_settings
 from cartograph.shops import load_shop
 from cartograph.words import counted
 from ml_assets.core.registry import ModelRegistry
 
 app = typer.Typer(help="Tables of the lake.", no_args_is_help=True)
+
+
+def a_number(value: float) -> float:
+    """The value of an option. Raises BadParameter for NaN, which no least or greatest value keeps out."""
+    if math.isnan(value):
+        raise typer.BadParameter("it is no number")
+    return value
 
 
 @app.command()
@@ -55,7 +63,13 @@ def maintain(
     table: Annotated[str | None, typer.Argument(help="The table; by default all.")] = None,
     keep: Annotated[int, typer.Option(min=1, help="Newest snapshots to keep of each table.")] = 20,
     grace_hours: Annotated[
-        float, typer.Option(min=0, help="Spare what is younger: a reader or writer may still need it.")
+        float,
+        typer.Option(
+            min=0,
+            max=MOST_HOURS,
+            callback=a_number,
+            help="Spare what is younger: a reader or writer may still need it.",
+        ),
     ] = 24.0,
 ) -> None:
     """Merge small files, expire old snapshots, delete files that nothing refers to.
@@ -95,9 +109,15 @@ def copy_to_postgres() -> None:
 
 
 def released_snapshots(settings: Settings) -> dict[str, set[int]]:
-    """The snapshot ids that a kept release was made from, by table."""
-    found: dict[str, set[int]] = {}
-    for manifest in open_store(settings).list():
+    """The snapshot ids that a kept release was made from, by table.
+
+    Raises:
+        ReleaseError: a release cannot be read, so nobody knows what it was made from.
+    """
+    store, found = open_store(settings), dict[str, set[int]]()
+    for reason in store.unreadable().values():
+        raise ReleaseError(f"What each release was made from must be known, as that does not expire. {reason}")
+    for manifest in store.list():
         for identifier, snapshot in manifest.inputs.snapshots.items():
             found.setdefault(identifier, set()).add(snapshot)
     return found

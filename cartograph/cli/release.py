@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cartograph.cli.console import names_and_numbers, output, size
-from cartograph.releases import NoRelease, open_store
+from cartograph.cli.console import names_and_numbers, output, say_warning, size
+from cartograph.releases import NoRelease, ReleaseError, open_store
 from cartograph.releases.signing import generate
 from cartograph.settings import load_settings
 from cartograph.words import counted
@@ -20,14 +21,14 @@ ReleaseId = Annotated[str | None, typer.Argument(help="The release; by default t
 
 @app.command("list")
 def list_releases() -> None:
-    """List the releases, newest first; the current one is marked."""
+    """List the releases, newest first; the current one is marked. Those that cannot be read come last."""
     store = open_store(load_settings())
-    releases = store.list()
-    if not releases:
+    releases, unreadable = store.list(), store.unreadable()
+    if not releases and not unreadable:
         output.print("No release yet. `cartograph run` makes one.")
         return
     try:
-        current = store.current().release_id
+        current = store.current_id()
     except NoRelease:
         current = None
     table = names_and_numbers("", "release", "created (UTC)", "as of", "models")
@@ -39,7 +40,10 @@ def list_releases() -> None:
             manifest.inputs.as_of.isoformat(),
             ", ".join(f"{name} {version}" for name, version in manifest.inputs.models.items()),
         )
+    for release in unreadable:
+        table.add_row("→" if release == current else "", release, "cannot be read", "–", "–")
     output.print(table)
+    _tell(unreadable)
 
 
 @app.command()
@@ -71,12 +75,13 @@ def rollback(
         typer.Option("--from", help="The release to go back from: where another is current, nothing is changed."),
     ] = None,
 ) -> None:
-    """Make an earlier release the current one."""
+    """Make an earlier release the current one, by default the latest that can be read."""
     if release_id and leaving:
         raise typer.BadParameter("RELEASE_ID says where to go, --from from where: give one of them")
     store = open_store(load_settings())
     manifest = store.activate(release_id) if release_id else store.rollback(leaving=leaving)
     output.print(f"[green]✓[/] {manifest.release_id} is current")
+    _tell(store.unreadable())
 
 
 @app.command()
@@ -88,3 +93,8 @@ def keygen(
     output.print(f"[green]✓[/] key {key_id}: {path} is private, {path}.pub is for who serves the releases")
     output.print(f"CARTOGRAPH_RELEASE_SIGNING_KEY={path} where they are made")
     output.print(f"CARTOGRAPH_RELEASE_TRUSTED_KEYS={path}.pub where they are served")
+
+
+def _tell(unreadable: Mapping[str, ReleaseError]) -> None:
+    for reason in unreadable.values():
+        say_warning(str(reason))

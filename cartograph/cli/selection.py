@@ -31,10 +31,13 @@ class Chosen(BaseModel):
 
 
 def choose(text: str, locations: Mapping[str, dg.Definitions]) -> Chosen:
-    """The assets that the selection `text` holds; what one step makes together is chosen together."""
+    """The assets that the selection `text` holds; what one step makes together is chosen together.
+
+    A name that no asset has selects nothing, bare (`nonsense`) as in a key (`key:nonsense`).
+    """
     graphs = {module: definitions.resolve_asset_graph() for module, definitions in locations.items()}
     selection = dg.AssetSelection.from_string(text).required_multi_asset_neighbors()
-    held = selection.resolve(together(graphs.values()))
+    held = selection.resolve(together(graphs.values()), allow_missing=True)
     return Chosen(
         assets={
             module: sorted(key.to_user_string() for key in held & graph.executable_asset_keys)

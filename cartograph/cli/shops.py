@@ -55,8 +55,12 @@ def check(name: ShopName = None) -> None:
     settings = load_settings(**({"shop": name} if name else {}))
     shop = load_shop(settings)
     readers = shop_readers(shop)
+    ended, first = (
+        shop.windows(settings.partition_grain, datetime.now(UTC)),
+        shop.first_window(settings.partition_grain),
+    )
     with output.status("reading"):
-        report = check_shop(shop, readers, shop.windows(settings.partition_grain, datetime.now(UTC)))
+        report = check_shop(shop, readers, ended or [first])
     for dataset in report.datasets:
         _print_dataset(dataset)
     for absent in report.absent:
@@ -64,6 +68,11 @@ def check(name: ShopName = None) -> None:
         output.print(f"[yellow]–[/] [bold]{absent.dataset}[/] is not delivered, which {what}")
     limit = partial(quarantine_limit, shop.quality, settings.quarantine_limit_pct)
     obstacles = [*report.obstacles(limit), *lake_conflicts(settings, report)]
+    if not ended:
+        obstacles.append(
+            f"{shop.name} has no ended {settings.partition_grain} partition yet: its first, which was read here, "
+            f"ends on {first.end:%Y-%m-%d}"
+        )
     try:
         require_known_vars(shop)
     except ShopError as mistake:

@@ -12,6 +12,7 @@ from cartograph.lake.errors import (
     RowsRejected,
     SchemaConflict,
     SnapshotMissing,
+    TableElsewhere,
     TableMissing,
 )
 from cartograph.lake.history import SnapshotInfo, TableInfo
@@ -30,6 +31,7 @@ __all__ = [
     "SchemaConflict",
     "SnapshotInfo",
     "SnapshotMissing",
+    "TableElsewhere",
     "TableInfo",
     "TableMissing",
     "TableWriter",

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,7 +25,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
-from cartograph.lake.errors import CatalogUnreadable, LakeError, TableMissing
+from cartograph.lake.errors import CatalogUnreadable, LakeError, TableElsewhere, TableMissing
 from cartograph.settings import Settings
 
 LOCK_WAIT_SECONDS = 60
@@ -46,11 +46,14 @@ _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*\.[a-z_][a-z0-9_]*")
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """The shop's catalog; opened once in a process and made where it does not exist yet.
+    """The shop's catalog; opened once in a process and made where it does not exist yet, its folder only by default.
 
     Raises:
         CatalogUnreadable: it cannot be opened; the message names the catalog and the setting.
     """
+    if settings.catalog_uri is None:
+        with readable(settings.resolved_catalog_uri):
+            settings.shop_home.mkdir(parents=True, exist_ok=True)
     # A forked child must not share its parent's database connections: the process id is part of the key.
     return _opened(
         settings.resolved_catalog_uri, settings.shop, settings.s3_endpoint_url, settings.s3_region, os.getpid()
@@ -80,7 +83,10 @@ def _sqlite(url: URL, shop: str, properties: dict[str, str]) -> Catalog:
             "sqlite:////path/catalog.db."
         )
     path = Path(url.database)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        raise CatalogUnreadable(
+            f"CARTOGRAPH_CATALOG_URI names {path}, and {path.parent} is no folder. Correct the path, or make it."
+        )
     connection = sqlite3.connect(path, timeout=LOCK_WAIT_SECONDS)
     try:  # Kept in the file: readers then never wait for a writer.
         connection.execute("PRAGMA journal_mode=WAL")
@@ -151,6 +157,29 @@ def location(settings: Settings, identifier: str) -> str:
     if "://" not in root:
         root = str(Path(root).expanduser().absolute())
     return f"{root}/{identifier.replace('.', '/')}"
+
+
+def require_within(settings: Settings, identifier: str, place: str) -> None:
+    """Make sure that the files at `place` are this lake's to change: a copied catalog names those of the first.
+
+    Raises:
+        TableElsewhere: `place` is not beneath the lake's folder or prefix.
+    """
+    lake, found = (_absolute(uri) for uri in (settings.resolved_lake_uri, place))
+    if not found.is_relative_to(lake):
+        raise TableElsewhere(
+            f"{identifier} lies in {place}, and this lake in {settings.resolved_lake_uri}: the home was copied or "
+            f"moved, or CARTOGRAPH_LAKE_URI is another than it was. Nothing was changed, as the files may be those of "
+            f"another lake. Work there, put CARTOGRAPH_LAKE_URI back, or load the shop again into an empty "
+            f"CARTOGRAPH_HOME."
+        )
+
+
+def _absolute(uri: str) -> PurePosixPath:
+    """A folder or prefix in one form, however it is written: links followed, S3 by one scheme."""
+    if bucket := re.match("s3[an]?://", uri):
+        return PurePosixPath("/s3:", uri[bucket.end() :])
+    return PurePosixPath(Path(re.sub("^file:(//)?", "", uri)).expanduser().resolve())
 
 
 @contextmanager

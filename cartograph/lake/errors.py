@@ -20,6 +20,10 @@ class TableMissing(LakeError):
     """There is no such table, or a column that was asked for is not in it."""
 
 
+class TableElsewhere(LakeError):
+    """The table's files are not in this lake, so they are not changed from here."""
+
+
 class SnapshotMissing(LakeError):
     """The table has no such snapshot: it never had, or maintenance has expired it."""
 

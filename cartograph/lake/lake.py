@@ -137,9 +137,10 @@ class Lake:
         Raises:
             RowsRejected: from `write`, for rows that do not fit the table or lie outside the window.
             LakeError: a window is given for a table without event time.
+            TableElsewhere: the table's files are those of another lake.
             CommitConflict: other writers kept changing the table.
         """
-        table = tables.load(self.settings, identifier)
+        table = tables.load_own(self.settings, identifier)
         cut = _cut(table, identifier, window)
         writer = TableWriter(table, identifier, cut)
         try:
@@ -233,7 +234,7 @@ class Lake:
         return sum(written is not None for written in done.values())
 
     def _written(self, identifier: str, rows: pa.Table) -> tuple[DataFile, ...]:
-        writer = TableWriter(tables.load(self.settings, identifier), identifier, None)
+        writer = TableWriter(tables.load_own(self.settings, identifier), identifier, None)
         try:
             writer.write(rows)
             return writer.finish()

@@ -81,7 +81,7 @@ def _compact(
     settings: Settings, identifier: str, connect: Callable[[], duckdb.DuckDBPyConnection], target_bytes: int
 ) -> tuple[int, int]:
     """Put neighbouring small files of a partition together; their numbers before and after."""
-    table = tables.load(settings, identifier)
+    table = tables.load_own(settings, identifier)
     files = tables.data_files(table, identifier, table.current_snapshot())
     merged: dict[tuple[DataFile, ...], tuple[DataFile, ...]] = {}
     for group in _small_groups(files, target_bytes):
@@ -138,10 +138,10 @@ def _expire(settings: Settings, identifier: str, newest: int, keep: frozenset[in
 
 def _delete_unreferenced(settings: Settings, identifier: str, before: datetime) -> tuple[int, int]:
     """Delete the files in the table's folder that no snapshot refers to and that are older than `before`."""
-    table = tables.load(settings, identifier)
+    table = tables.load_own(settings, identifier)
     # First the listing, then the metadata: a file committed in between is in both.
     filesystem, listed = _listed(table)
-    table = tables.load(settings, identifier)
+    table = tables.load_own(settings, identifier)
     referenced = {_path(table, location) for location in _references(table)}
     orphans = [file for file in listed if file.path not in referenced and file.mtime < before]
     for file in orphans:

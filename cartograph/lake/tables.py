@@ -21,7 +21,7 @@ from pyiceberg.table.snapshots import Snapshot
 from sqlalchemy.exc import OperationalError
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from cartograph.lake.catalog import full_name, open_catalog, readable
+from cartograph.lake.catalog import full_name, open_catalog, readable, require_within
 from cartograph.lake.errors import CommitConflict, LakeError, SnapshotMissing
 from cartograph.lake.schema import ROW_GROUP_ROWS
 from cartograph.settings import Settings
@@ -73,6 +73,17 @@ def load(settings: Settings, identifier: str) -> Table:
         except FileNotFoundError:
             # Commits made since the catalog's answer can have dropped the metadata file that it named.
             return catalog.load_table(name)
+
+
+def load_own(settings: Settings, identifier: str) -> Table:
+    """The table as it is now, to be changed.
+
+    Raises:
+        TableElsewhere: its files are not in this lake, or what `load` raises.
+    """
+    table = load(settings, identifier)
+    require_within(settings, identifier, table.location())
+    return table
 
 
 def snapshot_of(table: Table, identifier: str, snapshot_id: int | None) -> Snapshot | None:
@@ -166,6 +177,7 @@ def retrying(settings: Settings, identifier: str, attempt: Callable[[Table], T])
 
     Raises:
         CommitConflict: it kept failing for GIVE_UP_SECONDS.
+        TableElsewhere: the table's files are not in this lake.
     """
     tries = Retrying(
         # ValidationException: another writer's files. The last two: a catalog that is locked or briefly away.
@@ -177,7 +189,7 @@ def retrying(settings: Settings, identifier: str, attempt: Callable[[Table], T])
     )
 
     def once() -> T:
-        return attempt(load(settings, identifier))
+        return attempt(load_own(settings, identifier))
 
     try:
         with readable(settings.resolved_catalog_uri, identifier):

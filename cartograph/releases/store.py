@@ -20,6 +20,7 @@ from cartograph.releases.errors import (
     NewerManifest,
     NoRelease,
     RefusedRelease,
+    ReleaseError,
     StoreUnavailable,
     UnknownRelease,
     UntrustedRelease,
@@ -102,12 +103,21 @@ class ReleaseStore(ABC):
                     self._move_pointer(partial(_moved_to, manifest.release_id), forgiving=True)
 
     def list(self) -> tuple[Manifest, ...]:
-        """The manifests of all releases, newest first.
+        """The manifests of all releases that can be read, newest first; `unreadable` tells of the others."""
+        return tuple(sorted(self._readable(), key=lambda m: (m.created_at, m.release_id), reverse=True))
 
-        Raises:
-            DamagedRelease, NewerManifest: a manifest cannot be read; the message names it.
-        """
-        return tuple(sorted(map(self.get, self.ids()), key=lambda m: (m.created_at, m.release_id), reverse=True))
+    def unreadable(self) -> dict[str, ReleaseError]:
+        """Why the manifest of a release cannot be read, with the cure, by the release's id."""
+        pointer, found = self._pointer(forgiving=True)[0], dict[str, ReleaseError]()
+        for release in self.ids():
+            try:
+                self.get(release)
+            except NewerManifest as error:
+                found[release] = error
+            except DamagedRelease as error:
+                is_current = pointer is not None and pointer.current == release
+                found[release] = error if is_current else self._useless(release)
+        return found
 
     def get(self, release: str) -> Manifest:
         """The manifest of `release`.
@@ -170,7 +180,7 @@ class ReleaseStore(ABC):
         return manifest
 
     def rollback(self, *, leaving: str | None = None, verified: str | None = None) -> Manifest:
-        """Make the release current that was so before, skipping those that were pruned since.
+        """Make the release current that was so before, skipping those that were pruned since or cannot be read.
 
         `leaving` is the release to go back from: where another is current, nothing is changed, so that who asks again
         does not go back twice. `verified` is one that the caller has just verified, which is not done again.
@@ -346,10 +356,14 @@ class ReleaseStore(ABC):
             if leaving not in self.ids():
                 raise self._unknown(leaving)
             return pointer
-        earlier = pointer.moved_back(self.ids()) if pointer else None
-        if earlier is None:
+        stored, unreadable = self.ids(), self.unreadable()
+        earlier = pointer.moved_back(stored) if pointer else None
+        if pointer is None or earlier is None:
             raise self._nothing_earlier()
-        return earlier
+        readable = pointer.moved_back(set(stored) - unreadable.keys())
+        if readable is None:
+            raise unreadable[earlier.current]
+        return readable
 
     def _stored(self, release: str) -> Manifest | None:
         """The manifest of `release` where it is stored already; one not fit to stay is removed, to be stored anew."""
@@ -385,6 +399,12 @@ class ReleaseStore(ABC):
 
     def _nothing_earlier(self) -> NoRelease:
         return NoRelease(f"There is no earlier release in {self.location} to go back to.")
+
+    def _useless(self, release: str) -> DamagedRelease:
+        return DamagedRelease(
+            f"The manifest of {release} is damaged or missing, so that release can be neither served nor rolled back "
+            f"to. Put {self.location}/{release} back from a backup, or delete it."
+        )
 
     def _unknown(self, release: str) -> UnknownRelease:
         known = ", ".join(self.ids()) or "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,19 @@ def test_the_example_shop_is_sound(corner_shop: Bench) -> None:
     printed = corner_shop.cartograph("shops", "check")
     assert "order_items" in printed
     assert "events is not delivered, which switches off" in printed
+
+
+def test_a_shop_of_which_no_partition_has_ended_is_checked_all_the_same(corner_shop: Bench) -> None:
+    mapping = corner_shop.root / "docs/examples/corner_shop/corner_shop.yaml"
+    kept = [
+        line for line in mapping.read_text(encoding="utf-8").splitlines() if not line.startswith(("start:", "end:"))
+    ]
+    mapping.write_text("\n".join(["start: 2999-01-15", *kept]), encoding="utf-8")
+    printed = corner_shop.cartograph("shops", "check", expect=1)
+    assert re.search(r"products from FilesSource: [1-9]", printed)
+    assert "A run would stop: corner_shop has no ended monthly partition yet" in printed
+    assert "ends on 2999-02-01." in printed
+    assert "no ended partition yet" in corner_shop.cartograph("run", expect=2)
 
 
 def test_a_damaged_file_is_named_and_the_rest_is_read(corner_shop: Bench) -> None:

@@ -60,9 +60,11 @@ class Bench:
         return cls(root, {"CARTOGRAPH_SHOP": "corner_shop", "CARTOGRAPH_SHOPS_DIR": str(shops)})
 
     def copied(self, root: Path) -> Bench:
-        """A bench on a copy of this one's home, for what writes to the warehouse. Both read the same lake."""
-        shutil.copytree(self.root / "home", root / "home")
-        return Bench(root, self.variables)
+        """A bench on a copy of this one's home, for what writes to the warehouse. Both have the same lake."""
+        copy = Bench(root, self.variables)
+        shutil.copytree(self.root / "home", root / "home", ignore=shutil.ignore_patterns("lake"))
+        copy.settings.shop_home.joinpath("lake").symlink_to(self.settings.shop_home / "lake")
+        return copy
 
     @property
     def environment(self) -> dict[str, str]:

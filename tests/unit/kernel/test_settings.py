@@ -21,9 +21,13 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("CARTOGRAPH_API_PORT", "http", "valid integer"),
         ("CARTOGRAPH_API_PORT", "70000", "less than or equal to 65535"),
         ("CARTOGRAPH_SHOP", "../etc", "lower-case letters"),
-        ("CARTOGRAPH_DUCKDB_MEMORY_LIMIT", "lots", "a number above 0 and one of MB, GB"),
+        ("CARTOGRAPH_DUCKDB_MEMORY_LIMIT", "lots", "a number above 0, of at most 7 digits, and one of MB, GB"),
         ("CARTOGRAPH_DUCKDB_MEMORY_LIMIT", "0GB", "a number above 0"),
         ("CARTOGRAPH_LATE_LIMIT_HOURS", "inf", "finite number"),
+        ("CARTOGRAPH_LATE_LIMIT_HOURS", "1e300", "less than or equal to 1000000"),
+        ("CARTOGRAPH_DUCKDB_MEMORY_LIMIT", "99999999TB", "of at most 7 digits"),
+        ("CARTOGRAPH_HOME", "/data/shop #1", "has #, at which databases cut a path off: name another folder"),
+        ("CARTOGRAPH_HOME", "/data/what?#", "has # and ?"),
         ("CARTOGRAPH_RELEASE_URI", "s3://", "a folder or s3://bucket/prefix"),
         ("CARTOGRAPH_RELEASE_URI", "gs://bucket", "a folder or s3://bucket/prefix"),
         ("CARTOGRAPH_HOME", __file__, "is a file, and it takes a folder"),
@@ -45,6 +49,18 @@ def test_a_wrong_value_names_variable_value_and_choices(
         load_settings()
     assert f"{variable}={value}" in str(error.value)
     assert takes in str(error.value)
+
+
+def test_a_home_is_a_folder_of_almost_any_name(tmp_path: Path) -> None:
+    assert load_settings(home=tmp_path / "Ann's 100 % shop").home.name == "Ann's 100 % shop"
+
+
+def test_a_home_is_refused_for_the_folder_that_it_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CARTOGRAPH_HOME", raising=False)
+    (tmp_path / "issue#7").mkdir()
+    monkeypatch.chdir(tmp_path / "issue#7")
+    with pytest.raises(SettingsError, match=r"issue#7/here has #, at which databases cut a path off"):
+        load_settings(home="here")
 
 
 def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

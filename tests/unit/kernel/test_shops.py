@@ -7,6 +7,7 @@ import pytest
 
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import ShopError, list_shops, load_shop, unknown_variables
+from cartograph.windows import Grain
 
 GOOD = """
 title: Corner shop
@@ -20,6 +21,10 @@ sources:
   - type: other.Source
     datasets: {customers: {select: "select 1"}}
 """
+# Ten times ten times ten …: a screen of text for 10^30 words.
+LAUGHS = "dbt_vars:\n  a0: &a0 [ha]\n" + "".join(
+    f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 31)
+)
 
 
 @pytest.fixture
@@ -56,6 +61,32 @@ def test_an_open_shop_has_the_windows_that_have_ended(settings: Settings) -> Non
     assert keys == ["2024-01-01", "2024-02-01"]
 
 
+def test_an_alias_stands_for_what_has_its_anchor(settings: Settings) -> None:
+    strict = "nulls_are_usual: &strict {severity: error}\n  volume_is_usual: {<<: *strict, z: 3}\n"
+    write(settings, f"{GOOD}quality:\n  {strict}  values_are_usual: *strict\n")
+    assert load_shop(settings).quality == {
+        "nulls_are_usual": {"severity": "error"},
+        "volume_is_usual": {"severity": "error", "z": 3},
+        "values_are_usual": {"severity": "error"},
+    }
+
+
+@pytest.mark.parametrize("grain", ["daily", "weekly", "monthly"])
+def test_the_last_end_of_all_can_be_reached(settings: Settings, grain: Grain) -> None:
+    write(settings, GOOD.replace("2024-01-15", "9998-12-15").replace("2024-03-10", "9999-01-01"))
+    shop = load_shop(settings)
+    windows = shop.windows(grain, datetime(2024, 1, 1, tzinfo=UTC))
+    assert windows[0] == shop.first_window(grain)
+    assert windows[-1].end >= shop.span.end
+
+
+def test_a_shop_that_has_just_begun_has_a_first_window_that_has_not_ended(settings: Settings) -> None:
+    write(settings, GOOD.replace("end: 2024-03-10\n", ""))
+    shop = load_shop(settings)
+    assert shop.windows("monthly", datetime(2024, 1, 20, tzinfo=UTC)) == []
+    assert shop.first_window("monthly").key == "2024-01-01"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -70,7 +101,14 @@ def test_an_open_shop_has_the_windows_that_have_ended(settings: Settings) -> Non
         (GOOD.replace(":-here", ""), "needs the variable CARTOGRAPH_FILES"),
         (GOOD.replace("CARTOGRAPH_FILES", "HOME"), "only CARTOGRAPH_"),
         (GOOD + "colour: red\n", "colour"),
+        (GOOD + "2024: x\n", "2024 is no name"),
+        (GOOD + "quality: &a {orders: *a}\n", r"the alias \*a stands in what has an anchor"),
+        (GOOD + "quality: &a {<<: *a}\n", r"the alias \*a"),
+        (GOOD + LAUGHS, r"the alias \*a0"),
+        (GOOD + f"dbt_vars: {{x: {'[' * 5_000}{']' * 5_000}}}\n", "nested too deeply"),
         (GOOD + "name: other\n", "leave out name"),
+        (GOOD.replace("end: 2024-03-10", "end: 9999-12-31"), "leave `end` out for a shop that goes on"),
+        (GOOD.replace("start: 2024-01-15", "start: 9999-12-31").replace("end: 2024-03-10\n", ""), "must be before"),
         (GOOD.replace("start: 2024-01-15", "start: 2024-13-01"), "month must be in 1..12"),
     ],
 )

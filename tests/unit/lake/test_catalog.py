@@ -1,7 +1,9 @@
 """Catalogs: several shops in one, several kinds, and a message that helps where one cannot be used."""
 
+import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +14,8 @@ from pyiceberg.catalog.sql import SqlCatalogBaseTable
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
-from cartograph.lake import CatalogUnreadable, Lake
-from cartograph.lake.catalog import open_catalog
+from cartograph.lake import CatalogUnreadable, Lake, TableElsewhere
+from cartograph.lake.catalog import open_catalog, require_within
 from tests.unit.lake.making import TABLE, VISITS, content, days, make_lake, make_visits, month, overwrite, visits_in
 
 
@@ -71,7 +73,8 @@ def test_a_lake_is_made_without_touching_anything(tmp_path: Path) -> None:
             "sqlite:///{folder}/broken.db",
             r"broken\.db cannot be used: file is not a database\. Check CARTOGRAPH_CATALOG",
         ),
-        ("sqlite:///{folder}/taken/catalog.db", "cannot be used: .* Check CARTOGRAPH_CATALOG_URI"),
+        ("sqlite:///{folder}/taken/catalog.db", r"catalog\.db, and .*/taken is no folder\. Correct the path"),
+        ("sqlite:///{folder}/absent/deep/catalog.db", r"catalog\.db, and .*/absent/deep is no folder\."),
         ("sqlite://", "in memory, which no other process could read"),
         ("postgresql+absent://someone:secret@host/db", "cannot be used: Can't load plugin"),
         ("postgresql+pg8000://someone:secret@host/db", r"someone:\*\*\*@host/db needs the Python package pg8000"),
@@ -87,6 +90,7 @@ def test_a_catalog_that_cannot_be_used_is_named_with_the_cure(tmp_path: Path, ur
         with pytest.raises(CatalogUnreadable, match=message) as error:
             use()
         assert "secret" not in str(error.value)
+    assert not (tmp_path / "absent").exists()
 
 
 def test_a_lake_whose_files_have_gone_says_so(lake: Lake) -> None:
@@ -96,6 +100,73 @@ def test_a_lake_whose_files_have_gone_says_so(lake: Lake) -> None:
         CatalogUnreadable, match=r"points at a file of raw\.visits that is not there: .*moved or deleted"
     ):
         lake.batches(TABLE)
+
+
+def test_a_copied_home_reads_the_first_ones_files_and_changes_none_of_them(tmp_path: Path) -> None:
+    first = make_visits(make_lake(tmp_path / "first"), [0, 1])
+    before, snapshots = content(first), first.snapshots(TABLE)
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    second = make_lake(tmp_path / "second")
+    overwrite(first, month(0), visits_in(month(0), 2))  # The copy knows nothing of the new file.
+    after = content(first)
+    files = {path for path in first.settings.home.rglob("*") if path.is_file()}
+
+    changes: list[Callable[[], object]] = [
+        lambda: second.maintain(TABLE, now=datetime.now(UTC) + timedelta(days=9), keep_snapshots=1),
+        lambda: second.forget(TABLE, now=datetime.now(UTC) + timedelta(days=9)),
+        lambda: second.append(TABLE, visits_in(month(2), 1)),
+        lambda: second.upsert(TABLE, visits_in(month(2), 1), ["visit_id"]),
+        lambda: overwrite(second, month(0), visits_in(month(0), 1)),
+        lambda: second.rewrite(TABLE, lambda rows: rows.slice(0)),
+        lambda: second.ensure(TABLE, VISITS, "monthly"),
+        lambda: second.rename_column(TABLE, "note", "remark"),
+    ]
+    for change in changes:
+        with pytest.raises(
+            TableElsewhere, match=r"raw\.visits lies in .*/first/.*, and this lake in .*/second/"
+        ) as told:
+            change()
+        assert "CARTOGRAPH_LAKE_URI" in str(told.value)
+
+    assert content(second) == before
+    assert second.snapshots(TABLE) == snapshots
+    assert content(first) == after
+    assert {path for path in first.settings.home.rglob("*") if path.is_file()} == files
+
+
+def test_a_home_that_is_reached_by_a_link_is_the_same(tmp_path: Path) -> None:
+    make_visits(make_lake(tmp_path / "real"), [0])
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    linked = make_lake(tmp_path / "link")
+    linked.maintain(TABLE, now=datetime.now(UTC))
+    overwrite(linked, month(0), visits_in(month(0), 1))
+    assert linked.row_count(TABLE) == 1
+
+
+@pytest.mark.parametrize(
+    ("lake_uri", "place", "is_within"),
+    [
+        ("/data/lake", "/data/lake/simulated/raw/visits", True),
+        ("/data/lake/", "file:///data/lake/simulated/raw/visits/", True),
+        ("/data/lake", "file:/data/lake/simulated/raw/visits", True),
+        ("/data/x/../lake", "/data//lake/simulated/raw/visits", True),
+        ("/data/lake", "/data/lake/simulated_too/raw/visits", False),
+        ("/data/lake", "/data/lake/simulated/../other/raw/visits", False),
+        ("/data/lake", "s3://data/lake/simulated/raw/visits", False),
+        ("s3://bucket/lake/", "s3://bucket/lake/simulated/raw/visits", True),
+        ("s3://bucket/lake", "s3a://bucket/lake/simulated/raw/visits/", True),
+        ("s3://bucket", "s3://bucket/simulated/raw/visits", True),
+        ("s3://bucket/lake", "s3://bucket/lake2/simulated/raw/visits", False),
+        ("s3://bucket/lake", "s3://other/lake/simulated/raw/visits", False),
+        ("s3://bucket/lake", "/bucket/lake/simulated/raw/visits", False),
+    ],
+)
+def test_a_tables_files_are_this_lakes_in_whatever_form_the_place_is_written(
+    tmp_path: Path, lake_uri: str, place: str, is_within: bool
+) -> None:
+    settings = make_lake(tmp_path, lake_uri=lake_uri).settings
+    with nullcontext() if is_within else pytest.raises(TableElsewhere):
+        require_within(settings, TABLE, place)
 
 
 def test_a_database_that_is_no_catalog_any_more_says_so(lake: Lake) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from ecom_assets.quality.policy import (
@@ -62,12 +64,14 @@ def test_a_mistake_is_named_with_what_there_is(quality: dict[str, object], told:
     ("quality", "told"),
     [
         ({"datasets": {"order": {}}}, "the shop does not have order. Datasets: events, orders."),
+        ({"datasets": {2024: {}, "order": {}}}, "the shop does not have 2024, order"),
         ({"datasets": ["orders"]}, "it takes a mapping"),
         ({"scores_are_high": {"at_least": -1}}, "at_least"),
         ({"scores_are_high": {"grades": {"B": 70}}}, "grades: .*must descend from A to D, and are 99, 70, 90, 80"),
         ({"scores_are_high": 5}, "scores_are_high: Input should be"),
         ({"datasets": {"orders": {"values_are_usual": {"ignored": ["subtotal"]}}}}, "does not have: subtotal"),
         ({"datasets": {"events": {"few_rows_are_late": {"hours": 0}}}}, "few_rows_are_late.hours"),
+        ({"few_rows_are_late": {"hours": inf}}, "few_rows_are_late.hours"),
     ],
 )
 def test_a_shop_is_told_before_anything_is_loaded(quality: dict[str, object], told: str) -> None:

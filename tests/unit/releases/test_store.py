@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import date
 from itertools import count
@@ -228,6 +229,30 @@ def test_publishing_again_mends_a_damaged_release(
     assert publish(store, "text").release_id == before.release_id
     assert store.verify(before.release_id).files == before.files
     assert (store.fetch(before.release_id) / "answer.txt").read_text() == "text"
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"schema_version": 99}'])
+def test_a_release_that_cannot_be_read_holds_no_other_back(store: ReleaseStore, damage: Damage, content: bytes) -> None:
+    first, bad, last = (publish(store, text, day=day) for day, text in enumerate(("first", "bad", "last")))
+    damage(f"{bad.release_id}/manifest.json", content)
+    assert store.list() == (last, first)
+    assert store.unreadable().keys() == {bad.release_id}
+    assert store.earlier_id() == first.release_id
+    assert store.rollback() == first
+    assert store.current() == first
+
+
+def test_a_release_that_cannot_be_read_is_told_with_what_to_delete(store: ReleaseStore, damage: Damage) -> None:
+    bad, last = publish(store, "bad"), publish(store, "last")
+    assert store.unreadable() == {}
+    damage(f"{bad.release_id}/manifest.json", b"{")
+    message = rf"Put {store.location}/{bad.release_id} back from a backup, or delete it\."
+    assert re.search(message, str(store.unreadable()[bad.release_id]))
+    with pytest.raises(DamagedRelease, match=message):
+        store.rollback()
+    assert store.current() == last
+    damage(f"{last.release_id}/manifest.json", b"{")
+    assert "Publish again with `cartograph run`" in str(store.unreadable()[last.release_id])
 
 
 def test_publishing_again_mends_a_damaged_pointer(store: ReleaseStore, damage: Damage) -> None:

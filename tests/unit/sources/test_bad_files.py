@@ -138,7 +138,12 @@ def test_quotation_marks_in_their_places_are_read(tmp_path: Path, product: str, 
     ("content", "reason"),
     [
         ('{"id": "r1", "moment": "2024-01-02"}\n{"id": "r2", "a', "it ends in the middle of line 2"),
-        ("[1, 2]\n3\n", "none of its lines is a JSON object"),
+        ("1\n[1, 2]\n", "none of its lines is a JSON object"),
+        ('[{"id": "r2", "moment": "2024-01-03"}]', "JSON lines are read: an object on each line"),
+        ('[{"id": "r2"},\n{"id": "r3"}]\n', "JSON lines are read"),
+        ('[\n{"id": "r2"},\n{"id": "r3"}\n]\n', "JSON lines are read"),
+        ('\n  [\n  {\n    "id": "r2"\n  }\n]', "JSON lines are read"),
+        ('{\n  "id": "r2",\n  "moment": "2024-01-03"\n}\n', "JSON lines are read"),
         ("\n\n", "it is empty"),
         ('{"id": "r1", "ID": "r2"}', "more than one column id"),
         ('{"": "r1"}', "it is empty"),
@@ -150,6 +155,15 @@ def test_a_bad_file_of_json_lines(tmp_path: Path, content: str, reason: str) -> 
     delivery = deliver(reviews_source(tmp_path / "*.jsonl", "SELECT id AS review_id, moment AS reviewed_at FROM sales"))
     assert ids(delivery) == ["r1"]
     assert [(bad.name, reason in bad.reason) for bad in delivery.unreadable] == [("b.jsonl", True)]
+
+
+@pytest.mark.parametrize("file_set", [{}, {"encoding": "latin-1"}, {"format": "jsonl"}, {"format": "parquet"}])
+def test_a_packed_file_whose_name_does_not_tell_is_told_as_one(tmp_path: Path, file_set: dict[str, str]) -> None:
+    (tmp_path / "a.csv").write_bytes(gzip.compress(f"{HEADER}\n{review(1)}\n".encode()))
+    with pytest.raises(
+        SourceError, match=r"packed with gzip, and its name does not end in \.gz\. Rename it, or unpack"
+    ):
+        deliver(source({"sales": {"path": str(tmp_path / "a.csv"), **file_set}}, {"reviews": REVIEWS}))
 
 
 def test_a_broken_line_of_json_holds_back_only_itself(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cartograph.settings import MOST_HOURS
 from ecom_assets.contracts import CONTRACTS
 
 Severity = Literal["error", "warning"]
@@ -141,7 +142,7 @@ class RepeatPolicy(SharePolicy):
 class LatePolicy(SharePolicy):
     """`few_rows_are_late`: rows that reached the shop long after they happened."""
 
-    hours: float = Field(24.0, gt=0, description="From how many hours on a row counts as late.")
+    hours: float = Field(24.0, gt=0, le=MOST_HOURS, description="From how many hours on a row counts as late.")
 
 
 class FreshPolicy(CheckPolicy):
@@ -270,7 +271,7 @@ def quarantine_limit(quality: Mapping[str, Any], general: float, dataset: str) -
 def require_usable(quality: Mapping[str, Any], datasets: Collection[str]) -> None:
     """Raise PolicyError where what a shop's file says under `quality` cannot be used for the shop's `datasets`."""
     own = quality.get("datasets") or {}
-    if not isinstance(own, Mapping) or (unknown := sorted(set(own) - set(datasets))):
+    if not isinstance(own, Mapping) or (unknown := sorted(map(str, set(own) - set(datasets)))):
         told = f"the shop does not have {', '.join(unknown)}" if isinstance(own, Mapping) else "it takes a mapping"
         raise PolicyError(f"quality.datasets: {told}. Datasets: {', '.join(sorted(datasets))}.")
     for dataset in sorted(datasets):

@@ -36,6 +36,9 @@ _LINES_AT_ONCE = 65_536
 _LONGEST_RUN = 64  # of quotation marks that is told apart where two blocks meet
 _DELIVER_AGAIN = "Deliver it again; write a file under another name and rename it when it is complete"
 
+_ON_LINES = "Write each object on a line of its own, with no brackets or commas around them (`jq -c '.[]'` does so)"
+_GZIP = b"\x1f\x8b"  # how each such file begins
+
 Opener = Callable[[], BinaryIO]
 Ints = npt.NDArray[np.int64]
 
@@ -67,6 +70,8 @@ def read(open_file: Opener, is_gzip: bool, file_set: FileSet, connection: duckdb
         "jsonl": lambda: _json_lines(_unpacked(open_file, is_gzip), file_set, connection),
         "parquet": lambda: _parquet(_unpacked(open_file, is_gzip), connection),
     }
+    if not is_gzip:
+        _require_unpacked(open_file)
     parsed = readers[file_set.resolved_format]()
     names = [name.lower() for name in parsed.schema.names[:-1]]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -109,6 +114,15 @@ def _wrong_encoding(file_set: FileSet, detail: str) -> UnusableFileError:
 
 def _unpacked(open_file: Opener, is_gzip: bool) -> Opener:
     return (lambda: gzip.open(open_file(), "rb")) if is_gzip else open_file  # type: ignore[return-value]
+
+
+def _require_unpacked(open_file: Opener) -> None:
+    """Raise where the file is gzip's, which its name does not tell: as text it would be one in a strange encoding."""
+    with open_file() as file:
+        if file.read(len(_GZIP)) == _GZIP:
+            raise UnusableFileError(
+                "it is packed with gzip, and its name does not end in .gz", "Rename it, or unpack it"
+            )
 
 
 def _csv(open_file: Opener, file_set: FileSet) -> Parsed:
@@ -252,7 +266,7 @@ def _leave_out_broken_lines(cursor: duckdb.DuckDBPyConnection) -> UnusableFileEr
     """Delete from `__lines` what is no JSON object, and say so; None where all are.
 
     Raises:
-        UnusableFileError: nothing is left, or the file ends within a line.
+        UnusableFileError: nothing is left, the file ends within a line, or it is no JSON lines.
     """
     cursor.execute(
         """
@@ -266,11 +280,18 @@ def _leave_out_broken_lines(cursor: duckdb.DuckDBPyConnection) -> UnusableFileEr
     ).fetchall()[0]
     if not bad:
         return None
-    lines, last_line = cursor.execute("SELECT count(*), max(number) FROM __lines").fetchall()[0]
+    lines, last_line, beginning = cursor.execute(
+        "SELECT count(*), max(number), min_by(json, number) FROM __lines"
+    ).fetchall()[0]
+    if beginning.lstrip().startswith("[") or beginning.strip() == "{":
+        raise UnusableFileError(
+            "it is one list or object of JSON, and JSON lines are read: an object on each line",
+            _ON_LINES,
+        )
     if last == last_line and ending not in ("\n", "\r"):
         raise UnusableFileError(f"it ends in the middle of line {last:,}", _DELIVER_AGAIN)
     if bad == lines:
-        raise UnusableFileError("none of its lines is a JSON object", _DELIVER_AGAIN)
+        raise UnusableFileError("none of its lines is a JSON object", _ON_LINES)
     cursor.execute("DELETE FROM __lines WHERE number IN (SELECT number FROM __broken)")
     return UnusableFileError(
         f"left out for not being a JSON object: {counted(bad, 'line')}, line {first:,} first",

@@ -9,8 +9,9 @@ registered model, as tags that are only ever added. Which version is trusted is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -43,6 +44,9 @@ _FAILED, _VERDICT = "failed_checks", "verdict"
 _TRAINED = "trained"
 """The registered model's tag that names the version which the latest training gave."""
 _LOG = "promotion."
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""How often and for how many seconds a server is asked, unless the environment says so: MLflow takes 7 times and 120 s,
+and a server that is not there would be told of after four minutes of silence."""
 
 
 class NoModel(LookupError):  # noqa: N818 - names what is the case, as the errors of the kernel do
@@ -141,15 +145,25 @@ class ModelRegistry:
     # --- versions
 
     def names(self) -> list[str]:
-        """The models that have a version, by name."""
-        return sorted(model.name for model in self._client().search_registered_models())
+        """The models that have a version, by name.
+
+        Raises:
+            RegistryDown: MLflow does not answer.
+        """
+        with _answering("its models"):
+            return sorted(model.name for model in self._client().search_registered_models())
 
     def versions(self, name: str) -> list[Version]:
-        """The versions of `name`, oldest first; none where there is no such model."""
+        """The versions of `name`, oldest first; none where there is no such model.
+
+        Raises:
+            RegistryDown: MLflow does not answer.
+        """
         model = self._model(name)
         if model is None:
             return []
-        found = [one for one in self._client().search_model_versions(f"name='{model.name}'") if _FORM in one.tags]
+        with _answering(name):
+            found = [one for one in self._client().search_model_versions(f"name='{model.name}'") if _FORM in one.tags]
         return [_version(one, model.aliases) for one in sorted(found, key=lambda one: int(one.version))]
 
     def version(self, name: str, version: str) -> Version:
@@ -324,19 +338,14 @@ class ModelRegistry:
 
     def _model(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
 
-        try:
-            return self._client().get_registered_model(name)
-        except (MlflowException, SQLAlchemyError) as error:
-            code = error.error_code if isinstance(error, MlflowException) else type(error).__name__
-            if code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:  # the latter is no name for a model
-                return None
-            # To take this for "no model yet" would empty the predictions and release without the model.
-            raise RegistryDown(
-                f"The registry of models cannot be asked for {name} ({code}). Look whether the database or server of "
-                "CARTOGRAPH_MLFLOW_URI is up and may be read, and run again."
-            ) from error
+        with _answering(name):
+            try:
+                return self._client().get_registered_model(name)
+            except MlflowException as error:
+                if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:  # or no name for a model
+                    return None
+                raise
 
     def _keep(self, run_id: str, name: str, files: Mapping[str, bytes]) -> None:
         with TemporaryDirectory() as folder:
@@ -363,7 +372,28 @@ class ModelRegistry:
     def _made_client(self) -> Any:
         import mlflow
 
+        for variable, value in PATIENCE.items():
+            os.environ.setdefault(variable, value)
         return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+
+@contextmanager
+def _answering(asked: str) -> Iterator[None]:
+    """Turn the failure of a question to MLflow, for what was `asked`, into RegistryDown.
+
+    To take it for "no model yet" would empty the predictions and release without the model.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        code = error.error_code if isinstance(error, MlflowException) else type(error).__name__
+        raise RegistryDown(
+            f"The registry of models cannot be asked for {asked} ({code}). Look whether the database or server of "
+            "CARTOGRAPH_MLFLOW_URI is up and may be read, and run again."
+        ) from error
 
 
 def _version(found: Any, aliases: Mapping[str, str]) -> Version:

@@ -7,6 +7,7 @@ import ecom_assets.components
 from cartograph.settings import get_settings
 from cartograph.shops import Shop, ShopError, SourceSpec, load_shop
 from ecom_assets.components import SourceComponent
+from ecom_assets.contracts import CONTRACTS
 from ecom_assets.quality.policy import PolicyError, require_usable
 from ecom_assets.sources import Source
 
@@ -15,8 +16,10 @@ def source_component(spec: SourceSpec, shop: Shop) -> SourceComponent:
     """The component that `spec` names, with its attributes.
 
     Raises:
-        ShopError: there is no such component, or an attribute or the file's `quality` is wrong.
+        ShopError: there is no such component or dataset, or an attribute or the file's `quality` is wrong.
     """
+    if unknown := sorted(shop.datasets - CONTRACTS.keys()):
+        raise ShopError(f"{shop.file}: no dataset is called {', '.join(unknown)}; datasets are {', '.join(CONTRACTS)}.")
     try:
         require_usable(shop.quality, shop.datasets)
     except PolicyError as error:
