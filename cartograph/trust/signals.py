@@ -154,7 +154,7 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
     if stopped_by and by_check is None:
         return None  # they failed in another run, and were told: one fault, one message
     # A run of some assets is over once another run made them all; that of a whole job, once one of it succeeds.
-    made = chosen or (sorted(what.owners) if healthy or by_check else [])
+    made = chosen or (_of_job(what, run) if healthy or by_check else [])
     signal = Signal(
         subject=subject,
         name=_RUN,
@@ -170,6 +170,11 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
         return signal
     folded = {"subject": by_check.to_user_string(), "owner": what.owners.get(by_check, what.team)}
     return signal.model_copy(update={**folded, "text": f"{subject} stopped there; what is downstream was not made"})
+
+
+def _of_job(what: Watched, run: dg.DagsterRun) -> list[dg.AssetKey]:
+    """The assets that a run without a selection makes: those of its job, and none where it only runs checks."""
+    return [] if run.asset_check_selection else sorted(what.jobs[run.job_name])
 
 
 def _stopped_by(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckKey]:

@@ -69,9 +69,16 @@ def star() -> Iterator[dg.AssetCheckResult]:
     raise failure_by_checks("The warehouse was not built", [dg.AssetCheckKey(star.key, "ties_out")])
 
 
+@dg.asset
+def looked() -> None:
+    """Made of nothing, and by a job of its own: what fails elsewhere is not mended by that."""
+
+
 class Bench(SensorBench):
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, [orders, report], by_hand=[release, star])
+        super().__init__(settings, [orders, report], by_hand=[release, star, looked])
+        job = dg.define_asset_job("look_job", selection=[looked.key])
+        self.definitions = dg.Definitions.merge(self.definitions, dg.Definitions(jobs=[job]))
 
     def run(self, *, sound: bool = True, crashes: bool = False, month: int | None = None, warns: bool = False) -> None:
         State.sound, State.crashes, State.month = sound and not warns, crashes, month
@@ -180,6 +187,24 @@ def test_a_crash_after_a_failed_check_is_told_beside_it(bench: Bench) -> None:
     assert bench.look() == [*FAILED, "Error: nightly_job (run)"]
     bench.run()
     assert set(bench.look()) == {*RECOVERED, "Recovered: nightly_job (run)"}
+
+
+def test_the_success_of_another_job_mends_only_what_that_job_makes(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    bench.run(sound=False)
+    assert bench.look() == FAILED
+    bench.execute("look_job")
+    assert bench.look() == [], "it makes nothing of what failed"
+    bench.run(sound=False)
+    assert bench.look() == [], "which is known still"
+    State.sound, State.crashes, State.month = True, True, None
+    bench.execute(asset_selection=[orders.key])
+    assert bench.look() == ["Error: a run of orders (run)"]
+    bench.execute("look_job")
+    assert bench.look() == []
+    bench.run()
+    assert set(bench.look()) == {*RECOVERED, "Recovered: a run of orders (run)"}
 
 
 def test_a_backfill_that_dies_before_its_first_run_is_told_and_over_once_its_assets_are_made(bench: Bench) -> None:
