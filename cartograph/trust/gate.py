@@ -77,6 +77,16 @@ def span_of(result: dg.AssetCheckEvaluation) -> _Span | None:
     return None
 
 
+def span_of_run(run: dg.DagsterRun) -> _Span | None:
+    """The partitions of a run; None where it has none that are named by the day on which they start."""
+    keys = [run.tags.get(tag, run.tags.get(PARTITION_TAG, "")) for tag in RANGE_TAGS]
+    try:
+        first, last = (at_midnight(date.fromisoformat(key)) for key in keys)
+    except ValueError:
+        return None
+    return first.isoformat(), advance(last, get_settings().partition_grain).isoformat()
+
+
 class Unfinished(NamedTuple):
     """A look that a run began and has not ended: at which partitions, None where nobody knows."""
 
@@ -215,15 +225,9 @@ class _Runs:
         return bool(begun) if planned.event is None else planned.event.step_key in begun
 
     def span(self, run_id: str) -> _Span | None:
-        """The partitions of a run; None where it has none that are named by the day on which they start."""
+        """The partitions of a run; None where it is gone, or has none."""
         run = self._run(run_id)
-        tags = run.tags if run is not None else {}
-        keys = [tags.get(tag, tags.get(PARTITION_TAG, "")) for tag in RANGE_TAGS]
-        try:
-            first, last = (at_midnight(date.fromisoformat(key)) for key in keys)
-        except ValueError:
-            return None
-        return first.isoformat(), advance(last, get_settings().partition_grain).isoformat()
+        return span_of_run(run) if run is not None else None
 
     def _run(self, run_id: str) -> dg.DagsterRun | None:
         if run_id not in self._runs:

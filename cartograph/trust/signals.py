@@ -19,8 +19,9 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from cartograph.alerts.messages import Signal
+from cartograph.alerts.parts import Part
 from cartograph.trust.causes import cause_of, failed_checks
-from cartograph.trust.gate import is_partial, standing_result
+from cartograph.trust.gate import is_partial, span_of_run, standing_result
 from cartograph.trust.states import dead_backfills, failed_partitions, stale_assets
 from cartograph.trust.watching import Observations, Watched
 
@@ -50,8 +51,12 @@ def _at_the_end(signals: list[Signal]) -> list[Signal]:
     """What holds of each thing after all of `signals`."""
     found: dict[tuple[str, str], Signal] = {}
     for signal in signals:
-        found = {key: known for key, known in found.items() if not signal.ends(known)}
-        found[signal.subject, signal.name] = signal
+        key = signal.subject, signal.name
+        if signal.healthy:
+            left = {of: signal.left_of(known) for of, known in found.items()}
+            found = {of: known for of, known in left.items() if known is not None}
+        known = found.pop(key, None)
+        found[key] = signal.with_parts_of(known) if known and not known.healthy and not signal.healthy else signal
     return list(found.values())
 
 
@@ -153,8 +158,6 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
     by_check = next((check.asset_key for check in stopped_by if _ran_in(instance, entry.run_id, check)), None)
     if stopped_by and by_check is None:
         return None  # they failed in another run, and were told: one fault, one message
-    # A run of some assets is over once another run made them all; that of a whole job, once one of it succeeds.
-    made = chosen or (_of_job(what, run) if healthy or by_check else [])
     signal = Signal(
         subject=subject,
         name=_RUN,
@@ -164,7 +167,8 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
         run_id=entry.run_id,
         text="" if healthy else _why(instance, entry),
         at=_moment(entry.timestamp),
-        parts=tuple(key.to_user_string() for key in made),
+        parts=_to_make(what, run),
+        only_of_parts=True,
     )
     if by_check is None:
         return signal
@@ -172,9 +176,13 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
     return signal.model_copy(update={**folded, "text": f"{subject} stopped there; what is downstream was not made"})
 
 
-def _of_job(what: Watched, run: dg.DagsterRun) -> list[dg.AssetKey]:
-    """The assets that a run without a selection makes: those of its job, and none where it only runs checks."""
-    return [] if run.asset_check_selection else sorted(what.jobs[run.job_name])
+def _to_make(what: Watched, run: dg.DagsterRun) -> tuple[Part, ...]:
+    """The assets that a run makes, with its partitions: those chosen, or all of its job; none where it runs checks."""
+    chosen = run.asset_selection or (set() if run.asset_check_selection else what.jobs[run.job_name])
+    span = span_of_run(run)
+    return tuple(
+        Part(name=key.to_user_string(), span=span if key in what.partitions else None) for key in sorted(chosen)
+    )
 
 
 def _stopped_by(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckKey]:

@@ -18,6 +18,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from cartograph.alerts.messages import Signal
+from cartograph.alerts.parts import Part
 from cartograph.trust.causes import words_of
 from cartograph.trust.watching import Observations, Watched
 
@@ -47,7 +48,7 @@ def stale_assets(instance: dg.DagsterInstance, what: Watched, now: datetime) -> 
                 run_id=_NO_RUN,
                 text=f"{number} were not made in time: {_first(names)}" if names else "",
                 at=now,
-                parts=tuple(names),
+                parts=tuple(Part(name=name) for name in names),
             )
         )
     return found
@@ -120,7 +121,7 @@ def dead_backfills(instance: dg.DagsterInstance, what: Watched, since: Mapping[s
                 run_id=_NO_RUN,
                 text=words_of(backfill.error) or "it ended without a message",
                 at=datetime.fromtimestamp(backfill.backfill_end_timestamp or backfill.backfill_timestamp, UTC),
-                parts=tuple(key.to_user_string() for key in assets),
+                parts=tuple(Part(name=key.to_user_string()) for key in assets),
             )
         )
     return Observations(signals, {_BACKFILLS: json.dumps([backfill.backfill_id for backfill in dead])})
@@ -165,7 +166,7 @@ def _of_owner(
         run_id=_latest_run(instance, told),
         text=f"a run that was to make them failed: {_first(each, '; ')}" if told else "",
         at=now,
-        parts=tuple(f"{key.to_user_string()} {name}" for key, names in told.items() for name in names),
+        parts=tuple(Part(name=f"{key.to_user_string()} {name}") for key, names in told.items() for name in names),
     )
 
 
