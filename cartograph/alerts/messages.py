@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -81,7 +82,8 @@ class Message(_Frozen):
         """One line: what it is about and how bad it is."""
         if not self.failing:
             return f"Recovered: {self.subject} ({', '.join(signal.name for signal in self.recovered)})"
-        return f"{self.severity.capitalize()}: {self.subject} ({', '.join(signal.name for signal in self.failing)})"
+        names = ", ".join(signal.name for signal in self.failing)
+        return f"{_worst(self.failing).capitalize()}: {self.subject} ({names})"
 
     @property
     def body(self) -> str:
@@ -111,14 +113,17 @@ def _group(signal: Signal) -> tuple[str, str]:
     return signal.subject, signal.run_id
 
 
+def _worst(signals: Iterable[Signal]) -> Severity:
+    return "error" if any(signal.severity == "error" for signal in signals) else "warning"
+
+
 def _message(failing: list[Signal], recovered: list[Signal]) -> Message:
     latest = max((*failing, *recovered), key=lambda signal: signal.at)
-    worst: Severity = "error" if any(s.severity == "error" for s in (*failing, *recovered)) else "warning"
     return Message(
         subject=latest.subject,
         owner=latest.owner,
         run_id=latest.run_id,
-        severity=worst,
+        severity=_worst((*failing, *recovered)),
         at=latest.at,
         failing=tuple(failing),
         recovered=tuple(recovered),

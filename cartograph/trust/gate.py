@@ -94,7 +94,7 @@ class Unfinished(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What stands of a check's results: the one that counts, the latest one, and all errors that nothing later mended.
+    """What stands of a check's results: the one that counts, the latest one, and what failed and nothing later mended.
 
     `is_unfinished` says whether a run began to make the asset anew and has not said what the check found.
     """
@@ -102,6 +102,7 @@ class Standing(NamedTuple):
     result: dg.AssetCheckEvaluation
     latest: dg.AssetCheckEvaluation
     errors: tuple[dg.AssetCheckEvaluation, ...]
+    warnings: tuple[dg.AssetCheckEvaluation, ...]
     is_unfinished: bool
 
     @property
@@ -135,13 +136,13 @@ def standing(history: Iterable[dg.AssetCheckEvaluation | Unfinished]) -> Standin
     if latest is None:
         return None
     errors = tuple(failure for failure in failures if failure.severity == _ERROR)
-    return Standing(next(iter((*errors, *failures)), latest), latest, errors, is_unfinished)
+    warnings = tuple(failure for failure in failures if failure.severity != _ERROR)
+    return Standing(next(iter((*errors, *warnings)), latest), latest, errors, warnings, is_unfinished)
 
 
-def standing_result(instance: dg.DagsterInstance, key: dg.AssetCheckKey, up_to: int) -> dg.AssetCheckEvaluation | None:
-    """The result of a check that stood after the execution with the id `up_to`; None where there was none."""
-    found = _standing(instance, key, _Runs(instance), up_to)
-    return found and found.result
+def stood_after(instance: dg.DagsterInstance, key: dg.AssetCheckKey, execution: int) -> Standing | None:
+    """What stood of a check's results after the execution with that id; None where there was none."""
+    return _standing(instance, key, _Runs(instance), execution)
 
 
 def standing_results(

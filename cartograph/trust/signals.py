@@ -7,7 +7,7 @@ is told of the state that all this has led to is in `cartograph.trust.states`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -19,11 +19,12 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from cartograph.alerts.messages import Signal
-from cartograph.alerts.parts import Part
+from cartograph.alerts.parts import Part, merged, without
 from cartograph.trust.causes import cause_of, failed_checks
-from cartograph.trust.gate import is_partial, span_of_run, standing_result
+from cartograph.trust.gate import is_partial, span_of, span_of_run, stood_after
 from cartograph.trust.states import dead_backfills, failed_partitions, stale_assets
 from cartograph.trust.watching import Observations, Watched
+from cartograph.words import listed
 
 _PAGE = 100
 RUNS_FAILED = "runs failed"
@@ -115,19 +116,29 @@ def _of_check(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord, o
     result = record.evaluation
     if record.status not in COMPLETED or record.event is None or result is None:
         return None
-    if is_partial(result) and (result.passed or result.severity != _ERROR):
-        result = standing_result(instance, record.key, record.id) or result
+    stands = stood_after(instance, record.key, record.id) if is_partial(result) else None
+    failures = (stands.errors or stands.warnings) if stands else ()
+    subject, result = result.asset_key.to_user_string(), stands.result if stands else result
+    parts = merged(Part(name=subject, span=span_of(failure)) for failure in failures)
     return Signal(
-        subject=result.asset_key.to_user_string(),
+        subject=subject,
         name=result.check_name,
         healthy=result.passed,
         severity="error" if result.severity == _ERROR else "warning",
         owner=owner,
         run_id=record.run_id,
-        text=result.description or "did not pass",
+        text=(result.description or "did not pass") + _elsewhere(result, parts),
         at=_moment(record.event.timestamp),
         holds_back=result.blocking and result.severity == _ERROR and not result.passed,
+        parts=tuple(part for part in parts if parts[0].span is not None),
     )
+
+
+def _elsewhere(result: dg.AssetCheckEvaluation, parts: Sequence[Part]) -> str:
+    """The partitions that a check fails in besides those of `result`, in words."""
+    others = without(parts, [Part(name=result.asset_key.to_user_string(), span=span_of(result))])
+    spans = [f"{part.span[0][:10]} to before {part.span[1][:10]}" for part in others if part.span is not None]
+    return f" (it fails for {listed(spans)}, too)" if spans else ""
 
 
 def _runs(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str]) -> Observations:

@@ -12,6 +12,7 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster_shared.error import SerializableErrorInfo
 
+from cartograph.alerts.ledger import Ledger
 from cartograph.alerts.messages import Message
 from cartograph.settings import Settings
 from cartograph.trust.causes import failure_by_checks
@@ -32,7 +33,8 @@ def orders() -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     if State.crashes:
         raise ValueError("the disk is full")
     yield dg.MaterializeResult()
-    description = "" if State.sound else "90 of 100"
+    where_it_is = f" in month {State.month}" if State.month else ""
+    description = "" if State.sound else f"90 of 100{where_it_is}"
     yield dg.AssetCheckResult(
         check_name="is_sound",
         passed=State.sound,
@@ -146,6 +148,33 @@ def test_a_failure_is_over_once_its_own_partition_is_well(bench: Bench) -> None:
     assert bench.look() == ["Recovered: orders (is_sound)"]
 
 
+def test_a_failure_in_a_further_partition_is_told_and_what_stands_is_listed(bench: Bench) -> None:
+    def listed() -> list[str]:
+        return [failing.text for failing in Ledger(bench.settings.alerts_path).failing() if failing.name == "is_sound"]
+
+    bench.run()
+    bench.look()
+    bench.run(sound=False, month=6)
+    assert bench.look() == FAILED
+    bench.run(sound=False, month=6)
+    assert bench.look() == []
+    bench.run(sound=False, month=3)
+    assert bench.look() == ["Error: orders (is_sound)"]
+    june, march = (f"it fails for 2024-{m:02}-01 to before 2024-{m + 1:02}-01, too" for m in (6, 3))
+    assert listed() == [f"90 of 100 in month 3 ({june})"]
+    bench.run(month=3)
+    assert bench.look() == ["Recovered: orders (run)"]
+    assert listed() == ["90 of 100 in month 6"]
+    bench.run(sound=False, month=3)
+    bench.run(month=6)
+    assert bench.look() == [*FAILED, "Recovered: orders (run)"]
+    assert listed() == ["90 of 100 in month 3"]
+    assert march not in bench.logged()[-2]["failing"][0]["text"]
+    State.month = None
+    bench.run()
+    assert bench.look() == ["Recovered: orders (is_sound)"]
+
+
 def test_a_warning_elsewhere_is_no_end_of_an_error_and_an_error_after_it_is_told_again(bench: Bench) -> None:
     bench.run()
     bench.look()
@@ -154,12 +183,14 @@ def test_a_warning_elsewhere_is_no_end_of_an_error_and_an_error_after_it_is_told
     bench.run(warns=True, month=1)
     assert bench.look() == ["Recovered: orders (run)"], "June is as it was"
     bench.run(month=6)
-    assert bench.look() == [], "January warns, which is no news beside what was told"
+    assert bench.look() == ["Warning: orders (is_sound)"], "January's, which was not told beside June's error"
     bench.run(sound=False, month=6)
     assert bench.look() == FAILED
     bench.run(month=6)
+    assert bench.look() == ["Warning: orders (is_sound)"]
+    assert [signal["name"] for signal in bench.logged()[-1]["recovered"]] == ["run"]
     bench.run(month=1)
-    assert bench.look() == ["Recovered: orders (run)", "Recovered: orders (is_sound)"]
+    assert bench.look() == ["Recovered: orders (is_sound)"]
 
 
 def test_the_first_look_tells_of_a_failure_beside_a_later_look_elsewhere(bench: Bench) -> None:
