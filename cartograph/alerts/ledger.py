@@ -94,6 +94,9 @@ class Ledger:
                 if signal.healthy:
                     recovered += _end(connection, signal)
                     continue
+                if not signal.lasts:
+                    failing.append(signal)
+                    continue
                 known = _incident(connection, signal)
                 stands = signal.with_parts_of(known) if known else signal
                 if known is None or signal.is_news_after(known):

@@ -24,7 +24,8 @@ class Signal(_Frozen):
     `parts` are what fails of the subject where that is not all of it: partitions, or assets; and of a run, the assets
     that it was to make, with their partitions. One that is `only_of_parts`, as each run is, says nothing of others. The
     subject of a run that a check stopped is the check's: both are one message. A failure that `holds_back` also refuses
-    each release that is made of its subject, which is told with it and not once more.
+    each release that is made of its subject, which is told with it and not once more. One that does not last, as an
+    override of checks, is an event: told each time, and never over.
     """
 
     subject: str
@@ -37,6 +38,7 @@ class Signal(_Frozen):
     at: AwareDatetime
     parts: tuple[Part, ...] = ()
     only_of_parts: bool = False
+    lasts: bool = True
     holds_back: bool = False
 
     def left_of(self, known: Signal) -> Signal | None:

@@ -17,6 +17,7 @@ from cartograph.trust.asset_graph import GuardedAsset, assets_behind
 from cartograph.trust.automation import OVERRIDE_TAGS
 from cartograph.trust.causes import failure_by_checks
 from cartograph.trust.gate import checks_of, span_of, standing_results
+from cartograph.trust.overrides import tell_override
 from cartograph.windows import Window
 
 _NAMED = 5
@@ -59,7 +60,7 @@ def require_sound(context: dg.AssetExecutionContext, window: Window | None) -> d
             "--override-by and --override-reason.",
             found,
         )
-    context.log.warning(f"Published in spite of {named}, by {override.by}: {override.reason}")
+    tell_override(context, f"published in spite of {named}, by {override.by}: {override.reason}")
     return {"in_spite_of": named, "override_by": override.by, "override_reason": override.reason}
 
 

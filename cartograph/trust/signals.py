@@ -7,7 +7,7 @@ is told of the state that all this has led to is in `cartograph.trust.states`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from cartograph.alerts.messages import Signal
 from cartograph.alerts.parts import Part, merged, without
 from cartograph.trust.causes import cause_of, failed_checks
 from cartograph.trust.gate import is_partial, span_of, span_of_run, stood_after
+from cartograph.trust.overrides import overrides_in
 from cartograph.trust.states import dead_backfills, failed_partitions, stale_assets
 from cartograph.trust.watching import Observations, Watched
 from cartograph.words import listed
@@ -29,7 +30,7 @@ from cartograph.words import listed
 _PAGE = 100
 RUNS_FAILED = "runs failed"
 _RUN_ENDS = {RUNS_FAILED: dg.DagsterEventType.RUN_FAILURE, "runs succeeded": dg.DagsterEventType.RUN_SUCCESS}
-_RUN = "run"
+_RUN, _OVERRIDE = "run", "override"
 _ERROR = dg.AssetCheckSeverity.ERROR
 
 
@@ -51,7 +52,7 @@ def observe(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str
 def _at_the_end(signals: list[Signal]) -> list[Signal]:
     """What holds of each thing after all of `signals`."""
     found: dict[tuple[str, str], Signal] = {}
-    for signal in signals:
+    for signal in (one for one in signals if one.lasts):
         key = signal.subject, signal.name
         if signal.healthy:
             left = {of: signal.left_of(known) for of, known in found.items()}
@@ -149,6 +150,7 @@ def _runs(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str])
             page = instance.fetch_run_status_changes(event_type, limit=_PAGE, cursor=cursor, ascending=True)
             entries = [record.event_log_entry for record in page.records]
             found.signals.extend(s for s in (_of_run(instance, what, entry) for entry in entries) if s is not None)
+            found.signals.extend(s for entry in entries for s in _overrides(instance, what, entry))
             cursor, has_more = page.cursor, page.has_more
         if cursor is not None:
             found.positions[source] = cursor
@@ -164,7 +166,7 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
     if chosen and not what.owners.keys() & set(chosen):
         return None
     healthy = entry.dagster_event_type == dg.DagsterEventType.RUN_SUCCESS
-    subject = run.job_name if not chosen else _selection(chosen)
+    subject = run.job_name if not chosen else f"a run of {_and_more(chosen)}"
     stopped_by = [] if healthy else _stopped_by(instance, entry.run_id)
     by_check = next((check.asset_key for check in stopped_by if _ran_in(instance, entry.run_id, check)), None)
     if stopped_by and by_check is None:
@@ -185,6 +187,25 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
         return signal
     folded = {"subject": by_check.to_user_string(), "owner": what.owners.get(by_check, what.team)}
     return signal.model_copy(update={**folded, "text": f"{subject} stopped there; what is downstream was not made"})
+
+
+def _overrides(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry) -> Iterator[Signal]:
+    """What the run published or released in spite of failed checks, as a signal for each owner."""
+    told = {key: text for key, text in overrides_in(instance, entry.run_id).items() if key in what.owners}
+    for owner in sorted({what.owners[key] for key in told}):
+        keys = sorted(key for key in told if what.owners[key] == owner)
+        yield Signal(
+            subject=_and_more(keys),
+            name=_OVERRIDE,
+            healthy=False,
+            severity="warning",
+            owner=owner,
+            run_id=entry.run_id,
+            text=listed(list(dict.fromkeys(told[key] for key in keys)), "; "),
+            at=_moment(entry.timestamp),
+            parts=tuple(Part(name=key.to_user_string()) for key in keys),
+            lasts=False,
+        )
 
 
 def _to_make(what: Watched, run: dg.DagsterRun) -> tuple[Part, ...]:
@@ -220,9 +241,9 @@ def _results_in(instance: dg.DagsterInstance, run_id: str, step: str | None = No
     return [event.asset_check_evaluation_data for event in events if step in (None, event.step_key)]
 
 
-def _selection(chosen: list[dg.AssetKey]) -> str:
-    more = f" and {len(chosen) - 1} more" if len(chosen) > 1 else ""
-    return f"a run of {chosen[0].to_user_string()}{more}"
+def _and_more(keys: Sequence[dg.AssetKey]) -> str:
+    more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+    return f"{keys[0].to_user_string()}{more}"
 
 
 def _why(instance: dg.DagsterInstance, entry: dg.EventLogEntry) -> str:

@@ -1,7 +1,5 @@
 """The sensor on real runs: what failed is told once, also across a restart and by whichever path it failed."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,6 +15,7 @@ from cartograph.alerts.messages import Message
 from cartograph.settings import Settings
 from cartograph.trust.causes import failure_by_checks
 from cartograph.trust.gate import looked_at
+from cartograph.trust.overrides import tell_override
 from cartograph.windows import Window
 from tests.support.sensors import SensorBench
 
@@ -76,9 +75,15 @@ def looked() -> None:
     """Made of nothing, and by a job of its own: what fails elsewhere is not mended by that."""
 
 
+@dg.asset(owners=["team:analytics"])
+def shown(context: dg.AssetExecutionContext) -> None:
+    """Published in spite of a failed check."""
+    tell_override(context, f"published in spite of is_sound, by {context.run.tags['by']}")
+
+
 class Bench(SensorBench):
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, [orders, report], by_hand=[release, star, looked])
+        super().__init__(settings, [orders, report], by_hand=[release, star, looked, shown])
         job = dg.define_asset_job("look_job", selection=[looked.key])
         self.definitions = dg.Definitions.merge(self.definitions, dg.Definitions(jobs=[job]))
 
@@ -291,6 +296,18 @@ def test_a_run_that_fails_for_its_own_checks_only_is_told_with_them(bench: Bench
     assert bench.look() == ["Error: star (ties_out, run)"]
     texts = [signal["text"] for signal in bench.logged()[0]["failing"]]
     assert texts == ["2 such rows", "a run of star stopped there; what is downstream was not made"]
+
+
+def test_each_override_is_told_and_none_is_listed_as_failing(bench: Bench) -> None:
+    bench.execute(asset_selection=[shown.key], tags={"by": "Eve"})
+    assert bench.look() == [], "history"
+    for by in ("Ada", "Bob"):
+        bench.execute(asset_selection=[shown.key], tags={"by": by})
+        assert bench.look() == ["Warning: shown (override)"]
+        (signal,) = bench.logged()[-1]["failing"]
+        assert (signal["text"], signal["owner"]) == (f"published in spite of is_sound, by {by}", "team:analytics")
+        assert bench.look() == []
+    assert Ledger(bench.settings.alerts_path).failing() == []
 
 
 def test_a_check_that_is_run_alone_is_told_too(bench: Bench) -> None:
