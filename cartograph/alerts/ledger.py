@@ -83,9 +83,9 @@ class Ledger:
     ) -> list[Message]:
         """Take in `signals`, in the order in which `observer` found them, and the positions up to which it looked.
 
-        A failure that lasts is told once, until it gets worse (an error after a warning, a further part) or is over;
-        one that came and went between two calls is told as both. The messages are queued for the sinks that `route`
-        names, and returned. What is well with its parts ends each failure of the same name that is of these parts only.
+        A failure that lasts is told once, until it gets worse (an error after a warning, a further part) or is over,
+        and is kept as what stands of it; one that came and went between two calls is told as both. The messages are
+        queued for the sinks that `route` names, and returned. Parts that are well are so in each failure of the name.
         """
         failing: list[Signal] = []
         recovered: list[Signal] = []
@@ -94,14 +94,16 @@ class Ledger:
                 if signal.healthy:
                     recovered += _end(connection, signal)
                     continue
-                known = _incident(connection, signal)
-                if known is None or _is_worse(signal, known):
-                    _keep(connection, signal)
+                if not signal.lasts:
                     failing.append(signal)
-                elif signal.parts != known.parts:
-                    _keep(connection, known.model_copy(update={"parts": signal.parts, "text": signal.text}))
-                elif signal.severity != known.severity:  # an error that is a warning by now: the next error is news
-                    _keep(connection, signal)
+                    continue
+                known = _incident(connection, signal)
+                stands = signal.with_parts_of(known) if known else signal
+                if known is None or signal.is_news_after(known):
+                    failing.append(signal)
+                else:  # told when it began; an error that is a warning by now, too: the next error is news
+                    stands = stands.model_copy(update={"at": known.at, "run_id": known.run_id})
+                _keep(connection, stands)
             messages = grouped(failing, recovered)
             connection.executemany(
                 "INSERT OR IGNORE INTO outbox (message_id, sink, message) VALUES (?, ?, ?)",
@@ -171,10 +173,6 @@ class Ledger:
             connection.execute("COMMIT")
 
 
-def _is_worse(signal: Signal, known: Signal) -> bool:
-    return (known.severity, signal.severity) == ("warning", "error") or not set(signal.parts) <= set(known.parts)
-
-
 def _keep(connection: sqlite3.Connection, signal: Signal) -> None:
     connection.execute(
         "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?)", (signal.subject, signal.name, signal.model_dump_json())
@@ -182,11 +180,16 @@ def _keep(connection: sqlite3.Connection, signal: Signal) -> None:
 
 
 def _end(connection: sqlite3.Connection, well: Signal) -> list[Signal]:
-    """End the incidents that are over as `well` is: its own, and those of parts that it has; each as it is now."""
+    """End the incidents that are over as `well` is, and keep what it leaves of others; the former as they are now."""
     rows = connection.execute("SELECT signal FROM incidents WHERE name = ? ORDER BY subject", (well.name,)).fetchall()
-    over = [known for known in (Signal.model_validate_json(text) for (text,) in rows) if well.ends(known)]
-    for known in over:
-        connection.execute("DELETE FROM incidents WHERE subject = ? AND name = ?", (known.subject, known.name))
+    over = []
+    for known in (Signal.model_validate_json(text) for (text,) in rows):
+        left = well.left_of(known)
+        if left is None:
+            connection.execute("DELETE FROM incidents WHERE subject = ? AND name = ?", (known.subject, known.name))
+            over.append(known)
+        elif left != known:
+            _keep(connection, left)
     return [
         well.model_copy(update={"subject": known.subject, "owner": known.owner, "parts": known.parts}) for known in over
     ]

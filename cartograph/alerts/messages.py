@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from cartograph.alerts.parts import Part, merged, without
 from cartograph.alerts.runbook import section
 
 Severity = Literal["warning", "error"]
@@ -19,9 +21,11 @@ class _Frozen(BaseModel):
 class Signal(_Frozen):
     """One observation: whether `name` (a check, or `run`) of `subject` (an asset, or a job) is well, found at `at`.
 
-    `parts` names what fails of the subject where that is not all of it: partitions, or assets; and of a run, the assets
-    that it was to make. The subject of a run that a check stopped is the check's: both are one message. A failure that
-    `holds_back` also refuses each release that is made of its subject, which is told with it and not once more.
+    `parts` are what fails of the subject where that is not all of it: partitions, or assets; and of a run, the assets
+    that it was to make, with their partitions. One that is `only_of_parts`, as each run is, says nothing of others. The
+    subject of a run that a check stopped is the check's: both are one message. A failure that `holds_back` also refuses
+    each release that is made of its subject, which is told with it and not once more. One that does not last, as an
+    override of checks, is an event: told each time, and never over.
     """
 
     subject: str
@@ -32,13 +36,29 @@ class Signal(_Frozen):
     run_id: str
     text: str
     at: AwareDatetime
-    parts: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    only_of_parts: bool = False
+    lasts: bool = True
     holds_back: bool = False
 
-    def ends(self, known: Signal) -> bool:
-        """Whether the failure `known` is over as this is well: it is the same, or of parts that all are well here."""
-        is_of_parts = bool(known.parts) and set(known.parts) <= set(self.parts)
-        return self.healthy and self.name == known.name and (self.subject == known.subject or is_of_parts)
+    def left_of(self, known: Signal) -> Signal | None:
+        """What is left of the failure `known` as this is well: of the same, or of its parts; None where it is over."""
+        if self.name != known.name:
+            return known
+        if not (self.only_of_parts and known.parts):
+            return None if self.subject == known.subject else known
+        left = without(known.parts, self.parts)
+        return known.model_copy(update={"parts": left}) if left else None
+
+    def is_news_after(self, known: Signal) -> bool:
+        """Whether this failure is more than `known`, which was told of the same: an error, or of further parts."""
+        is_worse = (known.severity, self.severity) == ("warning", "error")
+        return is_worse or bool(known.parts and (not self.parts or without(self.parts, known.parts)))
+
+    def with_parts_of(self, known: Signal) -> Signal:
+        """This failure with what stands of `known`, of which it says nothing where it is of its own parts only."""
+        parts = merged((*known.parts, *self.parts)) if known.parts else ()
+        return self.model_copy(update={"parts": parts}) if self.only_of_parts else self
 
 
 class Message(_Frozen):
@@ -64,7 +84,8 @@ class Message(_Frozen):
         """One line: what it is about and how bad it is."""
         if not self.failing:
             return f"Recovered: {self.subject} ({', '.join(signal.name for signal in self.recovered)})"
-        return f"{self.severity.capitalize()}: {self.subject} ({', '.join(signal.name for signal in self.failing)})"
+        names = ", ".join(signal.name for signal in self.failing)
+        return f"{_worst(self.failing).capitalize()}: {self.subject} ({names})"
 
     @property
     def body(self) -> str:
@@ -94,14 +115,17 @@ def _group(signal: Signal) -> tuple[str, str]:
     return signal.subject, signal.run_id
 
 
+def _worst(signals: Iterable[Signal]) -> Severity:
+    return "error" if any(signal.severity == "error" for signal in signals) else "warning"
+
+
 def _message(failing: list[Signal], recovered: list[Signal]) -> Message:
     latest = max((*failing, *recovered), key=lambda signal: signal.at)
-    worst: Severity = "error" if any(s.severity == "error" for s in (*failing, *recovered)) else "warning"
     return Message(
         subject=latest.subject,
         owner=latest.owner,
         run_id=latest.run_id,
-        severity=worst,
+        severity=_worst((*failing, *recovered)),
         at=latest.at,
         failing=tuple(failing),
         recovered=tuple(recovered),

@@ -100,6 +100,7 @@ SECTIONS = frozenset(
         "estimates_are_sound",
         "kpis_tie_out",
         "all_guards_hold",
+        "override",
         "release_is_served",
     }
 )

@@ -90,6 +90,16 @@ def errors_ever(
     return found
 
 
+def span_of_run(run: dg.DagsterRun) -> _Span | None:
+    """The partitions of a run; None where it has none that are named by the day on which they start."""
+    keys = [run.tags.get(tag, run.tags.get(PARTITION_TAG, "")) for tag in RANGE_TAGS]
+    try:
+        first, last = (at_midnight(date.fromisoformat(key)) for key in keys)
+    except ValueError:
+        return None
+    return first.isoformat(), advance(last, get_settings().partition_grain).isoformat()
+
+
 class Unfinished(NamedTuple):
     """A look that a run began and has not ended: at which partitions, None where nobody knows."""
 
@@ -97,7 +107,7 @@ class Unfinished(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What stands of a check's results: the one that counts, the latest one, and all errors that nothing later mended.
+    """What stands of a check's results: the one that counts, the latest one, and what failed and nothing later mended.
 
     `is_unfinished` says whether a run began to make the asset anew and has not said what the check found.
     """
@@ -105,6 +115,7 @@ class Standing(NamedTuple):
     result: dg.AssetCheckEvaluation
     latest: dg.AssetCheckEvaluation
     errors: tuple[dg.AssetCheckEvaluation, ...]
+    warnings: tuple[dg.AssetCheckEvaluation, ...]
     is_unfinished: bool
 
     @property
@@ -138,13 +149,13 @@ def standing(history: Iterable[dg.AssetCheckEvaluation | Unfinished]) -> Standin
     if latest is None:
         return None
     errors = tuple(failure for failure in failures if failure.severity == _ERROR)
-    return Standing(next(iter((*errors, *failures)), latest), latest, errors, is_unfinished)
+    warnings = tuple(failure for failure in failures if failure.severity != _ERROR)
+    return Standing(next(iter((*errors, *warnings)), latest), latest, errors, warnings, is_unfinished)
 
 
-def standing_result(instance: dg.DagsterInstance, key: dg.AssetCheckKey, up_to: int) -> dg.AssetCheckEvaluation | None:
-    """The result of a check that stood after the execution with the id `up_to`; None where there was none."""
-    found = _standing(instance, key, _Runs(instance), up_to)
-    return found and found.result
+def stood_after(instance: dg.DagsterInstance, key: dg.AssetCheckKey, execution: int) -> Standing | None:
+    """What stood of a check's results after the execution with that id; None where there was none."""
+    return _standing(instance, key, _Runs(instance), execution)
 
 
 def standing_results(
@@ -228,15 +239,9 @@ class _Runs:
         return bool(begun) if planned.event is None else planned.event.step_key in begun
 
     def span(self, run_id: str) -> _Span | None:
-        """The partitions of a run; None where it has none that are named by the day on which they start."""
+        """The partitions of a run; None where it is gone, or has none."""
         run = self._run(run_id)
-        tags = run.tags if run is not None else {}
-        keys = [tags.get(tag, tags.get(PARTITION_TAG, "")) for tag in RANGE_TAGS]
-        try:
-            first, last = (at_midnight(date.fromisoformat(key)) for key in keys)
-        except ValueError:
-            return None
-        return first.isoformat(), advance(last, get_settings().partition_grain).isoformat()
+        return span_of_run(run) if run is not None else None
 
     def _run(self, run_id: str) -> dg.DagsterRun | None:
         if run_id not in self._runs:

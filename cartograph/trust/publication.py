@@ -20,6 +20,7 @@ from cartograph.trust.automation import OVERRIDE_TAGS
 from cartograph.trust.causes import failure_by_checks
 from cartograph.trust.descent import Heir, heirs
 from cartograph.trust.gate import checks_of, errors_ever, span_of, standing_results
+from cartograph.trust.overrides import tell_override
 from cartograph.windows import Window
 
 _NAMED = 5
@@ -75,7 +76,7 @@ def require_sound(context: dg.AssetExecutionContext, window: Window | None) -> d
             "of it, or `cartograph run` everything; who answers for it says --override-by and --override-reason.",
             allow_retries=False,
         )
-    context.log.warning(f"Published in spite of {named}, by {override.by}: {override.reason}")
+    tell_override(context, f"published in spite of {named}, by {override.by}: {override.reason}")
     return {"in_spite_of": named, "override_by": override.by, "override_reason": override.reason}
 
 

@@ -7,7 +7,7 @@ is told of the state that all this has led to is in `cartograph.trust.states`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -19,15 +19,18 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from cartograph.alerts.messages import Signal
+from cartograph.alerts.parts import Part, merged, without
 from cartograph.trust.causes import cause_of, failed_checks
-from cartograph.trust.gate import is_partial, standing_result
+from cartograph.trust.gate import is_partial, span_of, span_of_run, stood_after
+from cartograph.trust.overrides import overrides_in
 from cartograph.trust.states import dead_backfills, failed_partitions, stale_assets
 from cartograph.trust.watching import Observations, Watched
+from cartograph.words import listed
 
 _PAGE = 100
 RUNS_FAILED = "runs failed"
 _RUN_ENDS = {RUNS_FAILED: dg.DagsterEventType.RUN_FAILURE, "runs succeeded": dg.DagsterEventType.RUN_SUCCESS}
-_RUN = "run"
+_RUN, _OVERRIDE = "run", "override"
 _ERROR = dg.AssetCheckSeverity.ERROR
 
 
@@ -49,9 +52,13 @@ def observe(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str
 def _at_the_end(signals: list[Signal]) -> list[Signal]:
     """What holds of each thing after all of `signals`."""
     found: dict[tuple[str, str], Signal] = {}
-    for signal in signals:
-        found = {key: known for key, known in found.items() if not signal.ends(known)}
-        found[signal.subject, signal.name] = signal
+    for signal in (one for one in signals if one.lasts):
+        key = signal.subject, signal.name
+        if signal.healthy:
+            left = {of: signal.left_of(known) for of, known in found.items()}
+            found = {of: known for of, known in left.items() if known is not None}
+        known = found.pop(key, None)
+        found[key] = signal.with_parts_of(known) if known and not known.healthy and not signal.healthy else signal
     return list(found.values())
 
 
@@ -110,19 +117,29 @@ def _of_check(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord, o
     result = record.evaluation
     if record.status not in COMPLETED or record.event is None or result is None:
         return None
-    if is_partial(result) and (result.passed or result.severity != _ERROR):
-        result = standing_result(instance, record.key, record.id) or result
+    stands = stood_after(instance, record.key, record.id) if is_partial(result) else None
+    failures = (stands.errors or stands.warnings) if stands else ()
+    subject, result = result.asset_key.to_user_string(), stands.result if stands else result
+    parts = merged(Part(name=subject, span=span_of(failure)) for failure in failures)
     return Signal(
-        subject=result.asset_key.to_user_string(),
+        subject=subject,
         name=result.check_name,
         healthy=result.passed,
         severity="error" if result.severity == _ERROR else "warning",
         owner=owner,
         run_id=record.run_id,
-        text=result.description or "did not pass",
+        text=(result.description or "did not pass") + _elsewhere(result, parts),
         at=_moment(record.event.timestamp),
         holds_back=result.blocking and result.severity == _ERROR and not result.passed,
+        parts=tuple(part for part in parts if parts[0].span is not None),
     )
+
+
+def _elsewhere(result: dg.AssetCheckEvaluation, parts: Sequence[Part]) -> str:
+    """The partitions that a check fails in besides those of `result`, in words."""
+    others = without(parts, [Part(name=result.asset_key.to_user_string(), span=span_of(result))])
+    spans = [f"{part.span[0][:10]} to before {part.span[1][:10]}" for part in others if part.span is not None]
+    return f" (it fails for {listed(spans)}, too)" if spans else ""
 
 
 def _runs(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str]) -> Observations:
@@ -133,6 +150,7 @@ def _runs(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str])
             page = instance.fetch_run_status_changes(event_type, limit=_PAGE, cursor=cursor, ascending=True)
             entries = [record.event_log_entry for record in page.records]
             found.signals.extend(s for s in (_of_run(instance, what, entry) for entry in entries) if s is not None)
+            found.signals.extend(s for entry in entries for s in _overrides(instance, what, entry))
             cursor, has_more = page.cursor, page.has_more
         if cursor is not None:
             found.positions[source] = cursor
@@ -148,13 +166,11 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
     if chosen and not what.owners.keys() & set(chosen):
         return None
     healthy = entry.dagster_event_type == dg.DagsterEventType.RUN_SUCCESS
-    subject = run.job_name if not chosen else _selection(chosen)
+    subject = run.job_name if not chosen else f"a run of {_and_more(chosen)}"
     stopped_by = [] if healthy else _stopped_by(instance, entry.run_id)
     by_check = next((check.asset_key for check in stopped_by if _ran_in(instance, entry.run_id, check)), None)
     if stopped_by and by_check is None:
         return None  # they failed in another run, and were told: one fault, one message
-    # A run of some assets is over once another run made them all; that of a whole job, once one of it succeeds.
-    made = chosen or (sorted(what.owners) if healthy or by_check else [])
     signal = Signal(
         subject=subject,
         name=_RUN,
@@ -164,12 +180,41 @@ def _of_run(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry
         run_id=entry.run_id,
         text="" if healthy else _why(instance, entry),
         at=_moment(entry.timestamp),
-        parts=tuple(key.to_user_string() for key in made),
+        parts=_to_make(what, run),
+        only_of_parts=True,
     )
     if by_check is None:
         return signal
     folded = {"subject": by_check.to_user_string(), "owner": what.owners.get(by_check, what.team)}
     return signal.model_copy(update={**folded, "text": f"{subject} stopped there; what is downstream was not made"})
+
+
+def _overrides(instance: dg.DagsterInstance, what: Watched, entry: dg.EventLogEntry) -> Iterator[Signal]:
+    """What the run published or released in spite of failed checks, as a signal for each owner."""
+    told = {key: text for key, text in overrides_in(instance, entry.run_id).items() if key in what.owners}
+    for owner in sorted({what.owners[key] for key in told}):
+        keys = sorted(key for key in told if what.owners[key] == owner)
+        yield Signal(
+            subject=_and_more(keys),
+            name=_OVERRIDE,
+            healthy=False,
+            severity="warning",
+            owner=owner,
+            run_id=entry.run_id,
+            text=listed(list(dict.fromkeys(told[key] for key in keys)), "; "),
+            at=_moment(entry.timestamp),
+            parts=tuple(Part(name=key.to_user_string()) for key in keys),
+            lasts=False,
+        )
+
+
+def _to_make(what: Watched, run: dg.DagsterRun) -> tuple[Part, ...]:
+    """The assets that a run makes, with its partitions: those chosen, or all of its job; none where it runs checks."""
+    chosen = run.asset_selection or (set() if run.asset_check_selection else what.jobs[run.job_name])
+    span = span_of_run(run)
+    return tuple(
+        Part(name=key.to_user_string(), span=span if key in what.partitions else None) for key in sorted(chosen)
+    )
 
 
 def _stopped_by(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckKey]:
@@ -196,9 +241,9 @@ def _results_in(instance: dg.DagsterInstance, run_id: str, step: str | None = No
     return [event.asset_check_evaluation_data for event in events if step in (None, event.step_key)]
 
 
-def _selection(chosen: list[dg.AssetKey]) -> str:
-    more = f" and {len(chosen) - 1} more" if len(chosen) > 1 else ""
-    return f"a run of {chosen[0].to_user_string()}{more}"
+def _and_more(keys: Sequence[dg.AssetKey]) -> str:
+    more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+    return f"{keys[0].to_user_string()}{more}"
 
 
 def _why(instance: dg.DagsterInstance, entry: dg.EventLogEntry) -> str:

@@ -18,11 +18,12 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from cartograph.alerts.messages import Signal
+from cartograph.alerts.parts import Part
 from cartograph.trust.causes import words_of
 from cartograph.trust.watching import Observations, Watched
+from cartograph.words import listed
 
 STALE, FAILED_PARTITIONS = "is_up_to_date", "no_partition_failed"
-_MOST = 10
 _SOURCE, _BACKFILLS = "failed partitions", "dead backfills"
 _LATEST = 50
 """Backfills that are looked at, the latest first."""
@@ -45,9 +46,9 @@ def stale_assets(instance: dg.DagsterInstance, what: Watched, now: datetime) -> 
                 severity=what.staleness,
                 owner=owner,
                 run_id=_NO_RUN,
-                text=f"{number} were not made in time: {_first(names)}" if names else "",
+                text=f"{number} were not made in time: {listed(names)}" if names else "",
                 at=now,
-                parts=tuple(names),
+                parts=tuple(Part(name=name) for name in names),
             )
         )
     return found
@@ -120,15 +121,10 @@ def dead_backfills(instance: dg.DagsterInstance, what: Watched, since: Mapping[s
                 run_id=_NO_RUN,
                 text=words_of(backfill.error) or "it ended without a message",
                 at=datetime.fromtimestamp(backfill.backfill_end_timestamp or backfill.backfill_timestamp, UTC),
-                parts=tuple(key.to_user_string() for key in assets),
+                parts=tuple(Part(name=key.to_user_string()) for key in assets),
             )
         )
     return Observations(signals, {_BACKFILLS: json.dumps([backfill.backfill_id for backfill in dead])})
-
-
-def _first(names: Sequence[str], between: str = ", ") -> str:
-    more = f"{between}and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
-    return f"{between.join(names[:_MOST])}{more}"
 
 
 def _partitions_of(
@@ -155,7 +151,7 @@ def _of_owner(
     told = {key: names for key, names in failed.items() if names}
     if failed and not told:
         return None
-    each = [f"{key.to_user_string()} {_first(names)}" for key, names in told.items()]
+    each = [f"{key.to_user_string()} {listed(names)}" for key, names in told.items()]
     return Signal(
         subject=f"partitions of {owner}",
         name=FAILED_PARTITIONS,
@@ -163,9 +159,9 @@ def _of_owner(
         severity="error",
         owner=owner,
         run_id=_latest_run(instance, told),
-        text=f"a run that was to make them failed: {_first(each, '; ')}" if told else "",
+        text=f"a run that was to make them failed: {listed(each, '; ')}" if told else "",
         at=now,
-        parts=tuple(f"{key.to_user_string()} {name}" for key, names in told.items() for name in names),
+        parts=tuple(Part(name=f"{key.to_user_string()} {name}") for key, names in told.items() for name in names),
     )
 
 

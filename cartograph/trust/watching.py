@@ -11,7 +11,8 @@ from cartograph.alerts.messages import Severity, Signal
 
 
 class Watched(NamedTuple):
-    """What one code location answers for: its assets with their owners, their checks, its jobs, and who owns those.
+    """What one code location answers for: its assets with their owners, their checks, its jobs with what each makes,
+    and who owns those.
 
     Assets stand after those that they are made of; `upstream` has all of these, however far. `staleness` is how bad it
     is when some were not made in time.
@@ -21,7 +22,7 @@ class Watched(NamedTuple):
     upstream: Mapping[dg.AssetKey, Set[dg.AssetKey]]
     partitions: Mapping[dg.AssetKey, dg.PartitionsDefinition[str]]
     checks: tuple[dg.AssetCheckKey, ...]
-    jobs: frozenset[str]
+    jobs: Mapping[str, Set[dg.AssetKey]]
     team: str
     staleness: Severity
 
@@ -42,7 +43,7 @@ def watched(repository: dg.RepositoryDefinition, team: str, staleness: Severity)
         upstream={key: graph.get_ancestor_asset_keys(key) for key in nodes},
         partitions={key: node.partitions_def for key, node in nodes.items() if node.partitions_def is not None},
         checks=tuple(sorted(key for key in graph.asset_check_keys if key.asset_key in nodes)),
-        jobs=frozenset(job.name for job in repository.get_all_jobs()),
+        jobs={job.name: job.asset_layer.selected_asset_keys for job in repository.get_all_jobs()},
         team=team,
         staleness=staleness,
     )

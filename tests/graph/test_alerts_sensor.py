@@ -1,7 +1,5 @@
 """The sensor on real runs: what failed is told once, also across a restart and by whichever path it failed."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,10 +10,12 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster_shared.error import SerializableErrorInfo
 
+from cartograph.alerts.ledger import Ledger
 from cartograph.alerts.messages import Message
 from cartograph.settings import Settings
 from cartograph.trust.causes import failure_by_checks
 from cartograph.trust.gate import looked_at
+from cartograph.trust.overrides import tell_override
 from cartograph.windows import Window
 from tests.support.sensors import SensorBench
 
@@ -32,7 +32,8 @@ def orders() -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     if State.crashes:
         raise ValueError("the disk is full")
     yield dg.MaterializeResult()
-    description = "" if State.sound else "90 of 100"
+    where_it_is = f" in month {State.month}" if State.month else ""
+    description = "" if State.sound else f"90 of 100{where_it_is}"
     yield dg.AssetCheckResult(
         check_name="is_sound",
         passed=State.sound,
@@ -69,9 +70,22 @@ def star() -> Iterator[dg.AssetCheckResult]:
     raise failure_by_checks("The warehouse was not built", [dg.AssetCheckKey(star.key, "ties_out")])
 
 
+@dg.asset
+def looked() -> None:
+    """Made of nothing, and by a job of its own: what fails elsewhere is not mended by that."""
+
+
+@dg.asset(owners=["team:analytics"])
+def shown(context: dg.AssetExecutionContext) -> None:
+    """Published in spite of a failed check."""
+    tell_override(context, f"published in spite of is_sound, by {context.run.tags['by']}")
+
+
 class Bench(SensorBench):
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, [orders, report], by_hand=[release, star])
+        super().__init__(settings, [orders, report], by_hand=[release, star, looked, shown])
+        job = dg.define_asset_job("look_job", selection=[looked.key])
+        self.definitions = dg.Definitions.merge(self.definitions, dg.Definitions(jobs=[job]))
 
     def run(self, *, sound: bool = True, crashes: bool = False, month: int | None = None, warns: bool = False) -> None:
         State.sound, State.crashes, State.month = sound and not warns, crashes, month
@@ -139,6 +153,33 @@ def test_a_failure_is_over_once_its_own_partition_is_well(bench: Bench) -> None:
     assert bench.look() == ["Recovered: orders (is_sound)"]
 
 
+def test_a_failure_in_a_further_partition_is_told_and_what_stands_is_listed(bench: Bench) -> None:
+    def listed() -> list[str]:
+        return [failing.text for failing in Ledger(bench.settings.alerts_path).failing() if failing.name == "is_sound"]
+
+    bench.run()
+    bench.look()
+    bench.run(sound=False, month=6)
+    assert bench.look() == FAILED
+    bench.run(sound=False, month=6)
+    assert bench.look() == []
+    bench.run(sound=False, month=3)
+    assert bench.look() == ["Error: orders (is_sound)"]
+    june, march = (f"it fails for 2024-{m:02}-01 to before 2024-{m + 1:02}-01, too" for m in (6, 3))
+    assert listed() == [f"90 of 100 in month 3 ({june})"]
+    bench.run(month=3)
+    assert bench.look() == ["Recovered: orders (run)"]
+    assert listed() == ["90 of 100 in month 6"]
+    bench.run(sound=False, month=3)
+    bench.run(month=6)
+    assert bench.look() == [*FAILED, "Recovered: orders (run)"]
+    assert listed() == ["90 of 100 in month 3"]
+    assert march not in bench.logged()[-2]["failing"][0]["text"]
+    State.month = None
+    bench.run()
+    assert bench.look() == ["Recovered: orders (is_sound)"]
+
+
 def test_a_warning_elsewhere_is_no_end_of_an_error_and_an_error_after_it_is_told_again(bench: Bench) -> None:
     bench.run()
     bench.look()
@@ -147,12 +188,14 @@ def test_a_warning_elsewhere_is_no_end_of_an_error_and_an_error_after_it_is_told
     bench.run(warns=True, month=1)
     assert bench.look() == ["Recovered: orders (run)"], "June is as it was"
     bench.run(month=6)
-    assert bench.look() == [], "January warns, which is no news beside what was told"
+    assert bench.look() == ["Warning: orders (is_sound)"], "January's, which was not told beside June's error"
     bench.run(sound=False, month=6)
     assert bench.look() == FAILED
     bench.run(month=6)
+    assert bench.look() == ["Warning: orders (is_sound)"]
+    assert [signal["name"] for signal in bench.logged()[-1]["recovered"]] == ["run"]
     bench.run(month=1)
-    assert bench.look() == ["Recovered: orders (run)", "Recovered: orders (is_sound)"]
+    assert bench.look() == ["Recovered: orders (is_sound)"]
 
 
 def test_the_first_look_tells_of_a_failure_beside_a_later_look_elsewhere(bench: Bench) -> None:
@@ -180,6 +223,24 @@ def test_a_crash_after_a_failed_check_is_told_beside_it(bench: Bench) -> None:
     assert bench.look() == [*FAILED, "Error: nightly_job (run)"]
     bench.run()
     assert set(bench.look()) == {*RECOVERED, "Recovered: nightly_job (run)"}
+
+
+def test_the_success_of_another_job_mends_only_what_that_job_makes(bench: Bench) -> None:
+    bench.run()
+    bench.look()
+    bench.run(sound=False)
+    assert bench.look() == FAILED
+    bench.execute("look_job")
+    assert bench.look() == [], "it makes nothing of what failed"
+    bench.run(sound=False)
+    assert bench.look() == [], "which is known still"
+    State.sound, State.crashes, State.month = True, True, None
+    bench.execute(asset_selection=[orders.key])
+    assert bench.look() == ["Error: a run of orders (run)"]
+    bench.execute("look_job")
+    assert bench.look() == []
+    bench.run()
+    assert set(bench.look()) == {*RECOVERED, "Recovered: a run of orders (run)"}
 
 
 def test_a_backfill_that_dies_before_its_first_run_is_told_and_over_once_its_assets_are_made(bench: Bench) -> None:
@@ -235,6 +296,18 @@ def test_a_run_that_fails_for_its_own_checks_only_is_told_with_them(bench: Bench
     assert bench.look() == ["Error: star (ties_out, run)"]
     texts = [signal["text"] for signal in bench.logged()[0]["failing"]]
     assert texts == ["2 such rows", "a run of star stopped there; what is downstream was not made"]
+
+
+def test_each_override_is_told_and_none_is_listed_as_failing(bench: Bench) -> None:
+    bench.execute(asset_selection=[shown.key], tags={"by": "Eve"})
+    assert bench.look() == [], "history"
+    for by in ("Ada", "Bob"):
+        bench.execute(asset_selection=[shown.key], tags={"by": by})
+        assert bench.look() == ["Warning: shown (override)"]
+        (signal,) = bench.logged()[-1]["failing"]
+        assert (signal["text"], signal["owner"]) == (f"published in spite of is_sound, by {by}", "team:analytics")
+        assert bench.look() == []
+    assert Ledger(bench.settings.alerts_path).failing() == []
 
 
 def test_a_check_that_is_run_alone_is_told_too(bench: Bench) -> None:

@@ -91,9 +91,9 @@ def test_a_partition_stays_failed_until_it_is_made_whatever_else_succeeds(bench:
     assert told(bench) == "a run that was to make them failed: orders 2024-02-01", "lines wait for the orders"
     assert bench.logged()[-1]["run_id"] == bench.logged()[-2]["run_id"]
     bench.make(3)
-    assert bench.look() == [f"Recovered: {RUN}"]
+    assert bench.look() == []
     bench.make(2, broken={2})
-    assert bench.look() == [f"Error: {RUN}"], "that February has failed is known"
+    assert bench.look() == [f"Error: {RUN}"], "view and report were well; that February has failed is known"
     bench.make(2)
     assert bench.look() == [f"Recovered: {RUN}", f"Recovered: {PARTITIONS}"]
     assert bench.look() == []
@@ -118,15 +118,34 @@ def test_a_further_partition_is_told_and_recovery_waits_for_the_last(bench: Benc
     assert f"Error: {PARTITIONS}" in bench.look()
     assert told(bench).endswith("orders 2024-01-01, 2024-02-01")
     bench.make(5, broken={5})
-    assert bench.look() == [f"Error: {PARTITIONS}"]
+    assert bench.look() == [f"Error: {RUN}", f"Error: {PARTITIONS}"]
     assert told(bench).endswith("orders 2024-01-01, 2024-02-01, 2024-05-01")
     bench.make(1, 2)
-    assert bench.look() == [f"Recovered: {RUN}"]
+    assert bench.look() == [], "May is left"
     bench.make(2, broken={2})
     assert bench.look() == [f"Error: {RUN}", f"Error: {PARTITIONS}"], "February was well in between"
     bench.make(2)
     bench.make(5)
     assert bench.look() == [f"Recovered: {RUN}", f"Recovered: {PARTITIONS}"]
+
+
+def test_a_run_over_many_partitions_is_mended_by_those_that_make_them_all(bench: Bench) -> None:
+    only_orders = {"asset_selection": [orders.key]}
+    run = "a run of orders (run)"
+    bench.make(1, 6, broken={4}, **only_orders)
+    assert bench.look()[0] == f"Error: {run}"
+    (failing,) = bench.logged()[0]["failing"]
+    span = ["2024-01-01T00:00:00+00:00", "2024-07-01T00:00:00+00:00"]
+    assert failing["parts"] == [{"name": "orders", "span": span}]
+    bench.make(8, **only_orders)
+    bench.make(4, 6, **only_orders)
+    assert bench.look() == []
+    bench.make(2, broken={2}, **only_orders)
+    assert bench.look() == [], "it is among those that are known"
+    bench.make(1, 3, **only_orders)
+    assert bench.look()[0] == f"Recovered: {run}"
+    bench.make(2, broken={2}, **only_orders)
+    assert bench.look()[0] == f"Error: {run}"
 
 
 def test_what_waits_downstream_is_told_once_it_is_what_is_left(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from cartograph.trust.asset_graph import with_graph
 from cartograph.trust.automation import OVERRIDE_TAGS, RANGE_TAGS
 from cartograph.trust.causes import failed_checks
 from cartograph.trust.gate import looked_at
+from cartograph.trust.overrides import overrides_in
 from cartograph.trust.publication import require_sound
 from cartograph.windows import Window
 
@@ -178,6 +179,9 @@ def test_who_answers_for_it_publishes_and_is_told_with_what_was_published(locati
     told = location.instance.get_latest_materialization_event(published_whole.key).asset_materialization.metadata
     assert (told["override_by"].value, told["override_reason"].value) == tuple(OVERRIDE.values())
     assert told["in_spite_of"].value == "is_usual of raw/stock for 2024-04-01 to before 2024-05-01"
+    (run,) = location.instance.get_runs(limit=1)
+    alerted = overrides_in(location.instance, run.run_id)[published_whole.key]
+    assert alerted == f"published in spite of {told['in_spite_of'].value}, by {': '.join(OVERRIDE.values())}"
     assert location.publish(**{OVERRIDE_TAGS[0]: "Ada", OVERRIDE_TAGS[1]: " " * 10}) == {"sales"}
 
 

@@ -16,6 +16,7 @@ from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset, read_graph, write_graph
 from cartograph.trust.causes import failed_checks
 from cartograph.trust.gate import looked_at, standing
+from cartograph.trust.overrides import overrides_in
 from cartograph.windows import Window
 from tests.graph.ml_location import (
     failure,
@@ -143,6 +144,7 @@ def test_who_overrides_is_told(shop):
     assert (warning.check_name, warning.severity) == ("all_guards_hold", dg.AssetCheckSeverity.WARN)
     assert "by Ada: The recount is done" in warning.description
     assert warning.metadata["samples"].value == ["rows_match_mart of published/fct_orders"]
+    assert overrides_in(shop.instance, result.run_id) == {key("serving/release"): warning.description}
 
 
 def look(

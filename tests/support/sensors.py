@@ -41,14 +41,10 @@ class SensorBench:
         self.__exit__()
         self.__enter__()
 
-    def execute(self, **how: Any) -> None:
-        """Run the job, or with `asset_selection` some assets only."""
+    def execute(self, job_name: str = "nightly_job", **how: Any) -> None:
+        """Run a job, or with `asset_selection` some assets only."""
         definitions, selected = self.definitions, "asset_selection" in how
-        job = (
-            definitions.resolve_implicit_global_asset_job_def()
-            if selected
-            else definitions.resolve_job_def("nightly_job")
-        )
+        job = definitions.resolve_implicit_global_asset_job_def() if selected else definitions.resolve_job_def(job_name)
         job.execute_in_process(instance=self.instance, raise_on_error=False, **how)
 
     def look(self) -> list[str]:

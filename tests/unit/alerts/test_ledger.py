@@ -60,16 +60,36 @@ def test_a_warning_that_becomes_an_error_is_told_again_and_not_the_other_way(led
 
 def test_what_is_well_as_a_whole_ends_the_failure_of_its_parts(ledger: Ledger) -> None:
     def run(subject: str, *parts: str, minute: int, healthy: bool = False) -> Signal:
-        return make_signal("run", subject=subject, parts=parts, minute=minute, healthy=healthy)
+        return make_signal("run", subject=subject, parts=parts, minute=minute, healthy=healthy, only_of_parts=True)
 
     record(ledger, run("a run of a and 1 more", "a", "b", minute=0), run("nightly_job", minute=1))
     assert record(ledger, run("a run of a", "a", minute=2, healthy=True)) == []
-    assert record(ledger, run("a run of a and 2 more", "a", "b", "c", minute=3, healthy=True)) == [
+    assert record(ledger, run("a run of b and 1 more", "b", "c", minute=3, healthy=True)) == [
         "Recovered: a run of a and 1 more (run)"
     ]
     assert [signal.subject for signal in ledger.failing()] == ["nightly_job"]
     assert len(record(ledger, run("nightly_job", "a", "b", "c", minute=4, healthy=True))) == 1
     assert ledger.failing() == []
+
+
+def test_a_run_that_fails_says_nothing_of_what_another_one_left(ledger: Ledger) -> None:
+    def run(part: str, minute: int, healthy: bool = False) -> list[str]:
+        signal = make_signal("run", parts=(part,), minute=minute, healthy=healthy, only_of_parts=True)
+        return [title.split(":")[0] for title in record(ledger, signal)]
+
+    assert [run("June", 0), run("May", 1), run("June", 2)] == [["Error"], ["Error"], []]
+    assert [run("May", 3, healthy=True), run("May", 4), run("June", 5, healthy=True)] == [[], ["Error"], []]
+    assert run("May", 6, healthy=True) == ["Recovered"]
+
+
+def test_a_ledger_from_before_there_were_spans_is_read() -> None:
+    text = (
+        make_signal(parts=("raw/orders",))
+        .model_dump_json()
+        .replace('{"name":"raw/orders","span":null}', '"raw/orders"')
+    )
+    assert '"parts":["raw/orders"]' in text
+    assert Signal.model_validate_json(text) == make_signal(parts=("raw/orders",))
 
 
 def test_a_further_part_is_told_and_fewer_parts_are_kept_without_a_word(ledger: Ledger) -> None:

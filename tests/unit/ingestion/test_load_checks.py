@@ -44,3 +44,10 @@ def test_what_has_no_history_yet_passes_and_says_so(lake: Lake) -> None:
     for check in ("volume_is_usual", "nulls_are_usual", "values_are_usual"):
         assert found[check].passed
         assert str(found[check].description).endswith("it cannot judge yet, with 29 of 42 days of history")
+
+
+def test_many_unreadable_files_are_told_by_the_first_ten(lake: Lake) -> None:
+    broken = tuple(Unreadable(f"{number:04}.csv", "it is empty", "Deliver it anew") for number in range(2_500))
+    description = str(results(lake, Rows("orders", [order("a", 1)], broken))["everything_readable"].description)
+    assert description.count("it is empty") == 10
+    assert "0009.csv: it is empty. Deliver it anew; and 2,490 more" in description

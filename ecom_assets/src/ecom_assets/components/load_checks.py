@@ -16,7 +16,7 @@ from cartograph.lake import Lake
 from cartograph.trust.evidence import SAMPLES, checked
 from cartograph.trust.gate import looked_at
 from cartograph.windows import Window
-from cartograph.words import counted
+from cartograph.words import counted, listed
 from ecom_assets.contracts.validation import ORPHAN
 from ecom_assets.ingestion import LoadReport, examples, late_rows, raw_table
 from ecom_assets.quality.anomalies import (
@@ -127,7 +127,8 @@ def too_many_quarantined(report: LoadReport, dataset: str, limit: Limit) -> str:
 
 
 def _readable(report: LoadReport, severity: Severity) -> dg.AssetCheckResult:
-    told = [f"{u.name}: {u.reason}. {u.cure}" for u in report.unreadable]
+    unread = [f"{u.name}: {u.reason}. {u.cure}" for u in report.unreadable]
+    told = [listed(unread, "; ")] if unread else []
     if report.kept:
         told.append(f"what was loaded earlier and is not delivered now stays: {counted(report.kept, 'row')}")
     if report.unplaced:

@@ -15,6 +15,7 @@ from cartograph.settings import Settings, get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from cartograph.trust.gate import check_outcomes
+from cartograph.trust.overrides import tell_override
 from cartograph.windows import at_midnight
 from cartograph.words import counted
 from ml_assets.core.features.customers import as_of_dates
@@ -112,6 +113,9 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             write_lineage(draft.path, guarded_by(context, lake, KEY))
             parity = require_parity(parities(draft.path, found.customers, found.predicted))
         pruned = store.prune(settings.release_keep)
+    guards = guards_result(made_from, draft.manifest)
+    if not guards.passed and guards.description:
+        tell_override(context, guards.description)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(found.customers),
@@ -129,7 +133,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             "bytes": sum(entry.size for entry in draft.manifest.files),
             "pruned": list(pruned),
         },
-        check_results=[guards_result(made_from, draft.manifest), parity_result(parity)],
+        check_results=[guards, parity_result(parity)],
     )
 
 
