@@ -116,7 +116,8 @@ class ReleaseAlerts:
             return
         try:
             ledger, config = Ledger(self._settings.alerts_path), load_alerts(self._settings)
-            deliver(ledger, config.all_sinks(self._settings), partial(datetime.now, UTC))
+            for reason in deliver(ledger, config.all_sinks(self._settings), partial(datetime.now, UTC)).refused:
+                logger.error("An alert was refused for good: %s", reason)
             self._is_waiting = bool(ledger.unsent())
         except (AlertsError, OSError, sqlite3.Error) as error:
             logger.warning("Alerts cannot be sent: %s", error)

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from cartograph.alerts.ledger import Ledger
 from cartograph.alerts.messages import Message
-from cartograph.alerts.sinks import Sink, SinkError
+from cartograph.alerts.sinks import RefusedError, Sink, SinkError
 
 
-def deliver(ledger: Ledger, sinks: Mapping[str, Sink], clock: Callable[[], datetime]) -> dict[str, str]:
-    """Send what is due by `clock`; the sinks that failed, each with the reason.
+class Failures(NamedTuple):
+    """The sinks that are tried again later, each with the reason; and why which messages were refused for good."""
 
-    A sink that fails is left alone until its waiting time is over, with all that is queued for it. Messages for a sink
-    that the file of alerts no longer has stay queued.
+    waiting: dict[str, str]
+    refused: list[str]
+
+
+def deliver(ledger: Ledger, sinks: Mapping[str, Sink], clock: Callable[[], datetime]) -> Failures:
+    """Send what is due by `clock`; what was not taken.
+
+    A sink that fails is left alone until its waiting time is over, with all that is queued for it; one that refuses a
+    message gets the next. Messages for a sink that the file of alerts no longer has stay queued.
     """
-    failures: dict[str, str] = {}
+    failures, refused = dict[str, str](), list[str]()
     while due := ledger.claim(clock(), without=failures):
         try:
             if due.sink not in sinks:
                 raise SinkError("the file of alerts has no such sink any more")
             send(sinks[due.sink], due.message)
+        except RefusedError as error:
+            refused.append(f"{due.message.title}: {error}")
+            ledger.refused(due, str(error), clock())
         except SinkError as error:
             failures[due.sink] = str(error)
             ledger.failed(due, str(error), clock())
         else:
             ledger.sent(due, clock())
-    return failures
+    return Failures(failures, refused)
 
 
 def send(sink: Sink, message: Message) -> None:

@@ -33,6 +33,10 @@ _SCHEMA = """
         attempts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0, sent_at REAL, last_error TEXT,
         UNIQUE (message_id, sink)
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS refused (
+        position INTEGER PRIMARY KEY, message_id TEXT NOT NULL, sink TEXT NOT NULL, message TEXT NOT NULL,
+        reason TEXT NOT NULL, refused_at REAL NOT NULL
+    ) STRICT;
 """
 
 
@@ -50,6 +54,15 @@ class Unsent(NamedTuple):
     sink: str
     messages: int
     last_error: str | None
+
+
+class Refusal(NamedTuple):
+    """What a sink refused for good: how many messages, the last one's title, and why."""
+
+    sink: str
+    messages: int
+    title: str
+    reason: str
 
 
 class Ledger:
@@ -123,6 +136,14 @@ class Ledger:
             ).fetchall()
         return [Unsent(*row) for row in rows]
 
+    def refusals(self) -> list[Refusal]:
+        """What was refused for good, by sink, with the last of each."""
+        with self._transaction() as connection:
+            rows = connection.execute(  # SQLite: the bare columns are those of the greatest position
+                "SELECT sink, count(*), message, reason, max(position) FROM refused GROUP BY sink ORDER BY sink"
+            ).fetchall()
+        return [Refusal(row[0], row[1], Message.model_validate_json(row[2]).title, row[3]) for row in rows]
+
     def claim(self, now: datetime, without: Collection[str] = ()) -> Due | None:
         """The oldest message to be sent now, for this process alone to send; None for none but for sinks in `without`.
 
@@ -147,6 +168,16 @@ class Ledger:
         """Mark a message as sent."""
         with self._transaction() as connection:
             connection.execute("UPDATE outbox SET sent_at = ? WHERE position = ?", (now.timestamp(), due.position))
+
+    def refused(self, due: Due, reason: str, now: datetime) -> None:
+        """Take a message that no further attempt brings home out of the way of those behind it."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO refused (message_id, sink, message, reason, refused_at) "
+                "SELECT message_id, sink, message, ?, ? FROM outbox WHERE position = ?",
+                (reason, now.timestamp(), due.position),
+            )
+            connection.execute("DELETE FROM outbox WHERE position = ?", (due.position,))
 
     def failed(self, due: Due, reason: str, now: datetime) -> None:
         """Put a message and all others for its sink off, the longer the more often it failed."""

@@ -100,6 +100,30 @@ class Message(_Frozen):
             lines += [f"what to do: {p if '://' in p else f'{p} in the repository of Cartograph'}" for p in places]
         return "\n".join(lines)
 
+    def within(self, limit: int) -> Message:
+        """The message with a body of at most `limit` bytes: longer texts are cut alike, and say by how much."""
+        size, texts = _bytes(self.body), [_bytes(signal.text) for signal in self.failing]
+        if size <= limit or not texts:
+            return self
+        share = max(0, (limit - size + sum(texts)) // len(texts) - _NOTE)
+        cut = tuple(signal.model_copy(update={"text": _cut(signal.text, share)}) for signal in self.failing)
+        return self.model_copy(update={"failing": cut})
+
+
+_NOTE = 100
+"""Bytes that the note about what was cut takes at most."""
+
+
+def _cut(text: str, limit: int) -> str:
+    kept = text.encode()[:limit].decode(errors="ignore")
+    if kept == text:
+        return text
+    return f"{kept} … ({len(text) - len(kept):,} more characters: the whole is in alerts.jsonl, beside the logs)"
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())
+
 
 def grouped(failing: list[Signal], recovered: list[Signal]) -> list[Message]:
     """One message for each subject of each run, in the order of what was found first."""

@@ -18,17 +18,26 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from cartograph.alerts.messages import Message
 
 TIMEOUT_SECONDS = 10
+_WEBHOOK_BYTES, _EMAIL_BYTES, _SNS_BYTES = 15_000, 1_000_000, 250_000
+"""Of a body: Mattermost shows 16,383 characters, Slack 40,000; SNS takes 262,144 bytes with subject and attributes."""
+_MAY_PASS_LATER = {401, 403, 407, 408, 423, 425, 429}
+"""Answers of the 400s to who asks too early, or must show anew who they are. Others refuse what was sent."""
+_SNS_REFUSALS = {"InvalidParameter", "InvalidParameterValue", "ParameterValueInvalid", "ValidationError"}
 
 
 class SinkError(RuntimeError):
     """A sink did not take a message. What it says holds no secret."""
 
 
+class RefusedError(SinkError):
+    """A sink did not take a message, and never will."""
+
+
 class Sink(Protocol):
     """A place that takes messages."""
 
     def send(self, message: Message) -> None:
-        """Send one message. Raises SinkError where it was not taken."""
+        """Send one message. Raises SinkError where it was not taken, RefusedError where it never will be."""
 
 
 class _Config(BaseModel):
@@ -70,6 +79,7 @@ class Webhook(_Config):
         """Post the message; the header `X-Cartograph-Message-Id` is the same for a repetition."""
         import httpx
 
+        message = message.within(_WEBHOOK_BYTES)
         payload = {"text": f"*{message.title}*\n{message.body}", "cartograph": message.model_dump(mode="json")}
         headers = {"X-Cartograph-Message-Id": message.message_id}
         host = urlsplit(self.url.get_secret_value()).netloc.rpartition("@")[2]
@@ -79,7 +89,8 @@ class Webhook(_Config):
             reason = type(error).__name__  # its words may hold the address, which is a secret
             raise SinkError(f"the webhook at {host} cannot be reached ({reason}): is the address right?") from None
         if not answer.is_success:
-            raise SinkError(f"the webhook at {host} answered with status {answer.status_code}")
+            kind = RefusedError if answer.is_client_error and answer.status_code not in _MAY_PASS_LATER else SinkError
+            raise kind(f"the webhook at {host} answered with status {answer.status_code}")
 
 
 class Email(_Config):
@@ -99,7 +110,7 @@ class Email(_Config):
         mail = EmailMessage()
         mail["Subject"], mail["From"], mail["To"] = message.title, self.sender, ", ".join(self.recipients)
         mail["Message-ID"] = f"<{message.message_id}@cartograph>"
-        mail.set_content(message.body)
+        mail.set_content(message.within(_EMAIL_BYTES).body)
         try:
             with self._connection() as server:
                 if self.security == "starttls":
@@ -108,9 +119,9 @@ class Email(_Config):
                     server.login(self.username, self.password.get_secret_value())
                 server.send_message(mail)
         except (OSError, smtplib.SMTPException) as error:
-            raise SinkError(
-                f"{self.host}:{self.port} did not take the e-mail: {error or type(error).__name__}"
-            ) from None
+            is_final = isinstance(error, smtplib.SMTPDataError) and error.smtp_code >= 500
+            kind = RefusedError if is_final else SinkError
+            raise kind(f"{self.host}:{self.port} did not take the e-mail: {error or type(error).__name__}") from None
 
     def _connection(self) -> smtplib.SMTP:
         if self.security == "tls":
@@ -149,11 +160,13 @@ class Sns(_Config):
             client.publish(
                 TopicArn=self.topic_arn,
                 Subject=message.title[:100],
-                Message=message.body,
+                Message=message.within(_SNS_BYTES).body,
                 MessageAttributes=attributes,
             )
         except (BotoCoreError, ClientError) as error:
-            raise SinkError(f"{self.topic_arn} did not take the message: {error}") from None
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+            kind = RefusedError if code in _SNS_REFUSALS else SinkError
+            raise kind(f"{self.topic_arn} did not take the message: {error}") from None
 
 
 AnySink = Annotated[Webhook | Email | Sns, Field(discriminator="type")]

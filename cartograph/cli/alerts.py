@@ -1,4 +1,4 @@
-"""`cartograph alerts`: what fails, what waits to be sent, and whether the sinks can be reached."""
+"""`cartograph alerts`: what fails, what waits to be sent or was refused, and whether the sinks can be reached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ app = typer.Typer(help="Alerts: what fails, and who hears of it.", no_args_is_he
 
 @app.command("list")
 def list_alerts() -> None:
-    """List what fails, and what waits to be sent. `cartograph up` runs the sensors that find and send it.
+    """List what fails, what waits to be sent and what was refused. `cartograph up` runs what finds and sends it.
 
     Before they ever ran, it is what the last runs found.
     """
@@ -45,6 +45,9 @@ def list_alerts() -> None:
     for waiting in ledger.unsent():
         reason = f": {waiting.last_error}" if waiting.last_error else ""
         say(f"[yellow]waiting[/]  {waiting.messages} for {waiting.sink}{reason}")
+    for refusal in ledger.refusals():
+        last = f"the last, {refusal.title}, as {refusal.reason}"
+        say(f"[red]refused[/]  {refusal.messages} by {refusal.sink}, which are in alerts.jsonl: {last}")
 
 
 @app.command()

@@ -40,8 +40,11 @@ def alerts_sensor(name: str, team: str) -> dg.SensorDefinition:
         what = watched(context.repository_def, team, load_shop(settings).freshness.severity)
         seen = observe(context.instance, what, ledger.positions(name), now)
         messages = ledger.record(name, seen.signals, seen.positions, config.route)
-        for sink, reason in deliver(ledger, config.all_sinks(settings), partial(datetime.now, UTC)).items():
+        failures = deliver(ledger, config.all_sinks(settings), partial(datetime.now, UTC))
+        for sink, reason in failures.waiting.items():
             context.log.warning(f"The alerts for {sink} are tried again later: {reason}.")
+        for reason in failures.refused:
+            context.log.error(f"Refused for good, and not sent again: {reason}. The message is in alerts.jsonl.")
         if not messages:
             return dg.SkipReason("Nothing new failed, and nothing is well again.")
         return dg.SensorResult(asset_events=[_event(message) for message in messages])

@@ -16,13 +16,16 @@ from aiosmtpd.handlers import Message as MailHandler
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
-from cartograph.alerts.delivery import deliver
+from cartograph.alerts.delivery import Failures, deliver
 from cartograph.alerts.ledger import CLAIM, FIRST_WAIT, Ledger
 from cartograph.alerts.messages import Message
-from cartograph.alerts.sinks import Email, LogFile, Sink, SinkError, Sns, Webhook
+from cartograph.alerts.sinks import Email, LogFile, RefusedError, Sink, SinkError, Sns, Webhook
+from cartograph.cli.alerts import list_alerts
+from cartograph.settings import load_settings
 from tests.support.receiver import Receiver, receiving
 from tests.unit.alerts.making import MOMENT, make_message, make_signal
 
+NOTHING = Failures({}, [])
 CLOSED = "http://127.0.0.1:9/"
 """The discard port, on which nothing listens."""
 
@@ -130,6 +133,10 @@ def test_a_topic_takes_the_message_with_attributes_to_filter_by(monkeypatch: pyt
         (taken,) = sqs.receive_message(QueueUrl=queue)["Messages"]
         told = json.loads(taken["Body"])
         assert (told["Subject"], told["Message"]) == (message.title, message.body)
+        Sns(type="sns", topic_arn=topic, endpoint_url=places["endpoint_url"]).send(make_message(text=LONG))
+        too_long = make_message().model_copy(update={"owner": "x" * 300_000, "failing": ()})
+        with pytest.raises(RefusedError, match="InvalidParameter"):
+            Sns(type="sns", topic_arn=topic, endpoint_url=places["endpoint_url"]).send(too_long)
         assert {name: value["Value"] for name, value in told["MessageAttributes"].items()} == {
             "message_id": message.message_id, "owner": "team:data-platform", "severity": "error",
         }  # fmt: skip
@@ -153,18 +160,18 @@ def test_a_dead_sink_is_tried_again_later_and_keeps_no_other_waiting(tmp_path: P
     signals = [make_signal("a"), make_signal("b", minute=1, run_id="run-2")]
     ledger.record("warehouse", signals, {}, lambda _: sinks)
     receiver.status = 503
-    (reason,) = deliver(ledger, sinks, lambda: MOMENT).values()
+    (reason,) = deliver(ledger, sinks, lambda: MOMENT).waiting.values()
     assert reason.endswith("answered with status 503")
     assert receiver.received.qsize() == 1, "the second message for it waits, too"
     assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2
-    assert deliver(ledger, sinks, lambda: MOMENT) == {}, "it is left alone for a while"
+    assert deliver(ledger, sinks, lambda: MOMENT) == NOTHING, "it is left alone for a while"
 
     receiver.status = 200
-    assert deliver(ledger, sinks, lambda: MOMENT + FIRST_WAIT) == {}
+    assert deliver(ledger, sinks, lambda: MOMENT + FIRST_WAIT) == NOTHING
     posted = [receiver.received.get(timeout=10).body for _ in range(3)]
     assert [body["cartograph"]["failing"][0]["name"] for body in posted] == ["a", "a", "b"]
     assert ledger.unsent() == []
-    assert deliver(ledger, sinks, lambda: MOMENT + 100 * FIRST_WAIT) == {}
+    assert deliver(ledger, sinks, lambda: MOMENT + 100 * FIRST_WAIT) == NOTHING
     assert receiver.received.empty(), "nothing is sent twice"
 
 
@@ -181,7 +188,7 @@ def test_a_sink_with_an_impossible_address_keeps_no_other_waiting(broken: Sink, 
     ledger = Ledger(tmp_path / "alerts.db")
     sinks = {"broken": broken, "log": LogFile(tmp_path / "alerts.jsonl")}
     ledger.record("warehouse", [make_signal("a"), make_signal("b", minute=1, run_id="run-2")], {}, lambda _: sinks)
-    (reason,) = deliver(ledger, sinks, lambda: MOMENT).values()
+    (reason,) = deliver(ledger, sinks, lambda: MOMENT).waiting.values()
     assert "look at its address" in reason
     assert "secret" not in reason
     assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2
@@ -201,7 +208,58 @@ def test_a_slow_sink_gets_each_message_once_in_order_while_another_process_deliv
 
     signals = [make_signal(f"check_{number:02d}", run_id=f"run-{number}") for number in range(20)]
     ledger.record("warehouse", signals, {}, lambda _: ["slow"])
-    assert deliver(ledger, {"slow": Slow()}, lambda: now) == {}
+    assert deliver(ledger, {"slow": Slow()}, lambda: now) == NOTHING
     assert taken == [f"Error: published/fct_orders (check_{number:02d})" for number in range(20)]
     assert inner == []
     assert now - MOMENT > CLAIM
+
+
+LONG = "ä€ cannot be read; " * 30_000
+"""720 KB."""
+
+
+@pytest.mark.parametrize("limit", [2_000, 15_000, 250_000])
+def test_a_message_is_cut_to_a_limit_and_says_so_and_what_to_do(limit: int) -> None:
+    message = make_message(text=LONG)
+    cut = message.within(limit).body
+    assert limit - 200 < len(cut.encode()) <= limit
+    assert "more characters: the whole is in alerts.jsonl" in cut
+    assert cut.splitlines()[1:] == message.body.splitlines()[1:], "owner, run and what to do are whole"
+    assert make_message().within(limit) == make_message()
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+def test_a_message_that_is_refused_for_good_keeps_none_behind_it_waiting(
+    status: int,
+    tmp_path: Path,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CARTOGRAPH_HOME", str(tmp_path))
+    ledger = Ledger(load_settings().alerts_path)
+    sinks = {"chat": webhook(receiver.url)}
+    ledger.record("warehouse", [make_signal("a", text=LONG)], {}, lambda _: sinks)
+    receiver.status = status
+    found = deliver(ledger, sinks, lambda: MOMENT)
+    assert found.waiting == {}
+    assert [reason.split(":")[:2] for reason in found.refused] == [["Error", " published/fct_orders (a)"]]
+    assert len(receiver.received.get(timeout=10).body["text"].encode()) < 16_000
+    receiver.status = 200
+    ledger.record("warehouse", [make_signal("b", minute=1, run_id="run-2")], {}, lambda _: sinks)
+    assert deliver(ledger, sinks, lambda: MOMENT) == NOTHING
+    assert receiver.received.get(timeout=10).body["cartograph"]["failing"][0]["name"] == "b"
+    (refusal,) = ledger.refusals()
+    assert (refusal.sink, refusal.messages, refusal.title) == ("chat", 1, "Error: published/fct_orders (a)")
+    assert refusal.reason.endswith(f"answered with status {status}")
+    assert ledger.unsent() == []
+    list_alerts()
+    assert "1 by chat, which are in alerts.jsonl" in " ".join("".join(capsys.readouterr()).split())
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 429, 500])
+def test_an_answer_that_may_be_another_one_later_is_no_refusal(status: int, receiver: Receiver) -> None:
+    receiver.status = status
+    with pytest.raises(SinkError) as found:
+        webhook(receiver.url).send(make_message())
+    assert not isinstance(found.value, RefusedError)
