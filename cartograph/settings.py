@@ -371,7 +371,7 @@ class Settings(BaseSettings):
     @property
     def resolved_catalog_uri(self) -> str:
         """The catalog that is used: `catalog_uri`, or SQLite in the shop's folder."""
-        return self.catalog_uri or f"sqlite:///{self.shop_home / 'catalog.db'}"
+        return self.catalog_uri or _sqlite_uri(self.shop_home / "catalog.db")
 
     @property
     def resolved_lake_uri(self) -> str:
@@ -389,7 +389,7 @@ class Settings(BaseSettings):
     @property
     def resolved_mlflow_uri(self) -> str:
         """The MLflow backend: `mlflow_uri`, or SQLite in the shop's folder."""
-        return self.mlflow_uri or f"sqlite:///{self.shop_home / 'mlflow.db'}"
+        return self.mlflow_uri or _sqlite_uri(self.shop_home / "mlflow.db")
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -428,3 +428,8 @@ def _explain(problem: Any) -> str:
     takes = f" {field.description}" if field is not None else ""
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{PREFIX}{name.upper()}={problem['input']!s}: {message}.{takes}"
+
+
+def _sqlite_uri(path: Path) -> str:
+    """The address of a SQLite database, in which a `%` of the path would begin the code of a character."""
+    return f"sqlite:///{str(path).replace('%', '%25')}"

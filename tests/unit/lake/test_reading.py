@@ -139,6 +139,7 @@ def test_any_folder_name_works(tmp_path, folder: str) -> None:
     lake = make_visits(make_lake(tmp_path / folder), [0])
     overwrite(lake, days(0, 5), visits_in(days(0, 5), 1))
     assert lake.batches(TABLE).read_all().num_rows == 4
+    assert [made.name for made in tmp_path.iterdir()] == [folder], "and nothing is made beside it"
 
 
 def test_a_column_name_is_quoted() -> None:
