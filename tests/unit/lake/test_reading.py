@@ -135,11 +135,18 @@ def test_configure_prepares_any_connection(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("folder", ["it's here", "a [1] and b*", "ünïcode", "percent%20"])
-def test_any_folder_name_works(tmp_path, folder: str) -> None:
+def test_any_name_of_a_home_works_that_settings_take(tmp_path, folder: str) -> None:
     lake = make_visits(make_lake(tmp_path / folder), [0])
     overwrite(lake, days(0, 5), visits_in(days(0, 5), 1))
     assert lake.batches(TABLE).read_all().num_rows == 4
     assert [made.name for made in tmp_path.iterdir()] == [folder], "and nothing is made beside it"
+
+
+@pytest.mark.parametrize("folder", ["ünïcode?", "percent%20 #hash"])
+def test_any_name_of_a_folder_of_tables_works(tmp_path, folder: str) -> None:
+    lake = make_visits(make_lake(tmp_path / "home", lake_uri=str(tmp_path / folder)), [0])
+    overwrite(lake, days(0, 5), visits_in(days(0, 5), 1))
+    assert lake.batches(TABLE).read_all().num_rows == 4
 
 
 def test_a_column_name_is_quoted() -> None:
