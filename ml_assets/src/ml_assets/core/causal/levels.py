@@ -188,8 +188,8 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
         sensitivity=strength,
         heterogeneity=heterogeneity(rows, inside.covariates, SMOOTH, seed) if study.modifiers.names else None,
         warnings=(
-            *of_one_unit(scores[0].parts.influence, inside.clusters),
             *_warnings(study, design, replace(found, estimates=estimates, sensitivity=strength), first[0]),
+            *of_one_unit(scores[0].parts.influence, inside.clusters),
         ),
     )
 
