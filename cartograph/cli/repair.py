@@ -12,7 +12,8 @@ from rich.markup import escape
 from cartograph.cli.console import output, say, say_warning
 from cartograph.cli.export import loaded_tables
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home
-from cartograph.cli.run import LOCATIONS, Step, conclude, execute_all, require_readable_sources, since_first
+from cartograph.cli.jobs import LOCATIONS, Step, execute_all
+from cartograph.cli.run import conclude, require_readable_sources, since_first
 from cartograph.lake import Lake, TableMissing
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import load_shop
@@ -69,7 +70,7 @@ def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, d
         warehouse, models = LOCATIONS
         if only is None:
             chosen = [repaired_assets(request).to_selection_str() for request in requests(repairs)]
-            location = warehouse._replace(job="repair_job")
+            location = warehouse._replace(stages=(("repair_job",),))
             steps = [Step(location, list(one.windows), select) for one, select in zip(repairs, chosen, strict=True)]
         else:  # the run that loaded them may have been stopped before the warehouse had anything: all of it is made
             steps = [Step(warehouse, list(one.windows), None) for one in repairs]

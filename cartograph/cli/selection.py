@@ -5,7 +5,7 @@ Here it is resolved once, in the one graph that they make together: a `+` goes o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 
 class Chosen(BaseModel):
-    """The assets that a selection holds of each code location, by the name of its module."""
+    """The assets that a selection holds of each job, by the job's name."""
 
     assets: dict[str, list[str]]
 
@@ -30,18 +30,20 @@ class Chosen(BaseModel):
         aside.replace(path)
 
 
-def choose(text: str, locations: Mapping[str, dg.Definitions]) -> Chosen:
-    """The assets that the selection `text` holds; what one step makes together is chosen together.
+def choose(text: str, locations: Sequence[tuple[dg.Definitions, Sequence[str]]]) -> Chosen:
+    """The assets that the selection `text` holds, for the named jobs of each of `locations`.
 
-    A name that no asset has selects nothing, bare (`nonsense`) as in a key (`key:nonsense`).
+    What one step makes together is chosen together. A name that no asset has selects nothing, bare (`nonsense`) as in
+    a key (`key:nonsense`).
     """
-    graphs = {module: definitions.resolve_asset_graph() for module, definitions in locations.items()}
+    graph = together(definitions.resolve_asset_graph() for definitions, _ in locations)
     selection = dg.AssetSelection.from_string(text).required_multi_asset_neighbors()
-    held = selection.resolve(together(graphs.values()), allow_missing=True)
+    held = selection.resolve(graph, allow_missing=True)
+    jobs = [definitions.resolve_job_def(name) for definitions, names in locations for name in names]
     return Chosen(
         assets={
-            module: sorted(key.to_user_string() for key in held & graph.executable_asset_keys)
-            for module, graph in graphs.items()
+            job.name: sorted(key.to_user_string() for key in job.asset_layer.asset_graph.executable_asset_keys & held)
+            for job in jobs
         }
     )
 

@@ -1,15 +1,17 @@
-"""A child process that executes one job of one code location: `python -m cartograph.cli.worker REQUEST`.
+"""A child process that executes jobs of one code location: `python -m cartograph.cli.worker MODULE`.
 
-It loads the location's definitions and libraries, which takes seconds, and waits for a line on its standard input
-before it executes, so that the next location is ready when the one before has ended. A process of its own keeps
-Dagster's log out of the terminal and gives the assets the environment they need. It leads a process group, so that it
-and its own children (dbt) die with its parent. Watching it is `cartograph.cli.progress`'s business.
+It loads the location's definitions and libraries, which takes seconds, says `READY` on its standard output, executes
+what is asked on its standard input, a line each, and answers each with a status. What is printed meanwhile, Dagster's
+log above all, goes to its standard error. A process of its own keeps that out of the terminal and gives the assets the
+environment they need. It leads a process group, so that it and its own children (dbt) die with its parent. The other
+end, and the order of jobs, is `cartograph.cli.jobs`'s business.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import queue
 import signal
 import sys
 import threading
@@ -27,20 +29,20 @@ from cartograph.cli.selection import Chosen, choose
 from cartograph.leaving import leave
 from cartograph.trust.automation import RANGE_TAGS
 
+READY = "ready"
 EXIT_FAILED = 1
 EXIT_NOTHING_SELECTED = 3
 
 
 class Request(BaseModel):
-    """What to execute: a job of the location module, over a range of partition keys, perhaps a selection of assets.
+    """What to execute: a job of the location, over a range of partition keys, perhaps a selection of assets.
 
-    `chosen` is the file in which the first worker of a run says what the selection holds in each of the `locations`.
+    `chosen` is the file in which the first worker of a run says what the selection holds of each job of `locations`.
     `step_config` is Dagster's run configuration by the name of the step; that of a step left out is left out, too.
     `tags` are the run's, beside those that each has.
     """
 
-    module: str
-    locations: list[str]
+    locations: dict[str, list[str]]
     job: str
     run_id: str
     first: str
@@ -51,53 +53,45 @@ class Request(BaseModel):
     tags: dict[str, str] = {}
 
 
-def execute(request: Request, go: threading.Event) -> int:
-    """Execute the request on the instance of `DAGSTER_HOME` once the parent says so; the exit status."""
-    try:
-        location = importlib.import_module(request.module)
-        definitions = location.defs()
-    except Exception as error:  # noqa: BLE001  the process boundary: whatever it is, the parent shows its cause
-        sys.stderr.write(f"{''.join(traceback.format_exception(error))}\n{root_cause(error)}\n")
-        return EXIT_FAILED
-    job, selected = definitions.resolve_job_def(request.job), None
+def execute(definitions: dg.Definitions, request: Request) -> int:
+    """Execute the request on the instance of `DAGSTER_HOME`; the status."""
+    job = definitions.resolve_job_def(request.job)
+    assets = {key.to_user_string(): key for key in job.asset_layer.executable_asset_keys}
+    chosen = set(assets)
     if request.select is not None:
-        selected = chosen_of(request)
-        if not selected:
+        chosen.intersection_update(chosen_of(request).assets[request.job])
+        if not chosen:
             return EXIT_NOTHING_SELECTED
-    import_ahead(getattr(location, "LIBRARIES", ()), go)
-    go.wait()
-    steps = None if selected is None else {key.to_python_identifier() for key in selected}
-    config = {step: {"config": c} for step, c in request.step_config.items() if steps is None or step in steps}
+    steps = {assets[name].to_python_identifier() for name in chosen}
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,
             run_id=request.run_id,
-            asset_selection=selected,
-            run_config={"ops": config},
+            asset_selection=None if request.select is None else [assets[name] for name in sorted(chosen)],
+            run_config={"ops": {step: {"config": one} for step, one in request.step_config.items() if step in steps}},
             tags={**request.tags, RANGE_TAGS[0]: request.first, RANGE_TAGS[1]: request.last, CLI_TAG: "true"},
             raise_on_error=False,
         )
     return 0 if result.success else EXIT_FAILED
 
 
-def chosen_of(request: Request) -> list[dg.AssetKey]:
-    """What the request's selection holds in its location, as the first worker said it; said here where none has."""
+def chosen_of(request: Request) -> Chosen:
+    """What the request's selection holds, as the first worker said it; said here where none has."""
     chosen = Chosen.read(request.chosen)
     if chosen is None:
-        chosen = choose(
-            request.select or "", {name: importlib.import_module(name).defs() for name in request.locations}
-        )
+        locations = [(importlib.import_module(name).defs(), jobs) for name, jobs in request.locations.items()]
+        chosen = choose(request.select or "", locations)
         chosen.write(request.chosen)
-    return [dg.AssetKey.from_user_string(name) for name in chosen.assets[request.module]]
+    return chosen
 
 
-def import_ahead(libraries: Iterable[str], go: threading.Event) -> None:
+def import_ahead(libraries: Iterable[str], asked: queue.Queue[str]) -> None:
     """Import what the steps would import one after the other when they need it, as long as there is nothing else to do.
 
     One that cannot be imported is told by the step that needs it.
     """
     for library in libraries:
-        if go.is_set():
+        if not asked.empty():
             return
         with suppress(ImportError):
             importlib.import_module(library)
@@ -110,18 +104,28 @@ def root_cause(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _follow_parent(go: threading.Event) -> None:
-    if sys.stdin.readline():
-        go.set()
-        sys.stdin.read()
+def _follow_parent(asked: queue.Queue[str]) -> None:
+    for line in sys.stdin:
+        asked.put(line)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def main(request: str) -> NoReturn:
-    """Execute a request, as JSON, and end this process; it ends, too, when its parent does."""
-    told = threading.Event()
-    threading.Thread(target=_follow_parent, args=(told,), daemon=True).start()
-    leave(execute(Request.model_validate_json(request), told))
+def main(module: str) -> NoReturn:
+    """Execute what is asked until the parent ends; then this process ends, too, and its children."""
+    asked: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_follow_parent, args=(asked,), daemon=True).start()
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        try:
+            location = importlib.import_module(module)
+            definitions = location.defs()
+        except Exception as error:  # noqa: BLE001  the process boundary: whatever it is, the parent shows its cause
+            sys.stderr.write(f"{''.join(traceback.format_exception(error))}\n{root_cause(error)}\n")
+            leave(EXIT_FAILED)
+        import_ahead(getattr(location, "LIBRARIES", ()), asked)
+        answers.write(f"{READY}\n")
+        while True:
+            answers.write(f"{execute(definitions, Request.model_validate_json(asked.get()))}\n")
 
 
 if __name__ == "__main__":

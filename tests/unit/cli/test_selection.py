@@ -35,14 +35,18 @@ def both():
     """An answer and its policy, which one step makes."""
 
 
-WAREHOUSE = location(
-    {
-        "raw/orders": (),
-        "raw/inventory": (),
-        "published/orders": ("raw/orders",),
-        "published/stock": ("raw/inventory",),
-        "quality/scores": ("published/stock",),
-    }
+EVERYTHING = dg.AssetSelection.all()
+WAREHOUSE = dg.Definitions.merge(
+    dg.Definitions(jobs=[dg.define_asset_job("warehouse", EVERYTHING)]),
+    location(
+        {
+            "raw/orders": (),
+            "raw/inventory": (),
+            "published/orders": ("raw/orders",),
+            "published/stock": ("raw/inventory",),
+            "quality/scores": ("published/stock",),
+        }
+    ),
 )
 MODELS = dg.Definitions.merge(
     location(
@@ -54,7 +58,7 @@ MODELS = dg.Definitions.merge(
         },
         given=("published/orders", "published/stock"),
     ),
-    dg.Definitions(assets=[both]),
+    dg.Definitions(assets=[both], jobs=[dg.define_asset_job("models", EVERYTHING)]),
 )
 CAUSAL = {"causal/email", "causal/email_policy"}
 OF_STOCK = {"features/products", "models/demand", "serving/release"}
@@ -98,7 +102,7 @@ OF_STOCK = {"features/products", "models/demand", "serving/release"}
     ],
 )
 def test_a_plus_goes_on_beyond_the_border(text: str, warehouse: set[str], models: set[str]) -> None:
-    chosen = choose(text, {"warehouse": WAREHOUSE, "models": MODELS})
+    chosen = choose(text, [(WAREHOUSE, ["warehouse"]), (MODELS, ["models"])])
     assert (set(chosen.assets["warehouse"]), set(chosen.assets["models"])) == (warehouse, models)
 
 

@@ -18,6 +18,24 @@ ml_job = dg.define_asset_job(
     description="Everything of this location: features for some as-of dates, then model, scores, effects and release.",
 )
 
+FEATURES = dg.AssetSelection.groups("features")
+RELEASE = dg.AssetSelection.groups("serving")
+EVIDENCE = dg.AssetSelection.groups("causal", "experiments") | (
+    dg.AssetSelection.groups("monitoring") - dg.AssetSelection.groups("predictions").downstream()
+)
+features_job = dg.define_asset_job("features_job", FEATURES, description="What the others take: features.")
+models_job = dg.define_asset_job(
+    "models_job",
+    dg.AssetSelection.all() - FEATURES - EVIDENCE - RELEASE,
+    description="Models of these features, what they predict, and how predictions have turned out.",
+)
+evidence_job = dg.define_asset_job(
+    "evidence_job",
+    EVIDENCE,
+    description="What the past tells: causal estimates, experiments, backtests and drift. Beside `models_job`.",
+)
+release_job = dg.define_asset_job("release_job", RELEASE, description="All of it to the API, as one release.")
+
 conditions_sensor = automation_sensor()
 
 MONTHLY = "0 0 1 * *"

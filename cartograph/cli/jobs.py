@@ -1,0 +1,314 @@
+"""The jobs of the code locations, in order, in child processes, with live progress.
+
+Jobs of a stage work side by side, a process each; the stages of a location, and the locations, one after the other.
+What a child does is in `cartograph.cli.worker`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, NamedTuple
+from uuid import uuid4
+
+import dagster as dg
+import typer
+
+from cartograph.alerts.runbook import section
+from cartograph.cli import EXIT_INTERRUPTED
+from cartograph.cli.console import errors, output, say_error
+from cartograph.cli.instance import process_environment
+from cartograph.cli.progress import POLL_SECONDS, RunLog, follow
+from cartograph.cli.room import full_disk
+from cartograph.cli.selection import Chosen
+from cartograph.cli.worker import EXIT_FAILED, EXIT_NOTHING_SELECTED, READY, Request
+from cartograph.releases import Override
+from cartograph.settings import Settings
+from cartograph.trust.automation import OVERRIDE_TAGS
+from cartograph.windows import Window
+from cartograph.words import counted
+
+STOP_SECONDS = 30
+
+
+class Location(NamedTuple):
+    """A code location: the module of its definitions, and the stages of jobs that together run all of it.
+
+    No job takes what another of its stage makes. `edge` says which edge of a window names a partition: its start, or,
+    for as-of dates, its end.
+    """
+
+    module: str
+    stages: tuple[tuple[str, ...], ...]
+    edge: Literal["start", "end"]
+
+    @property
+    def name(self) -> str:
+        """The name of the code location."""
+        return self.module.split(".")[0]
+
+    @property
+    def jobs(self) -> list[str]:
+        """The jobs of all stages, in order."""
+        return [job for stage in self.stages for job in stage]
+
+    def partition_key(self, window: Window) -> str:
+        """The key of the partition that belongs to `window`."""
+        return (window.start if self.edge == "start" else window.end).date().isoformat()
+
+
+LOCATIONS = (
+    Location("ecom_assets.definitions", (("warehouse_job",),), "start"),
+    Location("ml_assets.definitions", (("features_job",), ("models_job", "evidence_job"), ("release_job",)), "end"),
+)
+MOST_AT_ONCE = max(len(stage) for location in LOCATIONS for stage in location.stages)
+
+
+class Step(NamedTuple):
+    """What is done in one location: the windows that it works on, and the assets, by default all of its jobs."""
+
+    location: Location
+    windows: list[Window]
+    select: str | None
+
+
+@dataclass
+class Worker:
+    """A child process of a code location."""
+
+    location: Location
+    process: subprocess.Popen[bytes]
+    log_path: Path
+    ready: bool = False
+    busy: bool = False
+    status: int | None = None
+    """What it answered, or that of the process where it has ended."""
+
+    def ask(self, request: Request) -> None:
+        """Let it execute `request`, as soon as its definitions are loaded."""
+        self.busy = True
+        with suppress(BrokenPipeError):  # it has ended already: its status says so
+            self.process.stdin.write(f"{request.model_dump_json()}\n".encode())  # type: ignore[union-attr]
+
+    def listen(self) -> None:
+        """Take in what it has said."""
+        channel = self.process.stdout
+        while self.status is None and select.select([channel], [], [], 0)[0]:
+            said = channel.readline().decode().strip()  # type: ignore[union-attr]
+            if said == READY:
+                self.ready = True
+            else:
+                self.status = int(said) if said else self.process.wait() or EXIT_FAILED
+
+    def rest(self) -> None:
+        """Free it for what is next; one whose process has ended stays as it is."""
+        self.busy = False
+        if self.process.poll() is None:
+            self.status = None
+
+
+class Run(NamedTuple):
+    """What a worker executes, and what has been told of it."""
+
+    worker: Worker
+    request: Request
+    log: RunLog
+
+
+class Crew:
+    """The workers of a run: each is started ahead of its first job, once those before it are ready.
+
+    Not all at once: those that load their definitions side by side keep each other up.
+    """
+
+    def __init__(self, settings: Settings, steps: list[Step], lock: int, stack: ExitStack) -> None:
+        """For `steps`; the lock file `lock` stays open in each worker, and all of them end with `stack`."""
+        self._settings, self._steps, self._lock, self._stack = settings, steps, lock, stack
+        self._folder = Path(stack.enter_context(TemporaryDirectory()))
+        self._workers: dict[str, list[Worker]] = {step.location.module: [] for step in steps}
+
+    def request(self, step: Step, job: str, override: Override | None) -> Request:
+        """What a worker is asked to execute."""
+        return Request(
+            locations={one.location.module: one.location.jobs for one in self._steps if one.select == step.select},
+            job=job,
+            run_id=str(uuid4()),
+            first=step.location.partition_key(step.windows[0]),
+            last=step.location.partition_key(step.windows[-1]),
+            select=step.select,
+            chosen=self._said(step),
+            step_config=override_config(override) if override else {},
+            tags=override_tags(override) if override else {},
+        )
+
+    def holds(self, step: Step, job: str) -> bool:
+        """Whether something of `job` is selected, as far as that is known by now."""
+        chosen = Chosen.read(self._said(step))
+        return chosen is None or bool(chosen.assets[job])
+
+    def free(self, step: Step) -> Worker | None:
+        """A worker of the location that has nothing to do; its first one is started here if it has not been."""
+        workers = self._workers[step.location.module]
+        if not workers:
+            self._start(step)
+        return next((worker for worker in workers if not worker.busy), None)
+
+    def start_next(self) -> None:
+        """Start the worker that is needed next, unless one is still getting ready."""
+        for worker in chain.from_iterable(self._workers.values()):
+            worker.listen()
+            if not worker.ready:
+                return
+        for step in self._steps:
+            if step.select is not None and not self._said(step).is_file():
+                return
+            needed = max(sum(self.holds(step, job) for job in stage) for stage in step.location.stages)
+            if len(self._workers[step.location.module]) < needed:
+                self._start(step)
+                return
+
+    def _said(self, step: Step) -> Path:
+        """The file in which a worker says what the selection of `step` holds."""
+        return self._folder / f"{[one.select for one in self._steps].index(step.select)}.json"
+
+    def _start(self, step: Step) -> None:
+        started = self._stack.enter_context(start_worker(self._settings, step.location, self._lock))
+        self._workers[step.location.module].append(started)
+
+
+def override_config(override: Override) -> dict[str, dict[str, str]]:
+    """The configuration by which the release hears of `override`."""
+    return {"serving__release": {"override_by": override.by, "override_reason": override.reason}}
+
+
+def override_tags(override: Override) -> dict[str, str]:
+    """The tags of a run by which what it publishes hears of `override`."""
+    return dict(zip(OVERRIDE_TAGS, (override.by, override.reason), strict=True))
+
+
+@contextmanager
+def start_worker(settings: Settings, location: Location, lock: int) -> Iterator[Worker]:
+    """A child that loads a location's definitions and then waits to be asked; it ends with the block.
+
+    Its numeric libraries share the processors with those of the workers beside it: more threads wait for each other.
+    """
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // MOST_AT_ONCE))}
+    log_path = settings.logs_dir / f"{location.name}-{uuid4()}.log"
+    with (
+        log_path.open("wb") as sink,
+        subprocess.Popen(
+            [sys.executable, "-m", "cartograph.cli.worker", location.module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=sink,
+            env=threads | process_environment(settings),
+            pass_fds=(lock,),
+            process_group=0,
+            bufsize=0,  # nothing is left to be written when a pipe is closed, and nothing read that was not asked for
+        ) as process,
+    ):
+        try:
+            yield Worker(location, process, log_path)
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def execute_all(
+    settings: Settings, instance: dg.DagsterInstance, steps: list[Step], override: Override | None, lock: int
+) -> list[RunLog]:
+    """Execute `steps` in order, up to the first stage in which a job fails; a job without assets has no log."""
+    logs: list[RunLog] = []
+    with ExitStack() as stack:
+        crew = Crew(settings, steps, lock, stack)
+        for step in steps:
+            for stage in step.location.stages:
+                requests = [crew.request(step, job, override) for job in stage if crew.holds(step, job)]
+                done = execute_side_by_side(settings, instance, crew, step, requests)
+                logs += done
+                if not all(log.succeeded for log in done):
+                    return logs
+    return logs
+
+
+def execute_side_by_side(
+    settings: Settings, instance: dg.DagsterInstance, crew: Crew, step: Step, requests: list[Request]
+) -> list[RunLog]:
+    """Let workers execute `requests`, and show their progress; a job that has nothing to do has no log."""
+    waiting, runs, logs = deque(requests), list[Run](), list[RunLog]()
+    with output.status("loading definitions") as status:
+        try:
+            while waiting or runs:
+                while waiting and (free := crew.free(step)) is not None:
+                    runs.append(_begun(free, waiting.popleft()))
+                crew.start_next()
+                select.select([run.worker.process.stdout for run in runs], [], [], POLL_SECONDS)
+                for run in list(runs):
+                    run.worker.listen()
+                    _show(instance, run)
+                    if run.worker.status is not None:
+                        runs.remove(run)
+                        logs += _concluded(settings, run)
+                        run.worker.rest()
+                status.update(
+                    ", ".join((run.log.running or "loading definitions").replace("__", "/", 1) for run in runs)
+                )
+        except KeyboardInterrupt:
+            status.update("stopping")
+            _stop([run.worker for run in runs])
+            errors.print("[yellow]Stopped.[/] What was finished is kept; run again to go on.")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    return logs
+
+
+def _begun(worker: Worker, request: Request) -> Run:
+    worker.ask(request)
+    what = f"[bold]{worker.location.name}[/] {request.job}"
+    output.print(f"{what}  {request.first} to {request.last}  [dim]log: {worker.log_path}[/]", soft_wrap=True)
+    return Run(worker, request, RunLog())
+
+
+def _show(instance: dg.DagsterInstance, run: Run) -> None:
+    for done in follow(instance, run.request.run_id, run.log):
+        rows = counted(done.rows, "row") if done.rows is not None else ""
+        output.print(f"  [green]✓[/] {done.key:<44} {rows:>16} {done.seconds:>7.1f} s")
+
+
+def _concluded(settings: Settings, run: Run) -> list[RunLog]:
+    """The log of what a worker has done, none where it had nothing to do; where it failed, that is said."""
+    worker, log = run.worker, run.log
+    if worker.status == EXIT_NOTHING_SELECTED:
+        return []
+    if worker.status != 0:
+        log.succeeded = False
+        log.first_cause = log.first_cause or _last_line(worker.log_path.read_text(encoding="utf-8", errors="replace"))
+        place = section(log.failed_check[1] if log.failed_check else "run")
+        causes = [log.first_cause, f"What to do: {place}", *filter(None, [full_disk(settings)])]
+        causes.append(f"The whole log: {worker.log_path}")
+        say_error(f"{worker.location.name} failed.", "\n".join(causes))
+    return [log]
+
+
+def _stop(workers: list[Worker]) -> None:
+    """Interrupt what they do, and wait a while for it to end; what has not by then is killed with the others."""
+    for worker in workers:
+        worker.process.send_signal(signal.SIGINT)
+    until = time.monotonic() + STOP_SECONDS
+    for worker in workers:
+        select.select([worker.process.stdout], [], [], max(0, until - time.monotonic()))
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "The process ended without a message."
