@@ -164,17 +164,21 @@ class Crew:
             self._start(step)
         return next((worker for worker in workers if not worker.busy), None)
 
-    def start_next(self) -> None:
-        """Start the worker that is needed next, unless one is still getting ready."""
+    def start_next(self, now: Step) -> None:
+        """Start the worker that is needed next, unless one is still getting ready, while `now` is at work.
+
+        That is one more of its location where its jobs will be side by side, or the first of the location after it.
+        """
         for worker in chain.from_iterable(self._workers.values()):
             worker.listen()
             if not worker.ready:
                 return
-        for step in self._steps:
+        after = self._steps[self._steps.index(now) + 1 :]
+        for step, most in ((now, MOST_AT_ONCE), *((step, 1) for step in after[:1])):
             if step.select is not None and not self._said(step).is_file():
                 return
             needed = max(sum(self.holds(step, job) for job in stage) for stage in step.location.stages)
-            if len(self._workers[step.location.module]) < needed:
+            if len(self._workers[step.location.module]) < min(needed, most):
                 self._start(step)
                 return
 
@@ -252,7 +256,7 @@ def execute_side_by_side(
             while waiting or runs:
                 while waiting and (free := crew.free(step)) is not None:
                     runs.append(_begun(free, waiting.popleft()))
-                crew.start_next()
+                crew.start_next(step)
                 select.select([run.worker.process.stdout for run in runs], [], [], POLL_SECONDS)
                 for run in list(runs):
                     run.worker.listen()
