@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -126,30 +126,25 @@ class Run(NamedTuple):
     log: RunLog
 
 
-class Crew:
-    """The workers of a run: each is started ahead of its first job, once those before it are ready.
+class Plan:
+    """The steps of a run, what is selected of each, and what its workers are asked."""
 
-    Not all at once: those that load their definitions side by side keep each other up.
-    """
+    def __init__(self, steps: list[Step], override: Override | None, folder: Path) -> None:
+        """For `steps`; in `folder` workers say what the selections hold."""
+        self.steps, self._override, self._folder = steps, override, folder
 
-    def __init__(self, settings: Settings, steps: list[Step], lock: int, stack: ExitStack) -> None:
-        """For `steps`; the lock file `lock` stays open in each worker, and all of them end with `stack`."""
-        self._settings, self._steps, self._lock, self._stack = settings, steps, lock, stack
-        self._folder = Path(stack.enter_context(TemporaryDirectory()))
-        self._workers: dict[str, list[Worker]] = {step.location.module: [] for step in steps}
-
-    def request(self, step: Step, job: str, override: Override | None) -> Request:
+    def request(self, step: Step, job: str) -> Request:
         """What a worker is asked to execute."""
         return Request(
-            locations={one.location.module: one.location.jobs for one in self._steps if one.select == step.select},
+            locations={one.location.module: one.location.jobs for one in self.steps if one.select == step.select},
             job=job,
             run_id=str(uuid4()),
             first=step.location.partition_key(step.windows[0]),
             last=step.location.partition_key(step.windows[-1]),
             select=step.select,
             chosen=self._said(step),
-            step_config=override_config(override) if override else {},
-            tags=override_tags(override) if override else {},
+            step_config=override_config(self._override) if self._override else {},
+            tags=override_tags(self._override) if self._override else {},
         )
 
     def holds(self, step: Step, job: str) -> bool:
@@ -157,14 +152,41 @@ class Crew:
         chosen = Chosen.read(self._said(step))
         return chosen is None or bool(chosen.assets[job])
 
-    def free(self, step: Step) -> Worker | None:
-        """A worker of the location that has nothing to do; its first one is started here if it has not been."""
-        workers = self._workers[step.location.module]
+    def needed(self, step: Step) -> int | None:
+        """How many workers can work side by side on `step`; None while that is not known."""
+        if step.select is not None and not self._said(step).is_file():
+            return None
+        return max(sum(self.holds(step, job) for job in stage) for stage in step.location.stages)
+
+    def _said(self, step: Step) -> Path:
+        """The file in which a worker says what the selection of `step` holds."""
+        return self._folder / f"{[one.select for one in self.steps].index(step.select)}.json"
+
+
+class Crew:
+    """The workers of a run: each is started ahead of its first job, once those before it are ready.
+
+    Not all at once: those that load their definitions side by side keep each other up.
+    """
+
+    def __init__(self, settings: Settings, lock: int, stack: ExitStack) -> None:
+        """Without any yet; the lock file `lock` stays open in each worker, and all of them end with `stack`."""
+        self._settings, self._lock, self._stack = settings, lock, stack
+        self._workers: defaultdict[str, list[Worker]] = defaultdict(list)
+
+    def start(self, location: Location) -> None:
+        """Start one more worker of `location`."""
+        started = start_worker(self._settings, location, self._lock)
+        self._workers[location.module].append(self._stack.enter_context(started))
+
+    def free(self, location: Location) -> Worker | None:
+        """A worker of the location that has nothing to do; the first one is started here where it was not needed."""
+        workers = self._workers[location.module]
         if not workers:
-            self._start(step)
+            self.start(location)
         return next((worker for worker in workers if not worker.busy), None)
 
-    def start_next(self, now: Step) -> None:
+    def start_next(self, plan: Plan, now: Step) -> None:
         """Start the worker that is needed next, unless one is still getting ready, while `now` is at work.
 
         That is one more of its location where its jobs will be side by side, or the first of the location after it.
@@ -173,22 +195,13 @@ class Crew:
             worker.listen()
             if not worker.ready:
                 return
-        after = self._steps[self._steps.index(now) + 1 :]
+        after = plan.steps[plan.steps.index(now) + 1 :]
         for step, most in ((now, MOST_AT_ONCE), *((step, 1) for step in after[:1])):
-            if step.select is not None and not self._said(step).is_file():
+            if (needed := plan.needed(step)) is None:
                 return
-            needed = max(sum(self.holds(step, job) for job in stage) for stage in step.location.stages)
             if len(self._workers[step.location.module]) < min(needed, most):
-                self._start(step)
+                self.start(step.location)
                 return
-
-    def _said(self, step: Step) -> Path:
-        """The file in which a worker says what the selection of `step` holds."""
-        return self._folder / f"{[one.select for one in self._steps].index(step.select)}.json"
-
-    def _start(self, step: Step) -> None:
-        started = self._stack.enter_context(start_worker(self._settings, step.location, self._lock))
-        self._workers[step.location.module].append(started)
 
 
 def override_config(override: Override) -> dict[str, dict[str, str]]:
@@ -229,17 +242,25 @@ def start_worker(settings: Settings, location: Location, lock: int) -> Iterator[
                 process.kill()
 
 
+@contextmanager
+def crew_of(settings: Settings, lock: int, first: Location) -> Iterator[Crew]:
+    """The workers of a run that holds the lock file `lock`, one of `first` so far; they end with the block."""
+    with ExitStack() as stack:
+        crew = Crew(settings, lock, stack)
+        crew.start(first)
+        yield crew
+
+
 def execute_all(
-    settings: Settings, instance: dg.DagsterInstance, steps: list[Step], override: Override | None, lock: int
+    settings: Settings, instance: dg.DagsterInstance, crew: Crew, steps: list[Step], override: Override | None
 ) -> list[RunLog]:
     """Execute `steps` in order, up to the first stage in which a job fails; a job without assets has no log."""
     logs: list[RunLog] = []
-    with ExitStack() as stack:
-        crew = Crew(settings, steps, lock, stack)
+    with TemporaryDirectory() as folder:
+        plan = Plan(steps, override, Path(folder))
         for step in steps:
             for stage in step.location.stages:
-                requests = [crew.request(step, job, override) for job in stage if crew.holds(step, job)]
-                done = execute_side_by_side(settings, instance, crew, step, requests)
+                done = execute_side_by_side(settings, instance, crew, plan, step, stage)
                 logs += done
                 if not all(log.succeeded for log in done):
                     return logs
@@ -247,16 +268,16 @@ def execute_all(
 
 
 def execute_side_by_side(
-    settings: Settings, instance: dg.DagsterInstance, crew: Crew, step: Step, requests: list[Request]
+    settings: Settings, instance: dg.DagsterInstance, crew: Crew, plan: Plan, step: Step, stage: Iterable[str]
 ) -> list[RunLog]:
-    """Let workers execute `requests`, and show their progress; a job that has nothing to do has no log."""
-    waiting, runs, logs = deque(requests), list[Run](), list[RunLog]()
+    """Let workers execute the jobs of a stage, and show their progress."""
+    waiting, runs, logs = deque(job for job in stage if plan.holds(step, job)), list[Run](), list[RunLog]()
     with output.status("loading definitions") as status:
         try:
             while waiting or runs:
-                while waiting and (free := crew.free(step)) is not None:
-                    runs.append(_begun(free, waiting.popleft()))
-                crew.start_next(step)
+                while waiting and (free := crew.free(step.location)) is not None:
+                    runs.append(_begun(free, plan.request(step, waiting.popleft())))
+                crew.start_next(plan, step)
                 select.select([run.worker.process.stdout for run in runs], [], [], POLL_SECONDS)
                 for run in list(runs):
                     run.worker.listen()
@@ -265,9 +286,8 @@ def execute_side_by_side(
                         runs.remove(run)
                         logs += _concluded(settings, run)
                         run.worker.rest()
-                status.update(
-                    ", ".join((run.log.running or "loading definitions").replace("__", "/", 1) for run in runs)
-                )
+                at_work = ((run.log.running or "loading definitions").replace("__", "/", 1) for run in runs)
+                status.update(", ".join(at_work))
         except KeyboardInterrupt:
             status.update("stopping")
             _stop([run.worker for run in runs])

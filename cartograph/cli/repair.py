@@ -12,7 +12,7 @@ from rich.markup import escape
 from cartograph.cli.console import output, say, say_warning
 from cartograph.cli.export import loaded_tables
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home
-from cartograph.cli.jobs import LOCATIONS, Step, execute_all
+from cartograph.cli.jobs import LOCATIONS, Step, crew_of, execute_all
 from cartograph.cli.run import conclude, require_readable_sources, since_first
 from cartograph.lake import Lake, TableMissing
 from cartograph.settings import Settings, load_settings
@@ -75,5 +75,6 @@ def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, d
         else:  # the run that loaded them may have been stopped before the warehouse had anything: all of it is made
             steps = [Step(warehouse, list(one.windows), None) for one in repairs]
         steps.append(Step(models, since_first(instance, settings, list(repairs[0].windows)), None))
-        logs = execute_all(settings, instance, steps, None, lock.fileno())
+        with crew_of(settings, lock.fileno(), first=warehouse) as crew:
+            logs = execute_all(settings, instance, crew, steps, None)
     conclude(settings, logs, time.monotonic() - began)

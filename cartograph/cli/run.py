@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from cartograph.cli.console import count, names_and_numbers, output, say
 from cartograph.cli.instance import close_dead_runs, only_run, open_instance, prepare_home
-from cartograph.cli.jobs import LOCATIONS, Step, execute_all
+from cartograph.cli.jobs import LOCATIONS, Step, crew_of, execute_all
 from cartograph.cli.progress import LOADED, AssetDone, Outcome, RunLog
 from cartograph.releases import NoRelease, Override, open_store
 from cartograph.settings import Settings, load_settings
@@ -62,13 +62,17 @@ def run(
     prepare_home(settings)
     began = time.monotonic()
     threading.Thread(target=parse_early, args=(settings, shop_of_run), daemon=True).start()
-    with only_run(settings) as lock, open_instance(settings) as instance:
+    warehouse, models = LOCATIONS
+    with (
+        only_run(settings) as lock,
+        crew_of(settings, lock.fileno(), first=warehouse) as crew,  # it imports while the instance is opened
+        open_instance(settings) as instance,
+    ):
         if dead := close_dead_runs(instance):
             output.print(f"[yellow]Killed before: {counted(dead, 'run')}; what was not finished is loaded anew.[/]")
-        warehouse, models = LOCATIONS
         since = chosen if select else since_first(instance, settings, chosen)
         steps = [Step(warehouse, chosen, select), Step(models, since, select)]
-        logs = execute_all(settings, instance, steps, override, lock.fileno())
+        logs = execute_all(settings, instance, crew, steps, override)
     if not logs:
         raise ShopError(
             f"--select {select!r} selects no asset of this shop. Assets are named like marts/fct_orders: "

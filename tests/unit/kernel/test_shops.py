@@ -106,6 +106,7 @@ def test_a_shop_that_has_just_begun_has_a_first_window_that_has_not_ended(settin
         (GOOD + "quality: &a {<<: *a}\n", r"the alias \*a"),
         (GOOD + LAUGHS, r"the alias \*a0"),
         (GOOD + f"dbt_vars: {{x: {'[' * 5_000}{']' * 5_000}}}\n", "nested too deeply"),
+        (GOOD + f"dbt_vars: {{x: {'[' * 200_000}", "nested too deeply"),
         (GOOD + "name: other\n", "leave out name"),
         (GOOD.replace("end: 2024-03-10", "end: 9999-12-31"), "leave `end` out for a shop that goes on"),
         (GOOD.replace("start: 2024-01-15", "start: 9999-12-31").replace("end: 2024-03-10\n", ""), "must be before"),
