@@ -7,13 +7,13 @@ are found and sent by sensors in the daemon, beside the job: what a look costs i
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,7 +25,8 @@ import dagster as dg
 
 from cartograph.cli import worker
 from cartograph.cli.instance import open_instance, prepare_home, process_environment
-from cartograph.cli.run import LOCATIONS, chosen_windows, parse_early
+from cartograph.cli.jobs import LOCATIONS
+from cartograph.cli.run import chosen_windows, parse_early
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.signals import observe
@@ -67,7 +68,7 @@ def processors() -> float:
 
 
 def run(side: str) -> None:
-    """Both locations in order, as `cartograph run` has them."""
+    """All jobs of `cartograph run`, one after the other."""
     settings = get_settings()
     shop = load_shop(settings)
     assert shop.end is not None
@@ -76,22 +77,22 @@ def run(side: str) -> None:
     parse_early(settings, shop)
     if side == "without_checks":
         without_checks()
-    windows, go = chosen_windows(shop, settings, None, None, at_midnight(shop.end)), threading.Event()
-    go.set()
+    windows = chosen_windows(shop, settings, None, None, at_midnight(shop.end))
     for location in LOCATIONS:
-        request = worker.Request(
-            module=location.module,
-            job=location.job,
-            run_id=str(uuid4()),
-            first=location.partition_key(windows[0]),
-            last=location.partition_key(windows[-1]),
-            select=None if side == "with_checks" else '* and not key:"quality/scores"',
-            before=None,
-            after=settings.shop_home / "selection.json",
-        )
-        status = worker.execute(request, go)
-        if status != 0:
-            raise SystemExit(f"{location.module} ended with status {status}")
+        definitions = importlib.import_module(location.module).defs()
+        for job in location.jobs:
+            request = worker.Request(
+                locations={location.module: location.jobs},
+                job=job,
+                run_id=str(uuid4()),
+                first=location.partition_key(windows[0]),
+                last=location.partition_key(windows[-1]),
+                select=None if side == "with_checks" else '* and not key:"quality/scores"',
+                chosen=settings.shop_home / f"{location.name}.json",
+            )
+            status = worker.execute(definitions, request)
+            if status != 0:
+                raise SystemExit(f"{job} ended with status {status}")
 
 
 def without_checks() -> None:
@@ -123,14 +124,15 @@ def looks() -> None:
     """Print what the sensors' first look at all results costs, and one at which nothing is new."""
     with open_instance(get_settings()) as instance:
         for location in LOCATIONS:
-            module = __import__(location.module, fromlist=["defs"])
-            what = watched(module.defs().get_repository_def(), "team:data-platform", "warning")
+            what = watched(
+                importlib.import_module(location.module).defs().get_repository_def(), "team:data-platform", "warning"
+            )
             now, began = datetime.now(UTC), time.perf_counter()
             first = observe(instance, what, {}, now)
             middle = time.perf_counter()
             observe(instance, what, first.positions, now)
             line = {"first_seconds": round(middle - began, 3), "next_seconds": round(time.perf_counter() - middle, 3)}
-            name = f"checks_share.looks.{location.module.split('.')[0]}"
+            name = f"checks_share.looks.{location.name}"
             print(json.dumps({"benchmark": name, "checks": len(what.checks), **line}), flush=True)
 
 

@@ -16,6 +16,7 @@ import ecom_assets.definitions
 import ml_assets.definitions
 from api.services.refusals import CHECK
 from cartograph.alerts.runbook import RUNBOOK, SECTIONS, WAREHOUSE
+from cartograph.cli.jobs import LOCATIONS
 from cartograph.lake import Lake
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
@@ -94,6 +95,25 @@ def test_both_locations_form_one_connected_lineage_from_source_to_release() -> N
         reached.add(key)
         queue.extend(neighbours[key] - reached)
     assert {spec.key for spec in specs()} == reached
+
+
+def test_the_stages_of_a_run_make_each_asset_once_and_after_what_it_is_made_of() -> None:
+    (location,) = (one for one in LOCATIONS if one.module == ml_assets.definitions.__name__)
+    definitions = ml_assets.definitions.defs()
+    graph = definitions.resolve_asset_graph()
+
+    def of_job(name: str) -> set[dg.AssetKey]:
+        return set(definitions.resolve_job_def(name).asset_layer.executable_asset_keys)
+
+    made: set[dg.AssetKey] = set()
+    for stage in location.stages:
+        before = set(made)
+        for job in map(of_job, stage):
+            early = {key: graph.get(key).parent_keys & graph.executable_asset_keys - job - before for key in job}
+            assert {key: parents for key, parents in early.items() if parents} == {}
+            assert not made & job
+            made |= job
+    assert made == of_job("ml_job") == graph.executable_asset_keys
 
 
 def is_by_the_rules(spec: dg.AssetSpec) -> bool:

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from cartograph.cli.instance import open_instance
+from cartograph.cli.jobs import LOCATIONS
 from cartograph.erasure import Wanted, scan
 from cartograph.lake import Lake
 from cartograph.releases import open_store
@@ -75,8 +76,7 @@ def test_status_tells_the_state_as_json(small_shop: tuple[Bench, str]) -> None:
     assert status["shop"] == "small"
     assert status["switched_off"] == {}
     assert {run["job"]: run["status"] for run in status["last_runs"]} == {
-        "warehouse_job": "success",
-        "ml_job": "success",
+        job: "success" for location in LOCATIONS for job in location.jobs
     }
     assert status["release"] == open_store(bench.settings).current().release_id
     assert status["tables"]["published.fct_orders"] > 0

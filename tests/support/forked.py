@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -25,8 +26,6 @@ from cartograph.leaving import leave
 ROOT = Path(__file__).parents[2]
 _SERVE = "from tests.support.forked import serve; serve()"
 _WORKER = (sys.executable, "-m", "cartograph.cli.worker")
-_LOCATIONS = 2
-"""A command that runs jobs starts a worker for each."""
 _RUN_JOBS = {"run", "repair", "erase", "quarantine"}
 
 
@@ -77,14 +76,16 @@ def _server() -> subprocess.Popen[str]:
 def serve() -> None:
     """Fork a process for each line of standard input, and tell its exit status when it has ended."""
     from cartograph.cli.app import main
+    from cartograph.cli.jobs import LOCATIONS
 
+    workers = sum(max(len(stage) for stage in location.stages) for location in LOCATIONS)
     _import_what_workers_need()
     while line := sys.stdin.readline():
         request = json.loads(line)
         if (pid := os.fork()) == 0:
             _become(request)
             if request["arguments"][0] in _RUN_JOBS:
-                _Popen.spares = [_Spare() for _ in range(_LOCATIONS)]
+                _Popen.spares = [_Spare() for _ in range(workers)]
             subprocess.Popen = _Popen  # type: ignore[misc]
             _end(main)
         limit = threading.Timer(request["seconds"], os.kill, [pid, signal.SIGKILL])
@@ -126,7 +127,7 @@ def _import_what_workers_need() -> None:
     from cartograph.cli.worker import import_ahead
     from ml_assets.definitions import LIBRARIES
 
-    import_ahead(["ecom_assets.components", "dagster_dbt", *LIBRARIES], threading.Event())
+    import_ahead(["ecom_assets.components", "dagster_dbt", *LIBRARIES], queue.Queue())
 
 
 class _Spare:
