@@ -55,7 +55,8 @@ class FileEntry(_Frozen):
 class CheckOutcome(_Frozen):
     """The result of one asset check at the time of the release.
 
-    `basis` says whether it was found on the asset's current data, on data that has been replaced since, or never.
+    `basis` says whether it was found on the asset's current data, on data that has been replaced since, or never;
+    `held_by` is an asset that is still made of rows in which the check once found an error.
     """
 
     asset_key: str = Field(examples=["marts/fct_orders"])
@@ -64,11 +65,13 @@ class CheckOutcome(_Frozen):
     severity: Literal["WARN", "ERROR"]
     blocking: bool = Field(examples=[True])
     basis: Literal["current", "outdated", "missing"] = "current"
+    held_by: str | None = Field(default=None, examples=["predictions/churn_scores"])
 
     @property
     def forbids(self) -> bool:
         """Whether this outcome must keep its asset from being released."""
-        return self.blocking and (self.basis != "current" or (not self.passed and self.severity == "ERROR"))
+        has_failed = not self.passed and self.severity == "ERROR"
+        return self.blocking and (self.basis != "current" or has_failed or self.held_by is not None)
 
 
 def _plain_text(text: str) -> str:

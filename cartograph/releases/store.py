@@ -425,7 +425,8 @@ def _refuse_failed_checks(inputs: ReleaseInputs) -> None:
         return
     by_reason: dict[str, list[str]] = {}
     for check in inputs.forbidden_by:
-        by_reason.setdefault(_REFUSALS[check.basis], []).append(f"{check.name} of {check.asset_key}")
+        reason = _REFUSALS[check.basis] if check.held_by is None else f"found errors in what {check.held_by} is made of"
+        by_reason.setdefault(reason, []).append(f"{check.name} of {check.asset_key}")
     reasons = "; ".join(f"{reason}: {_some(checks)}" for reason, checks in by_reason.items())
     raise RefusedRelease(
         f"Nothing is released: blocking checks {reasons}. Mend what they found, and `cartograph run` again; the UI "

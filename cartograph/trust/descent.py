@@ -6,7 +6,7 @@ it is made again, and so is what is made of that. Told by what each materialisat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
@@ -40,35 +40,41 @@ class _Made(NamedTuple):
 def heirs(
     instance: dg.DagsterInstance,
     behind: Sequence[GuardedAsset],
-    upstream: Sequence[str],
-    window: Window | None,
+    upstream: Collection[str],
+    partitions: Keys | None,
     errors: Iterable[tuple[dg.AssetCheckKey, dg.AssetCheckEvaluation]],
     grain: Grain,
+    as_of: Collection[str] = (),
 ) -> Iterator[Heir]:
     """Which assets that one of the assets `upstream` is made of, or these themselves, hold rows of `errors`.
 
-    Told is the first for each error, and only what reaches the partitions in `window` (None: all): an asset without
-    partitions, as a dimension is, may bring the rows of one partition into another.
+    Told is the first for each error, and only what reaches the `partitions`: an asset without partitions, as a
+    dimension is, may bring the rows of one partition into another.
 
     Args:
         instance: where materialisations are recorded.
         behind: the assets that `upstream` are made of, with them.
         upstream: what is read now, by its keys.
-        window: the partitions that are read.
+        partitions: the keys of the partitions that are read; None for all.
         errors: results of blocking checks, of assets among `behind`; whether or not they stand.
         grain: that of the partitions.
+        as_of: those of `behind` whose partitions are not windows but as-of dates: what begins before is read.
     """
-    keys = None if window is None else frozenset(one.key for one in windows(window.start, window.end, grain))
     known = {asset.key: asset for asset in behind}
     histories = _Histories(instance)
     for check, error in errors:
         bad = _Bad.of(histories, check.asset_key.to_user_string(), error, grain)
         if bad is None:
             continue
-        family = _Family(known, histories, bad)
-        found = next((heir for one in upstream if (heir := family.heir(one, keys, None))), None)
+        family = _Family(known, histories, bad, frozenset(as_of))
+        found = next((heir for one in upstream if (heir := family.heir(one, partitions, None))), None)
         if found is not None:
             yield Heir(found, check, error)
+
+
+def keys_of(window: Window | None, grain: Grain) -> Keys | None:
+    """The keys of the partitions in `window`; None for all."""
+    return None if window is None else frozenset(one.key for one in windows(window.start, window.end, grain))
 
 
 class _Histories:
@@ -110,6 +116,7 @@ class _Bad(NamedTuple):
     asset: str
     run_id: str
     first: int
+    last: int
     partitions: Keys | None
 
     @classmethod
@@ -122,16 +129,15 @@ class _Bad(NamedTuple):
         if not made:  # deleted since
             return None
         span = span_of(error)
-        ends = None if span is None else [datetime.fromisoformat(end) for end in span]
-        keys = None if ends is None else frozenset(one.key for one in windows(ends[0], ends[1], grain))
-        return cls(asset, target.run_id, made[-1].place, keys)
+        keys = None if span is None else keys_of(Window(*map(datetime.fromisoformat, span)), grain)
+        return cls(asset, target.run_id, made[-1].place, target.storage_id, keys)
 
 
 class _Family:
     """What is made of bad rows, directly or not."""
 
-    def __init__(self, known: Mapping[str, GuardedAsset], histories: _Histories, bad: _Bad) -> None:
-        self._known, self._histories, self._bad = known, histories, bad
+    def __init__(self, known: Mapping[str, GuardedAsset], histories: _Histories, bad: _Bad, as_of: Keys) -> None:
+        self._known, self._histories, self._bad, self._as_of_dates = known, histories, bad, as_of
         above = {key: {asset.key for asset in ancestry(known, [key])} for key in known}
         self._kin = {key for key, ancestors in above.items() if bad.asset in ancestors}
         self.heir = cache(self._heir)
@@ -149,14 +155,22 @@ class _Family:
         if self._known[asset].is_view:
             return next((found for one in parents if (found := self.heir(one, partitions, before))), None)
         for made in self._as_of(asset, partitions, before):
-            inner = None if made.partition is None else frozenset({made.partition})
-            if any(self.heir(one, inner, made.place) for one in parents):
+            if any(self.heir(one, self._read(asset, made.partition, one), made.place) for one in parents):
                 return asset
         return None
 
+    def _read(self, asset: str, partition: str | None, parent: str) -> Keys | None:
+        """The partitions of `parent` that can bring bad rows into a partition of `asset`; None for all."""
+        if partition is None:
+            return None
+        if asset not in self._as_of_dates or parent in self._as_of_dates:
+            return frozenset({partition})
+        return None if self._bad.partitions is None else frozenset(k for k in self._bad.partitions if k < partition)
+
     def _is_bad(self, partitions: Keys | None, before: int | None) -> bool:
         wanted = _both(partitions, self._bad.partitions)
-        return any(made.run_id == self._bad.run_id for made in self._as_of(self._bad.asset, wanted, before))
+        found = self._as_of(self._bad.asset, wanted, before)
+        return any(made.run_id == self._bad.run_id and made.place <= self._bad.last for made in found)
 
     def _as_of(self, asset: str, partitions: Keys | None, before: int | None) -> Iterator[_Made]:
         """Of each partition the materialisation that held then, where it is not from before the bad rows."""

@@ -18,7 +18,7 @@ from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset, assets_behind
 from cartograph.trust.automation import OVERRIDE_TAGS
 from cartograph.trust.causes import failure_by_checks
-from cartograph.trust.descent import Heir, heirs
+from cartograph.trust.descent import Heir, heirs, keys_of
 from cartograph.trust.gate import checks_of, errors_ever, span_of, standing_results
 from cartograph.trust.overrides import tell_override
 from cartograph.windows import Window
@@ -102,7 +102,8 @@ def _held(context: dg.AssetExecutionContext, behind: Sequence[GuardedAsset], win
         errors = _looked(_latest_look_back, context.run_id, behind, lambda keys: errors_ever(context.instance, keys))
     each = ((key, error) for key, of_check in errors.items() for error in of_check)
     upstream = [dep.asset_key.to_user_string() for dep in context.assets_def.specs_by_key[context.asset_key].deps]
-    return list(heirs(context.instance, behind, upstream, window, each, get_settings().partition_grain))
+    grain = get_settings().partition_grain
+    return list(heirs(context.instance, behind, upstream, keys_of(window, grain), each, grain))
 
 
 def _looked(

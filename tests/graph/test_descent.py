@@ -8,7 +8,7 @@ import pytest
 
 from cartograph.trust.asset_graph import GuardedAsset
 from cartograph.trust.automation import RANGE_TAGS
-from cartograph.trust.descent import heirs
+from cartograph.trust.descent import heirs, keys_of
 from cartograph.trust.gate import errors_ever, looked_at
 from cartograph.windows import Window, advance
 
@@ -26,7 +26,11 @@ GRAPH = [
     GuardedAsset("dimension", ("raw",), {}),
     GuardedAsset("fact", ("dimension",), {}),
     GuardedAsset("stranger", (), {}),
+    GuardedAsset("features", ("table",), {}),
+    GuardedAsset("scores", ("features", "model"), {}),
+    GuardedAsset("model", ("features",), {}),
 ]
+AS_OF = ("features", "scores", "model")
 IS_GOOD = {"passed": True}
 
 
@@ -36,7 +40,7 @@ def month(number: int) -> datetime:
 
 def definition(asset: GuardedAsset) -> dg.AssetsDefinition:
     specs = [dg.AssetCheckSpec(name, asset=asset.key, blocking=True) for name in asset.checks]
-    by_month = {} if asset.key == "dimension" else BY_MONTH
+    by_month = {} if asset.key in {"dimension", "model"} else BY_MONTH
 
     @dg.asset(name=asset.key, deps=list(asset.upstream), check_specs=specs, **by_month)
     def _asset(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
@@ -91,6 +95,15 @@ def make(instance: dg.DagsterInstance, step: str) -> None:
         ("raw 4!, dimension, raw 4, dimension, fact 6", "fact", (6, 6), None),
         ("raw 4!, dimension, raw 4", "dimension", (6, 6), "dimension"),
         ("raw 4!, table 4, raw 4, raw 5!, table 5", "table", (4, 4), "table"),
+        ("raw 4!, table 4, features 5, raw 4, table 4", "features", (5, 5), "features"),
+        ("raw 4!, table 4, features 4, raw 4, table 4", "features", (4, 4), None),
+        ("raw 4!, table 4, raw 4, table 4, features 6", "features", (6, 6), None),
+        ("raw 4!, table 4, features 4-6, raw 4, table 4, features 6", "features", (6, 6), None),
+        ("raw 4!, table 4, features 4-6, raw 4, table 4, features 6", "features", (5, 6), "features"),
+        ("raw 4!, table 4, features 5, raw 4, table 4, features 5, scores 5", "scores", (5, 5), None),
+        ("raw 4!, table 4, features 5, scores 5, raw 4, table 4, features 5", "scores", (5, 5), "scores"),
+        ("raw 4!, table 4, features 5, model, raw 4, table 4, features 5-6, scores 6", "scores", (6, 6), "scores"),
+        ("raw 4!, table 4, features 5, model, raw 4, table 4, features 5, model, scores 6", "scores", (6, 6), None),
     ],
 )
 def test_what_was_made_of_bad_rows_holds_them_until_it_is_made_again(steps, read, months, heir):
@@ -101,7 +114,9 @@ def test_what_was_made_of_bad_rows_holds_them_until_it_is_made_again(steps, read
         check = dg.AssetCheckKey(dg.AssetKey("raw"), CHECK)
         errors = [(key, error) for key, found in errors_ever(instance, [check]).items() for error in found]
         assert errors
-        found = {one.asset for one in heirs(instance, GRAPH, [read], window, errors, "monthly")}
+        found = {
+            one.asset for one in heirs(instance, GRAPH, [read], keys_of(window, "monthly"), errors, "monthly", AS_OF)
+        }
     assert found == (set() if heir is None else {heir})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
@@ -19,6 +20,7 @@ from cartograph.trust.gate import looked_at, standing
 from cartograph.trust.overrides import overrides_in
 from cartograph.windows import Window
 from tests.graph.ml_location import (
+    CHECK,
     failure,
     guard,
     key,
@@ -56,6 +58,30 @@ class Shop:
             run_config={"ops": {"serving__release": {"config": override}}},
             raise_on_error=False,
         )
+
+
+def load(instance: dg.DagsterInstance, partition: str, *, passed: bool, **override: str) -> None:
+    """Load a month of orders and publish it, as the other location does, by a run of its own for each."""
+
+    def loaded(name: str, checks: list[dg.AssetCheckSpec]) -> dg.AssetsDefinition:
+        by_month = dg.MonthlyPartitionsDefinition("2024-01-01")
+
+        @dg.asset(key=name.split("/"), partitions_def=by_month, check_specs=checks)
+        def _asset(context):  # its type would be a text here, which Dagster does not read
+            first, last = (edge.replace(tzinfo=UTC) for edge in context.partition_time_window)
+            yield dg.MaterializeResult()
+            for spec in checks:
+                where = looked_at(Window(first, last))
+                yield dg.AssetCheckResult(check_name=spec.name, passed=passed, metadata=where)
+
+        return _asset
+
+    for name, check in (("raw/order_items", "within_limits"), ("published/fct_orders", CHECK)):
+        spec = dg.AssetCheckSpec(check, asset=key(name), blocking=True)
+        tags = {f"cartograph/{tag}": text for tag, text in override.items()}
+        made = loaded(name, [spec] if name == "raw/order_items" else [])
+        dg.materialize([made], instance=instance, partition_key=partition, tags=tags, raise_on_error=False)
+    report_check(instance, "fct_orders", passed=True)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +135,37 @@ def test_features_of_products_that_know_the_future_keep_a_release_back(shop):
     assert "blocking checks failed: nothing_from_the_future of features/product_features." in said(refused)
     report_result(shop.instance, "features/product_features", "nothing_from_the_future", passed=True)
     assert shop.release().success
+
+
+def test_what_was_made_of_features_in_which_an_error_was_found_is_made_again_before_it_goes_out(shop):
+    report_result(shop.instance, "features/customer_features", "nothing_from_the_future", passed=False)
+    assert run(shop.definitions, shop.instance, "features/customer_features", dates=EARLY).success
+    refused = shop.release()
+    assert re.search(
+        r"checks found errors in what \w+/\w+ is made of: nothing_from_the_future of features/customer_features\.",
+        said(refused),
+    )
+    assert behind(refused) == [], "it holds now, and was told when it failed"
+    assert run(shop.definitions, shop.instance, dates=EARLY).success
+
+
+def test_an_error_that_is_not_found_any_more_in_the_same_rows_keeps_nothing_back(shop):
+    report_result(shop.instance, "features/customer_features", "nothing_from_the_future", passed=False)
+    report_result(shop.instance, "features/customer_features", "nothing_from_the_future", passed=True)
+    assert shop.release().success
+
+
+def test_what_was_made_of_marts_that_were_published_in_spite_of_an_error_is_made_again(shop):
+    graph = {asset.key: asset for asset in read_graph(shop.lake)}
+    graph["published/fct_orders"] = GuardedAsset("published/fct_orders", ("raw/order_items",), {CHECK: True})
+    graph["raw/order_items"] = GuardedAsset("raw/order_items", (), {"within_limits": True})
+    write_graph(shop.lake, graph.values())
+    load(shop.instance, "2024-03-01", passed=False, override_by="Ada", override_reason="the till was down")
+    refused = run(shop.definitions, shop.instance, dates=EARLY)
+    assert "blocking checks failed: within_limits of raw/order_items." in failure(refused, "serving__release")
+    load(shop.instance, "2024-03-01", passed=True)
+    assert re.search(r"found errors in what \w+/\w+ is made of: within_limits of raw/order_items\.", said(shop.release()))
+    assert run(shop.definitions, shop.instance, dates=EARLY).success
 
 
 def test_a_check_that_is_older_than_its_data_keeps_a_release_back(shop):

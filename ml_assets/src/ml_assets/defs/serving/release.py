@@ -14,7 +14,6 @@ from cartograph.releases.contents.files import DEMAND
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
-from cartograph.trust.gate import check_outcomes
 from cartograph.trust.overrides import tell_override
 from cartograph.windows import at_midnight
 from cartograph.words import counted
@@ -24,7 +23,7 @@ from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
 from ml_assets.defs.marts import depends_on, open_lake, pin, plain_failures
 from ml_assets.defs.metadata import git_commit
 from ml_assets.defs.partitions import scoring_date
-from ml_assets.defs.serving.evidence import guarded_by, require_made, upstream_snapshots
+from ml_assets.defs.serving.evidence import guarded_by, outcomes, require_made, upstream_snapshots
 from ml_assets.defs.serving.gathering import gathered
 from ml_assets.defs.serving.parity import parities, parity_result, require_parity, served_spec
 from ml_assets.defs.serving.sources import models, read_marts, sources, tables, warehouse
@@ -103,7 +102,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             snapshots=upstream_snapshots(context.instance, [*warehouse(), DEMAND_KEY, *sources()]) | inputs.snapshots,
             models={name: champion.version for name, champion in champions.items()},
             git_commit=git_commit(),
-            checks=check_outcomes(context.instance, guarded_by(context, lake, KEY)),
+            checks=outcomes(context, lake, KEY, as_of),
             override=config.decision(),
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
