@@ -12,6 +12,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from cartograph.starting import to_stay
+
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
@@ -28,7 +30,8 @@ def main() -> None:
     sys.unraisablehook = interrupt_again
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        from cartograph.cli.app import main as run_command
+        with to_stay():
+            from cartograph.cli.app import main as run_command
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     run_command()

@@ -6,7 +6,6 @@ What a child does is in `cartograph.cli.worker`.
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import subprocess
@@ -216,11 +215,7 @@ def override_tags(override: Override) -> dict[str, str]:
 
 @contextmanager
 def start_worker(settings: Settings, location: Location, lock: int) -> Iterator[Worker]:
-    """A child that loads a location's definitions and then waits to be asked; it ends with the block.
-
-    Its numeric libraries share the processors with those of the workers beside it: more threads wait for each other.
-    """
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // MOST_AT_ONCE))}
+    """A child that loads a location's definitions and then waits to be asked; it ends with the block."""
     log_path = settings.logs_dir / f"{location.name}-{uuid4()}.log"
     with (
         log_path.open("wb") as sink,
@@ -229,7 +224,7 @@ def start_worker(settings: Settings, location: Location, lock: int) -> Iterator[
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=sink,
-            env=threads | process_environment(settings),
+            env=process_environment(settings),
             pass_fds=(lock,),
             process_group=0,
             bufsize=0,  # nothing is left to be written when a pipe is closed, and nothing read that was not asked for

@@ -27,6 +27,7 @@ from pydantic import BaseModel
 from cartograph.cli.instance import CLI_TAG
 from cartograph.cli.selection import Chosen, choose
 from cartograph.leaving import leave
+from cartograph.starting import to_stay
 from cartograph.trust.automation import RANGE_TAGS
 
 READY = "ready"
@@ -117,12 +118,14 @@ def main(module: str) -> NoReturn:
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         try:
-            location = importlib.import_module(module)
-            definitions = location.defs()
+            with to_stay():
+                location = importlib.import_module(module)
+                definitions = location.defs()
         except Exception as error:  # noqa: BLE001  the process boundary: whatever it is, the parent shows its cause
             sys.stderr.write(f"{''.join(traceback.format_exception(error))}\n{root_cause(error)}\n")
             leave(EXIT_FAILED)
-        import_ahead(getattr(location, "LIBRARIES", ()), asked)
+        with to_stay():
+            import_ahead(getattr(location, "LIBRARIES", ()), asked)
         answers.write(f"{READY}\n")
         while True:
             answers.write(f"{execute(definitions, Request.model_validate_json(asked.get()))}\n")

@@ -16,6 +16,7 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import extended_mashumuro_decoder
 
 from cartograph.leaving import leave
+from cartograph.starting import to_stay
 from ecom_assets.warehouse.dbt_project import PARSED_VARIABLE, PARTIAL_PARSE, VARS_VARIABLE, with_vars
 
 EXIT_FAILED = 1
@@ -32,7 +33,9 @@ def parsed_manifest(folder: Path) -> Manifest:
 def main() -> int:
     """Call dbt; its exit status."""
     arguments = with_vars(sys.argv[1:], json.loads(os.environ[VARS_VARIABLE]))
-    done = dbtRunner(parsed_manifest(Path(os.environ[PARSED_VARIABLE]))).invoke(arguments)
+    with to_stay():
+        manifest = parsed_manifest(Path(os.environ[PARSED_VARIABLE]))
+    done = dbtRunner(manifest).invoke(arguments)
     if done.exception is not None:
         sys.stderr.write(f"{done.exception}\n")
         return EXIT_ERROR
