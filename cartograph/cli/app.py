@@ -109,12 +109,26 @@ app.add_typer(experiment.app, name="experiment")
 app.add_typer(causal.app, name="causal")
 
 
+def require_no_empty(arguments: list[str]) -> None:
+    """Raise SettingsError where an argument is empty: a default in its place would be what nobody asked for.
+
+    dbt's own arguments are for dbt to judge.
+    """
+    for place, argument in enumerate(arguments):
+        if argument and not (argument.startswith("--") and argument.endswith("=")):
+            continue
+        if arguments[0] != "dbt":
+            after = argument or f"The argument after {' '.join(['cartograph', *arguments[:place]])}"
+            raise SettingsError(f"{after} is empty. Is a variable of the shell not set? Leave it out for the default.")
+
+
 def main() -> None:
     """Run a command; a mistake in settings, shop, data, lake, dbt, model or release ends in a message and status 2.
 
     So does whatever fails while the disk is full.
     """
     try:
+        require_no_empty(sys.argv[1:])
         app()
     except MISTAKES as mistake:
         say_error("Error:", str(mistake))

@@ -10,6 +10,8 @@ from typing import NoReturn
 import pytest
 
 from cartograph.cli import EXIT_INTERRUPTED, interrupt_again, main
+from cartograph.cli.app import EXIT_MISTAKE, require_no_empty
+from cartograph.cli.app import main as app_main
 
 
 class Interrupted(ModuleType):
@@ -55,3 +57,27 @@ def test_another_error_that_comes_while_something_is_freed_is_shown_as_ever(
     freed = Freed(ValueError("of no use"))
     del freed
     assert "ValueError: of no use" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["release", "rollback", ""], "The argument after cartograph release rollback is empty."),
+        (["shops", "check", ""], "The argument after cartograph shops check is empty."),
+        (["run", "--shop", ""], "The argument after cartograph run --shop is empty."),
+        (["run", "--shop="], "--shop= is empty."),
+    ],
+)
+def test_an_empty_argument_is_not_the_default(
+    arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cartograph", *arguments])
+    with pytest.raises(SystemExit) as left:
+        app_main()
+    assert left.value.code == EXIT_MISTAKE
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_empty_argument_of_dbt_is_its_own() -> None:
+    require_no_empty(["dbt", "ls", "--vars", ""])
+    require_no_empty(["run", "--shop", "simulated"])
