@@ -28,9 +28,8 @@ def dbt(context: typer.Context) -> None:
         dbt_executable,
         dbt_home,
         require_free,
-        require_known_vars,
-        with_vars,
     )
+    from ecom_assets.warehouse.dbt_vars import require_known_vars, with_vars
     from ecom_assets.warehouse.targets import chosen_target, require_usable
 
     settings = load_settings()

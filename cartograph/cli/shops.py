@@ -50,7 +50,7 @@ def check(name: ShopName = None) -> None:
     from ecom_assets.defs.ingestion.shop_sources import shop_readers
     from ecom_assets.quality.policy import quarantine_limit
     from ecom_assets.sources.shop_check import check_shop
-    from ecom_assets.warehouse.dbt_project import require_known_vars
+    from ecom_assets.warehouse.dbt_vars import require_known_vars
 
     settings = load_settings(**({"shop": name} if name else {}))
     shop = load_shop(settings)

@@ -17,7 +17,6 @@ import yaml
 from sqlglot import exp
 
 from cartograph.settings import Settings
-from cartograph.shops import ShopError, load_shop
 from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.warehouse import dbt_project
@@ -32,8 +31,6 @@ from ecom_assets.warehouse.dbt_project import (
     parsed_project,
     parsed_projects,
     read_manifest,
-    require_known_vars,
-    with_vars,
 )
 from ecom_assets.warehouse.marts import marts
 from tests.unit.warehouse.making import at, tiny_shop
@@ -368,40 +365,6 @@ def test_each_fact_is_held_against_staging_in_all_amounts_and_counts_that_it_tak
     assert staged.startswith("stg_shop__")
     taken_over = sizes(staged) & sizes(fact) - {"line_number"}
     assert names(told["measures"]) == taken_over
-
-
-@pytest.mark.parametrize(
-    ("arguments", "called"),
-    [
-        (["build", "--select", "dim_dates"], ["build", "--select", "dim_dates", "--vars", '{"holiday_country": "GB"}']),
-        (["run", "--vars", "holiday_country: FR"], ["run", "--vars", '{"holiday_country": "FR"}']),
-        (
-            ["run", "--vars={fiscal_year_start_month: 4}", "-s", "x"],
-            ["run", "-s", "x", "--vars", '{"holiday_country": "GB", "fiscal_year_start_month": 4}'],
-        ),
-        (["--version"], ["--version"]),
-        ([], []),
-    ],
-)
-def test_dbt_is_given_the_vars_of_the_shop_and_those_of_the_command_before_them(arguments, called):
-    assert with_vars(arguments, {"holiday_country": "GB"}) == called
-
-
-def test_without_vars_dbt_is_called_as_it_is_and_one_that_it_does_not_have_is_named():
-    assert with_vars(["build", "--select", "x"], {}) == ["build", "--select", "x"]
-    assert with_vars(["run", "--vars", "no mapping"], {}) == ["run", "--vars", "no mapping"]
-    with pytest.raises(
-        ShopError, match=r"--vars: there is no dbt var rfm_recency_dayz\. Do you mean rfm_recency_days\?"
-    ):
-        with_vars(["run", "--vars", "{rfm_recency_dayz: [1]}"], {})
-
-
-def test_a_var_that_dbt_does_not_have_is_named_with_what_may_be_meant(tmp_path: Path):
-    settings = tiny_shop(tmp_path)
-    file = settings.resolved_shops_dir / "tiny.yaml"
-    file.write_text(file.read_text(encoding="utf-8") + "dbt_vars: {holidays_country: GB}\n", encoding="utf-8")
-    with pytest.raises(ShopError, match=r"dbt_vars: there is no dbt var holidays_country\. Do you mean holiday_"):
-        require_known_vars(load_shop(settings))
 
 
 def test_what_a_bare_dbt_leaves_in_the_project_changes_no_parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,7 +7,6 @@ the same for all homes, in the Python environment. What dbt builds is in `dbt_pr
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import hashlib
 import json
@@ -17,19 +16,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
 import duckdb
-import yaml
 
 from cartograph.settings import PREFIX, Settings
-from cartograph.shops import Shop, ShopError, load_shop
+from cartograph.shops import load_shop
 from cartograph.windows import Window
 
 PROJECT_DIR = Path(__file__).parents[4] / "dbt_project"
@@ -86,34 +83,6 @@ def dbt_environment(
     if views_file is not None:
         chosen[VIEWS_VARIABLE] = str(views_file)
     return chosen
-
-
-def require_known_vars(shop: Shop) -> None:
-    """Raise ShopError where the shop's file sets a var that the dbt project does not have: dbt would not say so."""
-    _require_known(shop.dbt_vars, f"{shop.file}: dbt_vars")
-
-
-def _require_known(names: Iterable[str], where: str) -> None:
-    known = yaml.safe_load((PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
-    for name in sorted(set(names) - known.keys()):
-        meant = next((f" Do you mean {guess}?" for guess in get_close_matches(name, known, n=1)), "")
-        raise ShopError(f"{where}: there is no dbt var {name}.{meant} dbt_project.yml lists them.")
-
-
-def with_vars(arguments: Sequence[str], dbt_vars: Mapping[str, Any]) -> list[str]:
-    """The arguments of a dbt command with the shop's vars; those that are given in `arguments` go before them.
-
-    Raises:
-        ShopError: a var is given that the dbt project does not have.
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--vars", default="{}", type=yaml.safe_load)
-    given, others = parser.parse_known_args(arguments)
-    if not isinstance(given.vars, dict):
-        return list(arguments)  # dbt says what is wrong with them
-    _require_known(given.vars, "--vars")
-    chosen = {**dbt_vars, **given.vars}
-    return [*others, "--vars", json.dumps(chosen)] if chosen and others and not others[0].startswith("-") else others
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from dbt.parser.manifest import extended_mashumuro_decoder
 
 from cartograph.leaving import leave
 from cartograph.starting import to_stay
-from ecom_assets.warehouse.dbt_project import PARSED_VARIABLE, PARTIAL_PARSE, VARS_VARIABLE, with_vars
+from ecom_assets.warehouse.dbt_project import PARSED_VARIABLE, PARTIAL_PARSE, VARS_VARIABLE
+from ecom_assets.warehouse.dbt_vars import with_vars
 
 EXIT_FAILED = 1
 EXIT_ERROR = 2

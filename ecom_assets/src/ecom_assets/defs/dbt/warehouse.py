@@ -35,8 +35,8 @@ from ecom_assets.warehouse.dbt_project import (
     offending_rows,
     parsed_project,
     read_manifest,
-    require_known_vars,
 )
+from ecom_assets.warehouse.dbt_vars import require_known_vars
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
 from ecom_assets.warehouse.publishing import (
     WarehouseHeldError,
