@@ -12,6 +12,9 @@ from typing import Any, cast
 
 import duckdb
 
+_CLOCKS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Words that are columns to DuckDB's parser, unless they are called."""
+
 
 def shut_in(connection: duckdb.DuckDBPyConnection, folders: Sequence[str] = ()) -> None:
     """Shut files but those in `folders`, network, extensions, Python's variables and settings off, for good."""
@@ -47,6 +50,22 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 def tables_in(tree: Any) -> frozenset[str]:
     """The names, in lower case, of the tables that a parsed SELECT reads, with those of its own CTEs."""
     return frozenset(str(node["table_name"]).lower() for node in nodes(tree) if node.get("type") == "BASE_TABLE")
+
+
+def changing_functions(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """The names of the functions that do not always give the same: of the clock, of chance, of the connection."""
+    rows = connection.execute("SELECT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'").fetchall()
+    return frozenset(str(row[0]) for row in rows) | _CLOCKS
+
+
+def changing(node: dict[str, Any], functions: frozenset[str]) -> str | None:
+    """What in a part of a SELECT does not always give the same: one of `functions`, or rows that are drawn."""
+    if node.get("sample"):
+        return "USING SAMPLE or TABLESAMPLE"
+    if (called := str(node.get("function_name", "")).lower()) in functions:
+        return f"{called}()"
+    names = node.get("column_names") or []
+    return str(names[0]).lower() if len(names) == 1 and str(names[0]).lower() in _CLOCKS else None
 
 
 def _literal(value: bool | str | Sequence[str]) -> str:

@@ -356,6 +356,16 @@ def test_no_files(tmp_path: Path) -> None:
         deliver(reviews_source(tmp_path / "full", format="csv"))
 
 
+def test_a_select_that_cannot_be_read_holds_back_its_own_dataset_alone(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    write_csv(tmp_path / "b.csv", ["r2,p2,2024-01-16 12:00:00,5,more"], header=f"{HEADER},other")
+    sales = {"path": str(tmp_path / "*.csv")}
+    both = source({"sales": sales}, {"reviews": REVIEWS, "orders": "SELECT id FROM sales WHERE"})
+    assert ids(deliver(both)) == ["r1", "r2"]
+    with pytest.raises(SourceError, match="orders: its select cannot be read: syntax error"):
+        deliver(both, "orders")
+
+
 def test_a_relative_path_is_told_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match=f"No file fits {tmp_path.parent}/data/\\*.csv"):
@@ -365,9 +375,16 @@ def test_a_relative_path_is_told_in_full(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("select", "said"),
     [
-        ("SELEC id FROM sales", "reviews: its select cannot be read: syntax error"),
+        (
+            "SELECT id\nFRO sales AS s t",
+            'reviews: its select cannot be read: syntax error at or near "t" in its line 2.',
+        ),
         ("DELETE FROM sales", "reviews: its select cannot be read: Only SELECT statements"),
         ("SELECT 1; SELECT 2", "its select has 2 statements. Leave one SELECT"),
+        ("SELECT id, now() AS at FROM sales", "its select takes now(): the same files would be other rows each time."),
+        ("SELECT id FROM sales WHERE sold < CURRENT_DATE", "its select takes current_date: the same files"),
+        ("SELECT id FROM sales ORDER BY random()", "its select takes random(): the same files"),
+        ("SELECT id FROM sales TABLESAMPLE 10%", "its select takes USING SAMPLE or TABLESAMPLE: the same files"),
         ("SELECT nothing AS reviewed_at FROM sales", 'Referenced column "nothing" not found'),
         ("SELECT CAST(moment AS INTEGER) AS reviewed_at FROM sales", "use TRY_CAST"),
         ("SELECT * FROM other", "Table with name other does not exist"),

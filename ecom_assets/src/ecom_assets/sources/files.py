@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class FilesSource:
     def fingerprint(self, dataset: str) -> str:
         """Of the names, sizes and times of the files, and of the select and the views that read them."""
         sets = self._sets_of(dataset)
-        told = [self._selects[dataset], *(self._views[name] for name in self._views_of(dataset))]
+        told = [self._select(dataset), *(self._views[name] for name in self._views_of(dataset))]
         told += [
             f"{name} {self._config.files[name].model_dump_json()} {self._landings[name].fingerprints()}"
             for name in sets
@@ -93,7 +94,7 @@ class FilesSource:
         self._refresh(dataset, sets)
         tables = {name: self._columns(name) for name in sets}
         views = {name: self._views[name] for name in self._views_of(dataset)}
-        return select_origins(self._selects[dataset], views, tables)
+        return select_origins(self._select(dataset), views, tables)
 
     @cached_property
     def _folder(self) -> tempfile.TemporaryDirectory[str]:
@@ -120,29 +121,35 @@ class FilesSource:
 
     @cached_property
     def _selects(self) -> dict[str, str]:
-        return {
-            dataset: single_select(self._connection, dataset, mapping.select)
-            for dataset, mapping in self._config.datasets.items()
-        }
+        """The selects that can be read, by dataset."""
+        found = {}
+        for dataset in self._config.datasets:
+            with suppress(SourceError):
+                found[dataset] = self._select(dataset)
+        return found
+
+    def _select(self, dataset: str) -> str:
+        return single_select(self._connection, dataset, self._config.datasets[dataset].select)
 
     @cached_property
-    def _uses(self) -> dict[str, frozenset[str]]:
-        """For each dataset the file sets and views that it builds on, directly or through a view."""
-        of_view: dict[str, frozenset[str]] = {}
-
-        def reach(select: str) -> frozenset[str]:
-            direct = tables_of(self._connection, select)
-            return direct.union(*(of_view[name] for name in direct & of_view.keys()))
-
+    def _behind_views(self) -> dict[str, frozenset[str]]:
+        """For each view the file sets and views that it builds on, directly or through one before it."""
+        found: dict[str, frozenset[str]] = {}
         for view, select in self._views.items():
-            of_view[view] = reach(select)
-        return {dataset: reach(select) for dataset, select in self._selects.items()}
+            found[view] = _with_views(tables_of(self._connection, select), found)
+        return found
+
+    def _uses(self, dataset: str) -> frozenset[str]:
+        """The file sets and views that a dataset builds on, directly or through a view."""
+        return _with_views(tables_of(self._connection, self._select(dataset)), self._behind_views)
 
     def _views_of(self, dataset: str) -> list[str]:
-        return [name for name in self._config.views if name in self._uses[dataset]]
+        used = self._uses(dataset)
+        return [name for name in self._config.views if name in used]
 
     def _sets_of(self, dataset: str) -> list[str]:
-        return [name for name in self._config.files if name in self._uses[dataset]]
+        used = self._uses(dataset)
+        return [name for name in self._config.files if name in used]
 
     def _refresh(self, dataset: str, sets: Sequence[str]) -> None:
         """Bring the tables that the selects see up to date; what was built on earlier ones is forgotten."""
@@ -232,7 +239,7 @@ class FilesSource:
     def _columns_of(self, dataset: str) -> Set[str]:
         views = ", ".join(f"{view} AS ({self._views[view]})" for view in self._views_of(dataset))
         with_views = f"WITH {views} " if views else ""
-        columns = self._connection.sql(f"{with_views}SELECT * FROM ({self._selects[dataset]})").columns
+        columns = self._connection.sql(f"{with_views}SELECT * FROM ({self._select(dataset)})").columns
         return set(columns) & set(CONTRACTS[dataset].names)
 
     def _show_parts(self, name: str, parts: Mapping[str, Layout]) -> None:
@@ -254,7 +261,7 @@ class FilesSource:
 
     def _placed(self, dataset: str) -> str:
         """The dataset's select with `__moment`: the event time, null where it is unreadable or outside the shop's."""
-        contract, select = CONTRACTS[dataset], self._selects[dataset]
+        contract, select = CONTRACTS[dataset], self._select(dataset)
         columns = self._connection.sql(select).columns
         moment = "CAST(NULL AS TIMESTAMPTZ)"
         if contract.event_time is not None:
@@ -301,6 +308,11 @@ class FilesSource:
     def _columns(self, name: str) -> tuple[str, ...]:
         """The columns that any file of a set has."""
         return tuple(dict.fromkeys(c for layout in self._parts[name].values() for c in layout.rows.column_names))
+
+
+def _with_views(used: frozenset[str], behind: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """What a select uses, with what the views among it use."""
+    return used.union(*(behind[name] for name in used & behind.keys()))
 
 
 def _delivery(dataset: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from cartograph.selects import parsed, shut_in, tables_in
+from cartograph.selects import changing, changing_functions, nodes, parsed, shut_in, tables_in
 from cartograph.settings import Settings
 from ecom_assets.sources import SourceError
 
@@ -35,13 +35,22 @@ def single_select(connection: duckdb.DuckDBPyConnection, owner: str, select: str
     """`select` as it can stand in parentheses: without semicolon, on lines of its own.
 
     Raises:
-        SourceError: it is not one SELECT statement; the message names `owner`.
+        SourceError: it is not one SELECT statement, or does not always give the same of the same files; the message
+            names `owner`.
     """
     tree = parsed(connection, select)
     if tree["error"]:
-        raise SourceError(f"{owner}: its select cannot be read: {tree['error_message']}. Mend it in the shop's file.")
+        place = f" in its line {select[: int(tree['position'])].count(chr(10)) + 1}" if "position" in tree else ""
+        told = f"{owner}: its select cannot be read: {tree['error_message']}{place}."
+        raise SourceError(f"{told} Mend it in the shop's file.")
     if len(tree["statements"]) != 1:
         raise SourceError(f"{owner}: its select has {len(tree['statements'])} statements. Leave one SELECT.")
+    functions = changing_functions(connection)
+    if clause := next((found for node in nodes(tree) if (found := changing(node, functions))), None):
+        raise SourceError(
+            f"{owner}: its select takes {clause}: the same files would be other rows each time. Use what stands in "
+            "the files instead; mend it in the shop's file."
+        )
     return f"{select.strip().removesuffix(';')}\n"
 
 

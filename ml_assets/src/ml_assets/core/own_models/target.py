@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from cartograph.selects import nodes, parsed, shut_in, tables_in
+from cartograph.selects import changing, changing_functions, nodes, parsed, shut_in, tables_in
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.models.errors import OwnModelError
@@ -33,8 +33,6 @@ _OF_ANY_ROW = frozenset({
 })  # fmt: skip
 """Aggregates, too, whose values go by the order in which rows are read."""
 _MOMENTS = ("DATE", "TIMESTAMP", "VARCHAR")
-_CLOCKS = frozenset({"current_time", "current_timestamp", "localtime", "localtimestamp"})
-"""Words that are no functions to DuckDB's parser."""
 
 Connect = Callable[[], duckdb.DuckDBPyConnection]
 
@@ -177,13 +175,12 @@ def _parser() -> tuple[duckdb.DuckDBPyConnection, frozenset[str]]:
     """A connection to parse with, and the names of functions that do not always give the same."""
     con = duckdb.connect()
     shut_in(con)
-    rows = con.execute("SELECT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'").fetchall()
-    return con, frozenset(str(row[0]) for row in rows) | _CLOCKS
+    return con, changing_functions(con)
 
 
 def _parsed(sql: str, form: str) -> list[Any]:
     """The statements of `sql`, which reads tables alone and gives the same whenever it is run; it should be `form`."""
-    con, changing = _parser()
+    con, functions = _parser()
     with con.cursor() as cursor:
         tree = parsed(cursor, sql)
     if tree["error"]:
@@ -194,16 +191,14 @@ def _parsed(sql: str, form: str) -> list[Any]:
     for node in nodes(statements):
         if node.get("type") == "TABLE_FUNCTION":
             raise ValueError(f"it calls {node['function']['function_name']}(…), and may read marts alone")
-        called = str(node.get("function_name") or (node.get("column_names") or [""])[-1]).lower()
-        if clause := called if called in changing else _unordered(node, called):
+        if clause := changing(node, functions) or _unordered(node):
             raise ValueError(f"{clause} does not always give the same: a model could not be trained again from it")
     return statements
 
 
-def _unordered(node: dict[str, Any], called: str) -> str | None:
-    """The clause of a part of a SELECT that takes rows at random, or in whatever order they are read."""
-    if node.get("sample"):
-        return "USING SAMPLE or TABLESAMPLE"
+def _unordered(node: dict[str, Any]) -> str | None:
+    """The clause of a part of a SELECT that takes rows in whatever order they are read."""
+    called = str(node.get("function_name", "")).lower()
     modifiers = node.get("modifiers") or []
     kinds = {one["type"] for one in modifiers}
     if "ORDER_MODIFIER" not in kinds:
