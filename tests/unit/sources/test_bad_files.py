@@ -377,7 +377,7 @@ def test_a_relative_path_is_told_in_full(tmp_path: Path, monkeypatch: pytest.Mon
     [
         (
             "SELECT id\nFRO sales AS s t",
-            'reviews: its select cannot be read: syntax error at or near "t" in its line 2.',
+            'its select cannot be read: syntax error at or near "sales" in its line 2.',
         ),
         ("DELETE FROM sales", "reviews: its select cannot be read: Only SELECT statements"),
         ("SELECT 1; SELECT 2", "its select has 2 statements. Leave one SELECT"),
