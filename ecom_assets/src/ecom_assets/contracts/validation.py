@@ -30,6 +30,7 @@ ORPHAN = "orphan:"
 UNLIKE_PARENT = "unlike_parent:"
 """What the reasons begin with that tell of a row's parent; its column follows."""
 SOURCE = pa.field("_source", pa.string(), nullable=False)
+NUMBERS = {"bigint", "double", "money", "price"}
 CALENDAR = {"date": ("0001-01-01", "9999-12-31"), "timestamp": ("0001-01-01", "9999-12-31 23:59:59.999999")}
 """The first and the last moment of the calendar, by the type: DuckDB and Arrow know others, and what reads them not."""
 _ROW = "__row"
@@ -207,6 +208,8 @@ def _typed_columns(rows: pa.Table, contract: Contract) -> str:
             selected.append(f'"{column.name}"')
         else:
             cast = _cast(column)
+            if column.type in NUMBERS and pa.types.is_string(rows.schema.field(column.name).type):
+                cast = f"""CASE WHEN NOT contains("{column.name}", '_') THEN {cast} END"""  # to DuckDB '1_0' is 10
             selected.append(f'{cast} AS "{column.name}"')
             selected.append(f'"{column.name}" IS NOT NULL AND ({cast}) IS NULL AS "{_wrong_type(column)}"')
     selected += [
