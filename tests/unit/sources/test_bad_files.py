@@ -366,6 +366,16 @@ def test_a_select_that_cannot_be_read_holds_back_its_own_dataset_alone(tmp_path:
         deliver(both, "orders")
 
 
+def test_a_date_format_of_a_column_that_no_file_has_is_told(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    formats = {"momnet": ["%d.%m.%Y"]}
+    with pytest.raises(SourceError, match="sales: its date_formats names momnet, and no file of it has such a column"):
+        deliver(reviews_source(tmp_path / "a.csv", date_formats=formats))
+    assert ids(deliver(reviews_source(tmp_path / "a.csv", date_formats={"MOMENT": ["%d.%m.%Y"]}))) == ["r1"]
+    optional = {"date_formats": formats, "optional_columns": ["momnet"]}
+    assert ids(deliver(reviews_source(tmp_path / "a.csv", **optional))) == ["r1"]
+
+
 def test_a_relative_path_is_told_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match=f"No file fits {tmp_path.parent}/data/\\*.csv"):

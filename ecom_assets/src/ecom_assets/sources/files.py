@@ -177,6 +177,7 @@ class FilesSource:
         for name, parts in self._parts.items():
             for part, layout in parts.items():
                 self._connection.register(part, layout.rows)
+            _require_dated(name, self._config.files[name], [layout.rows.schema for layout in parts.values()])
             self._show_parts(name, parts)
         for name, parts in self._parts.items():
             self._misfits[name] = self._leave_out_misfits(name, parts) if len(parts) > 1 else ()
@@ -334,6 +335,17 @@ def _presented(file_set: FileSet, part: str, schema: pa.Schema) -> str:
         if column.lower() not in present
     )
     return f"SELECT *{f' REPLACE ({dates})' if dates else ''}{absent} FROM {part}"
+
+
+def _require_dated(name: str, file_set: FileSet, schemas: Sequence[pa.Schema]) -> None:
+    """Raise SourceError where `date_formats` names a column that no file of the set has."""
+    there = {column for schema in schemas for column in schema.names}
+    for column in file_set.date_formats:
+        if column.lower() not in {one.lower() for one in (*there, *file_set.optional_columns)}:
+            raise SourceError(
+                f"{name}: its date_formats names {column}, and no file of it has such a column. Correct it in the "
+                f"shop's file, or name it under `optional_columns`, too; there are {', '.join(sorted(there))}."
+            )
 
 
 def _nothing_readable(dataset: str, name: str, files: Sequence[Unreadable]) -> SourceError:
