@@ -71,10 +71,11 @@ async def _switched(change: Callable[[], LoadedRelease], before: str | None) -> 
         raise _unavailable(error) from None
     except ReleaseError as error:
         raise ProblemError(409, "release-refused", str(error)) from None
+    now = release.manifest
     return Served(
-        release_id=release.manifest.release_id,
-        as_of=release.manifest.inputs.as_of,
-        previous_release_id=before,
+        release_id=now.release_id,
+        as_of=now.inputs.as_of,
+        previous_release_id=before if before != now.release_id else None,
     )
 
 

@@ -40,7 +40,10 @@ class StoredReleases(BaseModel):
 
 
 class Served(BaseModel):
-    """What is current and served now, and what was served before: of a rollback, the release to go back from."""
+    """What is current and served now, and what was served before: of a rollback, the release to go back from.
+
+    Null where the release was served already, or nothing was.
+    """
 
     release_id: ReleaseId
     as_of: AsOf

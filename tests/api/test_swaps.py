@@ -241,6 +241,8 @@ def test_going_back_takes_no_loading_and_other_processes_follow(
     with service(settings) as client, service(settings, poll_seconds=0.02) as other:
         client.post(f"/v1/admin/releases/{first}/activate").raise_for_status()
         assert client.post(f"/v1/admin/releases/{second}/activate").json()["previous_release_id"] == first
+        again = client.post(f"/v1/admin/releases/{second}/activate").json()
+        assert (again["release_id"], again["previous_release_id"]) == (second, None)
         until(lambda: other.get("/ready").json()["release_id"] == second)
         with monkeypatch.context() as nothing_loads:
             nothing_loads.setattr("api.services.serving.load_release", lambda *_: 1 / 0)
