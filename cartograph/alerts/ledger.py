@@ -179,6 +179,17 @@ class Ledger:
             )
             connection.execute("DELETE FROM outbox WHERE position = ?", (due.position,))
 
+    def resend(self) -> dict[str, int]:
+        """Queue what was refused for good once more, behind what waits; how many messages, by sink."""
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT sink, count(*) FROM refused GROUP BY sink ORDER BY sink").fetchall()
+            connection.execute(
+                "INSERT OR IGNORE INTO outbox (message_id, sink, message) "
+                "SELECT message_id, sink, message FROM refused ORDER BY position"
+            )
+            connection.execute("DELETE FROM refused")
+        return dict(rows)
+
     def failed(self, due: Due, reason: str, now: datetime) -> None:
         """Put a message and all others for its sink off, the longer the more often it failed."""
         with self._transaction() as connection:

@@ -14,6 +14,7 @@ from cartograph.alerts.sinks import SinkError
 from cartograph.cli.console import names_and_numbers, output, say, say_error
 from cartograph.cli.status import last_runs, print_run
 from cartograph.settings import load_settings
+from cartograph.words import counted
 
 app = typer.Typer(help="Alerts: what fails, and who hears of it.", no_args_is_help=True)
 
@@ -48,6 +49,18 @@ def list_alerts() -> None:
     for refusal in ledger.refusals():
         last = f"the last, {refusal.title}, as {refusal.reason}"
         say(f"[red]refused[/]  {refusal.messages} by {refusal.sink}, which are in alerts.jsonl: {last}")
+        say("         `cartograph alerts resend` queues them again, once the sink would take them")
+
+
+@app.command()
+def resend() -> None:
+    """Queue the messages that sinks refused for good once more, as after a mended address; `cartograph up` sends."""
+    path = load_settings().alerts_path
+    queued = Ledger(path).resend() if path.is_file() else {}
+    for sink, messages in queued.items():
+        say(f"[green]✓[/] {counted(messages, 'message')} for {sink} {'waits' if messages == 1 else 'wait'} to be sent")
+    if not queued:
+        output.print("Nothing was refused.")
 
 
 @app.command()

@@ -20,7 +20,7 @@ from cartograph.alerts.delivery import Failures, deliver
 from cartograph.alerts.ledger import CLAIM, FIRST_WAIT, Ledger
 from cartograph.alerts.messages import Message
 from cartograph.alerts.sinks import Email, LogFile, RefusedError, Sink, SinkError, Sns, Webhook
-from cartograph.cli.alerts import list_alerts
+from cartograph.cli.alerts import list_alerts, resend
 from cartograph.settings import load_settings
 from tests.support.receiver import Receiver, receiving
 from tests.unit.alerts.making import MOMENT, make_message, make_signal
@@ -255,6 +255,13 @@ def test_a_message_that_is_refused_for_good_keeps_none_behind_it_waiting(
     assert ledger.unsent() == []
     list_alerts()
     assert "1 by chat, which are in alerts.jsonl" in " ".join("".join(capsys.readouterr()).split())
+    resend()
+    assert "1 message for chat waits to be sent" in capsys.readouterr().out
+    assert deliver(ledger, sinks, lambda: MOMENT) == NOTHING
+    assert receiver.received.get(timeout=10).body["cartograph"]["failing"][0]["name"] == "a"
+    assert (ledger.refusals(), ledger.unsent()) == ([], [])
+    resend()
+    assert "Nothing was refused." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("status", [401, 403, 408, 429, 500])
