@@ -13,6 +13,7 @@ import boto3
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as MailHandler
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
@@ -42,6 +43,10 @@ class Mailbox(MailHandler):
     def __init__(self) -> None:
         super().__init__()
         self.mails: list[Mail] = []
+        self.refusal = ""
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  aiosmtpd's
+        return self.refusal or await super().handle_DATA(server, session, envelope)
 
     def handle_message(self, message: Mail) -> None:
         self.mails.append(message)
@@ -262,6 +267,23 @@ def test_a_message_that_is_refused_for_good_keeps_none_behind_it_waiting(
     assert (ledger.refusals(), ledger.unsent()) == ([], [])
     resend()
     assert "Nothing was refused." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_final"),
+    [("552 Message size exceeds fixed limit", True), ("554 Transaction failed", True), ("451 Try again later", False)],
+)
+def test_a_mail_is_refused_for_good_where_its_server_says_so(
+    answer: str, is_final: bool, mailbox: tuple[Mailbox, int], tmp_path: Path
+) -> None:
+    box, port = mailbox
+    box.refusal = answer
+    ledger, sinks = Ledger(tmp_path / "alerts.db"), {"mail": email(port)}
+    ledger.record("warehouse", [make_signal("a")], {}, lambda _: sinks)
+    found = deliver(ledger, sinks, lambda: MOMENT)
+    assert (len(found.refused), list(found.waiting)) == ((1, []) if is_final else (0, ["mail"]))
+    assert [one.messages for one in (ledger.refusals() if is_final else ledger.unsent())] == [1]
+    assert box.mails == []
 
 
 @pytest.mark.parametrize("status", [401, 403, 408, 429, 500])
