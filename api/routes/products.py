@@ -1,6 +1,6 @@
 """Products by id: what is known of each, the demand that is forecast, and what to order."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -17,8 +17,7 @@ from api.schemas.products import (
     ReorderList,
 )
 from api.services.cursors import cursor as cursor_after
-from api.services.products import Products, features, listed, profile
-from api.services.recommendations import Recommendations
+from api.services.products import Products, features, listed, listed_without_catalogue, profile
 from api.services.release import LoadedRelease, ReleasedDemand
 
 router = APIRouter(prefix="/v1", tags=["products"], route_class=CachedRoute)
@@ -31,9 +30,12 @@ Limit = Annotated[int, Query(ge=1, le=MOST, description="Products on a page.", e
 
 @router.get("/products", response_model=ProductList, responses=documented(404, 503))
 async def list_products(release: CurrentRelease, limit: Limit = 100, cursor: Cursor = "") -> Response:
-    """All products that the shop knows, also those that it does not sell any more; page by page, by product."""
+    """All products that the shop knows, also those that it does not sell any more; page by page, by product.
+
+    Of a release without a recommender, and so without a catalogue, those that have a forecast or features.
+    """
     (after,) = page_after(cursor, "products")
-    found = listed(_catalogue(release), after, limit + 1)
+    found = _listed(release, after, limit + 1)
     following = cursor_after("products", found[limit - 1]["product_id"]) if len(found) > limit else None
     return answered({**_of(release), "next": following, "products": found[:limit]})
 
@@ -101,10 +103,13 @@ def _of(release: LoadedRelease) -> dict[str, str]:
     return {"release_id": manifest.release_id, "as_of": manifest.inputs.as_of.isoformat()}
 
 
-def _catalogue(release: LoadedRelease) -> Recommendations:
-    if release.recommendations is None:
+def _listed(release: LoadedRelease, after: str, limit: int) -> list[dict[str, Any]]:
+    if release.recommendations is not None:
+        return listed(release.recommendations, after, limit)
+    if release.products is None and release.demand is None:
         raise _without_catalogue(release)
-    return release.recommendations
+    forecasts = release.demand.forecasts if release.demand else None
+    return listed_without_catalogue(release.products, forecasts, after, limit)
 
 
 def _without_catalogue(release: LoadedRelease) -> ProblemError:

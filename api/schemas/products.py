@@ -8,15 +8,16 @@ from pydantic import BaseModel, Field
 from api.schemas.shared import AsOf, FeatureValue, ModelVersion, ProductId, ReleaseId
 
 
-class _KnownProduct(BaseModel):
-    product_id: ProductId
-    category: str | None = Field(examples=["shoes"])
-
-
-class OfferedProduct(_KnownProduct):
+class KnownProduct(BaseModel):
     """A product that the shop knows."""
 
-    is_available: bool = Field(description="Whether the shop sells it still.", examples=[True])
+    product_id: ProductId
+    category: str | None = Field(examples=["shoes"])
+    is_available: bool | None = Field(
+        description="Whether the shop sells it still; null where the release has neither a catalogue nor a forecast "
+        "that tells it.",
+        examples=[True],
+    )
 
 
 class ProductList(BaseModel):
@@ -25,19 +26,14 @@ class ProductList(BaseModel):
     release_id: ReleaseId
     as_of: AsOf
     next: str | None = Field(examples=["WyJwcm9kdWN0cyIsIlAwMDAwMDA0MiJd"])
-    products: list[OfferedProduct]
+    products: list[KnownProduct]
 
 
-class Product(_KnownProduct):
+class Product(KnownProduct):
     """A product and its features. What is not sold any more is never recommended."""
 
     release_id: ReleaseId
     as_of: AsOf = Field(description="The day that the features are of; where there are none, that of the release.")
-    is_available: bool | None = Field(
-        description="Whether the shop sells it still; null where the release has neither a catalogue nor a forecast "
-        "that tells it.",
-        examples=[True],
-    )
     in_its_place: list[str] = Field(
         description="Of a product that is not sold any more: products like it that are, the most similar first.",
         examples=[["P00000007"]],

@@ -32,6 +32,16 @@ class Products:
         first = bisect_right(range(len(self._ids)), product_id, key=self._id)
         return self._between(first, first + limit)
 
+    def ids_after(self, product_id: str, limit: int) -> list[str]:
+        """The first `limit` products that come after `product_id`, which need not be there itself."""
+        found: list[str] = []
+        while len(found) < limit:
+            place = bisect_right(range(len(self._ids)), found[-1] if found else product_id, key=self._id)
+            if place == len(self._ids):
+                break
+            found.append(self._id(place))
+        return found
+
     def _id(self, place: int) -> str:
         return str(self._ids[place].as_py())
 
@@ -47,11 +57,17 @@ def listed(known: Recommendations, after: str, limit: int) -> list[Row]:
     return [_listed(known, product) for product in products[first : first + limit]]
 
 
+def listed_without_catalogue(products: Rows | None, forecasts: Products | None, after: str, limit: int) -> list[Row]:
+    """The first `limit` products after the id `after` that have features or a forecast."""
+    sold = set(forecasts.ids_after(after, limit)) if forecasts is not None else set()
+    known = sold.union(products.after(after, limit) if products is not None else ())
+    return [_outside_catalogue(product, has_forecast=product in sold) for product in sorted(known)[:limit]]
+
+
 def profile(known: Recommendations | None, product_id: str, *, has_forecast: bool) -> Row:
     """What the catalogue has of a product; of one that is not in it, that it is sold where it has a forecast."""
     if known is None or product_id not in known.places:
-        is_available = True if has_forecast else None
-        return {"product_id": product_id, "category": None, "is_available": is_available, "in_its_place": []}
+        return {**_outside_catalogue(product_id, has_forecast=has_forecast), "in_its_place": []}
     found = _listed(known, product_id)
     similar = None if found["is_available"] else known.of_product(product_id)
     others = similar["similar_product_ids"] if similar else []
@@ -65,6 +81,10 @@ def features(products: Rows | None, product_id: str) -> Row:
         return {"features": None}
     found = {name: value for name, value in row.items() if name not in PRODUCT_COLUMNS}
     return {"as_of": row["as_of"], "features": found}
+
+
+def _outside_catalogue(product_id: str, *, has_forecast: bool) -> Row:
+    return {"product_id": product_id, "category": None, "is_available": True if has_forecast else None}
 
 
 def _listed(known: Recommendations, product_id: str) -> Row:

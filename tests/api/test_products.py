@@ -222,7 +222,11 @@ def test_without_a_recommender_the_products_are_known_that_have_a_forecast_or_fe
         told = problem(client.get("/v1/products/P9/demand"), 404, "unknown-product")["detail"]
         assert "no catalogue of products" in told
         assert "no catalogue of products" in problem(client.get("/v1/products/P9"), 404, "no-model")["detail"]
-        problem(client.get("/v1/products"), 404, "no-model")
+        pages = [client.get("/v1/products", params={"limit": 2}).json()]
+        pages.append(client.get("/v1/products", params={"limit": 2, "cursor": pages[0]["next"]}).json())
+        listed = [product for page in pages for product in ProductList.model_validate(page).products]
+        assert [(one.product_id, one.is_available) for one in listed] == [("P1", True), ("P2", True), ("P3", None)]
+        assert pages[1]["next"] is None
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.text(max_size=12))
