@@ -233,8 +233,10 @@ def start_worker(settings: Settings, location: Location, lock: int) -> Iterator[
         try:
             yield Worker(location, process, log_path)
         finally:
-            if process.poll() is None:
-                process.kill()
+            process.stdin.close()  # type: ignore[union-attr]
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+            process.kill()
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def chosen_of(request: Request) -> Chosen:
     return chosen
 
 
-def import_ahead(libraries: Iterable[str], asked: queue.Queue[str]) -> None:
+def import_ahead(libraries: Iterable[str], asked: queue.Queue[str | None]) -> None:
     """Import what the steps would import one after the other when they need it, as long as there is nothing else to do.
 
     One that cannot be imported is told by the step that needs it.
@@ -105,15 +105,18 @@ def root_cause(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _follow_parent(asked: queue.Queue[str]) -> None:
+def _follow_parent(asked: queue.Queue[str | None]) -> None:
+    """Take in what is asked. Where nobody asks any more, what is being done is killed, with its children."""
     for line in sys.stdin:
         asked.put(line)
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+    if asked.unfinished_tasks:
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    asked.put(None)
 
 
 def main(module: str) -> NoReturn:
-    """Execute what is asked until the parent ends; then this process ends, too, and its children."""
-    asked: queue.Queue[str] = queue.Queue()
+    """Execute what is asked until the parent closes the channel or ends; then this process ends, too."""
+    asked: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_follow_parent, args=(asked,), daemon=True).start()
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -127,8 +130,11 @@ def main(module: str) -> NoReturn:
         with to_stay():
             import_ahead(getattr(location, "LIBRARIES", ()), asked)
         answers.write(f"{READY}\n")
-        while True:
-            answers.write(f"{execute(definitions, Request.model_validate_json(asked.get()))}\n")
+        while (request := asked.get()) is not None:
+            status = execute(definitions, Request.model_validate_json(request))
+            asked.task_done()
+            answers.write(f"{status}\n")
+    leave(0)
 
 
 if __name__ == "__main__":
