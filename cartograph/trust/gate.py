@@ -230,8 +230,11 @@ class _Runs:
     def began(self, planned: AssetCheckExecutionRecord) -> bool:
         """Whether the run that planned a check began the step that was to make its asset.
 
-        Whether it is at work still or was killed is not asked: either way its rows may be there, and nobody looked.
+        Whether it is at work still or was killed is not asked: either way its rows may be there, and nobody looked. A
+        run that somebody deleted may have begun it.
         """
+        if self._run(planned.run_id) is None:
+            return True
         if planned.run_id not in self._steps:
             entries = self._instance.all_logs(planned.run_id, of_type=dg.DagsterEventType.STEP_START)
             self._steps[planned.run_id] = {entry.step_key for entry in entries}

@@ -108,6 +108,16 @@ def test_a_run_that_ended_before_the_load_began_changes_nothing(instance):
     assert not outcome(instance).forbids
 
 
+def test_a_killed_load_whose_run_was_deleted_counts_as_unchecked_until_any_later_look(instance):
+    load(instance, 1, 12)
+    load(instance, 3, dies=True)
+    (killed, *_) = instance.get_runs(limit=1)
+    instance.delete_run(killed.run_id)
+    assert (outcome(instance).basis, outcome(instance).forbids) == ("outdated", True)
+    load(instance, 4)
+    assert not outcome(instance).forbids, "nobody knows any more which partitions it was to load"
+
+
 def test_a_failure_is_not_forgotten_however_often_other_partitions_pass(instance):
     load(instance, 3, passed=False)
     for number in range(205):
