@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ecom_assets.simulator.catalog import PRODUCTS
+from benchmarks.support import oracles
 from ecom_assets.simulator.config import SimulatorConfig
 from ecom_assets.simulator.goods import inventory_rows
-from ecom_assets.simulator.orders import describe, fill, item_rows
+from ecom_assets.simulator.orders import item_rows
 from ecom_assets.simulator.world import World
 from ml_assets.core.evaluation.forecasting import origins, point_scores, window
 from ml_assets.core.features.daily_demand import daily_demand
@@ -54,21 +54,11 @@ def shop() -> Shop:
         con.execute("CREATE TABLE days AS SELECT DATE '2024-01-01' AS date_day, true AS is_holiday")
         tables = {"daily_demand": "SELECT * FROM daily_rows", "dim_dates": "SELECT * FROM days"}
         demand = daily.read(con, tables, END, HORIZON)
-    return Shop(demand, expected(world))
+    return Shop(demand, oracles.demand(world))
 
 
 def register(con: duckdb.DuckDBPyConnection, name: str, columns: Any) -> None:
     con.register(name, pa.table(columns))
-
-
-def expected(world: World) -> np.ndarray:
-    """The day's orders, dealt out by how wanted each product is at its price, and scaled to the product's total."""
-    days = world.calendar.days
-    orders = describe(world, world.skeleton.between(world.calendar.start, world.calendar.end))
-    lines = fill(world, orders)
-    total = np.bincount(lines.product, weights=lines.quantity, minlength=PRODUCTS)
-    dealt = (np.bincount(orders.day, minlength=days)[:, None] * world.catalog.market(0, days).weight).T
-    return dealt * (total / dealt.sum(axis=1))[:, None]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from benchmarks.support.oracles import fraud_odds
 from ml_assets.core.evaluation.classification import average_precision, recall_at
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.features.order_risk import risk_table
@@ -23,12 +24,6 @@ from tests.model.simulated import simulated_marts
 START, END = date(2024, 1, 1), date(2026, 1, 1)
 CUSTOMERS = 8000
 """The default shop's 5,000 are enough to train on, but its holdout has two dozen frauds: too few for a sharp bar."""
-
-FRAUD_SPEND = 2.2
-SPEND_SHAPE = 4
-CARD_SHARE = 0.58
-CHANCE_IN_RING, CHANCE_ALONE = 0.7, 0.0006
-"""What the simulator plants (ecom_assets.simulator.orders, people and aftersales), for the oracle only."""
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +56,7 @@ def outcomes(trained: Trained) -> dict[str, bool]:
 
 
 def oracle(con: duckdb.DuckDBPyConnection, holdout: pa.Table, *, knows_spend: bool) -> np.ndarray:
-    """The odds of fraud to one who knows the rings, the planted chances and that frauds pay by card.
-
-    With `knows_spend` also each customer's planted mean spend, which frauds exceed by a known factor: by the ratio of
-    the gamma densities. No model can know that of a customer's first orders.
-    """
+    """The odds of fraud to one who knows the rings and, with `knows_spend`, each customer's planted mean spend."""
     con.register("held_out", holdout.select(["order_id"]).append_column("place", pa.array(range(len(holdout)))))
     known = con.execute("""
         SELECT c.ring_id IS NOT NULL AS in_ring, p.by_card,
@@ -74,11 +65,7 @@ def oracle(con: duckdb.DuckDBPyConnection, holdout: pa.Table, *, knows_spend: bo
         JOIN (SELECT order_id, bool_or(card_fingerprint IS NOT NULL) AS by_card FROM fct_payments GROUP BY 1) p
             USING (order_id)
         ORDER BY h.place""").fetchnumpy()
-    chance = np.where(known["in_ring"], CHANCE_IN_RING, CHANCE_ALONE)
-    odds = chance / (1 - chance) * np.where(known["by_card"], 1 / CARD_SHARE, 0)
-    if knows_spend:
-        odds *= FRAUD_SPEND**-SPEND_SHAPE * np.exp(SPEND_SHAPE * known["spent"] * (1 - 1 / FRAUD_SPEND))
-    return odds
+    return fraud_odds(known["in_ring"], known["by_card"], known["spent"] if knows_spend else None)
 
 
 def probabilities(trained: Trained, rows: pa.Table) -> np.ndarray:
