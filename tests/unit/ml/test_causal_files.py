@@ -168,6 +168,51 @@ def test_a_confounder_of_many_words_is_held_fixed_or_refuses_the_effect(tmp_path
         assert found["answer"][0]["ci_low"] < 1 < found["answer"][0]["ci_high"]
 
 
+def postcodes(folder: Path, number: int) -> Path:
+    """4,000 rows in which the number of a place tells the treatment, of effect 1, and the outcome."""
+    draw = np.random.default_rng(1)
+    place = draw.integers(0, number, 4000)
+    kind = draw.normal(size=number)[place]
+    treated = draw.random(4000) < 1 / (1 + np.exp(-kind))
+    columns = {
+        "postcode": np.sort(draw.choice(np.arange(10_000, 99_999), number, replace=False))[place],
+        "t": treated,
+        "y": treated + 2 * kind + draw.normal(size=4000),
+    }
+    pq.write_table(pa.table(columns), found := folder / "postcodes.parquet")
+    return found
+
+
+@pytest.mark.parametrize(("number", "verdict"), [(40, "identified"), (400, "not identified")])
+def test_numbers_that_are_codes_are_held_fixed_as_words(tmp_path, number, verdict):
+    """As amounts they gave 1.3 and 2.5, both identified."""
+    found = estimate(postcodes(tmp_path, number), Asked("t", "y", ("postcode",)))
+    assert found["verdict"] == verdict
+    assert any("postcode tell more as codes than as an amount" in one for one in found["warnings"])
+    if number == 40:
+        assert found["answer"][0]["ci_low"] < 1 < found["answer"][0]["ci_high"]
+    else:
+        assert not next(one["passed"] for one in found["checks"] if one["name"] == "values_are_held_fixed")
+
+
+@pytest.mark.parametrize(
+    ("amount", "moves"),
+    [
+        (lambda draw: draw.integers(18, 80, 4000), lambda age: ((age - 45) / 20) ** 2),
+        (lambda draw: draw.poisson(3, 4000), lambda count: np.minimum(count, 5)),
+        (lambda draw: draw.integers(0, 2, 4000), lambda yes: yes),
+    ],
+)
+def test_whole_numbers_whose_effect_follows_a_curve_are_amounts(tmp_path, amount, moves):
+    draw = np.random.default_rng(3)
+    number = amount(draw).astype(float)
+    moved = moves(number) - moves(number).mean()
+    treated = draw.random(4000) < 1 / (1 + np.exp(-moved))
+    columns = {"number": number, "t": treated, "y": treated + 2 * moved + draw.normal(size=4000)}
+    pq.write_table(pa.table(columns), found := tmp_path / "amounts.parquet")
+    assert read(found, Asked("t", "y", ("number",))).study.confounders.names == ("number",)
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "levels"),
     [

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from ml_assets.core.bench.files import (
     unreadable,
 )
 from ml_assets.core.causal.errors import CausalFileError
+from ml_assets.core.causal.gaps import code_gap
 from ml_assets.core.causal.study import Covariates, Estimand, Kind, Labels, Study, Vector
 
 MOST_ROWS = 200_000
@@ -126,22 +126,30 @@ def read(path: Path, asked: Asked) -> Loaded:
         types = load(con, path, asked)
         rows, whole = _fetch(con, asked, types)
         (copied,) = con.execute("SELECT rows FROM copied").fetchone() or (0,)
-        coded = {
-            name: coded_covariate(con, path, name, types[name])
-            for name in dict.fromkeys((*asked.confounders, *asked.modifiers))
-        }
+        names = dict.fromkeys((*asked.confounders, *asked.modifiers))
+        coded = {name: coded_covariate(con, path, name, types[name]) for name in names}
         treatment = coded_treatment(con, path, asked, types[asked.treatment])
         outcome = numbers(con, path, asked.outcome, types[asked.outcome], "outcome")
+        if rows < FEWEST_ROWS:
+            raise CausalFileError(
+                f"{path} has {rows} rows with a treatment and an outcome, and {FEWEST_ROWS} are needed. Give more rows."
+            )
+        if outcome.std() == 0:
+            raise CausalFileError(
+                f"{path}, column {asked.outcome}: it is {outcome[0]:g} in each row. An outcome varies."
+            )
         placebo = {name: numbers(con, path, name, types[name], "negative control") for name in asked.negative_controls}
         clusters = _clusters(con, path, asked.cluster) if asked.cluster else None
         empty = {name: 1 - float(np.mean(_column(con, _is_given(name, types[name])))) for name in coded}
-    covariates = {name: one.columns for name, one in coded.items()}
-    if rows < FEWEST_ROWS:
-        raise CausalFileError(
-            f"{path} has {rows} rows with a treatment and an outcome, and {FEWEST_ROWS} are needed. Give more rows."
+        study = Study(
+            treatment=treatment.values,
+            outcome=outcome,
+            confounders=_covariates(coded, (*asked.confounders, *asked.modifiers), rows),
+            clusters=clusters,
+            levels=treatment.levels,
         )
-    if outcome.std() == 0:
-        raise CausalFileError(f"{path}, column {asked.outcome}: it is {outcome[0]:g} in each row. An outcome varies.")
+        codes = [] if asked.is_randomised else _codes(study, treatment.kind, types)
+        coded |= {name: coded_words(con, path, name, f"{quoted(name)}::HUGEINT::VARCHAR") for name in codes}
     told = []
     if copied:
         told.append(
@@ -156,16 +164,15 @@ def read(path: Path, asked: Asked) -> Loaded:
         if np.isnan(values).any():
             del placebo[name]
             told.append(f"The negative control {name} is empty in some rows and was not used.")
-    merged = dict(chain.from_iterable(columns.items() for columns in covariates.values()))
+    told += [
+        f"The numbers of {name} tell more as codes than as an amount: they are held fixed as words." for name in codes
+    ]
     baselines = {name: one.baseline for name, one in coded.items() if one.baseline is not None}
-    study = Study(
-        treatment=treatment.values,
-        outcome=outcome,
-        confounders=_covariates(merged, covariates, (*asked.confounders, *asked.modifiers), rows),
-        modifiers=_covariates(merged, covariates, asked.modifiers, rows)._replace(baselines=baselines),
+    study = replace(
+        study,
+        confounders=_covariates(coded, (*asked.confounders, *asked.modifiers), rows),
+        modifiers=_covariates(coded, asked.modifiers, rows)._replace(baselines=baselines),
         placebo_outcomes=placebo,
-        clusters=clusters,
-        levels=treatment.levels,
     )
     facts = {"file": path.name, "rows": whole["rows"], "rows_used": rows}
     pooled = {name: one.pooled for name, one in coded.items() if one.pooled is not None}
@@ -263,9 +270,7 @@ def coded_treatment(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked, ki
 
 
 def coded_covariate(con: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str) -> Covariate:
-    """A covariate as columns of numbers: words as one of 0 and 1 for each frequent value but the most frequent.
-
-    Dates are days, truth values 0 and 1, and nulls of numbers stay; those of words are a value.
+    """A covariate as columns of numbers: dates are days, truth values 0 and 1, and nulls stay; words as `coded_words`.
 
     Raises:
         CausalFileError: it has infinite values, is neither number, date nor words, holds dates that cannot be read,
@@ -278,15 +283,26 @@ def coded_covariate(con: duckdb.DuckDBPyConnection, path: Path, column: str, kin
     if _are_dates(con, path, column):
         days = con.execute(f"SELECT epoch({as_date(column)}) / 86400 AS day FROM used ORDER BY place").fetchnumpy()
         return Covariate({column: np.ma.filled(np.ma.asarray(days["day"], dtype=np.float64), np.nan)})
-    counted = con.execute(f"SELECT {name}::VARCHAR AS v, count(*) FROM used GROUP BY v ORDER BY 2 DESC, 1").fetchall()
+    return coded_words(con, path, column, f"{name}::VARCHAR")
+
+
+def coded_words(con: duckdb.DuckDBPyConnection, path: Path, column: str, value: str) -> Covariate:
+    """Words as a column of 0 and 1 for each frequent one but the most frequent; a null is one, too.
+
+    `value` is the SQL of the word.
+
+    Raises:
+        CausalFileError: it tells each row apart.
+    """
+    counted = con.execute(f"SELECT {value} AS v, count(*) FROM used GROUP BY v ORDER BY 2 DESC, 1").fetchall()
     rows = sum(count for _, count in counted)
     if len(counted) > IDENTIFIER_SHARE * rows:
         raise CausalFileError(
             f"{path}, column {column}: it has {len(counted):,} values in {rows:,} rows, so it tells rows apart and "
             "compares none. Leave it out, or write what it stands for."
         )
-    codes = {value: code for code, (value, _) in enumerate(counted)}
-    given = np.array([codes[value] for value in _column(con, f"{name}::VARCHAR")], dtype=np.int64)
+    codes = {found: code for code, (found, _) in enumerate(counted)}
+    given = np.array([codes[found] for found in _column(con, value)], dtype=np.int64)
     certain = min(len(counted), CERTAIN_CATEGORIES)
     kept = max(certain, sum(count >= ROWS_OF_CATEGORY for _, count in counted[:MOST_CATEGORIES]))
     columns = {f"{column}={word(counted[code][0])}": (given == code).astype(np.float64) for code in range(1, kept)}
@@ -384,13 +400,21 @@ def _clusters(con: duckdb.DuckDBPyConnection, path: Path, column: str) -> Labels
     return codes
 
 
-def _covariates(
-    merged: Mapping[str, Vector], coded: Mapping[str, Mapping[str, Vector]], columns: Sequence[str], rows: int
-) -> Covariates:
-    names = tuple(dict.fromkeys(name for column in columns for name in coded[column]))
-    if not names:
-        return Covariates((), np.empty((rows, 0)))
-    return Covariates(names, np.column_stack([merged[name] for name in names]))
+def _codes(study: Study, kind: Kind, types: Mapping[str, str]) -> list[str]:
+    """The confounders of whole numbers that are no amounts, and leave a bias where they are taken for some."""
+    whole = [
+        name
+        for name, column in zip(study.confounders.names, study.confounders.values.T, strict=True)
+        if _is_number(types.get(name, "")) and np.all(np.isnan(column) | (column == np.floor(column)))
+    ]
+    gaps = {name: code_gap(study, kind, name) for name in whole}
+    return [name for name, gap in gaps.items() if gap is not None and gap.moves > gap.may_move]
+
+
+def _covariates(coded: Mapping[str, Covariate], columns: Sequence[str], rows: int) -> Covariates:
+    """The columns that came of some of the covariates."""
+    merged = {name: values for column in dict.fromkeys(columns) for name, values in coded[column].columns.items()}
+    return Covariates(tuple(merged), np.column_stack([np.empty((rows, 0)), *merged.values()]))
 
 
 def _control(where: str, wanted: str | None, words: list[str]) -> str:
@@ -401,6 +425,10 @@ def _control(where: str, wanted: str | None, words: list[str]) -> str:
         return wanted
     called = [word for word in words if CONTROL.match(word)]
     return called[0] if called else words[0]
+
+
+def _is_number(kind: str) -> bool:
+    return kind in (*WHOLE_TYPES, "DOUBLE", "FLOAT") or kind.startswith("DECIMAL")
 
 
 def _is_words(kind: str) -> bool:

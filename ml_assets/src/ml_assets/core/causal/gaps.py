@@ -1,4 +1,4 @@
-"""What a confounder may hide that is empty in some rows, or has too many values to hold each of them fixed.
+"""What a confounder may hide that is empty in some rows, or whose values are not all held fixed, being many or codes.
 
 Among these rows it is not held fixed, so they keep the bias that it would have taken away: whether it tells the
 treatment, and what it moves. Whether that refuses an answer is a gate's business.
@@ -6,6 +6,7 @@ treatment, and what it moves. Whether that refuses an answer is a gate's busines
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,15 @@ from ml_assets.core.causal.within import Levels
 BY_CHANCE = 0.003
 """How often chance makes a column seem to tell the treatment: three standard errors."""
 
+GAP_ERRORS, GAP_SHARE = 0.4, 0.01
+"""Standard errors, or a share of the effect, by which empty values of a confounder may move it.
+
+An interval that is off by 0.4 holds the truth in 93 % of cases. With a strong confounder that is empty at random in 5 %
+of 4,000 rows an effect was off by 1.8 (45 % of 20 intervals held the truth), in 10 % by 3.2 (5 %); reckoned by the rows
+in which it is known, 1.6 and 3.1.
+"""
+CURVE_KNOTS = 8
+"""Of the curve that the values of an amount follow, on their ranks. Up to ten values it goes through each of them."""
 VARIES = 1e-9
 """The share of its largest value by which a column varies within groups of rows, or else does not."""
 
@@ -25,7 +35,7 @@ VARIES = 1e-9
 class Gap(NamedTuple):
     """A covariate that tells the treatment and is not held fixed in a `share` of the rows.
 
-    They may move the effect by `moves`. `error` is the standard error of the effect that has it held fixed, and
+    They would move the effect by `moves`. `error` is the standard error of the effect that has it held fixed, and
     `effect` that effect.
     """
 
@@ -33,6 +43,11 @@ class Gap(NamedTuple):
     moves: float
     error: float
     effect: float
+
+    @property
+    def may_move(self) -> float:
+        """By how much they may: what hardly shows, or hardly matters."""
+        return max(GAP_ERRORS * self.error, GAP_SHARE * abs(self.effect))
 
 
 def gap_of(study: Study, kind: Kind, column: str, empty: str, share: float) -> Gap | None:
@@ -59,7 +74,7 @@ def gap_of(study: Study, kind: Kind, column: str, empty: str, share: float) -> G
 
 
 def pooled_gap(study: Study, kind: Kind, column: str, values: Labels) -> Gap | None:
-    """The gap of a column of words whose rare values are one; None where these tell treatment or outcome by chance.
+    """The gap of a column whose rare values are one; None where these tell treatment or outcome by chance.
 
     `values` has the code of each row's rare value, -1 where it has none. What a level of its own for each of these does
     to a straight line's effect among their rows says what they move. Of several levels the furthest is told.
@@ -87,6 +102,31 @@ def pooled_gap(study: Study, kind: Kind, column: str, values: Labels) -> Gap | N
     moves = share * np.abs(plain - fixed)
     furthest = int(np.argmax(moves / np.maximum(errors, 1e-300)))
     return Gap(share, float(moves[furthest]), float(errors[furthest]), float(effects[furthest]))
+
+
+def code_gap(study: Study, kind: Kind, column: str) -> Gap | None:
+    """The gap of a column of whole numbers that is held fixed as an amount; None where its values follow a curve.
+
+    Those of a postal code or the number of a shop do not: neighbours have nothing in common. None, too, where most rows
+    have a value of their own.
+    """
+    from scipy.stats import rankdata
+    from sklearn.preprocessing import SplineTransformer
+
+    (values,) = study.confounders.only({column}).values.T
+    known = ~np.isnan(values)
+    found, codes = np.unique(values[known], return_inverse=True)
+    if len(found) < 3 or len(found) > known.sum() / 2:
+        return None
+    labels = np.full(len(values), -1)
+    labels[known] = codes
+    curves = SplineTransformer(n_knots=CURVE_KNOTS, degree=3, include_bias=False)
+    curve = np.zeros((len(values), CURVE_KNOTS + 1))
+    curve[known] = curves.fit_transform(rankdata(values[known])[:, None])
+    covariates = study.confounders
+    names = (*covariates.names, *(f"a curve of {column}" for _ in curve.T))
+    drawn = covariates._replace(names=names, values=np.hstack([covariates.values, curve]))
+    return pooled_gap(replace(study, confounders=drawn), kind, column, labels)
 
 
 def _sides(study: Study, kind: Kind) -> Matrix:

@@ -35,13 +35,6 @@ MOST_FALSE = 0.2
 SUBSET_LEVEL = 0.002
 MOST_EMPTY = 0.1
 """The share of rows in which a confounder may be empty, or of a value too rare, whatever that moves."""
-GAP_ERRORS, GAP_SHARE = 0.4, 0.01
-"""Standard errors, or a share of the effect, by which empty values of a confounder may move it.
-
-An interval that is off by 0.4 holds the truth in 93 % of cases. With a strong confounder that is empty at random in 5 %
-of 4,000 rows an effect was off by 1.8 (45 % of 20 intervals held the truth), in 10 % by 3.2 (5 %); reckoned by the rows
-in which it is known, 1.6 and 3.1.
-"""
 MOVED_ERRORS = 1.0
 """Standard errors by which a cause that is pure noise may move an estimate."""
 
@@ -136,19 +129,14 @@ def values_are_held_fixed(pooled: Mapping[str, float], telling: Mapping[str, Gap
 
 def _of_gaps(gate: str, telling: Mapping[str, Gap], what: str, cure: str) -> Gate:
     """Whether columns that tell the treatment are held fixed in nearly all rows, and the others move it little."""
-    failing = {name: gap for name, gap in telling.items() if gap.share > MOST_EMPTY or gap.moves > _may_move(gap)}
+    failing = {name: gap for name, gap in telling.items() if gap.share > MOST_EMPTY or gap.moves > gap.may_move}
     told = ", ".join(
         f"{name} in {gap.share:.0%} of the rows, which may move the effect by {gap.moves:.3g} (it may by "
-        f"{_may_move(gap):.3g})"
+        f"{gap.may_move:.3g})"
         for name, gap in (failing or telling).items()
     )
     worst = max(gap.share for gap in (failing or telling).values())
     return Gate(gate, not failing, worst, f"{what}: {told}{f'; {cure}' if failing else ''}")
-
-
-def _may_move(gap: Gap) -> float:
-    """By how much rows in which a confounder is empty may move the effect: what hardly shows, or hardly matters."""
-    return max(GAP_ERRORS * gap.error, GAP_SHARE * abs(gap.effect))
 
 
 def effective_size(weights: Sequence[Vector]) -> Gate:
