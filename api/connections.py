@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.problems import SECURITY_HEADERS, ProblemError, response_to
@@ -76,8 +77,29 @@ class OneWrite(asyncio.Transport):
             self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
 
+class OneProtocol(httptools.HttpRequestParser):
+    """A parser for which a request that would go on in another protocol ends the bytes that it was fed with.
+
+    httptools takes none of the body then, and what comes next for a new request.
+    """
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+
+    def feed_data(self, data: Any) -> None:
+        """Parse, and let the protocol go on without the wish for another one."""
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserUpgrade as found:
+            self._protocol.ignore_upgrade(data[found.args[0] :])
+
+
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol over httptools, for `uvicorn.Config(http=...)`, with bounds on each request's header."""
+    """uvicorn's protocol over httptools, for `uvicorn.Config(http=...)`, with bounds on each request's header.
+
+    A wish for another protocol is ignored, as RFC 9110 (section 7.8) allows.
+    """
 
     header_seconds = 10.0
     """How long a header may take from the start of the connection, or from its first byte."""
@@ -90,6 +112,10 @@ class BoundedProtocol(HttpToolsProtocol):
     _header_bytes = 0
     _in_message = False
     """Between the end of a header and the end of its body: nothing is held against the header's bounds."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.parser = OneProtocol(self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a header."""
@@ -114,6 +140,19 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._deadline is None and self._header_bytes:
             self._expect_header()
 
+    def ignore_upgrade(self, rest: bytes) -> None:
+        """Take the request that has just been parsed as one that asks for no other protocol, and `rest` as its body.
+
+        Raises:
+            HttpParserError: it is no request without that.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("a request for a tunnel")
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version), *map(b"%b: %b".__mod__, without_upgrade(self.headers))]
+        self.parser = OneProtocol(self)
+        self.parser.feed_data(b"\r\n".join([*lines, b"", rest]))
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request with a problem, and end the connection."""
         problem = ProblemError(400, "malformed-request", msg, headers={**SECURITY_HEADERS, "Connection": "close"})
@@ -125,6 +164,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Refuse what is not one plain request; its errors are those of the parser to uvicorn."""
+        if self.parser.should_upgrade():
+            return  # and come again without
         self._stop_waiting()
         require_plain(self.headers, self.url, needs_host=self.parser.get_http_version() != "1.0")
         self._in_message = True
@@ -132,6 +173,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Count the next header from here on; of what has come of it, no byte is known."""
+        if self.parser.should_upgrade():
+            return
         self._in_message = False
         self._header_bytes = 0
         super().on_message_complete()
@@ -161,6 +204,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end(self) -> None:
         self.transport.abort()
+
+
+def without_upgrade(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The header without what asks for another protocol; names are in lower case."""
+    kept = [
+        (name, b",".join(part for part in value.split(b",") if part.strip().lower() != b"upgrade"))
+        if name == b"connection"
+        else (name, value)
+        for name, value in headers
+    ]
+    return [(name, value) for name, value in kept if name != b"upgrade" and (name != b"connection" or value)]
 
 
 def require_plain(headers: list[tuple[bytes, bytes]], url: bytes, *, needs_host: bool) -> None:

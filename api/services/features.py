@@ -19,6 +19,10 @@ from cartograph.releases.contents.models import FeatureSpec
 
 MOST_ROWS = 1000
 """A batch has at most so many rows."""
+_IN_JSON = {"list_type": "Input should be a valid array", "dict_type": "Input should be an object"}
+"""What an error is called where the value comes of JSON; of values of Python it has their names."""
+MOST_UNKNOWN = 1000
+"""So many names that are no features are told one by one."""
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _TYPES: dict[str, frozenset[type]] = {
     "boolean": frozenset({bool}),
@@ -116,28 +120,45 @@ class GivenFeatures:
         return None if ((columns < self._lows) | (columns > self._highs)).any() else columns
 
     def _valid(self, request: TypeAdapter[Any], body: bytes) -> dict[str, Any]:
+        # Not `validate_json`: each of its errors holds a copy of all that it is about, 5 GB of a body of 2 MiB.
+        try:
+            given = from_json(body)
+        except ValueError as error:
+            raise FeaturesError([FeatureProblem((), f"Invalid JSON: {error}")]) from None
+        self._require_few(given)
         try:
             try:
-                return dict(request.validate_json(body)["features"])
+                return dict(request.validate_python(given)["features"])
             except ValidationError as error:
-                if not any(found["type"] == "int_type" for found in error.errors(include_url=False)):
+                if not any(found["type"] == "int_type" for found in _errors(error)):
                     raise
                 # Who has nulls in a column of whole numbers sends 12.0 for 12.
-                again = _with_whole_numbers(from_json(body))
-                return dict(request.validate_python(again)["features"])
+                return dict(request.validate_python(_with_whole_numbers(given))["features"])
         except ValidationError as error:
-            raise FeaturesError([self._problem(found) for found in error.errors(include_url=False)]) from None
+            raise FeaturesError([self._problem(found) for found in _errors(error)]) from None
+
+    def _require_few(self, given: Any) -> None:
+        """Refuse what has far more names than the model has features, before each becomes an error."""
+        features = given.get("features") if isinstance(given, dict) else None
+        names = [*given, *(features if isinstance(features, dict) else ())] if isinstance(given, dict) else []
+        if len(names) > len(self._specs) + MOST_UNKNOWN:
+            taken = f"the model takes {len(self._specs)} features: {', '.join(self._specs)}"
+            raise FeaturesError([FeatureProblem(("features",), f"{len(names):,} names are too many; {taken}")])
 
     def _problem(self, found: Any) -> FeatureProblem:
-        path = found["loc"]
+        path, told = found["loc"], _IN_JSON.get(found["type"], found["msg"])
         if len(path) < 2 or path[0] != "features":
-            return FeatureProblem(path, found["msg"])
+            return FeatureProblem(path, told)
         spec = self._specs.get(str(path[1]))
         if spec is None:
             return FeatureProblem(path[:2], f"the model has no such feature; it takes {', '.join(self._specs)}")
         takes = f"{spec.name} takes {_kind(spec)}: {spec.description}"
-        wrong = "it is missing" if found["type"] == "missing" else found["msg"]
+        wrong = "it is missing" if found["type"] == "missing" else told
         return FeatureProblem(path, f"{wrong}; {takes}")
+
+
+def _errors(error: ValidationError) -> list[Any]:
+    return error.errors(include_url=False, include_input=False)
 
 
 def _with_whole_numbers(value: Any) -> Any:

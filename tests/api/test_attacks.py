@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -195,6 +196,48 @@ def test_a_host_that_is_no_name_ends_in_no_fault(keyed: httpx.Client, client: ht
 def test_a_request_without_a_host_is_none_but_of_an_old_client(keyed: httpx.Client) -> None:
     assert sent(keyed, ask(b"GET /health HTTP/1.1")).startswith(b"HTTP/1.1 400 ")
     assert sent(keyed, ask(b"GET /health HTTP/1.0")).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("wish", [b"h2c", b"websocket", b"foo/2"])
+@pytest.mark.parametrize("is_chunked", [True, False])
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_wish_for_another_protocol_is_ignored_and_the_body_is_no_request(
+    client: httpx.Client, wish: bytes, is_chunked: bool, waits: bool
+) -> None:
+    """With the header the body was lost, after it it was answered: to whom a proxy's connection belonged by then."""
+    host = b"Host: " + urlsplit(str(client.base_url)).netloc.encode()
+    body = ask(b"GET /v1/release HTTP/1.1", host, b"Connection: close")
+    headers = [host, b"Connection: keep-alive, Upgrade, HTTP2-Settings", b"Upgrade: " + wish]
+    headers += [b"Content-Type: application/json", *([b"Expect: 100-continue"] if waits else [])]
+    if is_chunked:
+        head, body = [*headers, b"Transfer-Encoding: chunked"], b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        head = [*headers, b"Content-Length: %d" % len(body)]
+    last = ask(b"GET /health HTTP/1.1", host, b"Connection: close")
+    raw = [ask(b"POST /v1/predict/churn HTTP/1.1", *head), body + last]
+    with connect(client) as connection:
+        if waits:
+            connection.sendall(raw.pop(0))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"".join(raw))
+        answer = said(connection)
+    assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"422", b"200"], answer
+    assert b"release_id" not in answer
+
+
+def test_a_body_after_a_wish_for_another_protocol_is_read(client: httpx.Client) -> None:
+    features = {"recency_days": 200, "mean_gap_days": 12.5, "is_opted_in": True}
+    wish = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQ"}
+    plain = client.post("/v1/predict/churn", json={"features": features}).raise_for_status()
+    assert client.post("/v1/predict/churn", json={"features": features}, headers=wish).json() == plain.json()
+
+
+def test_a_tunnel_is_no_request(client: httpx.Client) -> None:
+    answer = sent(
+        client, b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n" + ask(b"GET /health HTTP/1.1")
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_nobody_is_led_elsewhere_by_a_slash_too_many(client: httpx.Client) -> None:
