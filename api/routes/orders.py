@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 
-import orjson
+import numpy as np
 from fastapi import APIRouter, Path, Request
 
 from api.dependencies import CurrentOnline, CurrentRelease, LatestMoment
 from api.observability.metrics import UNWRITTEN
 from api.problems import ProblemError, documented, invalid_request, pointer
-from api.routes.predictions import classifier_of, predicted, record
+from api.routes.predictions import classifier_of, probability_of, record
 from api.schemas.orders import CountedOutcome, OrderAtCheckout, OrderJudgement, OrderOutcome
 from api.schemas.problem import InvalidPart
 from api.services.journal import JournalUnavailableError
@@ -63,8 +63,8 @@ async def judge_order(
     products = [line.product_id for line in request.lines]
     with _kept():
         features, attempt = await asyncio.to_thread(online.judge, history, order, products)
-    asked = {feature.name: features[feature.name] for feature in model.card.features}
-    row, probability = predicted(model, orjson.dumps({"features": asked}))
+    row = np.array([[features[feature.name] for feature in model.card.features]], dtype=np.float64)
+    probability = probability_of(model, row)
     record(call, model.card, release, [probability])
     return OrderJudgement(
         order_id=request.order_id,

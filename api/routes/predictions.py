@@ -205,7 +205,15 @@ def predicted(model: ReleasedModel, body: bytes) -> tuple[Matrix, float]:
     """The model's input and its probability; what is wrong with the features becomes a 422."""
     try:
         row = model.given.one(body)
-        return row, model.probability(row)
+    except FeaturesError as error:
+        raise _invalid(error) from None
+    return row, probability_of(model, row)
+
+
+def probability_of(model: ReleasedModel, row: Matrix) -> float:
+    """The probability of a row of features; where the model has no answer, that becomes a 422."""
+    try:
+        return model.probability(row)
     except FeaturesError as error:
         raise _invalid(error) from None
 

@@ -134,6 +134,13 @@ def test_the_largest_order_is_judged_and_so_is_the_next(shop: httpx.Client) -> N
     assert judged(shop, "11", 1)["features"]["orders_before"] == 2
 
 
+def test_a_discount_that_covers_shipping_too_is_a_discount_on_all_goods(shop: httpx.Client) -> None:
+    """It was refused for a feature that nobody sent, and counted as placed."""
+    features = judged(shop, "10", discount_amount=22.5, shipping_amount=5)["features"]
+    assert (features["discount_share"], features["total_amount"]) == (1, 2.5)
+    assert judged(shop, "11", 1, discount_amount=5)["features"]["discount_share"] == 0.25
+
+
 def test_an_order_that_is_asked_again_counts_once(shop: httpx.Client) -> None:
     first = judged(shop, "10")
     assert judged(shop, "10") == first

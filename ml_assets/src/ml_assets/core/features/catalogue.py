@@ -131,7 +131,7 @@ _FEATURES = (
         type="double",
         unit="share, 0 to 1",
         maximum=1,
-        description="Discounts over gross amount of all orders.",
+        description="Discounts over gross amount of all orders; 1 where they covered shipping, too.",
         null_means="nothing of worth was ordered yet",
     ),
     Feature(

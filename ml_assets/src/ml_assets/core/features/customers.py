@@ -224,7 +224,7 @@ _VALUES = {
     "mean_order_quantity": "o.units / o.orders",
     "mean_order_lines": "o.lines / o.orders",
     "mean_line_amount": "l.mean_amount",
-    "discount_share": "o.discount::DOUBLE / nullif(o.gross, 0)::DOUBLE",
+    "discount_share": "CASE WHEN o.discount > o.gross THEN 1 ELSE o.discount::DOUBLE / nullif(o.gross, 0)::DOUBLE END",
     "coupon_share": "o.coupons / o.orders",
     "mobile_order_share": "o.mobile / nullif(o.with_device, 0)",
     "channels_count": "h.parts",

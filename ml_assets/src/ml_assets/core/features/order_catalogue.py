@@ -143,7 +143,7 @@ _FEATURES = (
         type="double",
         unit="share, 0 to 1",
         maximum=1,
-        description="Discount over gross amount.",
+        description="Discount over gross amount; 1 where it covers shipping, too.",
         null_means="the order is of no worth",
     ),
     Feature(name="units_count", type="bigint", unit="units", description="Units ordered."),

@@ -362,7 +362,7 @@ class OrderLedger:
         has_ordered = on_file.orders > 0 or self._has_ordered(order)
         return {
             "total_amount": order.total_cents / 100,
-            "discount_share": order.discount_cents / 100 / (order.gross_cents / 100) if order.gross_cents else None,
+            "discount_share": _share(order.discount_cents, order.gross_cents),
             "units_count": sum(line.quantity for line in lines),
             "lines_count": len(lines),
             "largest_line_units": max((line.quantity for line in lines), default=0),
@@ -451,3 +451,10 @@ def _is_elsewhere(order: Placed, on_file: OnFile) -> int | None:
     if order.ship_country != on_file.country:
         return 1
     return int(order.ship_city != on_file.city) if order.ship_city and on_file.city else None
+
+
+def _share(discount_cents: int, gross_cents: int) -> float | None:
+    """The discount's share of the goods, and all of it where it covers shipping, too; None of goods of no worth."""
+    if discount_cents > gross_cents:
+        return 1.0
+    return discount_cents / 100 / (gross_cents / 100) if gross_cents else None

@@ -178,7 +178,8 @@ _VALUES = {
     "total_amount": "p.total_amount",
     "amount_to_own_mean": "p.total_amount::DOUBLE * h.orders_before / nullif(h.spent, 0)::DOUBLE",
     "amount_to_shop_mean": "p.total_amount::DOUBLE * d.orders / nullif(d.amount, 0)::DOUBLE",
-    "discount_share": "p.discount_amount::DOUBLE / nullif(p.gross_amount, 0)::DOUBLE",
+    "discount_share": "CASE WHEN p.discount_amount > p.gross_amount THEN 1 "
+    "ELSE p.discount_amount::DOUBLE / nullif(p.gross_amount, 0)::DOUBLE END",
     "units_count": "p.item_quantity",
     "lines_count": "p.line_count",
     "largest_line_units": "coalesce(b.largest_line_units, 0)",
