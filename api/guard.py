@@ -298,7 +298,8 @@ async def whole_body(receive: Receive, most: int) -> bytes:
 def name_of(host: str) -> str:
     """The name in a header `Host`, in lower case and without the port; empty for what is none."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        parts = urlsplit(f"//{host}")
+        return "" if "@" in parts.netloc else parts.hostname or ""
     except ValueError:
         return ""
 

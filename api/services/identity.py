@@ -70,7 +70,9 @@ class Tokens:
             ) from None
         except (jwt.PyJWTError, ValueError):
             return None
-        return Identity(str(claims["sub"]), _scopes(claims.get(self._scope_claim)))
+        if not claims["sub"]:
+            return None
+        return Identity(claims["sub"], _scopes(claims.get(self._scope_claim)))
 
 
 def _scopes(claim: Any) -> frozenset[Scope]:

@@ -197,7 +197,15 @@ def test_elsewhere_a_key_is_needed_from_the_start(tmp_path: Path, changes: dict[
 def test_an_open_service_answers_by_the_machines_own_names_only(client: httpx.Client) -> None:
     for host in ("localhost", "LOCALHOST:80", "127.0.0.1:9999", "127.8.8.8", "[::1]:8000"):
         assert client.get("/health", headers={"Host": host}).status_code == 200, host
-    for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "10.0.0.1", "[::2]", "["):
+    for host in (
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:8000",
+        "10.0.0.1",
+        "[::2]",
+        "[",
+        "evil@localhost",
+    ):
         problem(client.get("/v1/release", headers={"Host": host}), 421, "unknown-host")
 
 

@@ -148,6 +148,7 @@ WRONG: dict[str, Callable[[], str]] = {
     "for others": lambda: token(aud="others"),
     "for anybody": lambda: token(aud=None),
     "of nobody": lambda: token(sub=None),
+    "of an empty name": lambda: token(sub=""),
     "signed by another key": lambda: token("ec", kid="rsa"),
     "of an unknown key": lambda: token(kid="unknown"),
     "not signed": lambda: jwt.encode(claims(), None, "none", {"kid": "rsa"}),
