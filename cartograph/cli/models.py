@@ -362,7 +362,9 @@ def realised(
     """What became of the predictions of two versions, as `side_by_side` says."""
     from ml_assets.core.monitoring.quality import TABLES, side_by_side
 
-    lake, table = Lake.from_settings(settings), f"monitoring.{TABLES.get(name)}"
+    if name not in TABLES:
+        return None  # of a shop's own model nothing is recorded that came true
+    lake, table = Lake.from_settings(settings), f"monitoring.{TABLES[name]}"
     return side_by_side(lake.batches(table).read_all(), first, second) if lake.exists(table) else None
 
 

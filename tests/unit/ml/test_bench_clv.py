@@ -98,6 +98,12 @@ def test_with_a_year_of_history_the_season_is_known(tmp_path):
         ),
         ([HEADER, "a,2024-01-01,1", ",2024-01-02,1"], r"line 3, column customer: it is empty\. Name the customer"),
         ([HEADER, "a,2024-01-01,1", "a,31.12.2024,1"], r"line 3, column date: it is '31\.12\.2024'\. Write dates as"),
+        (
+            [HEADER, "a,2024-01-01,1", "a,9999-12-31,1", "b,2024-02-01,1"],
+            r"line 3, .* It is a century from most others",
+        ),
+        ([HEADER, "a,2024-01-01,1_0"], r"line 2, column amount: it is '1_0'"),
+        ([HEADER, "a,2024-01-01,1e300"], r"line 2, column amount: it is '1e300'"),
         ([HEADER, "a,2024-01-01,free"], r"line 2, column amount: it is 'free'\. Write a number"),
         ([HEADER, "a,2024-01-01,"], r"line 2, column amount: it is empty\. Write a number"),
         ([HEADER, "a,2024-01-01,inf"], r"line 2, column amount: it is 'inf'"),

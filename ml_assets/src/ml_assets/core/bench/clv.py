@@ -14,7 +14,7 @@ import duckdb
 import numpy as np
 
 from ml_assets.core.bench.errors import BenchDataError
-from ml_assets.core.bench.files import ROWS, as_date, as_number, filled, is_no_number, read_rows, refuse
+from ml_assets.core.bench.files import ROWS, as_date, as_number, filled, read_rows, refuse, refuse_dates, refuse_numbers
 from ml_assets.core.evaluation import values
 from ml_assets.core.models import bg_nbd, gamma_gamma, order_clock
 from ml_assets.core.models.bg_nbd import Vector
@@ -44,8 +44,8 @@ def read(path: Path) -> Transactions:
         con.execute("SET TimeZone = 'UTC'")
         read_rows(con, path, COLUMNS, FORMAT)
         refuse(con, path, "customer", f"NOT {filled('customer')}", "Name the customer in each row.")
-        refuse(con, path, "date", f"{as_date('date')} IS NULL", "Write dates as 2026-01-31.")
-        refuse(con, path, "amount", is_no_number("amount"), "Write a number.")
+        refuse_dates(con, path, "date")
+        refuse_numbers(con, path, "amount", "Write a number.", may_be_empty=False)
         found = con.execute(
             f"""
             WITH orders AS (

@@ -26,6 +26,7 @@ OTHER_DATES = (
     r"|\d{1,2}[ .-]+[A-Za-z]{3,9}[ .,-]+\d{4}|[A-Za-z]{3,9}[ .]+\d{1,2}[ ,]+\d{4})([ T,].*)?$"
 )
 """Dates as they are also written: 31/01/2026, 31.01.2026, 2026/01/31, 31 Jan 2026, Jan 31, 2026; with a time or not."""
+CENTURY_DAYS = 36_525
 ROWS, PLACE = "numbered", "_line"
 """The table with the file's rows, and its column with the place of each: a line of CSV, a row of Parquet."""
 
@@ -91,6 +92,29 @@ def refuse(con: duckdb.DuckDBPyConnection, path: Path, column: str, wrong: str, 
         raise BenchDataError(f"{path}, {where} {found[0]}, column {column}: it {told}. {cure}")
 
 
+def refuse_dates(con: duckdb.DuckDBPyConnection, path: Path, column: str) -> None:
+    """Raise where a column's value is no date, or one that is a century from the others: 9999-12-31 for one to come.
+
+    Raises:
+        BenchDataError: with the row's place.
+    """
+    refuse(con, path, column, f"{as_date(column)} IS NULL", DATE_CURE)
+    middle = f"(SELECT quantile_disc({as_date(column)}, 0.5) FROM {ROWS})"
+    far = f"abs(date_diff('day', {middle}, {as_date(column)})) > {CENTURY_DAYS}"
+    refuse(con, path, column, far, "It is a century from most others. Leave the row out, or write its date.")
+
+
+def refuse_numbers(con: duckdb.DuckDBPyConnection, path: Path, column: str, cure: str, *, may_be_empty: bool) -> None:
+    """Raise where a column's value is no number, or one that is too large to be computed with.
+
+    Raises:
+        BenchDataError: with the row's place.
+    """
+    refuse(con, path, column, f"{is_no_number(column)}{f' AND {filled(column)}' if may_be_empty else ''}", cure)
+    far = f"abs({as_number(column)}) > {LARGEST}"
+    refuse(con, path, column, far, "It is too large to be computed with. Write it in another unit.")
+
+
 def out_of_range(values: npt.NDArray[np.float64]) -> str | None:
     """What to say of a column whose largest number, by its size, is too large or too small to be computed with."""
     largest = float(np.nanmax(np.abs(values), initial=0.0))
@@ -130,7 +154,8 @@ def is_date(name: str) -> str:
 
 def as_number(name: str) -> str:
     """SQL of a column's number, null where it is none."""
-    return f"try_cast({quoted(name)} AS DOUBLE)"
+    text = f"CAST({quoted(name)} AS VARCHAR)"  # 1_0 is 10 to DuckDB
+    return f"CASE WHEN NOT contains({text}, '_') THEN try_cast({quoted(name)} AS DOUBLE) END"
 
 
 def is_no_number(name: str) -> str:

@@ -13,7 +13,18 @@ import duckdb
 import numpy as np
 
 from ml_assets.core.bench.errors import BenchDataError
-from ml_assets.core.bench.files import PLACE, ROWS, as_date, as_number, filled, is_no_number, quoted, read_rows, refuse
+from ml_assets.core.bench.files import (
+    PLACE,
+    ROWS,
+    as_date,
+    as_number,
+    filled,
+    quoted,
+    read_rows,
+    refuse,
+    refuse_dates,
+    refuse_numbers,
+)
 from ml_assets.core.evaluation.forecasting import PointScores, Window, coverage, origins, pinball, point_scores, window
 from ml_assets.core.models.demand.baselines import forecast as baseline_forecasts
 from ml_assets.core.models.demand.forecaster import (
@@ -229,8 +240,8 @@ def load(con: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, ...]:
     names = read_rows(con, path, COLUMNS, FORMAT)
     regressors = tuple(name for name in names if name not in COLUMNS)
     refuse(con, path, "series", f"NOT {filled('series')}", "Name the series in each row.")
-    refuse(con, path, "date", f"{as_date('date')} IS NULL", "Write dates as 2026-01-31.")
-    refuse(con, path, "quantity", f"{filled('quantity')} AND {is_no_number('quantity')}", "Write a number.")
+    refuse_dates(con, path, "date")
+    refuse_numbers(con, path, "quantity", "Write a number.", may_be_empty=True)
     refuse(
         con,
         path,
@@ -239,8 +250,8 @@ def load(con: duckdb.DuckDBPyConnection, path: Path) -> tuple[str, ...]:
         "Demand is 0 or more: take returns out, and leave empty what nobody counted.",
     )
     for name in regressors:
-        condition = f"{filled(name)} AND {is_no_number(name)}"
-        refuse(con, path, name, condition, "A regressor is a number: write groups as columns of 0 and 1.")
+        cure = "A regressor is a number: write groups as columns of 0 and 1."
+        refuse_numbers(con, path, name, cure, may_be_empty=True)
     refuse(
         con,
         path,
