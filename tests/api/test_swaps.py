@@ -15,6 +15,7 @@ import pytest
 from cartograph.alerts.ledger import Ledger
 from cartograph.releases import Manifest, open_store
 from cartograph.releases.contents.files import CHURN_CARD, CHURN_MODEL, CUSTOMERS, GOLDEN
+from cartograph.releases.contents.golden import Golden
 from cartograph.releases.signing import generate
 from cartograph.settings import Settings
 from tests.api.making import make_card, make_customers, problem, service
@@ -125,6 +126,16 @@ def with_other_answers(settings: Settings) -> Manifest:
     return release(settings, "golden", {GOLDEN: golden.model_dump_json().encode()})
 
 
+def without_a_golden_request(settings: Settings) -> Manifest:
+    return release(settings, "unasked", {GOLDEN: Golden(requests=()).model_dump_json().encode()})
+
+
+def with_a_foreign_file(settings: Settings) -> Manifest:
+    bad = release(settings, "foreign")
+    (settings.shop_home / "releases" / bad.release_id / "evil.pkl").write_bytes(b"whose?")
+    return bad
+
+
 BAD: dict[Callable[[Settings], Manifest], str] = {
     unsigned: "is not signed",
     corrupt: "customers.arrow should have SHA-256",
@@ -134,6 +145,8 @@ BAD: dict[Callable[[Settings], Manifest], str] = {
     of_another_schema: "is not the schema",
     of_another_version: "churn: /model_version is 'v0', not 'version'",
     with_other_answers: "churn: /probability is",
+    without_a_golden_request: "golden.json says: it has no request",
+    with_a_foreign_file: "evil.pkl is not in its manifest",
 }
 
 
