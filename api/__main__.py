@@ -1,7 +1,11 @@
 """`python -m api`: the service on the address and port of the settings."""
 
+import os
+import signal
 import sys
 from contextlib import nullcontext
+from multiprocessing import parent_process
+from threading import Thread
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,9 +19,22 @@ from cartograph.settings import SettingsError, get_settings
 
 
 def service() -> FastAPI:
-    """The service of this process, which logs as the settings say."""
+    """The service of this process, which logs as the settings say. That of a worker ends with its parent."""
     logs.configure(get_settings())
+    Thread(target=end_with_parent, daemon=True).start()
     return create_app()
+
+
+def end_with_parent() -> None:
+    """Wait until the parent of this worker is gone, and end in order; nothing where it has none.
+
+    uvicorn's workers go on without theirs, as after a kill or for want of memory: nobody ends them, and their port
+    stays taken.
+    """
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:

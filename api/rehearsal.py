@@ -54,10 +54,14 @@ class Rehearsal:
         Not to be called where an event loop runs: it has its own.
 
         Raises:
-            GoldenMismatch: an answer is not as it must be, or does not name the release.
+            GoldenMismatch: an answer is not as it must be, or does not name the release; or nothing is to be asked.
         """
         if release.golden is None:
             return
+        if not release.golden.requests:
+            raise GoldenMismatch(
+                release.manifest.release_id, ["it has no request, so nothing shows that the release answers rightly"]
+            )
         bound = SimpleNamespace(state=State(release))
         self._app.state = _Bound(self._state, {**self._instead, "serving": bound})  # type: ignore[assignment]
         try:

@@ -96,14 +96,14 @@ class Refusals:
 
 
 class ReleaseAlerts:
-    """Tells people, through the shop's ledger, of a release that was refused, and when its place is well again."""
+    """Tells people, through the shop's ledger, of a current release that is refused, and when it is over."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._is_waiting = False
 
     def refused(self, release: str, reason: str, at: datetime) -> None:
-        """Tell that `release` was refused: once, whichever process finds it first."""
+        """Tell that the current `release` was refused: once, whichever process finds it first."""
         self._record(release, at, healthy=False, text=reason)
 
     def served(self, release: str, at: datetime) -> None:

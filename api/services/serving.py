@@ -1,7 +1,8 @@
 """Which release is served: verifies the current one beside the served one, swaps whole releases only, and goes back.
 
 What a release is held against is `load_release` (checksums, signature, the form of its files) and the rehearsal that
-the application gives (its golden requests). What is refused is remembered and told in `refusals`.
+the application gives (its golden requests). What is refused is remembered in `refusals`. Where it is the current one,
+people are alerted; who asks for another is told in the answer.
 """
 
 from __future__ import annotations
@@ -179,8 +180,8 @@ class Serving:
         if served is None or served.manifest.release_id != current:
             try:
                 release = self._verified(current)
-            except RefusedBefore as error:
-                if str(error) != self.state.problem:  # the pointer came back to it, or the service was started
+            except (*_FAULTS, RefusedBefore) as error:
+                if str(error) != self.state.problem:  # else it was told when it became current, or at the start
                     self._alerts.refused(current, str(error), datetime.now(UTC))
                 raise
             self._serve(release)
@@ -203,11 +204,8 @@ class Serving:
             release = load_release(self._store, release_id)
             self._rehearse(release)
         except _FAULTS as error:
-            now = datetime.now(UTC)
-            self._refusals.note(release_id, token, str(error), self._store.ids(), now)
-            self._alerts.refused(release_id, str(error), now)
+            self._refusals.note(release_id, token, str(error), self._store.ids(), datetime.now(UTC))
             raise
-        self._refusals.forget(release_id)
         return release
 
     def _serve(self, release: LoadedRelease) -> None:
@@ -221,6 +219,7 @@ class Serving:
             self._kept.popitem(last=False)
         if before.problem is not None or len(self._refusals):
             self._alerts.served(release_id, datetime.now(UTC))
+        self._refusals.forget(release_id)
 
     def _fall_back(self) -> None:
         """Serve the latest earlier release that can be, and go on telling why it is not the current one."""
@@ -236,6 +235,7 @@ class Serving:
             else:
                 logger.warning("Serving the earlier release %s", release_id)
                 self.state = replace(self.state, release=release)
+                self._refusals.forget(release_id)
                 return
 
     def _fail(self, problem: str) -> None:

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from cartograph.events.framing import Event, unframed
 from cartograph.events.reading import segments
-from cartograph.events.writing import SEGMENT_BYTES
 
 MOST_OPEN = 128
 """Segments, those that grew last: a process of the service appends to one."""
@@ -88,7 +87,10 @@ class Follower:
         return taken
 
     def _appended(self, name: str) -> list[Event]:
-        """The whole lines behind those that were read of a segment. One that will not grow is let go of."""
+        """The whole lines behind those that were read of a segment. One that is out of its folder is let go of.
+
+        One that is full is not: of the write that filled it, more may be to come.
+        """
         file, place = self._open[name]
         try:
             found = os.fstat(file)  # before reading: nothing is appended to what is out of its folder
@@ -101,7 +103,7 @@ class Follower:
         if end:
             self._open[name] = _Open(file, place + end)
             self._open.move_to_end(name)
-        if found.st_nlink == 0 or found.st_size >= SEGMENT_BYTES:
+        if found.st_nlink == 0:
             self._let_go(name)
         events = map(unframed, content[:end].split(b"\n")[:-1])
         return [event for event in events if event is not None]

@@ -66,7 +66,7 @@ class S3Store(ReleaseStore):
         return hashlib.sha256("".join(found).encode()).hexdigest()
 
     def _names(self, release: str) -> set[str]:
-        return set(self._objects()[release])
+        return set(self._objects().get(release, ()))
 
     def _verify_files(self, manifest: Manifest) -> None:
         release, damages = manifest.release_id, []

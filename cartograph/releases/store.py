@@ -274,9 +274,7 @@ class ReleaseStore(ABC):
         """
         manifest = self._signed(release)
         self._verify_files(manifest)
-        unnamed = self._names(release) - {MANIFEST, *(entry.path for entry in manifest.files)}
-        if foreign := sorted(name for name in unnamed if not any(part.startswith(".") for part in name.split("/"))):
-            raise damaged(release, [f"{name} is not in its manifest" for name in foreign])
+        self._require_named(manifest)
         return manifest
 
     def fetch(self, release: str) -> Path:
@@ -286,7 +284,9 @@ class ReleaseStore(ABC):
     def take(self, release: str) -> tuple[Path, Manifest]:
         """As `fetch`, with the manifest that the files were held against. Raises as `verify` does."""
         manifest = self._signed(release)
-        return self._fetch(manifest), manifest
+        folder = self._fetch(manifest)
+        self._require_named(manifest)
+        return folder, manifest
 
     @abstractmethod
     def token(self, release: str) -> str:
@@ -386,6 +386,12 @@ class ReleaseStore(ABC):
         if self.trusted is not None:
             self.trusted.check(raw, where)
         return parse_manifest(raw, release, where)
+
+    def _require_named(self, manifest: Manifest) -> None:
+        """Raise DamagedRelease where a file is stored with the release that is not hidden, and not in its manifest."""
+        unnamed = self._names(manifest.release_id) - {MANIFEST, *(entry.path for entry in manifest.files)}
+        if foreign := sorted(name for name in unnamed if not any(part.startswith(".") for part in name.split("/"))):
+            raise damaged(manifest.release_id, [f"{name} is not in its manifest" for name in foreign])
 
     def _is_trusted(self, release: str) -> bool:
         try:

@@ -172,7 +172,12 @@ def test_a_wrong_place_for_releases_ends_the_start(tmp_path: Path) -> None:
 def start(tmp_path: Path, port: str, **variables: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "CARTOGRAPH_HOME": str(tmp_path), "CARTOGRAPH_API_PORT": port, **variables}
     return subprocess.Popen(
-        [sys.executable, "-m", "api"], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [sys.executable, "-m", "api"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,  # so that a test can end what a killed parent leaves
     )
 
 

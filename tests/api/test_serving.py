@@ -1,20 +1,27 @@
 """The service follows the pointer, and at no moment answers from two releases at once."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 from time import monotonic
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.services.refusals import Refusals, ReleaseAlerts
 from api.services.serving import Serving
-from cartograph.releases import Manifest, open_store
+from cartograph.alerts.ledger import Ledger
+from cartograph.releases import Manifest, ReleaseError, open_store
 from cartograph.releases.contents.files import SHOP
 from cartograph.settings import Settings
 from tests.api.making import make_customers, make_effect, problem, publish, service
+from tests.api.swapping import overwrite, point_to
 
 
 def published(settings: Settings, version: str) -> Manifest:
@@ -105,3 +112,56 @@ def test_an_unexpected_failure_is_logged_and_outlived(
     assert serving.state.problem is None
     assert serving.state.release is not None
     assert serving.state.release.manifest == release
+
+
+@pytest.fixture(scope="module")
+def two_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    for version in ("first", "second"):
+        published(Settings(home=home), version)
+    return home
+
+
+@given(
+    st.lists(
+        st.sampled_from(["look", "restart"])
+        | st.tuples(st.sampled_from(["break", "mend", "point", "activate"]), st.integers(0, 1)),
+        max_size=10,
+    )
+)
+def test_the_alert_stands_as_long_as_the_current_release_is_not_served(
+    two_releases: Path, steps: list[str | tuple[str, int]]
+) -> None:
+    with TemporaryDirectory() as folder:
+        settings = Settings(home=Path(folder) / "home")
+        shutil.copytree(two_releases, settings.home)
+        releases = [settings.shop_home / "releases" / release for release in open_store(settings).ids()]
+        whole = (releases[0] / SHOP).read_bytes(), (releases[1] / SHOP).read_bytes()
+        serving = started(settings)
+        for step in [*steps, "look"]:
+            match step:
+                case "look":
+                    serving.refresh()
+                case "restart":
+                    serving = started(settings)
+                case "break", place:
+                    overwrite(releases[place] / SHOP, b"{}")
+                case "mend", place:
+                    overwrite(releases[place] / SHOP, whole[place])
+                case "point", place:
+                    point_to(settings, releases[place].name)
+                case "activate", place:
+                    with suppress(ReleaseError):
+                        serving.activate(releases[place].name)
+        told = [signal.text for signal in Ledger(settings.alerts_path).failing()]
+    assert bool(told) == (serving.state.problem is not None), (told, serving.state.problem)
+
+
+def started(settings: Settings) -> Serving:
+    """What follows the releases in a process that has just started."""
+    refusals = Refusals(settings.refused_releases_path, judge="a test")
+    serving = Serving(
+        open_store(settings), refusals, ReleaseAlerts(settings), rehearse=lambda _: None, prepare=lambda _: None
+    )
+    serving.refresh()
+    return serving

@@ -12,8 +12,10 @@ import jsonschema
 import pyarrow as pa
 import pytest
 
+from cartograph.alerts.ledger import Ledger
 from cartograph.releases import Manifest, open_store
 from cartograph.releases.contents.files import CHURN_CARD, CHURN_MODEL, CUSTOMERS, GOLDEN
+from cartograph.releases.contents.golden import Golden
 from cartograph.releases.signing import generate
 from cartograph.settings import Settings
 from tests.api.making import make_card, make_customers, problem, service
@@ -124,6 +126,16 @@ def with_other_answers(settings: Settings) -> Manifest:
     return release(settings, "golden", {GOLDEN: golden.model_dump_json().encode()})
 
 
+def without_a_golden_request(settings: Settings) -> Manifest:
+    return release(settings, "unasked", {GOLDEN: Golden(requests=()).model_dump_json().encode()})
+
+
+def with_a_foreign_file(settings: Settings) -> Manifest:
+    bad = release(settings, "foreign")
+    (settings.shop_home / "releases" / bad.release_id / "evil.pkl").write_bytes(b"whose?")
+    return bad
+
+
 BAD: dict[Callable[[Settings], Manifest], str] = {
     unsigned: "is not signed",
     corrupt: "customers.arrow should have SHA-256",
@@ -133,6 +145,8 @@ BAD: dict[Callable[[Settings], Manifest], str] = {
     of_another_schema: "is not the schema",
     of_another_version: "churn: /model_version is 'v0', not 'version'",
     with_other_answers: "churn: /probability is",
+    without_a_golden_request: "golden.json says: it has no request",
+    with_a_foreign_file: "evil.pkl is not in its manifest",
 }
 
 
@@ -219,6 +233,24 @@ def test_a_refused_release_that_becomes_current_again_is_told_again(signing: Set
         until(lambda: len(alerts(signing)) == 3)
     words = [f"{word}: serving/release (release_is_served)" for word in ("Error", "Recovered", "Error")]
     assert alerts(signing) == list(zip((bad, good, bad), words, strict=True))
+
+
+def test_a_refused_activation_is_told_to_its_caller_and_alerts_only_once_it_is_current(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    good = release(settings, "good").release_id
+    bad = corrupt(settings).release_id
+    point_to(settings, good)
+    with service(settings, poll_seconds=0.02) as client:
+        refused = client.post(f"/v1/admin/releases/{bad}/activate")
+        assert "customers.arrow should have" in problem(refused, 409, "release-refused")["detail"]
+        assert client.get("/ready").json()["problem"] is None
+        assert Ledger(settings.alerts_path).failing() == [], "the current release is served all the time"
+        point_to(settings, bad)
+        until(lambda: len(alerts(settings)) == 1)
+        point_to(settings, good)
+        until(lambda: len(alerts(settings)) == 2)
+    words = [f"{word}: serving/release (release_is_served)" for word in ("Error", "Recovered")]
+    assert alerts(settings) == list(zip((bad, good), words, strict=True))
 
 
 def test_without_any_good_release_the_service_is_not_ready_and_says_why(signing: Settings) -> None:

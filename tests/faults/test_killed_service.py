@@ -1,14 +1,18 @@
 """The service is killed while it takes events: each that it acknowledged is in the lake, once, and nothing else is.
 
-And what it acknowledged is known to the service's other process, and to the next one from its first answer on.
+And what it acknowledged is known to the service's other process, and to the next one from its first answer on. The
+workers of a killed parent end.
 """
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import socket
 import threading
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -24,6 +28,7 @@ from ecom_assets.contracts import CONTRACTS
 from ecom_assets.ingestion import Batch, load
 from ecom_assets.sources.event_log import EventLogReader
 from tests.api.making import publish
+from tests.api.test_service import start
 from tests.support.killed_service import KilledService, killed_service
 from tests.unit.events.making import make_event
 
@@ -141,6 +146,26 @@ def test_what_one_process_took_the_other_knows_soon_and_the_next_at_once(tmp_pat
         service.kill()
         service.start()
         assert recommended(taking, visitor_id="v_17") == wanted
+
+
+def test_the_workers_of_a_killed_parent_end_and_the_next_service_has_their_port(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for _ in range(2):
+        parent = start(tmp_path, port, CARTOGRAPH_API_WORKERS="2")
+        try:
+            assert parent.stderr is not None
+            said = [parent.stderr.readline()]
+            while sum("startup complete" in line for line in said) < 2:
+                assert said[-1], "".join(said)
+                said.append(parent.stderr.readline())
+            assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=60).status_code == 200
+            parent.kill()
+            parent.communicate(timeout=60)  # until the last one that holds its end of the pipe has ended
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)
 
 
 def recommended(url: str, **body: object) -> list[dict[str, object]]:

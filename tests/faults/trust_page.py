@@ -116,6 +116,12 @@ WITHOUT_FILES = (
         "test_twenty_kills_lose_nothing_that_was_acknowledged_and_double_nothing",
     ),
     (
+        "the parent of the API's processes is killed",
+        "they end, and the API can be started again",
+        "tests/faults/test_killed_service.py",
+        "test_the_workers_of_a_killed_parent_end_and_the_next_service_has_their_port",
+    ),
+    (
         "the disk is full while the API takes events",
         "none is acknowledged; with room, it goes on",
         "tests/api/test_events.py",

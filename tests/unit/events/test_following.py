@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cartograph.events import Event, Follower, SegmentWriter, following, recover, remove, rewrite, segments
 from cartograph.events.framing import framed
+from cartograph.events.writing import SEGMENT_BYTES
 
 AT = datetime(2024, 5, 1, 12, tzinfo=UTC)
 ALL = 1_000_000
@@ -72,6 +73,26 @@ def test_however_a_segment_grows_each_line_is_told_once(
             found += told(follower)
     follower.close()
     assert found == [f"e{number}" for number in (*range(before), *range(10, 30))]
+
+
+@given(st.integers(1, 2_000), st.lists(st.integers(1, 1_000)))
+def test_a_write_that_crosses_the_bound_of_a_segment_is_told_to_its_end(
+    tmp_path_factory: pytest.TempPathFactory, left: int, steps: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("events")
+    path, content = folder / "2024-05-01-x.log", b"".join(framed(event(number)) for number in range(10, 30))
+    with path.open("wb", buffering=0) as file:
+        file.truncate(SEGMENT_BYTES - left)  # full but for so many bytes, of which the disk has none
+        follower = Follower(folder, first_bytes=0)
+        found = told(follower)
+        file.seek(0, os.SEEK_END)
+        for step in [*steps, len(content)]:
+            file.write(content[:step])
+            content = content[step:]
+            found += told(follower)
+    follower.close()
+    path.unlink()
+    assert found == [f"e{number}" for number in range(10, 30)]
 
 
 @pytest.mark.parametrize("lines", range(8))

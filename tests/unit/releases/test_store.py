@@ -204,10 +204,11 @@ def test_a_damaged_file_is_named_with_both_checksums(store: ReleaseStore, damage
 def test_a_file_that_the_manifest_does_not_name_is_told(store: ReleaseStore, damage: Damage) -> None:
     made = publish(store, "42")
     damage(f"{made.release_id}/.DS_Store", b"a desktop's")
-    assert store.verify(made.release_id) == made
+    assert store.verify(made.release_id) == store.take(made.release_id)[1] == made
     damage(f"{made.release_id}/models/foreign.bin", b"whose?")
-    with pytest.raises(DamagedRelease, match=r"models/foreign\.bin is not in its manifest"):
-        store.verify(made.release_id)
+    for ask in (store.verify, store.fetch, store.activate):
+        with pytest.raises(DamagedRelease, match=r"models/foreign\.bin is not in its manifest"):
+            ask(made.release_id)
 
 
 def test_a_damaged_release_is_not_rolled_back_to(store: ReleaseStore, damage: Damage) -> None:
