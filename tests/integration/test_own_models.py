@@ -57,14 +57,15 @@ class Shop:
         guard(instance, self.lake, *planted.marts)
         self.first = run(definitions, instance, FEATURES, MODEL, PREDICTIONS)
 
-    def train(self, name: str, **changed: object) -> dg.ExecuteInProcessResult:
-        """Train and score another own model, on the features that are there."""
+    def train(self, name: str, only: str | None = None, **changed: object) -> dg.ExecuteInProcessResult:
+        """Train and score another own model, on the features that are there, or make `only` one of its assets."""
         from ml_assets.components import CustomerModel
         from ml_assets.defs.resources import defs as resources
 
         made = CustomerModel.resolve_from_dict({"name": name, **LARGE, **changed}).build_defs(None)
         job = dg.Definitions.merge(made, resources()).resolve_implicit_global_asset_job_def()
-        return job.execute_in_process(instance=self.instance, raise_on_error=False)
+        chosen = [key(only)] if only else None
+        return job.execute_in_process(instance=self.instance, raise_on_error=False, asset_selection=chosen)
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +193,22 @@ def test_training_again_changes_nothing(shop):
     assert run(shop.definitions, shop.instance, MODEL, PREDICTIONS).success
     assert len(shop.registry.versions("large_order")) == 1
     assert rows(shop) == before
+
+
+def test_a_champion_of_another_question_is_no_opponent_and_predicts_nothing(shop):
+    """A file whose target or population was changed was judged against, and answered by, what it had asked before."""
+    changed = {"population": "orders_90d = 0", "baseline": None}
+    predictions = "predictions/spent_much_predictions"
+    assert shop.train("spent_much").success
+    table = shop.lake.batches(predictions.replace("/", ".")).read_all()
+    assert set(table["model_version"].to_pylist()) == {"1"}
+    assert shop.train("spent_much", only=predictions, **changed).success
+    assert not shop.lake.batches(predictions.replace("/", ".")).read_all().num_rows
+    assert shop.train("spent_much", **changed).success
+    promoted = shop.registry.versions("spent_much")[-1]
+    assert (promoted.aliases, promoted.verdict.outcome) == (("champion",), "promoted")
+    assert "another target or population" in promoted.verdict.reason
+    assert shop.lake.batches(predictions.replace("/", ".")).read_all().num_rows
 
 
 def test_the_release_has_it_and_the_api_predicts_as_the_batch_did(shop):

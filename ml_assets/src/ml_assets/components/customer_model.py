@@ -89,7 +89,7 @@ def model_asset(model: OwnModel) -> dg.AssetsDefinition:
             about(model),
             marts=model.marts,
             events=partial(own_events, model),
-            definition=model.model_dump_json(),
+            own=model,
         )
 
     return _model
@@ -107,7 +107,8 @@ def predictions_asset(model: OwnModel) -> dg.AssetsDefinition:
     asked, columns = question(model), contract(model)
 
     def predict(con: duckdb.DuckDBPyConnection, features: str, champion: Registered | None, as_of: date) -> pa.Table:
-        return score(con, asked, columns, features, champion, as_of)
+        answering = champion if champion and model.asks_as(champion.definition) else None
+        return score(con, asked, columns, features, answering, as_of)
 
     @dg.asset(
         key=predictions_key(model.name),
@@ -117,7 +118,8 @@ def predictions_asset(model: OwnModel) -> dg.AssetsDefinition:
         tags={"domain": "customer"},
         description=(
             f"{model.description} The probability for each customer whom it is asked of, on the latest as-of date, by "
-            "the champion of the MLflow registry. Nobody has one while there is no champion."
+            "the champion of the MLflow registry. Nobody has one while there is no champion, or one that was trained "
+            "for another target or population than the file has by now."
         ),
     )
     def _predictions(tracking: MlflowTracking) -> dg.MaterializeResult:

@@ -61,7 +61,7 @@ class Registered(NamedTuple):
     """A version of a model: its bytes, and the card that was stored with them.
 
     `report` and `pictures`, SVG by the name of the file, are for people; one that an older Cartograph registered has
-    none.
+    none. `definition` is what the file of a shop's own model said, as JSON.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Registered(NamedTuple):
     card: dict[str, Any]
     report: Report | None = None
     pictures: Mapping[str, bytes] = MappingProxyType({})
+    definition: str | None = None
 
 
 class Version(NamedTuple):
@@ -234,6 +235,7 @@ class ModelRegistry:
             card,
             Report.model_validate_json(told.read_bytes()) if told.is_file() else None,
             {path.name: path.read_bytes() for path in sorted(folder.glob("*.svg"))},
+            known.origin.get("definition"),
         )
 
     def champion(self, name: str) -> Registered | None:

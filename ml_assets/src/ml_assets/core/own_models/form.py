@@ -140,6 +140,14 @@ class OwnModel(_Part):
         named |= {self.baseline.feature} if self.baseline else set()
         return frozenset(self.marts) | {mart for name in named if (mart := FEATURES[name].needs)}
 
+    def asks_as(self, definition: str | None) -> bool:
+        """Whether the file that `definition` is of asked the same: what is predicted, and of whom."""
+        try:
+            earlier = OwnModel.model_validate_json(definition or "")
+        except ValidationError:
+            return False
+        return (earlier.target, earlier.population) == (self.target, self.population)
+
 
 def own_model(content: dict[str, Any]) -> OwnModel:
     """The model of a file's content and its name.

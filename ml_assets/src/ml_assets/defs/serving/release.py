@@ -26,7 +26,7 @@ from ml_assets.defs.partitions import scoring_date
 from ml_assets.defs.serving.evidence import guarded_by, outcomes, require_made, upstream_snapshots
 from ml_assets.defs.serving.gathering import gathered
 from ml_assets.defs.serving.parity import parities, parity_result, require_parity, served_spec
-from ml_assets.defs.serving.sources import models, read_marts, sources, tables, warehouse
+from ml_assets.defs.serving.sources import champions_of, read_marts, sources, tables, warehouse
 from ml_assets.defs.serving.writing import shop_card, write_card, write_contents, write_lineage
 from ml_assets.defs.tracking import MlflowTracking
 
@@ -90,7 +90,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
         require_made(context, lake, tables(), KEY)
         inputs = pin(lake, tables())
         registry = ModelRegistry(tracking.uri)
-        champions = {name: found for name in models() if (found := registry.champion(name))}
+        champions = champions_of(registry)
         with lake.connect() as con:
             as_of = scoring_date(as_of_dates(con, inputs.selects["customer_features"]))
             found = gathered(con, lake, inputs, as_of, champions)

@@ -11,7 +11,7 @@ from ml_assets.core.features import order_risk
 from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
 from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
 from ml_assets.core.models.recommendation import product_recommender
-from ml_assets.core.registry import Registered
+from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.causal.budget_allocation import KEY as BUDGET_KEY
 from ml_assets.defs.causal.channel_response import KEY as RESPONSE_KEY
 from ml_assets.defs.causal.questions import answer_keys, questions
@@ -88,6 +88,13 @@ def models() -> list[str]:
     """The models that a release of this shop has, once they are trained."""
     absent = {fraud.NAME: not tells_fraud(), campaign_uplift.NAME: not sends_campaigns()}
     return [*(name for name in MODELS if not absent.get(name)), *(model.name for model in own_models())]
+
+
+def champions_of(registry: ModelRegistry) -> dict[str, Registered]:
+    """The champion of each model that has one; of the shop's own, where it was trained for what its file asks."""
+    found = {name: champion for name in models() if (champion := registry.champion(name))}
+    asked = {model.name: model for model in own_models()}
+    return {name: one for name, one in found.items() if name not in asked or asked[name].asks_as(one.definition)}
 
 
 def own_champions(champions: Mapping[str, Registered]) -> dict[str, Registered]:

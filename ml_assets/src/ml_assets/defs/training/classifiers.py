@@ -16,6 +16,7 @@ from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.evaluation.classification import MEASURES
+from ml_assets.core.evaluation.promotion import Contest
 from ml_assets.core.features.customers import Marts, as_of_dates
 from ml_assets.core.models.classifier import CALIBRATION_ERROR, CALIBRATION_SHARE, Question, tolerated_error
 from ml_assets.core.models.classifier_training import Trained, train_classifier
@@ -23,7 +24,8 @@ from ml_assets.core.models.contests import classifier_contest
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.findings import of_classifier
 from ml_assets.core.models.report import About
-from ml_assets.core.registry import ModelRegistry
+from ml_assets.core.own_models.form import OwnModel
+from ml_assets.core.registry import ModelRegistry, NoModel, Registered
 from ml_assets.defs.marts import FEATURES, open_lake, pin, plain_failures, published
 from ml_assets.defs.partitions import data_end
 from ml_assets.defs.tracking import MlflowTracking
@@ -91,12 +93,12 @@ def train_and_register(
     about: About,
     marts: Sequence[str] = ("fct_orders",),
     events: Events = orders,
-    **origin: object,
+    own: OwnModel | None = None,
 ) -> dg.MaterializeResult:
     """Train, track, register; the version becomes the champion if the gate says so, by the checks of `judge`.
 
-    `about` begins its card. `events` tells of the `marts` what is asked about; `origin` is what else the recipe needs,
-    as `track` takes it.
+    `about` begins its card. `events` tells of the `marts` what is asked about; `own` is the shop's own model, where it
+    is one.
 
     A young shop has too little to learn from: then the champion, if there is one, stays, and what is downstream does
     without a model where there is none.
@@ -114,13 +116,25 @@ def train_and_register(
             except NotEnoughData as reason:
                 return abstention(context, mlflow_run, reason)
             fitted = parameters(trained)
+            origin = {} if own is None else {"definition": own.model_dump_json()}
             track(mlflow_run, fitted, measures(trained), inputs.snapshots, **origin)
             checks = judge(trained)
-            contest = partial(classifier_contest, con, features, happened, trained)
+            contest = partial(_contest, own, partial(classifier_contest, con, features, happened, trained))
             findings = of_classifier(trained, about)
             candidate = Candidate(question.name, trained.form.content, trained.card, "onnx", contest, fitted, findings)
             version = register(ModelRegistry(tracking.uri), mlflow_run, candidate, checks)
     return dg.MaterializeResult(metadata=metadata(trained, version, inputs.snapshots), check_results=checks)
+
+
+def _contest(own: OwnModel | None, contest: Callable[[Registered], Contest], champion: Registered) -> Contest:
+    """The contest with the champion.
+
+    Raises:
+        NoModel: the file of the shop's own model has asked something else of the champion.
+    """
+    if own is not None and not own.asks_as(champion.definition):
+        raise NoModel("it was trained for another target or population than the file has by now")
+    return contest(champion)
 
 
 def parameters(trained: Trained) -> dict[str, Any]:
