@@ -64,7 +64,9 @@ async def decide_for_customer(
     question: Question,
     customer_id: CustomerId,
     release: CurrentRelease,
-    cost: Annotated[Cost | None, Query(description="What treating costs, if not as the policy has learned.")] = None,
+    cost: Annotated[
+        Cost | None, Query(description="What treating costs, if not as the policy has learned.", examples=[1.5])
+    ] = None,
 ) -> Decision:
     """Whether to treat a customer of the release, and up to which cost.
 
