@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -41,6 +42,7 @@ from api.routes import (
 )
 from api.services.access import LAPTOP, Access, now_utc
 from api.services.event_log import NoEventLogError, open_event_log
+from api.services.examples import with_examples
 from api.services.online import NothingOnline, OnlineState
 from api.services.prediction_log import PredictionLog, Unlogged
 from api.services.refusals import Refusals, ReleaseAlerts
@@ -122,7 +124,15 @@ def create_app(
     for route in app.routes:
         if isinstance(route, APIRoute):
             route.operation_id = route.name  # what a generated client calls it
-    app.openapi_schema = guard.documented(problems.with_problem_media_type(app.openapi()))
+    document = guard.documented(problems.with_problem_media_type(app.openapi()))
+
+    def openapi() -> dict[str, Any]:
+        """The document, with examples that the release answers which is served, once there is one."""
+        serving: Serving | None = getattr(app.state, "serving", None)
+        release = serving.state.release if serving else None
+        return with_examples(document, release) if release else document
+
+    app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 

@@ -1,4 +1,4 @@
-"""Routes that refuse query parameters which they do not take, and doubled ones, as bodies refuse unknown fields."""
+"""Routes that refuse query parameters which they do not take, doubled ones, and a body where they take none."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from api.problems import documented, invalid_request
 from api.schemas.problem import InvalidPart
 
 _SHOWN_CHARACTERS = 100
+_NOTHING = (b"", b"{}")
 
 
 class StrictRoute(APIRoute):
     """A route whose query is wrong where a parameter is unknown or doubled: it would ask for something else unseen.
 
-    None of the parameters is a list.
+    So is a body of a POST that takes none, unless it says nothing. None of the parameters is a list.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
@@ -27,9 +28,11 @@ class StrictRoute(APIRoute):
         super().__init__(path, endpoint, **given)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The route's handler, and before it the look at the names in the query."""
+        """The route's handler, and before it the look at the names in the query and at a body that is not taken."""
         handle = super().get_route_handler()
         known = list(_taken(self.dependant))
+        takes_body = self.body_field is not None or "requestBody" in (self.openapi_extra or {})
+        is_bodyless_post = self.methods == {"POST"} and not takes_body
 
         async def handle_known(request: Request) -> Response:
             if request.scope["query_string"]:
@@ -42,6 +45,9 @@ class StrictRoute(APIRoute):
                 if twice:
                     detail = "it is there more than once"
                     raise invalid_request([InvalidPart(detail=detail, parameter=name) for name in twice])
+            if is_bodyless_post and b"".join((await request.body()).split()) not in _NOTHING:
+                detail = "no body is taken here: leave it out, or send {}"
+                raise invalid_request([InvalidPart(detail=detail, pointer="")])
             return await handle(request)
 
         return handle_known

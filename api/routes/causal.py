@@ -41,15 +41,20 @@ async def get_policies(release: CurrentRelease) -> Policies:
 
 @router.post("/policies/{question}/decision", responses=documented(404, 413, 503))
 async def decide_for_features(question: Question, request: DecisionRequest, release: CurrentRelease) -> Decision:
-    """Whether to treat a customer with these features, and up to which cost. The policy's features must be given.
+    """Whether to treat a customer with these features, all of the policy and no other, and up to which cost.
 
     This does not check whether the customer is in the `population` that GET /v1/causal/policies tells of the policy:
     ask only of those who are, since the answer holds of nobody else.
     """
     policy = _policy(release, question)
-    missing = [feature.name for feature in policy.rule.features if feature.name not in request.features]
-    if missing:
-        parts = [InvalidPart(detail="is missing", pointer=pointer(["features", name])) for name in missing]
+    takes = [feature.name for feature in policy.rule.features]
+    no_such = f"the policy has no such feature; it takes {', '.join(takes) or 'none'}"
+    wrong = {
+        **{name: "it is missing" for name in takes if name not in request.features},
+        **{name: no_such for name in request.features if name not in takes},
+    }
+    if wrong:
+        parts = [InvalidPart(detail=told, pointer=pointer(["features", name])) for name, told in wrong.items()]
         raise invalid_request(parts, " GET /v1/causal/policies lists the features of each policy.")
     return decide(policy, request.features, request.cost, release.manifest.release_id)
 
@@ -59,7 +64,9 @@ async def decide_for_customer(
     question: Question,
     customer_id: CustomerId,
     release: CurrentRelease,
-    cost: Annotated[Cost | None, Query(description="What treating costs, if not as the policy has learned.")] = None,
+    cost: Annotated[
+        Cost | None, Query(description="What treating costs, if not as the policy has learned.", examples=[1.5])
+    ] = None,
 ) -> Decision:
     """Whether to treat a customer of the release, and up to which cost.
 

@@ -30,7 +30,8 @@ Fallback = Annotated[
     Literal["popular"] | None,
     Query(
         description="For a customer that the release does not know: what is popular of late, in place of a 404. In a "
-        "release without a recommender, for every customer: what is expected to sell most."
+        "release without a recommender, for every customer: what is expected to sell most.",
+        examples=["popular"],
     ),
 ]
 

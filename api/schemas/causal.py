@@ -37,7 +37,7 @@ Cost = Annotated[float, Field(ge=0, allow_inf_nan=False, examples=[1.5])]
 
 
 class DecisionRequest(RequestBody):
-    """The features that the policy asks for, null where one is not known, and what treating costs if not as learned."""
+    """The policy's features, all and no other, null where one is not known; what treating costs if not as learned."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"features": {"recency_days": 45, "orders_count": 3}, "cost": 1.5}]}

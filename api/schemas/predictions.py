@@ -15,7 +15,11 @@ class PredictionRequest(RequestBody):
     """One customer's features: exactly those of the model, which `GET /v1/release` lists with types and ranges."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"features": {"recency_days": 12, "orders_count": 7, "mean_gap_days": 31.5}}]}
+        json_schema_extra={
+            "examples": [
+                {"features": {"order_days_count": 4, "tenure_days": 300, "recency_days": 20, "spend_amount": 260.5}}
+            ]
+        }
     )
 
     features: dict[str, GivenValue] = Field(max_length=1000)
@@ -26,7 +30,16 @@ class BatchRequest(RequestBody):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"features": {"recency_days": [12, 3], "orders_count": [7, 1], "mean_gap_days": [31.5, None]}}]
+            "examples": [
+                {
+                    "features": {
+                        "order_days_count": [4, 1],
+                        "tenure_days": [300, 9],
+                        "recency_days": [20, 9],
+                        "spend_amount": [260.5, 12],
+                    }
+                }
+            ]
         }
     )
 

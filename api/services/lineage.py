@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 from api.services.release import LoadedRelease
 from cartograph.releases.contents.files import (
-    CHURN_CARD,
+    CLV_MODEL,
     CUSTOMERS,
     DEMAND,
     EFFECTS_FILE,
     EXPERIMENTS_FILE,
-    FRAUD_MODEL,
     KPIS,
     OWN_PREDICTIONS,
     POLICIES_FILE,
     PRODUCTS,
     RECOMMENDATIONS,
+    RECOMMENDER,
     REORDER,
     SIMILAR,
     own_model_files,
@@ -57,6 +57,20 @@ _OF_PRODUCTS = {
     "demand": Origin(DEMAND, "predictions/demand_forecasts", "demand_forecaster"),
     "reorder": Origin(REORDER, "predictions/reorder_advice", "demand_forecaster"),
 }
+_CALLED = {
+    "churn": "churn_classifier",
+    "propensity": "purchase_propensity",
+    "lifetime_value": "customer_lifetime_value",
+}
+"""Models that `POST /v1/predict/{model}` calls otherwise than the release does."""
+_MODELS = {
+    "customer_lifetime_value": CLV_MODEL,
+    "product_recommender": RECOMMENDER,
+    "demand_forecaster": DEMAND,
+    "customer_segments": CUSTOMERS,
+    "campaign_uplift": CUSTOMERS,
+}
+"""The files of models that are not in ONNX. One that is not in a release itself has that of what it predicts."""
 _VERSIONS = {
     "churn": "churn_model_version",
     "purchase": "propensity_model_version",
@@ -92,9 +106,10 @@ def origin(release: LoadedRelease, answer: str) -> Origin:
             if found and not _is_said(release, kind, subject, name):
                 raise NullAnswer(f"has the {kind} {subject}, and no {name} of it: {_WHY_NULL}")
         case "prediction":
-            files = {"churn_classifier": CHURN_CARD, "order_fraud": FRAUD_MODEL}
-            is_known = any(card.name == rest for card in release.cards)
-            found = Origin(files.get(rest, own_model_files(rest)[0]), f"models/{rest}", rest) if is_known else None
+            model = _CALLED.get(rest, rest)
+            is_known = model in release.manifest.inputs.models or any(card.name == model for card in release.cards)
+            file = _MODELS.get(model, own_model_files(model)[0])
+            found = Origin(file, f"models/{model}", model) if is_known else None
         case "kpi":
             found = Origin(KPIS, "serving/kpis") if release.kpis and rest in release.kpis.kpis else None
         case "effect":

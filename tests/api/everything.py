@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cartograph.releases import Manifest
 from cartograph.releases.contents.causal import POLICIES
 from cartograph.releases.contents.experiments import EXPERIMENTS
@@ -36,8 +38,11 @@ KNOWN = {
 """Parameters of paths, and values for which there is an answer."""
 
 
-def publish_everything(settings: Settings) -> Manifest:
-    """Release all that the service reads: every model, demand, effects, policies, experiments, own models."""
+def publish_everything(settings: Settings, replaced: Mapping[str, bytes | None] | None = None) -> Manifest:
+    """Release all that the service reads: every model, demand, effects, policies, experiments, own models.
+
+    `replaced` gives files another content, or leaves them out.
+    """
     question = "email_spring"
     return publish(
         settings,
@@ -54,5 +59,6 @@ def publish_everything(settings: Settings) -> Manifest:
             EXPERIMENTS_FILE: EXPERIMENTS.dump_json((make_experiment(),)),
             MEMO_PAGE.format(name=question): b"# What it added",
             f"causal/{question}/effects.svg": PICTURE,
+            **(replaced or {}),
         },
     )

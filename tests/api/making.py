@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -232,14 +232,18 @@ def publish(
     customers: pa.Table | None = None,
     effects: tuple[Effect, ...] = (),
     replaced: dict[str, bytes | None] | None = None,
+    models: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Release a shop's small contents; `replaced` gives files another content, or leaves them out."""
+    """Release a shop's small contents; `replaced` gives files another content, or leaves them out.
+
+    `models` are the versions of further models that it was made with.
+    """
     inputs = ReleaseInputs(
         as_of=AS_OF,
         window=(datetime(2024, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)),
         shop="simulated",
         snapshots={"published.fct_orders": 7},
-        models={"churn_classifier": "3", "order_fraud": "2"},
+        models={"churn_classifier": "3", "order_fraud": "2", **(models or {})},
         git_commit=None,
         checks=(),
     )

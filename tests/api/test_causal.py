@@ -205,8 +205,29 @@ def older_file(customers: pa.Table) -> bytes:
 
 def test_a_feature_that_is_not_given_is_named(deciding: httpx.Client) -> None:
     found = problem(decide(deciding, features={"recency_days": 3}), 422, "invalid-request")
-    assert found["errors"] == [{"detail": "is missing", "pointer": "/features/mean_gap_days"}]
+    assert found["errors"] == [{"detail": "it is missing", "pointer": "/features/mean_gap_days"}]
     problem(decide(deciding, features={"recency_days": "x", "mean_gap_days": 1}), 422, "invalid-request")
+
+
+def test_a_feature_that_the_policy_does_not_ask_for_is_refused(deciding: httpx.Client) -> None:
+    found = problem(decide(deciding, features={"bogus/one": 1, "recency_days": 3}), 422, "invalid-request")
+    assert found["errors"] == [
+        {"detail": "it is missing", "pointer": "/features/mean_gap_days"},
+        {
+            "detail": "the policy has no such feature; it takes recency_days, mean_gap_days",
+            "pointer": "/features/bogus~1one",
+        },
+    ]
+
+
+def test_a_policy_that_treats_all_takes_no_feature(tmp_path: Path) -> None:
+    everybody = make_policy(kind="treat all", features=(), nodes=(PolicyNode(treats=True, gain=ZERO, share=1.0),))
+    settings = Settings(home=tmp_path)
+    publish(settings, replaced={POLICIES_FILE: POLICIES.dump_json((everybody,))})
+    with service(settings) as client:
+        assert decide(client, features={}).json()["treat"] is True
+        (told,) = problem(decide(client, features={"bogus": 1}), 422, "invalid-request")["errors"]
+    assert told == {"detail": "the policy has no such feature; it takes none", "pointer": "/features/bogus"}
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,12 @@ def test_each_parameter_and_each_value_has_an_example(document: dict[str, Any]) 
     assert [bare for where, schema in schemas(document) for bare in without_example(schema, where)] == []
 
 
+def test_each_parameter_of_a_query_shows_its_own_example(document: dict[str, Any]) -> None:
+    """Not only one of its forms, which is null or something: tools look at the parameter itself."""
+    queries = [one for _, operation in operations(document) for one in operation.get("parameters", ())]
+    assert [one["name"] for one in queries if one["in"] == "query" and not examples_of(one["schema"])] == []
+
+
 def test_each_body_of_a_request_is_shown_as_a_whole(document: dict[str, Any]) -> None:
     named = document["components"]["schemas"]
     bare = []

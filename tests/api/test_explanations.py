@@ -21,6 +21,7 @@ from cartograph.settings import Settings
 from ml_assets.core.features.customers import column_values
 from ml_assets.core.models.export import predict
 from tests.api.making import make_card, make_customers, onnx_model, problem, publish, service
+from tests.api.test_orders import TAKEN, judged, judging_files
 from tests.api.test_own_models import PREDICTED, written
 from tests.api.valuing import NAMES, clv_files, explained, propensity_files
 
@@ -136,13 +137,31 @@ def test_a_customers_lifetime_value_and_own_prediction_are_explained(client: htt
     [
         ("C3/explanations/churn", "no-prediction"),
         ("C2/explanations/second_order", "no-prediction"),
-        ("C1/explanations/nothing", "no-prediction"),
+        *((f"C1/explanations/{name}", "no-prediction") for name in ("nothing", "behaviour", "next_best_action")),
         ("C9/explanations/churn", "unknown-customer"),
         ("C1/explanations/propensity", "no-explanation"),
     ],
 )
 def test_what_cannot_be_explained_is_a_problem(client: httpx.Client, path: str, kind: str) -> None:
     problem(client.get(f"/v1/customers/{path}"), 404, kind)
+
+
+def test_a_judgement_is_explained_by_the_features_that_it_holds(tmp_path: Path) -> None:
+    """It holds more than the model takes, and its probability is that of the explanation."""
+    settings = Settings(home=tmp_path)
+    explainer = Explainer(features=TAKEN, reference=(20.0, None, 1.0)).model_dump_json().encode()
+    publish(settings, replaced=judging_files() | {explanation_file("order_fraud"): explainer})
+    with service(settings) as client:
+        judgement = judged(client, "1")
+        (card,) = (one for one in client.get("/v1/release").json()["models"] if one["name"] == "order_fraud")
+        features = {one["name"]: judgement["features"][one["name"]] for one in card["features"]}
+        assert features.keys() < judgement["features"].keys()
+        answer = client.post("/v1/predict/order_fraud", params=ASKED, json={"features": features})
+        document = answer.raise_for_status().json()
+    assert document["probability"] == judgement["probability"]
+    found = document["explanation"]
+    assert {one["feature"]: one["value"] for one in found["contributions"]} == features
+    assert 1 / (1 + exp(-found["prediction"])) == pytest.approx(judgement["probability"], abs=1e-5)
 
 
 def test_a_release_made_before_predicts_and_does_not_explain(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from tests.api.making import (
     publish,
     service,
 )
+from tests.api.test_own_models import FILES as OWN_MODEL
+from tests.api.valuing import clv_files, propensity_files
 
 GRAPH = {
     "predictions/churn_scores": ("features/customer_features", "models/churn_classifier"),
@@ -41,6 +43,18 @@ GRAPH = {
     "causal/email_spring": ("features/customer_features",),
 }
 SNAPSHOTS = {"published/fct_orders": 7}
+MODEL_FILES = {
+    "churn_classifier": "models/churn_classifier.onnx",
+    "purchase_propensity": "models/purchase_propensity.onnx",
+    "order_fraud": "models/order_fraud.onnx",
+    "second_order": "models/second_order.onnx",
+    "customer_lifetime_value": "models/customer_lifetime_value.parameters.json",
+    "product_recommender": "models/product_recommender.arrow",
+    "demand_forecaster": "demand.arrow",
+    "customer_segments": "customers.arrow",
+    "campaign_uplift": "customers.arrow",
+}
+"""Where each model is in a release; of one that is not in it, what it predicts."""
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +66,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clien
         **kpi_files([Order(1, 1, "DE", 1, 1)]),
         **product_files(make_products(["P:1", "P:2"])),
         **demand_files(make_forecasts(["P:1"]), make_advice(["P:1"])),
+        **clv_files(),
+        **propensity_files(),
+        **OWN_MODEL,
     }
     customers = make_customers(["C0002", "C1"])
-    manifest = publish(settings, customers=customers, effects=(make_effect(name="email_spring"),), replaced=files)
+    models = {name: "5" for name in MODEL_FILES if name not in {"churn_classifier", "order_fraud"}}
+    effects = (make_effect(name="email_spring"),)
+    manifest = publish(settings, customers=customers, effects=effects, replaced=files, models=models)
     with service(settings) as client:
         yield client, manifest
 
@@ -119,6 +138,48 @@ def test_each_kind_of_answer_has_its_origin(
     found = shop[0].get(f"/v1/lineage/{answer}").raise_for_status().json()
     assert found["assets"][0]["key"] == asset
     assert (found["model"] or {}).get("name") == model
+
+
+def test_each_model_of_the_release_has_its_lineage_and_names_its_own_file(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, manifest = shop
+    models = client.get("/v1/models").raise_for_status().json()["models"]
+    assert {one["name"] for one in models} == MODEL_FILES.keys()
+    for model in models:
+        name = model["name"]
+        found = client.get(f"/v1/lineage/prediction:{name}").raise_for_status().json()
+        entry = manifest.file(MODEL_FILES[name])
+        assert entry is not None
+        assert found["file"] == {"path": entry.path, "sha256": entry.sha256}
+        assert found["assets"][0]["key"] == f"models/{name}"
+        assert (found["model"]["name"], found["model"]["version"]) == (name, model["version"])
+
+
+@pytest.mark.parametrize(
+    ("called", "model"),
+    [
+        ("churn", "churn_classifier"),
+        ("propensity", "purchase_propensity"),
+        ("lifetime_value", "customer_lifetime_value"),
+        ("order_fraud", "order_fraud"),
+        ("second_order", "second_order"),
+    ],
+)
+def test_a_model_may_be_called_as_where_it_predicts(
+    shop: tuple[httpx.Client, Manifest], called: str, model: str
+) -> None:
+    client, _ = shop
+    assert client.post(f"/v1/predict/{called}", json={"features": {}}).status_code == 422  # it is known there
+    found = client.get(f"/v1/lineage/prediction:{called}").raise_for_status().json()
+    assert found == client.get(f"/v1/lineage/prediction:{model}").json() | {"answer": f"prediction:{called}"}
+
+
+def test_a_model_whose_file_is_not_in_the_release_has_no_lineage(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    lineage = Lineage(assets=()).model_dump_json().encode()
+    publish(settings, replaced={LINEAGE_FILE: lineage}, models={"demand_forecaster": "5"})
+    with service(settings) as client:
+        problem(client.get("/v1/lineage/prediction:demand_forecaster"), 404, "unknown-answer")
+        problem(client.get("/v1/lineage/prediction:lifetime_value"), 404, "unknown-answer")
 
 
 @pytest.mark.parametrize(

@@ -311,6 +311,23 @@ def test_what_cannot_be_activated_changes_nothing(tmp_path: Path) -> None:
         assert client.get("/ready").json()["release_id"] == only
 
 
+@pytest.mark.parametrize("act", ["activate", "rollback"])
+def test_a_body_is_refused_where_none_is_taken(tmp_path: Path, act: str) -> None:
+    settings = Settings(home=tmp_path)
+    first, second = (release(settings, version).release_id for version in ("first", "second"))
+    on, current = {"activate": (first, second), "rollback": (second, second)}[act]
+    path, kind = f"/v1/admin/releases/{on}/{act}", {"Content-Type": "application/json"}
+    with service(settings) as client:
+        for body in ('{"dry_run": true}', "[]", "null", '""', "{", "0"):
+            (told,) = problem(client.post(path, content=body, headers=kind), 422, "invalid-request")["errors"]
+            assert told == {"detail": "no body is taken here: leave it out, or send {}", "pointer": ""}
+            assert client.get("/ready").json()["release_id"] == current
+        problem(client.post(path, content="a=1"), 415, "no-json")
+        for body in ("", "{}", " { }\n"):
+            answer = client.post(path, content=body, headers=kind).raise_for_status().json()
+            assert answer["release_id"] == first
+
+
 def test_what_an_answer_says_of_its_model_is_its_schema(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     made = release(settings, "v7")

@@ -91,7 +91,7 @@ def known_values(service: httpx.Client, customers: Sequence[str]) -> dict[str, l
     found = {
         "customer_id": list(customers),
         "product_id": listed("/v1/reorder-advice", "advice", "product_id"),
-        "question": listed("/v1/causal/policies", "policies", "name"),
+        "question": listed("/v1/causal/policies", "policies", "name")[-1:],  # whose features `narrow` knows
         "name": listed("/v1/models", "models", "name") + listed("/v1/experiments", "experiments", "name"),
     }
     return {name: values[:20] for name, values in found.items() if values}
@@ -102,14 +102,11 @@ def narrow(
 ) -> dict[str, Any]:
     """The OpenAPI `document`, in which features are those of the models and `policies` that the release has.
 
-    A model is told by its card. Of several own models it is the last, of several policies it is all of them together.
+    A model is told by its card. Of several own models it is the last, and so it is of several policies.
     """
     narrowed = copy.deepcopy(dict(document))
-    asked = {feature["name"]: {} for policy in policies for feature in policy["rule"]["features"]}
-    body = narrowed["components"]["schemas"]["DecisionRequest"]
-    del body["examples"]
-    decision = body["properties"]["features"]
-    decision |= {"required": list(asked), "examples": [dict.fromkeys(asked, 1)]}
+    if policies:
+        _narrow_decision(narrowed, policies[-1])
     models = {card["name"]: card["features"] for card in cards}
     columns = {name: _columns(features) for name, features in models.items()}
     rows = {name: features_schema(features) for name, features in models.items()}
@@ -128,9 +125,24 @@ def narrow(
             content.clear()
             content["schema"] = _closed({"features": schemas[model]})
     for path in ("/v1/predict/{model}", "/v1/predict/{model}/batch"):
-        (named,) = (one for one in narrowed["paths"][path]["post"]["parameters"] if one["in"] == "path")
-        named["schema"]["examples"] = [other]  # the document's own example is a model with other features
+        _call(narrowed, path, other)
     return narrowed
+
+
+def _narrow_decision(document: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
+    asked = [feature["name"] for feature in policy["rule"]["features"]]
+    body = document["components"]["schemas"]["DecisionRequest"]
+    body.pop("examples", None)
+    features = body["properties"]["features"]
+    value = features.pop("additionalProperties")
+    features |= _closed(dict.fromkeys(asked, value)) | {"examples": [dict.fromkeys(asked, 1)]}
+    _call(document, "/v1/causal/policies/{question}/decision", policy["name"])
+
+
+def _call(document: Mapping[str, Any], path: str, name: str) -> None:
+    """Have the path's parameter be `name`: the document's own example may be one with other features."""
+    (named,) = (one for one in document["paths"][path]["post"]["parameters"] if one["in"] == "path")
+    named["schema"]["examples"] = [name]
 
 
 def features_schema(features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -55,11 +55,14 @@ def fit_calibrated(
     from sklearn.model_selection import GroupKFold
     from sklearn.pipeline import make_pipeline
 
+    from threadpoolctl import threadpool_limits
+
     *transformers, last = steps
     folds = list(GroupKFold(FOLDS).split(matrix, labels, groups=groups))
     calibrated = CalibratedClassifierCV(last, method="sigmoid", cv=folds, ensemble=False)
     model = make_pipeline(*transformers, calibrated) if transformers else calibrated
-    return model.fit(matrix, labels)
+    with threadpool_limits(1):  # several add up histograms as they end: the last digits would be others each time
+        return model.fit(matrix, labels)
 
 
 def exported(model: Any, name: str, matrix: Matrix) -> Exported:
