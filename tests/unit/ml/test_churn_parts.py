@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
@@ -253,3 +256,28 @@ def test_what_is_hard_for_both_widens_no_advantage():
     assert found.low > 0
     assert found.high - found.low < (alone.high - alone.low) / 4
     assert advantage(labels, baseline, baseline) == (0, 0, 0)
+
+
+TRAINED = """
+import hashlib
+import numpy as np
+from ml_assets.core.models.classifier import trees
+from ml_assets.core.models.training import exported, fit_calibrated
+draw = np.random.default_rng(0)
+rows = draw.normal(size=(30000, 30)).astype(np.float32)
+labels = (rows[:, :3].sum(axis=1) + draw.normal(size=len(rows)) > 0).astype(np.int64)
+model = fit_calibrated(rows, labels, np.arange(len(rows)), trees(len(rows)))
+print(hashlib.sha256(exported(model, "of_threads", rows[:100]).content).hexdigest())
+"""
+
+
+def test_a_classifier_is_the_same_to_the_byte_on_any_number_of_threads():
+    """By two threads histograms were added up as these ended: the last digits were others each time."""
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", TRAINED], env=os.environ | {"OMP_NUM_THREADS": threads},
+            check=True, capture_output=True, text=True,
+        ).stdout
+        for threads in ("1", "2")
+    }  # fmt: skip
+    assert len(made) == 1

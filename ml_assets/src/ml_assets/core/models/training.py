@@ -54,7 +54,6 @@ def fit_calibrated(
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import GroupKFold
     from sklearn.pipeline import make_pipeline
-
     from threadpoolctl import threadpool_limits
 
     *transformers, last = steps
