@@ -102,6 +102,8 @@ def test_with_a_year_of_history_the_season_is_known(tmp_path):
             [HEADER, "a,2024-01-01,1", "a,9999-12-31,1", "b,2024-02-01,1"],
             r"line 3, .* It is a century from most others",
         ),
+        ([HEADER, "a,2024-01-01,1", "a,2024-01-02,1,5"], r"line 3: it has 4 values, and line 1 names 3 columns"),
+        ([HEADER, "a,2024-01-01,1", "a,2024-01-02"], r"line 3: it has 2 values, and line 1 names 3 columns"),
         ([HEADER, "a,2024-01-01,1_0"], r"line 2, column amount: it is '1_0'"),
         ([HEADER, "a,2024-01-01,1e300"], r"line 2, column amount: it is '1e300'"),
         ([HEADER, "a,2024-01-01,free"], r"line 2, column amount: it is 'free'\. Write a number"),

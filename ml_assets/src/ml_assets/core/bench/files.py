@@ -6,7 +6,10 @@ CSV, compressed or not, and Parquet. What the columns mean is the business of wh
 from __future__ import annotations
 
 import codecs
+import csv
+import gzip
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -16,6 +19,7 @@ import numpy.typing as npt
 from ml_assets.core.bench.errors import BenchDataError
 
 READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}
+DELIMITERS = ",;\t|"
 TELLS_APART = 0.9
 """A column with so many values for each different row tells rows apart."""
 LARGEST = 1e60
@@ -53,8 +57,32 @@ def read_rows(con: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str]
     names = tuple(row[0] for row in con.execute(f"DESCRIBE {ROWS}").fetchall() if row[0] != PLACE)
     missing = [name for name in columns if name not in names]
     if missing:
-        raise BenchDataError(f"{path}, line 1: no column {missing[0]}; there are {', '.join(names)}. {form}")
+        told = f"{path}, line 1: no column {missing[0]}; there are {', '.join(names)}. {form}"
+        raise BenchDataError(uneven(path, columns) or told)
     return names
+
+
+def uneven(path: Path, columns: Sequence[str]) -> str | None:
+    """What to say of a CSV that has the columns, and a line of more or fewer values; None of any other file.
+
+    DuckDB takes each line of such a file for one value.
+    """
+    if not path.name.lower().endswith((".csv", ".csv.gz")):
+        return None
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    for delimiter in DELIMITERS:
+        with suppress(csv.Error), opened(path, "rt", encoding="utf-8", newline="") as file:
+            rows = csv.reader(file, delimiter=delimiter)
+            header = next(rows, [])
+            if not {*columns} <= {*header}:
+                continue
+            for row in rows:
+                if row and len(row) != len(header):
+                    return (
+                        f"{path}, line {rows.line_num}: it has {len(row)} values, and line 1 names {len(header)} "
+                        "columns. Put a value that holds the delimiter in quotes, or correct the line."
+                    )
+    return None
 
 
 def no_file(path: Path) -> str | None:

@@ -23,6 +23,7 @@ from ml_assets.core.bench.files import (
     no_file,
     out_of_range,
     quoted,
+    uneven,
     unreadable,
 )
 from ml_assets.core.causal.errors import CausalFileError
@@ -198,7 +199,9 @@ def load(con: duckdb.DuckDBPyConnection, path: Path, asked: Asked) -> Mapping[st
         types = _types(con, source, given)
         if missing := [name for name in asked.columns if name not in types]:
             shown = ", ".join([*types][:40]) + (", …" if len(types) > 40 else "")
-            raise CausalFileError(f"{path} has no column {missing[0]}; there are {shown}.")
+            raise CausalFileError(
+                uneven(path, asked.columns) or f"{path} has no column {missing[0]}; there are {shown}."
+            )
         chosen = ", ".join(map(quoted, asked.columns))
         con.execute(f"CREATE TABLE whole AS SELECT {chosen} FROM {source}", given)
         if reader == "read_csv":

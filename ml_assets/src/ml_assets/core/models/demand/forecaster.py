@@ -239,7 +239,7 @@ def calibration_origins(panel: Panel, origin: int, horizon: int) -> list[int]:
     if not _suffices(panel, origin, horizon):
         needed = next(periods for periods in count(origin) if _suffices(panel, periods, horizon))
         raise TooYoung(
-            f"A forecast of {horizon} periods needs {needed} periods of history; there are {origin}. "
+            f"A forecast of {horizon} periods needs {needed} periods of history; there are {max(origin, 0)}. "
             "Load more, or forecast less far ahead."
         )
     span = int(CALIBRATION_SHARE * (origin - first_origin(panel, origin) - horizon))
