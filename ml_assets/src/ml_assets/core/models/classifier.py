@@ -24,10 +24,10 @@ from ml_assets.core.models.errors import NotEnoughData, TooYoung
 from ml_assets.core.models.training import FEWEST, boosted_trees, fit_calibrated
 from ml_assets.core.models.training import informative as informative_columns
 
-CALIBRATION_ERROR = 0.05
+CALIBRATION_ERROR = 0.02
 """Predicted and observed shares should differ by no more, on average over tenths; by less for rare labels."""
 CALIBRATION_SHARE = 0.2
-"""As a share of the rarer label's rate: of one customer in a hundred, an error of 0.05 is five times all there is."""
+"""As a share of the rarer label's rate: of one customer in a hundred, an error of 0.02 is twice all there is."""
 HISTORY_DAYS = 90
 """Training dates with less history are left out where later ones remain: their features are cut short."""
 
@@ -196,12 +196,12 @@ def target(question: Question, rows: pa.Table) -> npt.NDArray[np.int64]:
 def tolerated_error(rate: float, rows: int) -> float:
     """The calibration error that is tolerated on so many rows of which the share `rate` is positive.
 
-    Never more than CALIBRATION_ERROR; and no less than what 95 in 100 models that are calibrated would show by chance:
-    each of the tenths differs from its share by a half-normal variable.
+    CALIBRATION_ERROR, or less where labels are rare; and no less than what 95 in 100 models that are calibrated would
+    show by chance: each of the tenths differs from its share by a half-normal variable.
     """
     error = math.sqrt(rate * (1 - rate) * BINS / rows)
     mean, deviation = math.sqrt(2 / math.pi), math.sqrt((1 - 2 / math.pi) / BINS)
-    return min(CALIBRATION_ERROR, max(CALIBRATION_SHARE * min(rate, 1 - rate), error * (mean + 1.645 * deviation)))
+    return max(min(CALIBRATION_ERROR, CALIBRATION_SHARE * min(rate, 1 - rate)), error * (mean + 1.645 * deviation))
 
 
 def recency(rows: pa.Table) -> Vector:
