@@ -41,7 +41,7 @@ router = APIRouter(prefix="/v1", tags=["predictions"], route_class=DirectRoute)
 
 Explain = Annotated[bool, Query(description="Whether to say how much each feature moves the prediction.")]
 ModelName = Annotated[
-    str, Path(max_length=128, description="The name of one of the shop's own models.", examples=["second_order"])
+    str, Path(max_length=128, description="The name of one of the shop's own models.", examples=["refund_soon"])
 ]
 BatchModel = Annotated[
     str,

@@ -134,7 +134,7 @@ class OrderFraudPrediction(ExplainedOnRequest):
 class OwnPrediction(ExplainedOnRequest):
     """The probability of what one of the shop's own models predicts, and what said so."""
 
-    model: str = Field(examples=["second_order"])
+    model: str = Field(examples=["refund_soon"])
     probability: Probability
 
 

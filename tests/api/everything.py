@@ -31,7 +31,7 @@ KNOWN = {
     "customer_id": ["C0001", "C0500", "C0999"],
     "product_id": ["P00", "P07", "P58"],
     "question": ["email_spring"],
-    "model": ["second_order"],
+    "model": ["refund_soon"],
     "name": ["churn_classifier", "checkout_redesign"],
     "picture": ["gains", "effects"],
 }

@@ -47,12 +47,12 @@ def with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     settings = Settings(home=tmp_path_factory.mktemp("home"))
-    model, card = own_model_files("second_order")
+    model, card = own_model_files("refund_soon")
     own = {
         model: onnx_model(),
-        card: make_card(name="second_order", version="4").model_dump_json().encode(),
+        card: make_card(name="refund_soon", version="4").model_dump_json().encode(),
         OWN_PREDICTIONS: written(PREDICTED),
-        explanation_file("second_order"): Explainer(features=tuple(NAMES), reference=(20.0, None, 1.0))
+        explanation_file("refund_soon"): Explainer(features=tuple(NAMES), reference=(20.0, None, 1.0))
         .model_dump_json()
         .encode(),
     }
@@ -128,7 +128,7 @@ def test_a_customers_lifetime_value_and_own_prediction_are_explained(client: htt
     value = client.get("/v1/customers/C1/explanations/lifetime_value").raise_for_status().json()
     assert (value["explanation"]["unit"], value["score"]) == ("EUR", -1.5)
     assert len(value["explanation"]["contributions"]) == 4
-    own = client.get("/v1/customers/C1/explanations/second_order").raise_for_status().json()
+    own = client.get("/v1/customers/C1/explanations/refund_soon").raise_for_status().json()
     assert (own["explanation"]["method"], own["score"]) == ("turns", 0.25)
 
 
@@ -136,7 +136,7 @@ def test_a_customers_lifetime_value_and_own_prediction_are_explained(client: htt
     ("path", "kind"),
     [
         ("C3/explanations/churn", "no-prediction"),
-        ("C2/explanations/second_order", "no-prediction"),
+        ("C2/explanations/refund_soon", "no-prediction"),
         *((f"C1/explanations/{name}", "no-prediction") for name in ("nothing", "behaviour", "next_best_action")),
         ("C9/explanations/churn", "unknown-customer"),
         ("C1/explanations/propensity", "no-explanation"),

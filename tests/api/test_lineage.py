@@ -47,7 +47,7 @@ MODEL_FILES = {
     "churn_classifier": "models/churn_classifier.onnx",
     "purchase_propensity": "models/purchase_propensity.onnx",
     "order_fraud": "models/order_fraud.onnx",
-    "second_order": "models/second_order.onnx",
+    "refund_soon": "models/refund_soon.onnx",
     "customer_lifetime_value": "models/customer_lifetime_value.parameters.json",
     "product_recommender": "models/product_recommender.arrow",
     "demand_forecaster": "demand.arrow",
@@ -161,7 +161,7 @@ def test_each_model_of_the_release_has_its_lineage_and_names_its_own_file(shop: 
         ("propensity", "purchase_propensity"),
         ("lifetime_value", "customer_lifetime_value"),
         ("order_fraud", "order_fraud"),
-        ("second_order", "second_order"),
+        ("refund_soon", "refund_soon"),
     ],
 )
 def test_a_model_may_be_called_as_where_it_predicts(

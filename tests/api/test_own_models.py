@@ -15,10 +15,10 @@ from cartograph.releases.contents.tables import PREDICTION_COLUMNS, write_lists
 from cartograph.settings import Settings
 from tests.api.making import make_card, onnx_model, problem, publish, service
 
-MODEL, CARD = own_model_files("second_order")
+MODEL, CARD = own_model_files("refund_soon")
 GOOD = {"recency_days": 200, "mean_gap_days": 12.5, "is_opted_in": True}
 PREDICTED = pa.table(
-    [["C1", "C3"], [["second_order"], ["second_order"]], [["4"], ["4"]], [[0.25], [0.75]]],
+    [["C1", "C3"], [["refund_soon"], ["refund_soon"]], [["4"], ["4"]], [[0.25], [0.75]]],
     schema=pa.schema(list(PREDICTION_COLUMNS.items())),
 )
 
@@ -32,7 +32,7 @@ def written(lists: pa.Table) -> bytes:
 
 FILES = {
     MODEL: onnx_model(),
-    CARD: make_card().model_copy(update={"name": "second_order", "version": "4"}).model_dump_json().encode(),
+    CARD: make_card().model_copy(update={"name": "refund_soon", "version": "4"}).model_dump_json().encode(),
     OWN_PREDICTIONS: written(PREDICTED),
 }
 
@@ -46,26 +46,26 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def test_one_predicts_from_given_features_as_the_same_model_elsewhere(client: httpx.Client) -> None:
-    answer = client.post("/v1/predict/second_order", json={"features": GOOD})
+    answer = client.post("/v1/predict/refund_soon", json={"features": GOOD})
     assert answer.status_code == 200, answer.text
     document = answer.json()
-    assert (document["model"], document["model_version"]) == ("second_order", "4")
+    assert (document["model"], document["model_version"]) == ("refund_soon", "4")
     assert document["probability"] == client.post("/v1/predict/churn", json={"features": GOOD}).json()["probability"]
 
 
 def test_wrong_features_and_unknown_models_are_problems(client: httpx.Client) -> None:
-    wrong = client.post("/v1/predict/second_order", json={"features": GOOD | {"recency_days": -1}})
+    wrong = client.post("/v1/predict/refund_soon", json={"features": GOOD | {"recency_days": -1}})
     assert problem(wrong, 422, "invalid-request")["errors"][0]["pointer"] == "/features/recency_days"
     unknown = client.post("/v1/predict/third_order", json={"features": GOOD})
-    assert "it has second_order" in problem(unknown, 404, "no-model")["detail"]
+    assert "it has refund_soon" in problem(unknown, 404, "no-model")["detail"]
 
 
 def test_a_customer_has_the_predictions_of_the_models_that_were_asked(client: httpx.Client) -> None:
     found = client.get("/v1/customers/C3").json()["predictions"]
-    assert found.keys() == {"second_order"}
-    assert (found["second_order"]["probability"], found["second_order"]["model_version"]) == (0.75, "4")
+    assert found.keys() == {"refund_soon"}
+    assert (found["refund_soon"]["probability"], found["refund_soon"]["model_version"]) == (0.75, "4")
     assert client.get("/v1/customers/C2").json()["predictions"] == {}
-    assert "second_order" in {card["name"] for card in client.get("/v1/release").json()["models"]}
+    assert "refund_soon" in {card["name"] for card in client.get("/v1/release").json()["models"]}
 
 
 @pytest.mark.parametrize("lacking", [CARD, OWN_PREDICTIONS])

@@ -17,7 +17,7 @@ from tests.api.making import problem, service
 from tests.graph.ml_location import failure, forget_location, guard, key, load_location, location_in, materialized, run
 from tests.model.planted import planted_shop, publish
 
-EXAMPLE = Path(__file__).parents[2] / "models" / "second_order.yaml"
+EXAMPLE = Path(__file__).parents[2] / "models" / "refund_soon.yaml"
 LARGE = {
     "description": "Who orders for more than 60 within 30 days.",
     "owner": "team:marketing",
@@ -239,7 +239,7 @@ def test_the_release_has_it_and_the_api_predicts_as_the_batch_did(shop):
 def test_a_file_that_cannot_be_used_is_an_asset_that_says_so_and_all_else_is_there(monkeypatch, tmp_path):
     worse = LARGE | {"features": ["recency_day"]}
     folder = write(
-        tmp_path / "models", bad_one=worse, churn_classifier=LARGE, second_order=yaml.safe_load(EXAMPLE.read_text())
+        tmp_path / "models", bad_one=worse, churn_classifier=LARGE, refund_soon=yaml.safe_load(EXAMPLE.read_text())
     )
     monkeypatch.setenv("CARTOGRAPH_MODELS_DIR", str(folder))
     definitions = load_location(monkeypatch, tmp_path)
@@ -247,7 +247,7 @@ def test_a_file_that_cannot_be_used_is_an_asset_that_says_so_and_all_else_is_the
     released = graph.get(key("serving/release")).parent_keys
     assert {key("models/bad_one"), key("models/unusable_churn_classifier_yaml")} <= released
     assert key("models/churn_classifier") in released
-    assert key("models/second_order") not in released, (
+    assert key("models/refund_soon") not in released, (
         "the planted shop delivers no refunds, of which it takes a feature"
     )
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:

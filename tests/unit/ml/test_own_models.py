@@ -150,7 +150,7 @@ def test_a_ranking_has_no_log_loss():
 
 def test_the_shipped_examples_can_be_used():
     files = model_files(Settings(models_dir=EXAMPLES))
-    assert [file.path.stem for file in files] == ["second_order"]
+    assert [file.path.stem for file in files] == ["refund_soon"]
     for file in files:
         assert not file.problem
         try_out(file.model.estimator)

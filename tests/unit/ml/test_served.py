@@ -106,14 +106,14 @@ def test_each_version_and_model_has_a_row_and_the_shops_own_only_what_was_served
         [
             make_log(drawn(1, 600)),
             make_log(drawn(2, 600), version="4"),
-            make_log(drawn(3, 600), model="second_order", version="1"),
+            make_log(drawn(3, 600), model="refund_soon", version="1"),
         ]
     )
     rows = compared(log, make_batch(drawn(4, 600))).to_pylist()
     assert [(row["model"], row["model_version"], row["scored"]) for row in rows] == [
         ("churn_classifier", "3", 600),
         ("churn_classifier", "4", 0),
-        ("second_order", "1", 0),
+        ("refund_soon", "1", 0),
     ]
     assert rows[2]["stability_index"] is None
     assert rows[2]["served_mean"] == pytest.approx(2 / 7, abs=0.03)
