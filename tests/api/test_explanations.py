@@ -210,7 +210,7 @@ def test_a_value_that_is_personal_needs_its_own_scope(
     assert probability(total) == pytest.approx(answer["score"], abs=1e-5)
 
 
-def test_what_lies_in_the_folder_and_is_in_no_manifest_is_not_read(tmp_path: Path) -> None:
+def test_a_release_with_what_is_in_no_manifest_is_not_served(tmp_path: Path) -> None:
     """Whoever can put a file there has signed nothing."""
     settings = Settings(home=tmp_path)
     manifest = publish(settings)
@@ -219,5 +219,5 @@ def test_what_lies_in_the_folder_and_is_in_no_manifest_is_not_read(tmp_path: Pat
     place.parent.mkdir(exist_ok=True)
     place.write_bytes(content or b"")
     with service(settings) as client:
-        problem(client.post("/v1/predict/churn", params=ASKED, json={"features": GOOD}), 404, "no-explanation")
-        assert client.post("/v1/predict/churn", json={"features": GOOD}).status_code == 200
+        answer = client.post("/v1/predict/churn", params=ASKED, json={"features": GOOD})
+        assert f"{foreign} is not in its manifest" in problem(answer, 503, "no-release")["detail"]
