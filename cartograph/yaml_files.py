@@ -12,6 +12,8 @@ import yaml
 from cartograph.settings import PREFIX, environment
 
 MOST_NESTED = 100
+MERGE = "<<"
+"""The name by which a mapping takes in others; it may be there several times."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with libyaml
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
@@ -24,12 +26,12 @@ def read_yaml(path: Path, form: str) -> dict[str, Any]:
     """The mapping in the file at `path`, with its variables filled in; `form` says in messages what it should be.
 
     Raises:
-        YamlFileError: there is no such file, it is no mapping of names, its aliases nest, it is nested too deeply, or a
-            variable of it is not set.
+        YamlFileError: there is no such file, it is no mapping of names, has a name twice, its aliases nest, it is
+            nested too deeply, or a variable of it is not set.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        _require_flat(text, path)
+        _require_sound(text, path)
         content = yaml.load(text, _LOADER)  # noqa: S506  a safe one
     except YamlFileError:
         raise
@@ -51,24 +53,48 @@ def variables_in(path: Path) -> set[str]:
     return {match["name"] for match in _VARIABLE.finditer(path.read_text(encoding="utf-8", errors="replace"))}
 
 
-def _require_flat(text: str, path: Path) -> None:
-    """Make sure that it can be loaded safely.
+class _Open:
+    """A collection that has begun: whether it, or what it stands in, has an anchor; the names of a mapping so far."""
 
-    Nothing with an anchor holds an alias: a few lines of those can stand for endless content. And collections are not
-    nested more deeply than the loader's stack bears.
+    def __init__(self, event: yaml.CollectionStartEvent, *, is_anchored: bool) -> None:
+        self.is_anchored = is_anchored or event.anchor is not None
+        self._is_mapping, self._is_name, self._names = isinstance(event, yaml.MappingStartEvent), True, set[str]()
+
+    def repeated(self, event: yaml.Event) -> str | None:
+        """Take in what is next in it; the name which that is, where it has that already."""
+        if not self._is_mapping or not isinstance(event, yaml.NodeEvent):
+            return None
+        is_name, self._is_name = self._is_name, not self._is_name
+        if not is_name or not isinstance(event, yaml.ScalarEvent) or event.value == MERGE:
+            return None
+        name = str(event.value)
+        if name in self._names:
+            return name
+        self._names.add(name)
+        return None
+
+
+def _require_sound(text: str, path: Path) -> None:
+    """Make sure that it can be loaded safely, and that nothing of it is lost.
+
+    Nothing with an anchor holds an alias: a few lines of those can stand for endless content. Collections are not
+    nested more deeply than the loader's stack bears. And no mapping has a name twice, of which the last would count.
 
     Raises:
-        YamlFileError: one of both is so.
+        YamlFileError: one of these is so.
     """
-    anchored: list[bool] = []  # of each collection that is open: whether it, or what it stands in, has an anchor
+    opened: list[_Open] = []
     for event in yaml.parse(text, _LOADER):
+        if opened and (name := opened[-1].repeated(event)) is not None:
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            raise YamlFileError(f"{path}, line {line}: {name} is there twice. Take one of both out.")
         if isinstance(event, yaml.CollectionStartEvent):
-            anchored.append(event.anchor is not None or anchored[-1:] == [True])
-            if len(anchored) > MOST_NESTED:
+            opened.append(_Open(event, is_anchored=bool(opened) and opened[-1].is_anchored))
+            if len(opened) > MOST_NESTED:
                 raise YamlFileError(f"{path} is nested too deeply to be read: more than {MOST_NESTED} times.")
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchored.pop()
-        elif isinstance(event, yaml.AliasEvent) and anchored[-1:] == [True]:
+            opened.pop()
+        elif isinstance(event, yaml.AliasEvent) and opened and opened[-1].is_anchored:
             raise YamlFileError(
                 f"{path}: the alias *{event.anchor} stands in what has an anchor itself. Write out what it stands for."
             )

@@ -8,6 +8,7 @@ import pytest
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import ShopError, list_shops, load_shop, unknown_variables
 from cartograph.windows import Grain
+from cartograph.yaml_files import YamlFileError, read_yaml
 
 GOOD = """
 title: Corner shop
@@ -108,6 +109,8 @@ def test_a_shop_that_has_just_begun_has_a_first_window_that_has_not_ended(settin
         (GOOD + f"dbt_vars: {{x: {'[' * 5_000}{']' * 5_000}}}\n", "nested too deeply"),
         (GOOD + f"dbt_vars: {{x: {'[' * 200_000}", "nested too deeply"),
         (GOOD + "name: other\n", "leave out name"),
+        (GOOD + "title: Another shop\n", r"line \d+: title is there twice"),
+        (GOOD + "freshness:\n  hour: 3\n  hour: 4\n", "hour is there twice"),
         (GOOD.replace("end: 2024-03-10", "end: 9999-12-31"), "leave `end` out for a shop that goes on"),
         (GOOD.replace("start: 2024-01-15", "start: 9999-12-31").replace("end: 2024-03-10\n", ""), "must be before"),
         (GOOD.replace("start: 2024-01-15", "start: 2024-13-01"), "month must be in 1..12"),
@@ -118,6 +121,15 @@ def test_a_mistake_is_named(settings: Settings, text: str, message: str) -> None
     with pytest.raises(ShopError, match=message) as error:
         load_shop(settings)
     assert "corner.yaml" in str(error.value)
+
+
+def test_names_may_come_again_in_other_mappings_and_those_taken_in_may_be_overruled(tmp_path: Path) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text("a: &first {x: 1, y: [{x: 2}, {x: 3}]}\nb: {<<: *first, x: 4}\n? [x, x]\n: x\nx: 5\n")
+    with pytest.raises(YamlFileError, match="not valid YAML"):  # a list is no name
+        read_yaml(path, "a mapping")
+    path.write_text("a: &first {x: 1, y: [{x: 2}, {x: 3}]}\nb: {<<: *first, x: 4}\nx: 5\n")
+    assert read_yaml(path, "a mapping")["b"] == {"x": 4, "y": [{"x": 2}, {"x": 3}]}
 
 
 def test_a_misspelt_variable_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
