@@ -87,6 +87,15 @@ class Ledger:
             rows = connection.execute("SELECT signal FROM incidents ORDER BY subject, name").fetchall()
         return [Signal.model_validate_json(text) for (text,) in rows]
 
+    def close(self, subject: str) -> list[Signal]:
+        """Forget what fails of `subject`, as of an asset that there is no more; what was forgotten. Nobody is told.
+
+        What fails there still is told anew when it is found again.
+        """
+        with self._transaction() as connection:
+            rows = connection.execute("DELETE FROM incidents WHERE subject = ? RETURNING signal", (subject,)).fetchall()
+        return [Signal.model_validate_json(text) for (text,) in rows]
+
     def record(
         self,
         observer: str,

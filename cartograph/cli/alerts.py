@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
@@ -14,7 +15,7 @@ from cartograph.alerts.sinks import SinkError
 from cartograph.cli.console import names_and_numbers, output, say, say_error
 from cartograph.cli.status import last_runs, print_run
 from cartograph.settings import load_settings
-from cartograph.words import counted
+from cartograph.words import counted, listed
 
 app = typer.Typer(help="Alerts: what fails, and who hears of it.", no_args_is_help=True)
 
@@ -61,6 +62,25 @@ def resend() -> None:
         say(f"[green]✓[/] {counted(messages, 'message')} for {sink} {'waits' if messages == 1 else 'wait'} to be sent")
     if not queued:
         output.print("Nothing was refused.")
+
+
+@app.command()
+def close(
+    subject: Annotated[str, typer.Argument(help="What fails, as `cartograph alerts list` calls it.")],
+) -> None:
+    """Forget what fails of something that there is no more, as of an asset that was taken out. Nobody is told.
+
+    What fails there still is told anew when it is found again.
+    """
+    path = load_settings().alerts_path
+    ledger = Ledger(path) if path.is_file() else None
+    closed = ledger.close(subject) if ledger else []
+    if ledger is None or not closed:
+        known = listed(sorted({signal.subject for signal in ledger.failing()}) if ledger else []) or "nothing"
+        say_error(f"Nothing fails of {subject!r}.", f"There fails: {known}.")
+        raise typer.Exit(1)
+    for signal in closed:
+        say(f"[green]✓[/] {signal.subject} {signal.name}: forgotten")
 
 
 @app.command()

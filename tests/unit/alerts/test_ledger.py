@@ -47,6 +47,15 @@ def test_a_failure_is_told_once_while_it_lasts_and_its_end_once(ledger: Ledger) 
     assert len(record(ledger, make_signal(minute=5, run_id="run-5"))) == 1
 
 
+def test_what_is_closed_by_hand_is_over_without_a_word_and_told_anew_when_it_is_found_again(ledger: Ledger) -> None:
+    gone, stays = make_signal("a", subject="models/gone"), make_signal("a")
+    record(ledger, gone, make_signal("b", subject="models/gone"), stays)
+    assert [signal.name for signal in ledger.close("models/gone")] == ["a", "b"]
+    assert ledger.failing() == [stays]
+    assert ledger.close("models/gone") == []
+    assert record(ledger, gone) == ["Error: models/gone (a)"]
+
+
 def test_what_was_always_well_is_not_told(ledger: Ledger) -> None:
     assert record(ledger, make_signal(healthy=True)) == []
 
