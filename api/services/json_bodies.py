@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import Any
@@ -26,6 +27,8 @@ def fault(body: bytes) -> str | None:
             body.decode()
         except UnicodeDecodeError:
             return "is not UTF-8"
+        if body.startswith(codecs.BOM_UTF8):
+            return "begins with a byte order mark, which JSON has not"
     if b"\0" in body:  # or it is UTF-16, which Python's parser would take
         return "has a NUL, which JSON has not"
     if depth_over(body, MOST_DEPTH):

@@ -44,6 +44,7 @@ def test_the_depth_is_that_of_the_parsed_value(value: Any, ascii_only: bool) -> 
         (b'{"a": NaN}', "NaN"),
         (b'{"NaN": [1, -Infinity]}', "NaN"),
         (b'{"a": "\xff"}', "UTF-8"),
+        (b'\xef\xbb\xbf{"a": 1}', "byte order mark"),
         ('{"a": 1}'.encode("utf-16"), "UTF-8"),
         ('{"a": 1}'.encode("utf-16-le"), "NUL"),
     ],
