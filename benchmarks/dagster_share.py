@@ -1,8 +1,9 @@
 """What does Dagster cost? The main job, side by side with the same functions and `dbt build` called without it.
 
+Of the main job: all loads, dbt, all published marts, and the customers' models with their features and predictions.
 Both sides start from an empty home, in processes of their own, one after the other in one run, so that the ratio holds
-on a noisy machine. Left out without Dagster: asset events, checks that are no dbt tests, MLflow's tracking, and the
-release's evidence, because these are what Dagster is there for.
+on a noisy machine. Left out without Dagster: asset events, checks that are no dbt tests, and MLflow's tracking, because
+these are what Dagster is there for.
 """
 
 from __future__ import annotations
@@ -21,10 +22,6 @@ import pyarrow as pa
 
 from cartograph.contracts import Contract
 from cartograph.lake import Lake
-from cartograph.releases import ReleaseInputs, open_store
-from cartograph.releases.contents.causal import EFFECTS, Effect
-from cartograph.releases.contents.files import CHURN_MODEL, CUSTOMERS, EFFECTS_FILE
-from cartograph.releases.contents.tables import CUSTOMER_COLUMNS, write_customers
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import Shop, load_shop
 from cartograph.windows import Window
@@ -44,11 +41,8 @@ from ecom_assets.warehouse.dbt_project import (
 from ecom_assets.warehouse.lake_views import pinned_views, write_views
 from ecom_assets.warehouse.marts import marts
 from ecom_assets.warehouse.publishing import open_warehouse, publish
-from ml_assets.core.causal.assess import assess
-from ml_assets.core.causal.finding import CONFIDENCE, Finding
-from ml_assets.core.causal.panel import choose, email_campaigns, panel
 from ml_assets.core.causal.study import Design
-from ml_assets.core.features import customers, interactions, products
+from ml_assets.core.features import customers, products
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.leakage import guard
 from ml_assets.core.models import (
@@ -67,12 +61,22 @@ from ml_assets.core.models.classifier_training import train_classifier
 from ml_assets.core.registry import Registered
 
 BARE = "--bare"
+CARTOGRAPH = (sys.executable, "-c", "from cartograph.cli.app import main; main()")
+PREDICTIONS = (churn_scores, propensities, customer_segments, lifetime_values, next_best_actions)
+CHOSEN = (
+    'key:"truth/*"',
+    'key:"quarantine/*"',
+    '+key:"published/*"',
+    'key:"features/product_features"',
+    *(f'+key:"predictions/{module.CONTRACT.dataset}"' for module in PREDICTIONS),
+)
+"""What both sides make."""
 DESIGNS = {"email_spring": Design(is_randomised=True)}
 
 
 def main() -> None:
     """Run both sides and print a line for each, and their ratio."""
-    with_dagster = timed("with_dagster", [sys.executable, "-c", "from cartograph.cli.app import main; main()", "run"])
+    with_dagster = timed("with_dagster", [*CARTOGRAPH, "run", "--select", " or ".join(CHOSEN)])
     without = timed("without_dagster", [sys.executable, __file__, BARE])
     print(json.dumps({"benchmark": "dagster_share", "ratio": round(with_dagster / without, 2)}), flush=True)
 
@@ -147,7 +151,7 @@ def build_warehouse(settings: Settings, shop: Shop, lake: Lake, windows: list[Wi
 
 
 def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> None:
-    """Features and their guards, the models and their predictions, the campaign's effect, the release."""
+    """Features and their guards, the models and their predictions."""
     names = {*customers.OPTIONAL_MARTS, *customers.REQUIRED_MARTS, *products.OPTIONAL_MARTS}
     everything = {name: lake.relation_sql(f"published.{name}") for name in (*sorted(names), "dim_campaigns")}
     orders, dates = everything["fct_orders"], [window.end.date() for window in windows]
@@ -161,13 +165,6 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
                 products.product_features,
                 products.product_table,
             ),
-            (
-                "customer_product_interactions",
-                interactions,
-                interactions.INTERACTIONS,
-                interactions.interactions,
-                interactions.interaction_table,
-            ),
         ]
         for name, module, features, compute, whole in tables:
             marts_of = {mart: everything[mart] for mart in (*module.REQUIRED_MARTS, *module.OPTIONAL_MARTS)}
@@ -179,14 +176,6 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
                 compute(connection, marts_of, dates),
             )
             guard(connection, marts_of, lake.relation_sql(f"features.{name}"), whole)
-
-        campaign = choose(email_campaigns(connection, everything), "email_winback", dates[-1])
-        found = assess(panel(connection, everything, campaign).study, Design())
-        effect = Effect(
-            name=campaign.campaign_id, question="What did it add?", treatment="was sent it", outcome="net spend",
-            estimand="ATE", unit=shop.currency, **interval(found), confidence_level=CONFIDENCE, n_treated=found.treated,
-            n_control=found.control, checks=(), verdict=found.verdict, as_of=campaign.as_of, method="doubly robust",
-        )  # fmt: skip
 
         stored = lake.relation_sql("features.customer_features")
         known = {"data_start": shop.start, "data_end": dates[-1]}
@@ -206,40 +195,6 @@ def learn(settings: Settings, shop: Shop, lake: Lake, windows: list[Window]) -> 
             name = module.CONTRACT.dataset
             rows = getattr(module, name)(connection, stored, model, dates[-1])
             write(settings, lake, f"predictions.{name}", module.CONTRACT, [rows])
-        joins = " ".join(
-            f"LEFT JOIN ({lake.relation_sql(f'predictions.{module.CONTRACT.dataset}')}) USING (customer_id, as_of_date)"
-            for _, module in made
-        )
-        segment = f"SELECT customer_id, segment FROM ({lake.relation_sql('published.rfm_segments')})"
-        renamed = {"as_of": "as_of_date AS as_of", "policies": "[]::VARCHAR[] AS policies"}
-        columns = ", ".join(renamed.get(name, name) for name in CUSTOMER_COLUMNS)
-        released = connection.sql(
-            f"""
-            SELECT {columns}, f.* EXCLUDE (customer_id, as_of_date)
-            FROM ({stored}) f {joins} LEFT JOIN ({segment}) USING (customer_id)
-            WHERE as_of_date = DATE '{dates[-1]}'
-            """
-        ).to_arrow_table()
-    inputs = ReleaseInputs(
-        as_of=dates[-1],
-        window=(windows[0].start, windows[-1].end),
-        shop=shop.name,
-        snapshots=lake.pin(["features.customer_features"]),
-        models={model.name: model.version for model, _ in made},
-        git_commit=None,
-        checks=(),
-    )
-    with open_store(settings).creating(inputs, created_at=windows[-1].end) as draft:
-        write_customers(draft.path / CUSTOMERS, released)
-        (draft.path / CHURN_MODEL).parent.mkdir()
-        (draft.path / CHURN_MODEL).write_bytes(churned.form.content)
-        (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json((effect,)))
-
-
-def interval(found: Finding) -> dict[str, float | None]:
-    """The estimate with its ends; None where it is not identified."""
-    ends = found.effect if found.identified and found.effect else (None, None, None)
-    return dict(zip(("estimate", "ci_low", "ci_high"), ends, strict=True))
 
 
 def write(settings: Settings, lake: Lake, identifier: str, contract: Contract, rows: Iterable[pa.Table]) -> None:
