@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from cartograph.releases.contents.models import FeatureSpec
-from ml_assets.core.evaluation.values import Scores, evaluate, mean_absolute_error
+from ml_assets.core.evaluation.values import Scores, chance_of_total, evaluate, mean_absolute_error
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.models import bg_nbd, gamma_gamma, order_clock
@@ -38,8 +38,8 @@ YEARLY_DISCOUNT = 0.10
 """What a euro in a year is worth less than one today; within the year, month by month."""
 SETTLING_DAYS = 30
 """After so long, nearly all cancellations and refunds of an order have come."""
-TOTAL_WITHIN = 0.10
-"""All customers together should spend what was predicted, within this share."""
+TOTAL_WITHIN = 0.03
+"""All customers together should spend what was predicted, within this share or what chance makes of so few."""
 
 INPUTS = ("order_days_count", "tenure_days", "recency_days", "spend_amount")
 """The features that a prediction takes."""
@@ -205,6 +205,11 @@ def predict(model: ClvModel, customers: Known) -> Values:
         revenue=orders[-1] * kept,
         value=discount @ monthly * kept * (1.0 if model.margin_rate is None else model.margin_rate),
     )
+
+
+def tolerated_total(actual: Vector, predicted: Vector) -> float:
+    """The share by which the sum of predictions may differ from what came: TOTAL_WITHIN, and no less than chance."""
+    return max(TOTAL_WITHIN, chance_of_total(actual, predicted))
 
 
 def predict_days(model: ClvModel, customers: Known, days: int) -> tuple[Vector, Vector]:

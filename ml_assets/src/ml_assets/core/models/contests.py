@@ -144,7 +144,7 @@ def clv_contest(
         challenger=np.abs(after - actual),
         margin=ERROR_MARGIN * float(errors.mean()),
         miscalibration=(_off(before, total), _off(after, total)),
-        tolerated=clv.TOTAL_WITHIN,
+        tolerated=clv.tolerated_total(actual, after),
         groups=groups(rows),
         newer_days=(trained.model.as_of - old.as_of).days,
         latency_ms=latency(lambda: clv.predict(new, one)),
