@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ml_assets.core.evaluation.ranking import evaluate, leave_one_out, rank
+from ml_assets.core.evaluation.ranking import evaluate, leave_one_out, rank, same_for_all, temporal_split
 from ml_assets.core.models.recommendation import item_item, tuning
 from ml_assets.core.models.recommendation.factors import Factors
-from ml_assets.core.models.recommendation.histories import Histories, popularity, repeat_share
+from ml_assets.core.models.recommendation.histories import Histories, popularity, popularity_of_late, repeat_share
 from ml_assets.core.models.recommendation.item_item import cosine_neighbours, ease, strongest, transitions
 from ml_assets.core.models.recommendation.recommender import (
     NOTHING,
@@ -80,7 +80,27 @@ def test_repeats_are_counted_after_the_first_purchase():
 def test_popularity_of_late_halves_with_the_half_life():
     histories = Histories.of([[0, 1], [1, 2]], 4)
     assert popularity(histories).tolist() == [1, 2, 1, 0]
-    assert popularity(histories, np.array([0, 30, 60, 0]), half_life=30).tolist() == [1, 0.75, 1, 0]
+    assert popularity_of_late(histories, np.array([0, 30, 60, 0]), 30).tolist() == [1, 0.75, 1, 0]
+
+
+@pytest.mark.parametrize(("changes", "expected"), [(True, {15}), (False, {120, 240})])
+def test_a_shop_whose_fashion_changes_forgets_fast_and_one_whose_tastes_stay_does_not(changes, expected):
+    """A year of 400 customers, a hundred purchases a day; of a fashion, the items wanted most change each month."""
+    draw, days, size = np.random.default_rng(11), 360, 60
+    wanted = 0.9 ** np.arange(size)
+    customers, bought, when = [], [], []
+    for day in range(days + 30):
+        chances = np.roll(wanted, 7 * (day // 30) if changes else 0)
+        items = draw.choice(size, 100, p=chances / chances.sum())
+        customers += draw.choice(400, 100, replace=False).tolist()
+        bought += items.tolist()
+        when += [day] * 100
+    order = np.lexsort((when, customers))
+    owners, items, moments = (np.array(column)[order] for column in (customers, bought, when))
+    histories = Histories(np.searchsorted(owners, np.arange(401)), items, size)
+    split = temporal_split(histories, moments, days)
+    found = tuning.best_popularity(split, days - moments[moments < days], exclude_seen=False)
+    assert found in expected
 
 
 @pytest.mark.parametrize("penalty", [20.0, 0.02])
@@ -192,7 +212,7 @@ def test_planted_tastes_are_found():
     def score(scorer):
         return evaluate(rank(test, scorer, exclude_seen=False))["ndcg@10"].value
 
-    by_popularity = score(lambda some: np.broadcast_to(popular, (some.rows, some.size)))
+    by_popularity = score(same_for_all(popular))
     by_chosen = score(chosen)
     assert by_chosen >= 2 * by_popularity
     assert by_chosen >= score(tuning.scorer(learned.cosine, math.inf, popular))

@@ -18,7 +18,17 @@ from typing import Any
 import numpy as np
 
 from ml_assets.core.bench.errors import BenchDataError
-from ml_assets.core.evaluation.ranking import Scorer, Split, chosen, coverage, evaluate, leave_one_out, novelty, rank
+from ml_assets.core.evaluation.ranking import (
+    Scorer,
+    Split,
+    chosen,
+    coverage,
+    evaluate,
+    leave_one_out,
+    novelty,
+    rank,
+    same_for_all,
+)
 from ml_assets.core.models.recommendation import tuning
 from ml_assets.core.models.recommendation.factors import Factors
 from ml_assets.core.models.recommendation.histories import REPEATS_MATTER_FROM, Histories, popularity, repeat_share
@@ -158,11 +168,8 @@ def _scorers(
     """Each model's name and how it is made."""
     popular = popularity(known)
 
-    def constant(counts: Any) -> Scorer:
-        return lambda some: np.broadcast_to(counts, (some.rows, some.size))
-
-    yield "popularity", lambda: constant(popular)
-    yield "popularity_with_test_items", lambda: constant(popularity(everything))
+    yield "popularity", lambda: same_for_all(popular)
+    yield "popularity_with_test_items", lambda: same_for_all(popularity(everything))
     yield "cosine_knn", lambda: tuning.scorer(learned.cosine, math.inf, popular)
     yield "als", lambda: Factors(known).scores
     if learned.ease is not None:

@@ -62,6 +62,11 @@ def chosen(split: Split, rows: Integers) -> Split:
     return Split(split.known.chosen(rows), split.targets.chosen(rows))
 
 
+def same_for_all(scores: npt.NDArray[Any]) -> Scorer:
+    """Each history is shown the same: `scores` has one for each item."""
+    return lambda histories: np.broadcast_to(scores, (histories.rows, histories.size))
+
+
 def rank(split: Split, scorer: Scorer, *, exclude_seen: bool, listed: int = LISTED) -> Ranking:
     """Rank the whole catalogue for each history. With `exclude_seen`, a history's own items are no candidates."""
     ranks, lists = [], []

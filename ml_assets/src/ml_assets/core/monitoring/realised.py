@@ -8,26 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from functools import partial
-from typing import Any
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cartograph.windows import at_midnight
 from ml_assets.core.evaluation.classification import average_precision, interval
 from ml_assets.core.evaluation.forecasting import coverage, point_scores, window
-from ml_assets.core.evaluation.ranking import Ranking, chosen, evaluate, rank, temporal_split
+from ml_assets.core.evaluation.ranking import Ranking, chosen, evaluate, rank, same_for_all, temporal_split
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.models import classifier, clv, fraud
 from ml_assets.core.models.classifier import Question, Vector
 from ml_assets.core.models.demand import daily
 from ml_assets.core.models.demand.forecaster import INTERVAL
 from ml_assets.core.models.demand.panel import DAILY
-from ml_assets.core.models.recommendation.histories import REPEATS_MATTER_FROM, Histories, popularity, repeat_share
+from ml_assets.core.models.recommendation.histories import REPEATS_MATTER_FROM, popularity, repeat_share
 from ml_assets.core.models.recommendation.purchases import catalogue, purchases
 from ml_assets.core.models.recommendation.recommender import NOTHING
 from ml_assets.core.models.recommendation.training import HORIZON_DAYS as LIST_DAYS
@@ -213,7 +210,7 @@ def of_lists(con: duckdb.DuckDBPyConnection, predictions: str, tables: Marts, da
         ranks = np.where(cells[order][at] == wanted, place[order][at], split.known.size).astype(np.float64)
         overall = popularity(split.known)
         exclude_seen = repeat_share(split.known) < REPEATS_MATTER_FROM
-        usual = evaluate(rank(some, partial(_same_for_all, overall), exclude_seen=exclude_seen, listed=0))
+        usual = evaluate(rank(some, same_for_all(overall), exclude_seen=exclude_seen, listed=0))
         found = evaluate(Ranking(some, ranks, np.empty((0, 0), np.int64)))
         yield Point(
             day,
@@ -225,10 +222,6 @@ def of_lists(con: duckdb.DuckDBPyConnection, predictions: str, tables: Marts, da
                 *(Figure(f"popularity_{name}", usual[name].value) for name in ("ndcg@10", "hit_rate@10", "recall@20")),
             ),
         )
-
-
-def _same_for_all(scores: npt.NDArray[Any], histories: Histories) -> npt.NDArray[Any]:
-    return np.broadcast_to(scores, (histories.rows, histories.size))
 
 
 def _known(con: duckdb.DuckDBPyConnection, predictions: str, days: int, data_end: date) -> list[date]:

@@ -107,6 +107,7 @@ def parameters(trained: Trained) -> dict[str, Any]:
     return {
         **trained.parameters._asdict(),
         "ease_penalty": trained.penalty,
+        "popularity_half_life_days": trained.popularity_half_life,
         "trials": TRIALS,
         "horizon_days": HORIZON_DAYS,
         "as_of": recommender.as_of,

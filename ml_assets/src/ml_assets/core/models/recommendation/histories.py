@@ -81,12 +81,17 @@ class Histories(NamedTuple):
         return found
 
 
-def popularity(histories: Histories, days_ago: npt.NDArray[Any] | None = None, half_life: float = 30.0) -> Vector:
-    """Purchases of each item; with `days_ago` (days, one for each purchase) those of late: each halves in `half_life`.
+def popularity(histories: Histories) -> Vector:
+    """Purchases of each item: the baseline that every model has to beat."""
+    return np.bincount(histories.items, minlength=histories.size).astype(np.float32)
 
-    The first is the baseline that every model has to beat, the second is what strangers are shown.
+
+def popularity_of_late(histories: Histories, days_ago: npt.NDArray[Any], half_life: float) -> Vector:
+    """Purchases of each item, by which strangers are shown it; each was `days_ago` and counts half in `half_life` days.
+
+    `days_ago` has an entry for each purchase.
     """
-    weights = None if days_ago is None else 0.5 ** (days_ago / half_life)
+    weights = 0.5 ** (days_ago / half_life)
     return np.bincount(histories.items, weights, minlength=histories.size).astype(np.float32)
 
 

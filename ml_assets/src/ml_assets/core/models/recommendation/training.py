@@ -26,6 +26,7 @@ from ml_assets.core.evaluation.ranking import (
     evaluate,
     novelty,
     rank,
+    same_for_all,
     temporal_split,
 )
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
@@ -35,7 +36,9 @@ from ml_assets.core.models.recommendation.histories import (
     REPEATS_MATTER_FROM,
     Histories,
     Integers,
+    Vector,
     popularity,
+    popularity_of_late,
     repeat_share,
 )
 from ml_assets.core.models.recommendation.product_recommender import NAME, ProductRecommender
@@ -73,6 +76,7 @@ class Trained(NamedTuple):
     tested: ProductRecommender
     parameters: tuning.Parameters
     penalty: float | None
+    popularity_half_life: float
     validation: float
     scores: dict[str, dict[str, Interval]]
     coverages: dict[str, float]
@@ -144,16 +148,19 @@ def train(data: Purchases, as_of: date) -> Trained:
     exclude_seen = repeat_share(test.known) < REPEATS_MATTER_FROM
     penalty = tuning.best_penalty(validation, exclude_seen=exclude_seen)
     shared = tuning.learn(validation.known, penalty)
+    moments = data.moments[data.moments < _naive(tune_from)]
+    half_life = tuning.best_popularity(validation, _days_ago(moments, tune_from), exclude_seen=exclude_seen)
     who_bought = chosen(validation, np.flatnonzero(np.diff(validation.targets.starts)))
     parameters, best = tuning.tune(shared, who_bought, exclude_seen=exclude_seen, first=FIRST_TRIAL, trials=TRIALS)
 
     learned = tuning.learn(test.known, penalty)
-    model = _model(data, learned, parameters, data.moments[data.moments < _naive(test_from)], test_from)
+    of_late = popularity_of_late(test.known, _days_ago(data.moments[earlier], test_from), half_life)
+    model = _model(data, learned, parameters, of_late)
     overall = popularity(test.known)
     scorers: dict[str, Scorer] = {
         CHOSEN: model.scores,
-        POPULARITY: lambda some: np.broadcast_to(overall, (some.rows, some.size)),
-        "popularity_of_late": lambda some: np.broadcast_to(model.popular, (some.rows, some.size)),
+        POPULARITY: same_for_all(overall),
+        "popularity_of_late": same_for_all(of_late),
         "cosine_knn": tuning.scorer(learned.cosine, math.inf, overall),
         "als": Factors(test.known).scores,
     }
@@ -163,12 +170,14 @@ def train(data: Purchases, as_of: date) -> Trained:
     new = np.flatnonzero((np.diff(test.known.starts) == 0) & (np.diff(test.targets.starts) > 0))
     strangers = chosen(test, new)
     everything = tuning.learn(data.histories, penalty)
-    learned_last = _model(data, everything, parameters, data.moments, at_midnight(as_of))
+    of_late_last = popularity_of_late(data.histories, _days_ago(data.moments, at_midnight(as_of)), half_life)
+    learned_last = _model(data, everything, parameters, of_late_last)
     return Trained(
         recommender=ProductRecommender(as_of, exclude_seen, data.catalogue, learned_last),
         tested=ProductRecommender(test_from.date(), exclude_seen, data.catalogue, model),
         parameters=parameters,
         penalty=penalty,
+        popularity_half_life=half_life,
         validation=best,
         scores={name: evaluate(ranking) for name, ranking in rankings.items()},
         coverages={name: coverage(ranking) for name, ranking in rankings.items()},
@@ -201,18 +210,16 @@ def _days_before(moment: datetime, moments: npt.NDArray[np.datetime64]) -> int:
     return (_naive(moment) - moments.min()) // np.timedelta64(1, "D") if len(moments) else 0
 
 
-def _model(
-    data: Purchases,
-    learned: tuning.Learned,
-    parameters: tuning.Parameters,
-    moments: npt.NDArray[np.datetime64],
-    until: datetime,
-) -> Recommender:
-    days_ago = (_naive(until) - moments) / np.timedelta64(1, "D")
+def _days_ago(moments: npt.NDArray[np.datetime64], until: datetime) -> npt.NDArray[np.float64]:
+    days: npt.NDArray[np.float64] = (_naive(until) - moments) / np.timedelta64(1, "D")
+    return days
+
+
+def _model(data: Purchases, learned: tuning.Learned, parameters: tuning.Parameters, of_late: Vector) -> Recommender:
     return Recommender(
         weights=tuning.weights(learned, parameters),
         half_life=parameters.half_life,
-        popular=popularity(learned.histories, days_ago),
+        popular=of_late,
         categories=data.catalogue.category_numbers,
         offered=data.catalogue.offered,
     )
