@@ -18,6 +18,7 @@ from api.services.customers import CustomerRow
 from api.services.explained import LOG_ODDS, explained, without_values
 from api.services.lifetime_values import LifetimeValues
 from api.services.model import ReleasedModel
+from api.services.next_best_actions import NextBestActions
 from api.services.release import LoadedRelease
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"], route_class=CachedRoute)
@@ -25,7 +26,8 @@ Model = Annotated[
     str,
     Path(
         max_length=128,
-        description="`churn`, `propensity`, `lifetime_value` or the name of one of the shop's own models.",
+        description="`churn`, `propensity`, `lifetime_value`, `next_best_action` or the name of one of the shop's own "
+        "models.",
         examples=["churn"],
     ),
 ]
@@ -38,7 +40,8 @@ async def get_customer_explanation(
     """How much each feature of a customer moves a prediction of them. Values that are personal need the scope `pii`.
 
     Without such a prediction there is none: of who has not bought in 180 days there is no churn probability, and no
-    lifetime value of who has not ordered.
+    lifetime value of who has not ordered. Of the next best action it is the margin that the action adds, or of the
+    best one that was turned down.
     """
     release_id = release.manifest.release_id
     row = release.customers.find(customer_id)
@@ -54,7 +57,7 @@ async def get_customer_explanation(
         )
     given = [row.features.get(feature.name) for feature in asked.card.features]
     features = np.array([np.nan if value is None else float(value) for value in given])
-    unit = release.shop.currency if model == "lifetime_value" else LOG_ODDS
+    unit = LOG_ODDS if isinstance(asked, ReleasedModel) else release.shop.currency
     found = await asyncio.to_thread(explained, explainer_of(asked, release), asked.card, features, unit)
     hidden = () if sees_personal else [one.name for one in asked.card.features if one.name in release.personal]
     answer = {
@@ -70,7 +73,7 @@ async def get_customer_explanation(
 
 def _scored(
     release: LoadedRelease, row: CustomerRow, model: str
-) -> tuple[ReleasedModel | LifetimeValues | None, float | None]:
+) -> tuple[ReleasedModel | LifetimeValues | NextBestActions | None, float | None]:
     """The model of that name, and what it predicts of the customer."""
     if model == "churn":
         return release.churn, row.churn_probability
@@ -78,5 +81,7 @@ def _scored(
         return release.propensity, row.purchase_probability
     if model == "lifetime_value":
         return release.lifetime_values, row.lifetime_value_amount
+    if model == "next_best_action":
+        return release.actions, row.added_margin_amount
     scores = {one.model: one.probability for one in release.own.of(row.customer_id)}
     return release.own.models.get(model), scores.get(model)

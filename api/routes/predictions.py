@@ -33,6 +33,7 @@ from api.services.explanations import MOST_EXPLAINED, ReleasedExplainer
 from api.services.features import FeatureProblem, FeaturesError, Matrix
 from api.services.lifetime_values import LifetimeValues
 from api.services.model import ReleasedModel
+from api.services.next_best_actions import NextBestActions
 from api.services.prediction_log import PredictionLog
 from api.services.release import LoadedRelease
 from cartograph.releases.contents.models import ModelCard
@@ -228,7 +229,7 @@ async def _explained(
     return await asyncio.to_thread(explain, explainer_of(model, release), model.card, rows, unit)
 
 
-def explainer_of(model: ReleasedModel | LifetimeValues, release: LoadedRelease) -> ReleasedExplainer:
+def explainer_of(model: ReleasedModel | LifetimeValues | NextBestActions, release: LoadedRelease) -> ReleasedExplainer:
     """What explains the model; a 404 problem in a release that was made before there was such."""
     if model.explainer is None:
         raise ProblemError(

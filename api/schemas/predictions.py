@@ -174,7 +174,9 @@ class CustomerExplanation(MadeBy):
 
     customer_id: CustomerId
     model: str = Field(examples=["churn"])
-    score: float = Field(description="A probability, or of `lifetime_value` the amount.", examples=[0.37])
+    score: float = Field(
+        description="A probability, or of `lifetime_value` and `next_best_action` the amount.", examples=[0.37]
+    )
     explanation: Explanation
     masked: list[str] = Field(
         [],

@@ -17,6 +17,7 @@ from api.services.kpis import Kpis
 from api.services.lifetime_values import LifetimeValues
 from api.services.lookup import Rows, open_rows
 from api.services.model import ReleasedModel
+from api.services.next_best_actions import NextBestActions
 from api.services.own_models import OwnModels
 from api.services.products import Products
 from api.services.recommendations import Recommendations
@@ -55,6 +56,8 @@ from cartograph.releases.contents.files import (
     SCHEMA_FILE,
     SHOP,
     SIMILAR,
+    UPLIFT_CARD,
+    UPLIFT_MODEL,
     own_model_files,
 )
 from cartograph.releases.contents.golden import Golden
@@ -73,10 +76,20 @@ CHURN_FILES = (CHURN_MODEL, CHURN_CARD)
 FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)
 PROPENSITY_FILES = (PROPENSITY_MODEL, PROPENSITY_CARD)
 CLV_FILES = (CLV_MODEL, CLV_CARD)
+UPLIFT_FILES = (UPLIFT_MODEL, UPLIFT_CARD)
 RECOMMENDER_FILES = (RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
 DEMAND_FILES = (DEMAND, DEMAND_CARD)
 KPI_FILES = (KPI_FILE, KPIS, KPI_CUSTOMERS)
-ALL_FILES = (CHURN_FILES, FRAUD_FILES, PROPENSITY_FILES, CLV_FILES, RECOMMENDER_FILES, DEMAND_FILES, KPI_FILES)
+ALL_FILES = (
+    CHURN_FILES,
+    FRAUD_FILES,
+    PROPENSITY_FILES,
+    CLV_FILES,
+    UPLIFT_FILES,
+    RECOMMENDER_FILES,
+    DEMAND_FILES,
+    KPI_FILES,
+)
 """The files of each model, and of the figures: a release has all of one, or none."""
 
 PAGES = ("models/*/*", "causal/*/*", "experiments/*/*")
@@ -105,14 +118,14 @@ class ReleasedDemand:
 class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
-    `churn`, `fraud`, `propensity`, `lifetime_values`, `recommendations` and `demand` are None in the release of a shop
-    that is too young for the model, or delivers too little; so is `orders`, and of a release that was made before there
-    was a history; `budget` where it does not tell what it spends, or nothing is shown. `own` are the shop's own models.
-    `personal` are the columns of the customers that are personal data. `products`, their features, and `lineage`, what
-    its assets are made of by key, are None in releases of before there were any, and so is `kpis`, which a shop without
-    an order has not either. `pages` are the models'
-    cards and the memos with their pictures, by their paths in it. `schemas` are those of what models take, by the
-    model, and `golden` what must be answered; neither is in a release that an older Cartograph made.
+    `churn`, `fraud`, `propensity`, `lifetime_values`, `actions`, `recommendations` and `demand` are None in the
+    release of a shop that is too young for the model, or delivers too little; so is `orders`, and of a release that
+    was made before there was a history; `budget` where it does not tell what it spends, or nothing is shown. `own`
+    are the shop's own models. `personal` are the columns of the customers that are personal data. `products`, their
+    features, and `lineage`, what its assets are made of by key, are None in releases of before there were any, and
+    so is `kpis`, which a shop without an order has not either. `pages` are the models' cards and the memos with
+    their pictures, by their paths in it. `schemas` are those of what models take, by the model, and `golden` what
+    must be answered; neither is in a release that an older Cartograph made.
     """
 
     manifest: Manifest
@@ -124,6 +137,7 @@ class LoadedRelease:
     fraud: ReleasedModel | None
     propensity: ReleasedModel | None
     lifetime_values: LifetimeValues | None
+    actions: NextBestActions | None
     orders: OrderHistory | None
     recommendations: Recommendations | None
     demand: ReleasedDemand | None
@@ -141,7 +155,8 @@ class LoadedRelease:
     @property
     def cards(self) -> list[ModelCard]:
         """The cards of the models in it."""
-        fixed = (self.churn, self.fraud, self.propensity, self.lifetime_values, self.recommendations, self.demand)
+        of_customers = (self.churn, self.fraud, self.propensity, self.lifetime_values, self.actions)
+        fixed = (*of_customers, self.recommendations, self.demand)
         return [model.card for model in (*fixed, *self.own.models.values()) if model]
 
     def made_by(self, model_version: str) -> dict[str, Any]:
@@ -200,6 +215,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             fraud=_deciding(ReleasedModel.load(folder, *FRAUD_FILES, listed)) if FRAUD_FILES in models else None,
             propensity=ReleasedModel.load(folder, *PROPENSITY_FILES, listed) if PROPENSITY_FILES in models else None,
             lifetime_values=LifetimeValues.load(folder, manifest.inputs.as_of, listed) if CLV_FILES in models else None,
+            actions=NextBestActions.load(folder, listed) if UPLIFT_FILES in models else None,
             orders=OrderHistory.open(folder / ORDER_HISTORY) if manifest.file(ORDER_HISTORY) else None,
             recommendations=Recommendations.load(folder) if RECOMMENDER_FILES in models else None,
             demand=_load_demand(folder, has_advice=manifest.file(REORDER) is not None)

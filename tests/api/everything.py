@@ -23,7 +23,8 @@ from tests.api.making import (
 from tests.api.test_causal import make_policy
 from tests.api.test_experiments import make_experiment
 from tests.api.test_own_models import FILES as OWN_MODEL
-from tests.api.valuing import clv_files, explained, propensity_files
+from tests.api.valuing import clv_files, explained, propensity_files, uplift_files
+from tests.unit.ml.test_uplift import make_action
 
 CUSTOMERS = [f"C{number:04d}" for number in range(1, 1000)]
 PRODUCTS = [f"P{number:02d}" for number in range(60)]
@@ -53,6 +54,7 @@ def publish_everything(settings: Settings, replaced: Mapping[str, bytes | None] 
             **demand_files(make_forecasts(PRODUCTS), make_advice(PRODUCTS)),
             **OWN_MODEL,
             **clv_files(),
+            **uplift_files(make_action()),
             **propensity_files(),
             **explained("churn_classifier"),
             POLICIES_FILE: POLICIES.dump_json((make_policy(),)),

@@ -14,16 +14,19 @@ import pytest
 
 from api.schemas.predictions import BatchPrediction, ChurnPrediction, CustomerExplanation
 from cartograph.keys import KeyStore, Scope
-from cartograph.releases.contents.files import OWN_PREDICTIONS, explanation_file, own_model_files
+from cartograph.releases.contents.files import OWN_PREDICTIONS, UPLIFT_CARD, explanation_file, own_model_files
 from cartograph.releases.contents.models import Explainer
 from cartograph.releases.contents.tables import mark_personal
 from cartograph.settings import Settings
+from ml_assets.core.causal.uplift import Action
 from ml_assets.core.features.customers import column_values
+from ml_assets.core.models.campaign_uplift import UpliftModel, choose
 from ml_assets.core.models.export import predict
-from tests.api.making import make_card, make_customers, onnx_model, problem, publish, service
+from tests.api.making import AS_OF, make_card, make_customers, onnx_model, problem, publish, service
 from tests.api.test_orders import TAKEN, judged, judging_files
 from tests.api.test_own_models import PREDICTED, written
-from tests.api.valuing import NAMES, clv_files, explained, propensity_files
+from tests.api.valuing import NAMES, clv_files, explained, propensity_files, uplift_files
+from tests.unit.ml.test_uplift import make_action, make_rows
 
 GOOD: dict[str, Any] = {"recency_days": 200, "mean_gap_days": 12.5, "is_opted_in": True}
 ASKED = {"explain": "true"}
@@ -130,6 +133,42 @@ def test_a_customers_lifetime_value_and_own_prediction_are_explained(client: htt
     assert len(value["explanation"]["contributions"]) == 4
     own = client.get("/v1/customers/C1/explanations/refund_soon").raise_for_status().json()
     assert (own["explanation"]["method"], own["score"]) == ("turns", 0.25)
+
+
+ACTIONS = (make_action("email_spring"), make_action("email_vip", constant=0.1, cost=1.0))
+BUYERS = make_rows(recency_days=[10, 390, None], email_opt_in=[1, None, 0])
+
+
+@pytest.mark.parametrize("actions", [ACTIONS, (make_action(is_ranked=False),)], ids=["ranked", "an average"])
+def test_a_next_best_action_is_explained_by_the_margin_it_adds(tmp_path: Path, actions: tuple[Action, ...]) -> None:
+    """Also of who never ordered, of whom most is unknown."""
+    advice = choose(UpliftModel(as_of=AS_OF, actions=actions), BUYERS)
+    table = make_customers(["C1", "C2", "C3"])
+    added = advice.effects.margin
+    advised = {"next_action": advice.actions, "next_action_reason": advice.reasons, "added_margin_amount": added}
+    given = {name: BUYERS[name] for name in BUYERS.column_names}
+    for name, values in (given | advised | {"uplift_model_version": ["8"] * 3}).items():
+        table = with_column(table, name, values if isinstance(values, pa.ChunkedArray) else pa.array(values))
+    settings = Settings(home=tmp_path)
+    publish(settings, customers=table, replaced=uplift_files(*actions))
+    with service(settings) as client:
+        for number, margin in enumerate(added.tolist(), 1):
+            answer = client.get(f"/v1/customers/C{number}/explanations/next_best_action").raise_for_status().json()
+            found = CustomerExplanation.model_validate(answer).explanation
+            assert (answer["model_version"], answer["score"], found.unit, found.method) == ("8", margin, "EUR", "turns")
+            assert found.prediction == pytest.approx(margin, abs=1e-9)
+            moved = {one.feature: one.contribution for one in found.contributions}
+            assert moved["email_opt_in"] == 0, "who may be written to adds no more than others would"
+            assert any(moved.values()) == actions[0].is_ranked
+
+
+def test_a_model_of_actions_that_lacks_a_feature_is_not_served(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    other = {UPLIFT_CARD: make_card(name="campaign_uplift").model_dump_json().encode()}
+    publish(settings, replaced=uplift_files(*ACTIONS) | other)
+    with service(settings) as client:
+        told = problem(client.get("/v1/release"), 503, "no-release")["detail"]
+    assert "campaign_uplift.json does not list order_days_count, orders_count, spend_amount" in told
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,21 @@ from datetime import timedelta
 
 import numpy as np
 
-from cartograph.releases.contents.files import CLV_CARD, CLV_MODEL, PROPENSITY_CARD, PROPENSITY_MODEL, explanation_file
+from cartograph.releases.contents.files import (
+    CLV_CARD,
+    CLV_MODEL,
+    PROPENSITY_CARD,
+    PROPENSITY_MODEL,
+    UPLIFT_CARD,
+    UPLIFT_MODEL,
+    explanation_file,
+)
 from cartograph.releases.contents.models import Explainer
+from ml_assets.core.causal.uplift import INPUTS, Action
 from ml_assets.core.explanations.making import explainer
-from ml_assets.core.models import bg_nbd, clv, gamma_gamma
+from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
+from ml_assets.core.models import bg_nbd, campaign_uplift, clv, gamma_gamma
+from ml_assets.core.models.campaign_uplift import UpliftModel
 from tests.api.making import AS_OF, FEATURES, make_card, onnx_model
 
 NAMES = [feature.name for feature in FEATURES]
@@ -51,6 +62,18 @@ def clv_files(model: clv.ClvModel | None = None) -> dict[str, bytes | None]:
         CLV_MODEL: (model or make_clv()).to_bytes(),
         CLV_CARD: card.model_dump_json().encode(),
         explanation_file(clv.NAME): reference.model_dump_json().encode(),
+    }
+
+
+def uplift_files(*actions: Action) -> dict[str, bytes | None]:
+    """The files of the model of next best actions."""
+    features = tuple(CUSTOMER_FEATURES.specs((*INPUTS, campaign_uplift.CONTACT)))
+    card = make_card(name=campaign_uplift.NAME, version="8", features=features)
+    typical = Explainer(features=tuple(one.name for one in features), reference=(2.0, 200.0, 60.0, 2.0, 120.0, 1.0))
+    return {
+        UPLIFT_MODEL: UpliftModel(as_of=AS_OF, actions=actions).to_bytes(),
+        UPLIFT_CARD: card.model_dump_json().encode(),
+        explanation_file(campaign_uplift.NAME): typical.model_dump_json().encode(),
     }
 
 

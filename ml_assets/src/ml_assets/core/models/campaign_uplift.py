@@ -7,12 +7,13 @@ Only a campaign whose effect is identified is an action: `ml_assets.core.causal.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
@@ -202,9 +203,7 @@ def choose(model: UpliftModel, rows: pa.Table) -> Choices:
         unknown = np.full(len(rows), np.nan)
         reasons = np.select(silenced, forbidden, "no_action")
         return Choices([NOTHING] * len(rows), reasons.tolist(), Effects(unknown, unknown, unknown))
-    each = [action.effects(rows) for action in offered]
-    best = np.argmax([effects.margin for effects in each], axis=0)
-    chosen = Effects(*(np.choose(best, values) for values in zip(*each, strict=True)))
+    best, chosen = best_of(offered, rows)
     pays = chosen.margin > 0
     why = "adds_most" if offered[0].is_ranked else "average_pays"
     names = np.array([action.name for action in offered], dtype=object)
@@ -213,6 +212,13 @@ def choose(model: UpliftModel, rows: pa.Table) -> Choices:
         reasons=np.select([*silenced, pays], [*forbidden, why], "costs_more").tolist(),
         effects=chosen,
     )
+
+
+def best_of(actions: Sequence[Action], rows: pa.Table) -> tuple[npt.NDArray[np.intp], Effects]:
+    """For each row of a feature table the place of the action that adds the most margin, and what it adds."""
+    each = [action.effects(rows) for action in actions]
+    best = np.argmax([effects.margin for effects in each], axis=0)
+    return best, Effects(*(np.choose(best, values) for values in zip(*each, strict=True)))
 
 
 def _costs(con: duckdb.DuckDBPyConnection, campaigns: str) -> dict[str, float]:

@@ -34,6 +34,8 @@ from cartograph.releases.contents.files import (
     PROPENSITY_CARD,
     PROPENSITY_MODEL,
     SHOP,
+    UPLIFT_CARD,
+    UPLIFT_MODEL,
     explanation_file,
     own_model_files,
 )
@@ -54,7 +56,7 @@ from ml_assets.core.evaluation.plots import Picture
 from ml_assets.core.experiments.memo import illustrated
 from ml_assets.core.experiments.report import Report
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
-from ml_assets.core.models import churn, clv, fraud, propensity
+from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity
 from ml_assets.core.models.cards import page
 from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
 from ml_assets.core.models.scoring import card_of
@@ -72,6 +74,7 @@ MODEL_FILES = {
     propensity.NAME: (PROPENSITY_MODEL, PROPENSITY_CARD),
     fraud.NAME: (FRAUD_MODEL, FRAUD_CARD),
     clv.NAME: (CLV_MODEL, CLV_CARD),
+    campaign_uplift.NAME: (UPLIFT_MODEL, UPLIFT_CARD),
 }
 """The files of the models that the API asks as they are."""
 PERSONAL = {feature.name: feature.pii for feature in CUSTOMER_FEATURES.features if feature.pii}
