@@ -21,6 +21,7 @@ from cartograph.releases.contents.files import (
     RECOMMENDER,
     REORDER,
     SIMILAR,
+    UPLIFT_MODEL,
     own_model_files,
 )
 from cartograph.releases.contents.lineage import LineageNode
@@ -68,7 +69,7 @@ _MODELS = {
     "product_recommender": RECOMMENDER,
     "demand_forecaster": DEMAND,
     "customer_segments": CUSTOMERS,
-    "campaign_uplift": CUSTOMERS,
+    "campaign_uplift": UPLIFT_MODEL,
 }
 """The files of models that are not in ONNX. One that is not in a release itself has that of what it predicts."""
 _VERSIONS = {

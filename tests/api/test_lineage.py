@@ -28,7 +28,7 @@ from tests.api.making import (
     service,
 )
 from tests.api.test_own_models import FILES as OWN_MODEL
-from tests.api.valuing import clv_files, propensity_files
+from tests.api.valuing import clv_files, propensity_files, uplift_files
 
 GRAPH = {
     "predictions/churn_scores": ("features/customer_features", "models/churn_classifier"),
@@ -52,7 +52,7 @@ MODEL_FILES = {
     "product_recommender": "models/product_recommender.arrow",
     "demand_forecaster": "demand.arrow",
     "customer_segments": "customers.arrow",
-    "campaign_uplift": "customers.arrow",
+    "campaign_uplift": "models/campaign_uplift.parameters.json",
 }
 """Where each model is in a release; of one that is not in it, what it predicts."""
 
@@ -67,6 +67,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clien
         **product_files(make_products(["P:1", "P:2"])),
         **demand_files(make_forecasts(["P:1"]), make_advice(["P:1"])),
         **clv_files(),
+        **uplift_files(),
         **propensity_files(),
         **OWN_MODEL,
     }
