@@ -33,7 +33,6 @@ from api.services.explanations import MOST_EXPLAINED, ReleasedExplainer
 from api.services.features import FeatureProblem, FeaturesError, Matrix
 from api.services.lifetime_values import LifetimeValues
 from api.services.model import ReleasedModel
-from api.services.next_best_actions import NextBestActions
 from api.services.prediction_log import PredictionLog
 from api.services.release import LoadedRelease
 from cartograph.releases.contents.models import ModelCard
@@ -226,19 +225,22 @@ async def _explained(
     unit: str,
     explain: Callable[[ReleasedExplainer, ModelCard, Matrix, str], dict[str, Any]],
 ) -> dict[str, Any]:
-    return await asyncio.to_thread(explain, explainer_of(model, release), model.card, rows, unit)
+    explainer = require_explainer(model.explainer, model.card, release)
+    return await asyncio.to_thread(explain, explainer, model.card, rows, unit)
 
 
-def explainer_of(model: ReleasedModel | LifetimeValues | NextBestActions, release: LoadedRelease) -> ReleasedExplainer:
-    """What explains the model; a 404 problem in a release that was made before there was such."""
-    if model.explainer is None:
+def require_explainer(
+    explainer: ReleasedExplainer | None, card: ModelCard, release: LoadedRelease
+) -> ReleasedExplainer:
+    """What explains the model of the card; a 404 problem in a release that was made before there was such."""
+    if explainer is None:
         raise ProblemError(
             404,
             "no-explanation",
-            f"Release {release.manifest.release_id} does not explain {model.card.name}: it was made before "
-            "explanations were, or there was no customer or order to explain it by. `cartograph run` makes a new one.",
+            f"Release {release.manifest.release_id} does not explain {card.name}: it was made before explanations "
+            "were, or there was no customer or order to explain it by. `cartograph run` makes a new one.",
         )
-    return model.explainer
+    return explainer
 
 
 def classifier_of(release: LoadedRelease, name: str) -> ReleasedModel:

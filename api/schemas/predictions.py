@@ -58,7 +58,9 @@ Method = Annotated[
 Unit = Annotated[
     str,
     Field(
-        description="`log_odds` of a probability p: ln(p / (1 - p)). Else the shop's currency.", examples=["log_odds"]
+        description="`log_odds` of a probability p: ln(p / (1 - p)); of a segment `squared_deviations`: squares of "
+        "standard deviations, summed over behaviours. Else the shop's currency.",
+        examples=["log_odds"],
     ),
 ]
 
@@ -175,7 +177,9 @@ class CustomerExplanation(MadeBy):
     customer_id: CustomerId
     model: str = Field(examples=["churn"])
     score: float = Field(
-        description="A probability, or of `lifetime_value` and `next_best_action` the amount.", examples=[0.37]
+        description="A probability; of `lifetime_value` and `next_best_action` the amount; of `behaviour` by how much "
+        "the customer is nearer to their segment than to the next one.",
+        examples=[0.37],
     )
     explanation: Explanation
     masked: list[str] = Field(

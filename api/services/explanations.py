@@ -60,13 +60,7 @@ class ReleasedExplainer:
         Raises:
             ContentError: the file does not have the form, or is not about these features.
         """
-        try:
-            content = Explainer.model_validate_json((folder / file).read_bytes())
-        except ValidationError as error:
-            raise ContentError(f"{file} cannot be used: {error}") from None
-        if content.features != tuple(features):
-            raise ContentError(f"{file} is about {', '.join(content.features)}, and the model takes others")
-        return cls(content, predict)
+        return cls(read_explainer(folder, file, features), predict)
 
     def explain(self, row: Rows) -> Explanation:
         """What each feature of `row`, of shape [k], adds."""
@@ -77,6 +71,21 @@ class ReleasedExplainer:
         reference = self._reference.astype(row.dtype)
         base = float(self._predict(reference[None])[0])
         return Explanation("turns", base, turns.contributions(self._predict, reference, row))
+
+
+def read_explainer(folder: Path, file: str, features: Sequence[str]) -> Explainer:
+    """The `file` of the release in `folder`, by which a model of these features is explained.
+
+    Raises:
+        ContentError: the file does not have the form, or is not about these features.
+    """
+    try:
+        content = Explainer.model_validate_json((folder / file).read_bytes())
+    except ValidationError as error:
+        raise ContentError(f"{file} cannot be used: {error}") from None
+    if content.features != tuple(features):
+        raise ContentError(f"{file} is about {', '.join(content.features)}, and the model takes others")
+    return content
 
 
 def log_odds(probabilities: Vector) -> Vector:

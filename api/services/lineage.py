@@ -20,6 +20,7 @@ from cartograph.releases.contents.files import (
     RECOMMENDATIONS,
     RECOMMENDER,
     REORDER,
+    SEGMENTS_MODEL,
     SIMILAR,
     UPLIFT_MODEL,
     own_model_files,
@@ -68,10 +69,10 @@ _MODELS = {
     "customer_lifetime_value": CLV_MODEL,
     "product_recommender": RECOMMENDER,
     "demand_forecaster": DEMAND,
-    "customer_segments": CUSTOMERS,
+    "customer_segments": SEGMENTS_MODEL,
     "campaign_uplift": UPLIFT_MODEL,
 }
-"""The files of models that are not in ONNX. One that is not in a release itself has that of what it predicts."""
+"""The files of models that are not in ONNX. Of demand, which is not asked itself, it is that of what it predicts."""
 _VERSIONS = {
     "churn": "churn_model_version",
     "purchase": "propensity_model_version",

@@ -21,6 +21,7 @@ from api.services.next_best_actions import NextBestActions
 from api.services.own_models import OwnModels
 from api.services.products import Products
 from api.services.recommendations import Recommendations
+from api.services.segments import Segments
 from cartograph.releases import Manifest, ReleaseError, ReleaseStore
 from cartograph.releases.contents.base import ContentError, ShopCard
 from cartograph.releases.contents.causal import EFFECTS, POLICIES, Budget, Effect, TreatmentPolicy
@@ -54,6 +55,8 @@ from cartograph.releases.contents.files import (
     RECOMMENDER_CARD,
     REORDER,
     SCHEMA_FILE,
+    SEGMENTS_CARD,
+    SEGMENTS_MODEL,
     SHOP,
     SIMILAR,
     UPLIFT_CARD,
@@ -77,6 +80,7 @@ FRAUD_FILES = (FRAUD_MODEL, FRAUD_CARD)
 PROPENSITY_FILES = (PROPENSITY_MODEL, PROPENSITY_CARD)
 CLV_FILES = (CLV_MODEL, CLV_CARD)
 UPLIFT_FILES = (UPLIFT_MODEL, UPLIFT_CARD)
+SEGMENTS_FILES = (SEGMENTS_MODEL, SEGMENTS_CARD)
 RECOMMENDER_FILES = (RECOMMENDER, RECOMMENDER_CARD, RECOMMENDATIONS, SIMILAR)
 DEMAND_FILES = (DEMAND, DEMAND_CARD)
 KPI_FILES = (KPI_FILE, KPIS, KPI_CUSTOMERS)
@@ -86,6 +90,7 @@ ALL_FILES = (
     PROPENSITY_FILES,
     CLV_FILES,
     UPLIFT_FILES,
+    SEGMENTS_FILES,
     RECOMMENDER_FILES,
     DEMAND_FILES,
     KPI_FILES,
@@ -118,12 +123,12 @@ class ReleasedDemand:
 class LoadedRelease:
     """All that is answered from. A request works on one such object from beginning to end.
 
-    `churn`, `fraud`, `propensity`, `lifetime_values`, `actions`, `recommendations` and `demand` are None in the
-    release of a shop that is too young for the model, or delivers too little; so is `orders`, and of a release that
-    was made before there was a history; `budget` where it does not tell what it spends, or nothing is shown. `own`
-    are the shop's own models. `personal` are the columns of the customers that are personal data. `products`, their
-    features, and `lineage`, what its assets are made of by key, are None in releases of before there were any, and
-    so is `kpis`, which a shop without an order has not either. `pages` are the models' cards and the memos with
+    `churn`, `fraud`, `propensity`, `lifetime_values`, `actions`, `segments`, `recommendations` and `demand` are None
+    in the release of a shop that is too young for the model, or delivers too little; so is `orders`, and of a release
+    that was made before there was a history; `budget` where it does not tell what it spends, or nothing is shown.
+    `own` are the shop's own models. `personal` are the columns of the customers that are personal data. `products`,
+    their features, and `lineage`, what its assets are made of by key, are None in releases of before there were any,
+    and so is `kpis`, which a shop without an order has not either. `pages` are the models' cards and the memos with
     their pictures, by their paths in it. `schemas` are those of what models take, by the model, and `golden` what
     must be answered; neither is in a release that an older Cartograph made.
     """
@@ -138,6 +143,7 @@ class LoadedRelease:
     propensity: ReleasedModel | None
     lifetime_values: LifetimeValues | None
     actions: NextBestActions | None
+    segments: Segments | None
     orders: OrderHistory | None
     recommendations: Recommendations | None
     demand: ReleasedDemand | None
@@ -155,7 +161,7 @@ class LoadedRelease:
     @property
     def cards(self) -> list[ModelCard]:
         """The cards of the models in it."""
-        of_customers = (self.churn, self.fraud, self.propensity, self.lifetime_values, self.actions)
+        of_customers = (self.churn, self.fraud, self.propensity, self.lifetime_values, self.actions, self.segments)
         fixed = (*of_customers, self.recommendations, self.demand)
         return [model.card for model in (*fixed, *self.own.models.values()) if model]
 
@@ -216,6 +222,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             propensity=ReleasedModel.load(folder, *PROPENSITY_FILES, listed) if PROPENSITY_FILES in models else None,
             lifetime_values=LifetimeValues.load(folder, manifest.inputs.as_of, listed) if CLV_FILES in models else None,
             actions=NextBestActions.load(folder, listed) if UPLIFT_FILES in models else None,
+            segments=Segments.load(folder, listed) if SEGMENTS_FILES in models else None,
             orders=OrderHistory.open(folder / ORDER_HISTORY) if manifest.file(ORDER_HISTORY) else None,
             recommendations=Recommendations.load(folder) if RECOMMENDER_FILES in models else None,
             demand=_load_demand(folder, has_advice=manifest.file(REORDER) is not None)

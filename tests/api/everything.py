@@ -23,7 +23,7 @@ from tests.api.making import (
 from tests.api.test_causal import make_policy
 from tests.api.test_experiments import make_experiment
 from tests.api.test_own_models import FILES as OWN_MODEL
-from tests.api.valuing import clv_files, explained, propensity_files, uplift_files
+from tests.api.valuing import clv_files, explained, propensity_files, segment_files, uplift_files
 from tests.unit.ml.test_uplift import make_action
 
 CUSTOMERS = [f"C{number:04d}" for number in range(1, 1000)]
@@ -55,6 +55,7 @@ def publish_everything(settings: Settings, replaced: Mapping[str, bytes | None] 
             **OWN_MODEL,
             **clv_files(),
             **uplift_files(make_action()),
+            **segment_files(),
             **propensity_files(),
             **explained("churn_classifier"),
             POLICIES_FILE: POLICIES.dump_json((make_policy(),)),

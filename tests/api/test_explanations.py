@@ -20,12 +20,21 @@ from cartograph.releases.contents.tables import mark_personal
 from cartograph.settings import Settings
 from ml_assets.core.causal.uplift import Action
 from ml_assets.core.features.customers import column_values
+from ml_assets.core.models import segments
 from ml_assets.core.models.campaign_uplift import UpliftModel, choose
 from ml_assets.core.models.export import predict
 from tests.api.making import AS_OF, make_card, make_customers, onnx_model, problem, publish, service
 from tests.api.test_orders import TAKEN, judged, judging_files
 from tests.api.test_own_models import PREDICTED, written
-from tests.api.valuing import NAMES, clv_files, explained, propensity_files, uplift_files
+from tests.api.valuing import (
+    NAMES,
+    clv_files,
+    explained,
+    make_segments,
+    propensity_files,
+    segment_files,
+    uplift_files,
+)
 from tests.unit.ml.test_uplift import make_action, make_rows
 
 GOOD: dict[str, Any] = {"recency_days": 200, "mean_gap_days": 12.5, "is_opted_in": True}
@@ -160,6 +169,38 @@ def test_a_next_best_action_is_explained_by_the_margin_it_adds(tmp_path: Path, a
             moved = {one.feature: one.contribution for one in found.contributions}
             assert moved["email_opt_in"] == 0, "who may be written to adds no more than others would"
             assert any(moved.values()) == actions[0].is_ranked
+
+
+@pytest.mark.parametrize(
+    ("features", "number"),
+    [((8, 0.9, 2.0, 1.0), 4), ((3, None, 40.0, 2.0), 5), ((1, None, None, None), 6)],
+    ids=["coupons", "browsing", "hardly known"],
+)
+def test_a_segment_is_explained_by_how_much_nearer_it_is_than_the_next(
+    tmp_path: Path, features: tuple[float | None, ...], number: int
+) -> None:
+    names = segments.inputs_of(make_segments().behaviours)
+    row = pa.table({name: pa.array([value], pa.float64()) for name, value in zip(names, features, strict=True)})
+    table = make_customers(["C1"])
+    for name, values in {**{name: row[name] for name in names}, "segment_number": pa.array([number])}.items():
+        table = with_column(table, name, values)
+    table = with_column(table, "segments_model_version", pa.array(["9"]))
+    settings = Settings(home=tmp_path)
+    publish(settings, customers=table, replaced=segment_files())
+    with service(settings) as client:
+        answer = client.get("/v1/customers/C1/explanations/behaviour").raise_for_status().json()
+    found = CustomerExplanation.model_validate(answer).explanation
+    scaled = make_segments().scaled(row)[0]
+    away = {one.number: sum((scaled - one.centre) ** 2) for one in make_segments().segments}
+    gap = min(value for name, value in away.items() if name != number) - away[number]
+    assert (answer["model_version"], found.unit) == ("9", "squared_deviations")
+    assert answer["score"] == found.prediction == pytest.approx(gap)
+    assert found.base_value + sum(one.contribution for one in found.contributions) == pytest.approx(gap)
+
+
+def test_a_segment_that_the_model_does_not_have_is_explained_by_nothing() -> None:
+    with pytest.raises(ValueError, match="has the segments 4, 5, 6, and 7 was asked of"):
+        make_segments().nearer(pa.table({"orders_count": [1]}), 7)
 
 
 def test_a_model_of_actions_that_lacks_a_feature_is_not_served(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from tests.api.making import (
     service,
 )
 from tests.api.test_own_models import FILES as OWN_MODEL
-from tests.api.valuing import clv_files, propensity_files, uplift_files
+from tests.api.valuing import clv_files, propensity_files, segment_files, uplift_files
 
 GRAPH = {
     "predictions/churn_scores": ("features/customer_features", "models/churn_classifier"),
@@ -51,7 +51,7 @@ MODEL_FILES = {
     "customer_lifetime_value": "models/customer_lifetime_value.parameters.json",
     "product_recommender": "models/product_recommender.arrow",
     "demand_forecaster": "demand.arrow",
-    "customer_segments": "customers.arrow",
+    "customer_segments": "models/customer_segments.parameters.json",
     "campaign_uplift": "models/campaign_uplift.parameters.json",
 }
 """Where each model is in a release; of one that is not in it, what it predicts."""
@@ -68,6 +68,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clien
         **demand_files(make_forecasts(["P:1"]), make_advice(["P:1"])),
         **clv_files(),
         **uplift_files(),
+        **segment_files(),
         **propensity_files(),
         **OWN_MODEL,
     }

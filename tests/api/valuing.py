@@ -11,6 +11,8 @@ from cartograph.releases.contents.files import (
     CLV_MODEL,
     PROPENSITY_CARD,
     PROPENSITY_MODEL,
+    SEGMENTS_CARD,
+    SEGMENTS_MODEL,
     UPLIFT_CARD,
     UPLIFT_MODEL,
     explanation_file,
@@ -19,8 +21,9 @@ from cartograph.releases.contents.models import Explainer
 from ml_assets.core.causal.uplift import INPUTS, Action
 from ml_assets.core.explanations.making import explainer
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
-from ml_assets.core.models import bg_nbd, campaign_uplift, clv, gamma_gamma
+from ml_assets.core.models import bg_nbd, campaign_uplift, clv, gamma_gamma, segments
 from ml_assets.core.models.campaign_uplift import UpliftModel
+from ml_assets.core.models.segments import Segment, SegmentModel
 from tests.api.making import AS_OF, FEATURES, make_card, onnx_model
 
 NAMES = [feature.name for feature in FEATURES]
@@ -74,6 +77,35 @@ def uplift_files(*actions: Action) -> dict[str, bytes | None]:
         UPLIFT_MODEL: UpliftModel(as_of=AS_OF, actions=actions).to_bytes(),
         UPLIFT_CARD: card.model_dump_json().encode(),
         explanation_file(campaign_uplift.NAME): typical.model_dump_json().encode(),
+    }
+
+
+def make_segments() -> SegmentModel:
+    """Those with coupons, those who look around, and those who do neither."""
+    centres = {"with coupons": (1.5, 0.0), "much looking around": (0.0, 1.5), "without coupons": (-0.5, -0.5)}
+    return SegmentModel(
+        as_of=AS_OF,
+        behaviours=("coupons", "browsing"),
+        typical=(0.2, 1.0),
+        mean=(0.2, 1.0),
+        spread=(0.1, 0.5),
+        segments=tuple(
+            Segment(number=number, name=name, centre=centre, customers=10)
+            for number, (name, centre) in enumerate(centres.items(), 4)
+        ),
+        largest_number=6,
+    )
+
+
+def segment_files(reference: tuple[float | None, ...] = (2.0, 0.2, 3.0, 1.0)) -> dict[str, bytes | None]:
+    """The files of the model of segments."""
+    model = make_segments()
+    features = tuple(CUSTOMER_FEATURES.specs(segments.inputs_of(model.behaviours)))
+    explainer = Explainer(features=tuple(one.name for one in features), reference=reference)
+    return {
+        SEGMENTS_MODEL: model.to_bytes(),
+        SEGMENTS_CARD: make_card(name=segments.NAME, version="9", features=features).model_dump_json().encode(),
+        explanation_file(segments.NAME): explainer.model_dump_json().encode(),
     }
 
 

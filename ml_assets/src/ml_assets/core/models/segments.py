@@ -36,6 +36,7 @@ SILHOUETTE_ROWS = 1500
 SEED = 19
 
 Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 
 
@@ -108,7 +109,26 @@ class SegmentModel(BaseModel):
 
     def nearest(self, rows: pa.Table) -> Numbers:
         """The place in `segments` of each customer's own."""
-        return _nearest(self.scaled(rows), np.array([segment.centre for segment in self.segments]))
+        return _nearest(self.scaled(rows), self._centres)
+
+    def nearer(self, rows: pa.Table, number: int) -> Vector:
+        """By how much each customer is nearer to the segment of that number than to any other, or less so than to one.
+
+        In squares of standard deviations, of which the distance is the sum over behaviours.
+
+        Raises:
+            ValueError: there is no such segment, or no other.
+        """
+        numbers = np.array([segment.number for segment in self.segments])
+        if number not in numbers or len(numbers) < 2:
+            raise ValueError(f"the model has the segments {', '.join(map(str, numbers))}, and {number} was asked of")
+        distances = _distances(self.scaled(rows), self._centres)
+        gap: Vector = distances[:, numbers != number].min(axis=1) - distances[:, numbers == number][:, 0]
+        return gap
+
+    @property
+    def _centres(self) -> Matrix:
+        return np.array([segment.centre for segment in self.segments])
 
 
 NO_EARLIER = "none"
@@ -296,9 +316,14 @@ def _cluster(scaled: Matrix, number: int, seed: int) -> Matrix:
 
 
 def _nearest(scaled: Matrix, centres: Matrix) -> Numbers:
-    distances = ((scaled[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
-    nearest: Numbers = distances.argmin(axis=1)
+    nearest: Numbers = _distances(scaled, centres).argmin(axis=1)
     return nearest
+
+
+def _distances(scaled: Matrix, centres: Matrix) -> Matrix:
+    """Customers × centres: squared distances."""
+    distances: Matrix = ((scaled[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
+    return distances
 
 
 def inputs_of(names: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from cartograph.releases.contents.models import Explainer
 from ml_assets.core.explanations.making import ROWS, explainer, typical
 from ml_assets.core.features.customers import column_values
-from ml_assets.core.models import campaign_uplift, churn, clv
+from ml_assets.core.models import campaign_uplift, churn, clv, segments
 from ml_assets.core.models.scoring import card_of, inputs
 from ml_assets.core.registry import Registered
 
@@ -27,7 +27,7 @@ def released_explainer(model: Registered, rows: pa.Table) -> Explainer | None:
     Raises:
         NoModel: the model takes a feature that the table does not have.
     """
-    if model.name in (clv.NAME, campaign_uplift.NAME):
+    if model.name in (clv.NAME, campaign_uplift.NAME, segments.NAME):
         names = [feature.name for feature in card_of(model).features]
         known = column_values(rows.filter(pc.greater(rows["order_days_count"], 0)), names)
         return Explainer(features=tuple(names), reference=typical(known)) if len(known) else None

@@ -16,7 +16,7 @@ from ml_assets.components.customer_model import predictions_table
 from ml_assets.components.experiment import result_table
 from ml_assets.core.experiments.report import Report, read_reports
 from ml_assets.core.features.order_history import history_columns
-from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity
+from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
 from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
 from ml_assets.core.models.next_best_actions import CONTRACT as ADVISED
 from ml_assets.core.models.recommendation import product_recommender
@@ -24,7 +24,7 @@ from ml_assets.core.questions.answers import Told, read_told
 from ml_assets.core.registry import Registered
 from ml_assets.defs.causal.questions import of_customers, questions
 from ml_assets.defs.experiments.files import experiments
-from ml_assets.defs.marts import ACTIONS, PROPENSITIES, SCORES, VALUES, Pinned, sends_campaigns, tells_fraud
+from ml_assets.defs.marts import ACTIONS, PROPENSITIES, SCORES, SEGMENTS, VALUES, Pinned, sends_campaigns, tells_fraud
 from ml_assets.defs.own_models import own_models
 from ml_assets.defs.serving.explanations import order_rows
 from ml_assets.defs.serving.kpis import ReleasedKpis, released_kpis
@@ -40,6 +40,7 @@ SCORED_BY = {
     churn.NAME: (SCORES, "churn_model_version"),
     propensity.NAME: (PROPENSITIES, "propensity_model_version"),
     clv.NAME: (VALUES, "clv_model_version"),
+    segments.NAME: (SEGMENTS, "segments_model_version"),
     campaign_uplift.NAME: (ACTIONS, "uplift_model_version"),
 }
 """The tables and their columns that must name the champion: the API predicts and explains by it, too."""

@@ -33,6 +33,8 @@ from cartograph.releases.contents.files import (
     PRODUCTS,
     PROPENSITY_CARD,
     PROPENSITY_MODEL,
+    SEGMENTS_CARD,
+    SEGMENTS_MODEL,
     SHOP,
     UPLIFT_CARD,
     UPLIFT_MODEL,
@@ -56,7 +58,7 @@ from ml_assets.core.evaluation.plots import Picture
 from ml_assets.core.experiments.memo import illustrated
 from ml_assets.core.experiments.report import Report
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
-from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity
+from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
 from ml_assets.core.models.cards import page
 from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
 from ml_assets.core.models.scoring import card_of
@@ -75,6 +77,7 @@ MODEL_FILES = {
     fraud.NAME: (FRAUD_MODEL, FRAUD_CARD),
     clv.NAME: (CLV_MODEL, CLV_CARD),
     campaign_uplift.NAME: (UPLIFT_MODEL, UPLIFT_CARD),
+    segments.NAME: (SEGMENTS_MODEL, SEGMENTS_CARD),
 }
 """The files of the models that the API asks as they are."""
 PERSONAL = {feature.name: feature.pii for feature in CUSTOMER_FEATURES.features if feature.pii}
