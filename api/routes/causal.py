@@ -9,6 +9,7 @@ from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented, invalid_request, pointer
 from api.routes.customers import CustomerId
 from api.schemas.causal import ChannelBudget, Cost, Decision, DecisionRequest, EffectAndMemo, Effects, Policies
+from api.schemas.numbers import WRITTEN
 from api.schemas.problem import InvalidPart
 from api.services.decisions import decide, outside, policy_features
 from api.services.release import LoadedRelease
@@ -65,7 +66,9 @@ async def decide_for_customer(
     customer_id: CustomerId,
     release: CurrentRelease,
     cost: Annotated[
-        Cost | None, Query(description="What treating costs, if not as the policy has learned.", examples=[1.5])
+        Cost | None,
+        WRITTEN,
+        Query(description="What treating costs, if not as the policy has learned.", examples=[1.5]),
     ] = None,
 ) -> Decision:
     """Whether to treat a customer of the release, and up to which cost.

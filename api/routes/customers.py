@@ -8,6 +8,7 @@ from api.answers import CachedRoute, Cursor, answered, page_after
 from api.dependencies import CurrentRelease, SeesPersonal
 from api.problems import ProblemError, documented
 from api.schemas.customers import Customer, CustomerList
+from api.schemas.numbers import WRITTEN
 from api.services.cursors import cursor as cursor_after
 from api.services.customers import answer
 from api.services.release import LoadedRelease
@@ -21,7 +22,7 @@ CustomerId = Annotated[
 @router.get("", response_model=CustomerList, responses=documented(503))
 async def list_customers(
     release: CurrentRelease,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Customers on a page.", examples=[50])] = 100,
+    limit: Annotated[int, WRITTEN, Query(ge=1, le=1000, description="Customers on a page.", examples=[50])] = 100,
     cursor: Cursor = "",
 ) -> Response:
     """The ids of all customers, page by page."""

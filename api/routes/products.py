@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Response
 from api.answers import CachedRoute, Cursor, answered, page_after
 from api.dependencies import CurrentRelease
 from api.problems import ProblemError, documented
+from api.schemas.numbers import WRITTEN
 from api.schemas.products import (
     Advice,
     DemandDay,
@@ -25,7 +26,7 @@ ProductId = Annotated[
     str, Path(min_length=1, max_length=128, description="The shop's own id of the product.", examples=["P00000042"])
 ]
 MOST = 1000
-Limit = Annotated[int, Query(ge=1, le=MOST, description="Products on a page.", examples=[50])]
+Limit = Annotated[int, WRITTEN, Query(ge=1, le=MOST, description="Products on a page.", examples=[50])]
 
 
 @router.get("/products", response_model=ProductList, responses=documented(404, 503))

@@ -9,6 +9,7 @@ from api.dependencies import CurrentOnline, CurrentRelease
 from api.problems import ProblemError, documented
 from api.routes.customers import CustomerId
 from api.routes.products import ProductId
+from api.schemas.numbers import WRITTEN
 from api.schemas.recommendations import (
     BasketRecommendations,
     BasketRequest,
@@ -25,7 +26,7 @@ from cartograph.windows import at_midnight
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=CachedRoute)
 LIMIT = 10
-Limit = Annotated[int, Query(ge=1, le=LISTED, description="How many products at most.", examples=[5])]
+Limit = Annotated[int, WRITTEN, Query(ge=1, le=LISTED, description="How many products at most.", examples=[5])]
 Fallback = Annotated[
     Literal["popular"] | None,
     Query(

@@ -1,12 +1,14 @@
-"""Numbers of request bodies, as JSON means them."""
+"""Numbers of requests, as JSON means them: of bodies, and of queries, where they are texts."""
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
+_WRITTEN = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 MOST = 2**53 - 1
 """Beyond it a JSON number is not one integer to every reader (RFC 8259, section 6)."""
 
@@ -20,6 +22,17 @@ def whole(value: Any) -> Any:
 
 WholeNumber = Annotated[int, BeforeValidator(whole), Field(strict=True)]
 """A whole number, however it is written: no text, and neither true nor false."""
+
+
+def written(value: Any) -> Any:
+    """`value`, where a text is a number as JSON writes it: Python takes 1_0 for 10."""
+    if isinstance(value, str) and _WRITTEN.fullmatch(value) is None:
+        raise ValueError("it is a number in plain digits, such as 10")
+    return value
+
+
+WRITTEN = BeforeValidator(written)
+"""Of a parameter that is a number."""
 
 
 def number(value: Any) -> Any:

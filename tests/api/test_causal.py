@@ -166,7 +166,8 @@ def test_a_customer_of_the_release_is_decided_by_the_released_features(deciding:
     assert (found["treat"], found["question"], found["unit"]) == (True, "email_spring", "EUR per customer")
     assert deciding.get(f"{path}/C2?cost=9").json()["treat"] is False
     problem(deciding.get(f"{path}/nobody"), 404, "unknown-customer")
-    problem(deciding.get(f"{path}/C2?cost=-1"), 422, "invalid-request")
+    for cost in ("-1", "1_0", "+9"):
+        problem(deciding.get(f"{path}/C2?cost={cost}"), 422, "invalid-request")
 
 
 @pytest.mark.parametrize("query", ["", "?cost=0"])

@@ -108,7 +108,9 @@ def test_a_page_has_a_hundred_products_and_may_begin_between_two(shop: tuple[htt
     assert (end["advice"], end["next"]) == ([], None)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=" + "x" * 1001, "cursor=P001"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "limit=1_0", "limit=%2010", "cursor=" + "x" * 1001, "cursor=P001"]
+)
 def test_a_page_that_is_too_large_or_makes_no_sense_is_refused(shop: tuple[httpx.Client, Manifest], query: str) -> None:
     client, _ = shop
     (error,) = problem(client.get(f"/v1/reorder-advice?{query}"), 422, "invalid-request")["errors"]
