@@ -196,5 +196,11 @@ def load_shop(settings: Settings, name: str | None = None) -> Shop:
     try:
         return Shop(name=name, file=path, **content)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'shop'}: {e['msg']}" for e in error.errors())
-        raise ShopError(f"{path} cannot be used: {problems}") from None
+        raise ShopError(f"{path} cannot be used: {'; '.join(map(_told, error.errors()))}") from None
+
+
+def _told(problem: Any) -> str:
+    """What is wrong where; what is inside a source is not shown, as it may be a secret."""
+    given = problem["input"]
+    got = f", got {given!r}" if isinstance(given, str | int | float) and len(problem["loc"]) == 1 else ""
+    return f"{'.'.join(map(str, problem['loc'])) or 'shop'}: {problem['msg']}{got}"

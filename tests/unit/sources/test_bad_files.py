@@ -398,6 +398,7 @@ def test_a_relative_path_is_told_in_full(tmp_path: Path, monkeypatch: pytest.Mon
         ("SELECT nothing AS reviewed_at FROM sales", 'Referenced column "nothing" not found'),
         ("SELECT CAST(moment AS INTEGER) AS reviewed_at FROM sales", "use TRY_CAST"),
         ("SELECT * FROM other", "Table with name other does not exist"),
+        ("SELECT * FROM sales_of_may", "it reads nothing but sales."),
         (
             "SELECT x.*, moment AS reviewed_at FROM sales, '{secret}' AS x",
             "it reads nothing but sales (1 file, e.g. a.csv",

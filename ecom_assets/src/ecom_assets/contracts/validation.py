@@ -190,7 +190,7 @@ def _require_columns(rows: pa.Table, contract: Contract) -> None:
     needed = [column.name for column in contract.columns if not column.nullable] + [SOURCE.name]
     absent = [name for name in needed if name not in rows.column_names]
     if absent:
-        source = f" from {rows[SOURCE.name][0].as_py()}" if SOURCE.name in rows.column_names else ""
+        source = f" (the first from {rows[SOURCE.name][0].as_py()})" if SOURCE.name in rows.column_names else ""
         raise ContractError(
             f"{counted(rows.num_rows, 'row')} of {contract.dataset}{source} without a column {', '.join(absent)}, "
             f"which each row needs; there are {', '.join(rows.column_names)}. Map it in the shop's file; nothing was "

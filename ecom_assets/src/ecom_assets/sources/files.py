@@ -70,7 +70,8 @@ class FilesSource:
             self._build(_delivery(dataset), self._placed(dataset))
             rows, unplaced = self._rows(dataset, span), self._unplaced(dataset, span)
         except duckdb.Error as error:
-            raise explain(owner, error, [self._described(name) for name in sets]) from None
+            readable = [self._described(name) for name in sets] or sorted(self._config.files)
+            raise explain(owner, error, readable) from None
         unreadable = [file for name in sets for file in (*self._landings[name].unreadable, *self._misfits[name])]
         yield Delivery(span, rows, tuple(unreadable), unplaced)
 
