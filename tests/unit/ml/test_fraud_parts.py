@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
 from ml_assets.core.evaluation.classification import average_precision, interval, recall_at, single_feature_scores
 from ml_assets.core.models import fraud
@@ -152,6 +153,16 @@ def test_recall_at_a_rate_of_false_alarms_counts_no_more_of_them():
     assert recall_at(labels, scores, 0.005) == 0.5
     assert recall_at(labels, scores, 0.01) == 1.0
     assert recall_at(labels, np.ones(102), 0.01) == 0, "scores that tell nothing apart find nothing"
+
+
+@given(data=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9)), min_size=1, max_size=60))
+@settings(max_examples=100)
+def test_the_average_precision_is_sklearns(data):
+    labels, scores = np.array(data).T
+    if labels.any():
+        assert average_precision(labels, scores / 3) == pytest.approx(average_precision_score(labels, scores / 3))
+    else:
+        assert np.isnan(average_precision(labels, scores / 3))
 
 
 def test_the_precision_of_known_scores():
