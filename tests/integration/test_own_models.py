@@ -211,6 +211,16 @@ def test_a_champion_of_another_question_is_no_opponent_and_predicts_nothing(shop
     assert shop.lake.batches(predictions.replace("/", ".")).read_all().num_rows
 
 
+def test_a_target_that_is_written_otherwise_and_gives_the_same_labels_has_a_model(shop):
+    """Its bytes are those of the version before, of which nobody knows that it was asked the same."""
+    events = LARGE["target"]["events"]
+    again = {"target": LARGE["target"] | {"events": events.replace("that stand", "not cancelled")}}
+    assert shop.train("reworded").success
+    assert shop.train("reworded", **again).success
+    table = shop.lake.batches("predictions.reworded_predictions").read_all()
+    assert set(table["model_version"].to_pylist()) == set(shop.registry.aliases("reworded").values())
+
+
 def test_the_release_has_it_and_the_api_predicts_as_the_batch_did(shop):
     """After a run of all the rest of the location."""
     assert run(shop.definitions, shop.instance).success

@@ -93,6 +93,11 @@ class Version(NamedTuple):
     verdict: Verdict | None
 
     @property
+    def definition(self) -> str | None:
+        """What the file of a shop's own model said, as JSON."""
+        return self.origin.get("definition")
+
+    @property
     def snapshots(self) -> dict[str, int]:
         """The lake snapshots that it was trained on, by table."""
         return {key.removeprefix(SNAPSHOT): int(of) for key, of in self.origin.items() if key.startswith(SNAPSHOT)}
@@ -182,9 +187,13 @@ class ModelRegistry:
             )
         return found
 
-    def find(self, name: str, digest: str) -> str | None:
-        """The oldest version of `name` whose bytes have this SHA-256; None where there is none."""
-        return next((one.version for one in self.versions(name) if one.sha256 == digest), None)
+    def find(self, name: str, digest: str, definition: str | None = None) -> str | None:
+        """The oldest version of `name` whose bytes have this SHA-256; None where there is none.
+
+        Of a shop's own model also its file must have said the same, which is `definition`: it tells what was asked.
+        """
+        wanted = (digest, definition)
+        return next((one.version for one in self.versions(name) if (one.sha256, one.definition) == wanted), None)
 
     def register(
         self,
@@ -197,12 +206,12 @@ class ModelRegistry:
         report: Report | None = None,
         pictures: Sequence[Picture] = (),
     ) -> str:
-        """The version of `name` with these bytes: one that is there already, or a new one, of the MLflow run.
+        """The version of `name` with these bytes: one that `find` finds, or a new one, of the MLflow run.
 
         In both cases report and pictures are artifacts of the run, in the folder `name`.
         """
         digest = sha256(content)
-        known = self.find(name, digest)
+        known = self.find(name, digest, origin.get("definition"))
         own = {f"model.{form}": content, CARD: json.dumps(card, indent=2).encode()}
         told = {REPORT: report.model_dump_json(indent=2).encode()} if report else {}
         drawn = {picture.file: picture.content for picture in pictures}
@@ -235,7 +244,7 @@ class ModelRegistry:
             card,
             Report.model_validate_json(told.read_bytes()) if told.is_file() else None,
             {path.name: path.read_bytes() for path in sorted(folder.glob("*.svg"))},
-            known.origin.get("definition"),
+            known.definition,
         )
 
     def champion(self, name: str) -> Registered | None:

@@ -124,7 +124,7 @@ def rebuild(version: Version, lake: Lake) -> bytes:
         SnapshotMissing: the lake has let go of a snapshot.
     """
     told = version.origin
-    recipe = _own(lake, told["definition"]) if "definition" in told else RECIPES.get(version.name)
+    recipe = _own(lake, version.definition) if version.definition else RECIPES.get(version.name)
     if recipe is None:
         raise NoModel(f"There is no recipe for {version.name}: {', '.join(RECIPES)} can be made again.")
     if not version.snapshots or "shop_start" not in told or version.as_of is None:
