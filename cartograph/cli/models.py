@@ -360,11 +360,9 @@ def realised(
     settings: Settings, name: str, first: str, second: str
 ) -> tuple[date, dict[str, tuple[float | None, float | None]]] | None:
     """What became of the predictions of two versions, as `side_by_side` says."""
-    from ml_assets.core.monitoring.quality import TABLES, side_by_side
+    from ml_assets.core.monitoring.quality import side_by_side, table_of
 
-    if name not in TABLES:
-        return None  # of a shop's own model nothing is recorded that came true
-    lake, table = Lake.from_settings(settings), f"monitoring.{TABLES[name]}"
+    lake, table = Lake.from_settings(settings), f"monitoring.{table_of(name)}"
     return side_by_side(lake.batches(table).read_all(), first, second) if lake.exists(table) else None
 
 

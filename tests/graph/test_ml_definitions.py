@@ -23,6 +23,7 @@ FEATURES, MODEL, SCORES = (
     key("models/churn_classifier"),
     key("predictions/churn_scores"),
 )
+OWN_MODELS = Path(__file__).parents[2] / "models"
 
 
 @pytest.fixture
@@ -245,7 +246,8 @@ class Ticks:
 
 
 @pytest.fixture
-def ticks(load) -> Iterator[Ticks]:
+def ticks(load, monkeypatch) -> Iterator[Ticks]:
+    monkeypatch.setenv("CARTOGRAPH_MODELS_DIR", str(OWN_MODELS))
     with dg.DagsterInstance.ephemeral() as instance, freeze_time(datetime(2025, 2, 10, tzinfo=UTC)):
         yield Ticks(load(datasets=(*EVERYTHING, "payments", "refunds")), instance)
 
@@ -284,7 +286,7 @@ def test_a_model_is_trained_when_what_watches_it_begins_to_warn_but_not_on_refus
 
 def test_a_warning_asks_for_the_models_that_it_is_about_and_no_other(ticks):
     checks = {"drift": "inputs_are_usual", "backtest": "has_beaten_the_baseline", "quality": "predictions_held"}
-    of_customers = {"churn_classifier", "purchase_propensity", "customer_lifetime_value"}
+    of_customers = {"churn_classifier", "purchase_propensity", "customer_lifetime_value", "refund_soon"}
     assert ticks.asked_for() == set()
     for watcher, wanted in {
         "customer_feature_drift": of_customers,
@@ -296,6 +298,8 @@ def test_a_warning_asks_for_the_models_that_it_is_about_and_no_other(ticks):
         "demand_quality": {"demand_forecaster"},
         "recommendation_quality": {"product_recommender"},
         "fraud_quality": {"order_fraud"},
+        "refund_soon_backtest": {"refund_soon"},
+        "refund_soon_quality": {"refund_soon"},
     }.items():
         ticks.made(key(f"monitoring/{watcher}"), fails=checks[watcher.split("_")[-1]])
         assert ticks.asked_for() == wanted, watcher

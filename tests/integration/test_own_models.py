@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -13,6 +15,8 @@ from cartograph.releases import open_store
 from cartograph.releases.contents.files import OWN_PREDICTIONS
 from cartograph.releases.contents.tables import PREDICTION_COLUMNS, open_lists
 from cartograph.settings import get_settings
+from cartograph.windows import Window, at_midnight
+from ml_assets.core.monitoring.backtests import POINTS
 from tests.api.making import problem, service
 from tests.graph.ml_location import failure, forget_location, guard, key, load_location, location_in, materialized, run
 from tests.model.planted import planted_shop, publish
@@ -57,15 +61,24 @@ class Shop:
         guard(instance, self.lake, *planted.marts)
         self.first = run(definitions, instance, FEATURES, MODEL, PREDICTIONS)
 
-    def train(self, name: str, only: str | None = None, **changed: object) -> dg.ExecuteInProcessResult:
-        """Train and score another own model, on the features that are there, or make `only` one of its assets."""
+    def train(self, name: str, *only: str, **changed: object) -> dg.ExecuteInProcessResult:
+        """Train and score another own model, on the features that are there, or make `only` these of its assets."""
         from ml_assets.components import CustomerModel
         from ml_assets.defs.resources import defs as resources
 
         made = CustomerModel.resolve_from_dict({"name": name, **LARGE, **changed}).build_defs(None)
         job = dg.Definitions.merge(made, resources()).resolve_implicit_global_asset_job_def()
-        chosen = [key(only)] if only else None
-        return job.execute_in_process(instance=self.instance, raise_on_error=False, asset_selection=chosen)
+        chosen = only or (f"models/{name}", f"predictions/{name}_predictions")
+        return job.execute_in_process(
+            instance=self.instance, raise_on_error=False, asset_selection=[key(one) for one in chosen]
+        )
+
+    def predicted(self, table: str, month: int, rows: pa.Table) -> None:
+        """Write the predictions `rows` as if they had been made on the first of a month of 2025."""
+        as_of, until = date(2025, month, 1), date(2025, month + 1, 1)
+        place = rows.schema.get_field_index("as_of_date")
+        with self.lake.overwriting(table, Window(at_midnight(as_of), at_midnight(until))) as writer:
+            writer.write(rows.set_column(place, "as_of_date", pa.array([as_of] * len(rows))))
 
 
 @pytest.fixture(scope="module")
@@ -98,20 +111,26 @@ def test_a_file_becomes_a_model_with_checks_a_champion_and_predictions(shop):
     assert card["metrics"]["auc"] > card["baseline_metrics"]["spend_amount_rule.auc"]
 
 
-def test_its_label_is_what_its_target_says(shop):
-    """The share of the holdout that it is true of, counted from the orders themselves."""
-    card = shop.registry.load("large_order", "1").card
+def share_of(shop: Shop, as_of: date, amount: int) -> float:
+    """The share of a date's customers who order for more than `amount` within 30 days, by the orders themselves."""
     with shop.lake.connect() as con:
         features = shop.lake.relation_sql("features.customer_features")
         orders = shop.lake.relation_sql("published.fct_orders")
         (share,) = con.execute(
             f"""
             SELECT avg(CAST(EXISTS (
-                FROM ({orders}) o WHERE o.customer_id = f.customer_id AND o.total_amount > 60 AND NOT o.is_cancelled
-                    AND o.order_date >= f.as_of_date AND o.order_date < f.as_of_date + 30
-            ) AS INT)) FROM ({features}) f WHERE as_of_date = CAST($as_of AS DATE)""",
-            {"as_of": card["as_of"]},
+                FROM ({orders}) o WHERE o.customer_id = f.customer_id AND o.total_amount > $amount
+                    AND NOT o.is_cancelled AND o.order_date >= f.as_of_date AND o.order_date < f.as_of_date + 30
+            ) AS INT)) FROM ({features}) f WHERE as_of_date = $as_of""",
+            {"as_of": as_of, "amount": amount},
         ).fetchone()
+    return share
+
+
+def test_its_label_is_what_its_target_says(shop):
+    """The share of the holdout that it is true of."""
+    card = shop.registry.load("large_order", "1").card
+    share = share_of(shop, date.fromisoformat(card["as_of"]), 60)
     assert card["metrics"]["is_positive_rate"] == pytest.approx(share)
     assert 0 < share < 1
 
@@ -202,7 +221,7 @@ def test_a_champion_of_another_question_is_no_opponent_and_predicts_nothing(shop
     assert shop.train("spent_much").success
     table = shop.lake.batches(predictions.replace("/", ".")).read_all()
     assert set(table["model_version"].to_pylist()) == {"1"}
-    assert shop.train("spent_much", only=predictions, **changed).success
+    assert shop.train("spent_much", predictions, **changed).success
     assert not shop.lake.batches(predictions.replace("/", ".")).read_all().num_rows
     assert shop.train("spent_much", **changed).success
     promoted = shop.registry.versions("spent_much")[-1]
@@ -219,6 +238,73 @@ def test_a_target_that_is_written_otherwise_and_gives_the_same_labels_has_a_mode
     assert shop.train("reworded", **again).success
     table = shop.lake.batches("predictions.reworded_predictions").read_all()
     assert set(table["model_version"].to_pylist()) == set(shop.registry.aliases("reworded").values())
+
+
+def test_it_is_watched_by_its_owner_from_the_marts_of_its_target(shop):
+    graph = shop.definitions.resolve_asset_graph()
+    marts = {key(FEATURES), key("published/fct_orders")}
+    assert graph.get(key("monitoring/large_order_backtest")).parent_keys == marts
+    assert graph.get(key("monitoring/large_order_quality")).parent_keys == marts | {key(PREDICTIONS)}
+    assert {tuple(graph.get(key(f"monitoring/large_order_{one}")).owners) for one in ("backtest", "quality")} == {
+        (LARGE["owner"],)
+    }
+    absent = {key("monitoring/refunded_backtest"), key("monitoring/refunded_quality")}
+    assert not absent & graph.get_all_asset_keys(), "the shop delivers no refunds"
+
+
+def test_its_recipe_is_tried_at_past_dates(shop):
+    result = run(shop.definitions, shop.instance, "monitoring/large_order_backtest")
+    assert result.success
+    (check,) = result.get_asset_check_evaluations()
+    assert check.passed, check.description
+    table = shop.lake.batches("monitoring.large_order_backtest").read_all().to_pylist()
+    bars = [row for row in table if row["metric"] == "auc"]
+    assert len(bars) == POINTS
+    rules = {row["as_of_date"]: row["value"] for row in table if row["metric"] == "spend_amount_rule_auc"}
+    assert {row["as_of_date"]: row["at_least"] for row in bars} == rules
+
+
+def test_its_predictions_are_held_against_what_came_and_those_for_another_target_are_not(shop):
+    """Those for dates of months ago, as either version would have made them; the first was asked of more than 60."""
+    more = {"target": LARGE["target"] | {"events": LARGE["target"]["events"].replace("> 60", "> 30")}}
+    quality, predictions = "monitoring/outgrown_quality", "predictions.outgrown_predictions"
+    assert shop.train("outgrown").success
+    first = shop.lake.batches(predictions).read_all()
+    assert shop.train("outgrown", **more).success
+    second = shop.lake.batches(predictions).read_all()
+    assert {"1"} == set(first["model_version"].to_pylist())
+    assert {"2"} == set(second["model_version"].to_pylist())
+    shop.predicted(predictions, 5, second)
+    shop.predicted(predictions, 6, first)
+    result = shop.train("outgrown", quality, **more)
+    assert result.success
+    table = shop.lake.batches(quality.replace("/", ".")).read_all().to_pylist()
+    assert {(row["as_of_date"], row["model_version"]) for row in table} == {(date(2025, 5, 1), "2")}
+    found = {row["metric"]: row["value"] for row in table}
+    assert found["is_positive_rate"] == pytest.approx(share_of(shop, date(2025, 5, 1), 30))
+    assert shop.train("outgrown", quality).success, "the file asks as it did at first"
+    table = shop.lake.batches(quality.replace("/", ".")).read_all().to_pylist()
+    assert {(row["as_of_date"], row["model_version"]) for row in table} == {(date(2025, 6, 1), "1")}
+    found = {row["metric"]: row["value"] for row in table}
+    assert found["is_positive_rate"] == pytest.approx(share_of(shop, date(2025, 6, 1), 60))
+
+
+def test_what_came_of_the_predictions_of_two_versions_is_compared(shop):
+    """The champion's, and aside the challenger's, which knows less."""
+    from cartograph.cli.models import realised
+
+    table = "predictions.compared_predictions"
+    assert shop.train("compared").success
+    assert shop.train("compared", features=["orders_count"], baseline=None).success
+    assert shop.registry.aliases("compared") == {"champion": "1", "challenger": "2"}
+    assert realised(shop.settings, "compared", "1", "2") is None, "no outcome is known yet"
+    for one in (table, f"{table}_shadow"):
+        shop.predicted(one, 6, shop.lake.batches(one).read_all())
+    assert shop.train("compared", "monitoring/compared_quality").success
+    as_of, figures = realised(shop.settings, "compared", "1", "2")
+    assert as_of == date(2025, 6, 1)
+    assert figures["auc"][0] > figures["auc"][1]
+    assert figures["is_positive_rate"] == (pytest.approx(share_of(shop, as_of, 60)),) * 2
 
 
 def test_the_release_has_it_and_the_api_predicts_as_the_batch_did(shop):

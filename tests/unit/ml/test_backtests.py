@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import duckdb
@@ -13,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_assets.core.models import churn, classifier, clv
+from ml_assets.core.models.training import fit_calibrated
 from ml_assets.core.monitoring.backtests import POINTS, of_classifier, of_values, past_splits
 from ml_assets.core.monitoring.quality import RECIPE, Figure, Point, contract, latest, rows_of
+from ml_assets.core.own_models.form import own_model
+from ml_assets.core.own_models.question import question
 from ml_assets.core.registry import CHAMPION
 from ml_assets.defs.monitoring.backtests import BEATS_THROUGHOUT
 from ml_assets.defs.monitoring.quality import judge
@@ -84,6 +88,47 @@ def test_the_curve_has_a_point_for_each_past_date_and_passes(shop):
     assert judge(BEATS_THROUGHOUT, latest(table, RECIPE, 3), "past dates").passed
     rows = table.filter(pc.equal(table["metric"], "training_rows")).sort_by("as_of_date")["value"].to_pylist()
     assert rows == sorted(rows)
+
+
+def own_question(**content: object) -> classifier.Question:
+    """Who orders within 30 days, as the file of a shop's own model asks it."""
+    target = {"events": "select customer_id, ordered_at as happened_at from fct_orders", "within_days": 30}
+    given = {"name": "mine", "description": "Who orders.", "owner": "team:shop", "target": target, **content}
+    return question(own_model({"estimator": {"path": "sklearn.linear_model.LogisticRegression"}, **given}))
+
+
+def days_of_orders(_: duckdb.DuckDBPyConnection, tables: Mapping[str, str]) -> str:
+    return f"SELECT customer_id, CAST(ordered_at AS DATE) AS day FROM ({tables['fct_orders']}) WHERE NOT is_cancelled"
+
+
+def test_a_shops_own_model_is_tried_with_its_own_estimator_measure_and_margin(shop, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(
+        classifier, "fit_calibrated", lambda *given: fitted.append(given[-1][-1]) or fit_calibrated(*given)
+    )
+    asked = own_question(metric="average_precision", margin=0.01, baseline={"feature": "orders_count"})
+    dates, tables = months(16), {"customer_features": "FROM features", "fct_orders": "FROM orders"}
+    span = {"data_start": START, "data_end": dates[-1]}
+    points = list(of_classifier(asked, shop.con, tables, dates, events=days_of_orders, **span))
+    assert len(points) == POINTS
+    assert {type(one).__name__ for one in fitted} == {"LogisticRegression"}
+    for point in points:
+        found = {figure.metric: figure for figure in point.figures}
+        rule = found["orders_count_rule_average_precision"].value
+        assert found["average_precision"].at_least == pytest.approx(rule + 0.01)
+        assert found["average_precision"].low < found["average_precision"].value < found["average_precision"].high
+        assert found["auc"].at_least is None, "it is told, and the file does not ask for it"
+
+
+def test_a_past_date_on_which_nothing_tells_customers_apart_or_few_are_asked_of_has_no_point(shop):
+    dates, tables = months(16), {"customer_features": "FROM features", "fct_orders": "FROM orders"}
+    same = "SELECT * REPLACE (if(as_of_date < DATE '2024-10-01', 1, orders_count) AS orders_count) FROM features"
+    span = {"data_start": START, "data_end": dates[-1]}
+    asked = own_question(features=["orders_count"])
+    found = of_classifier(asked, shop.con, tables | {"customer_features": same}, dates, events=days_of_orders, **span)
+    assert 0 < len(list(found)) < POINTS
+    few = own_question(population="orders_count = 8 AND recency_days = 3", features=["recency_days"])
+    assert not list(of_classifier(few, shop.con, tables, dates, events=days_of_orders, **span))
 
 
 def test_a_recipe_that_recency_beats_is_told_with_its_dates():

@@ -128,6 +128,7 @@ def test_each_mistake_is_one_message_with_file_key_cause_and_cure(tmp_path, key,
         ("My-Model", yaml.safe_dump(SOUND), "name: String should match pattern"),
         ("churn_classifier", yaml.safe_dump(SOUND), "is one of Cartograph's own models"),
         ("lifetime_value", yaml.safe_dump(SOUND), "is one of Cartograph's own models"),
+        ("fraud", yaml.safe_dump(SOUND), "is one of Cartograph's own models"),
     ],
 )
 def test_a_file_that_is_none_or_has_a_name_that_cannot_be_is_told_so(tmp_path, name, content, said):

@@ -13,7 +13,9 @@ import pytest
 from ml_assets.core.models import churn, clv, fraud, propensity
 from ml_assets.core.monitoring import realised
 from ml_assets.core.monitoring.quality import Figure, Point, contract, latest, rows_of, side_by_side
-from ml_assets.core.registry import CHALLENGER, CHAMPION
+from ml_assets.core.own_models.form import OwnModel, own_model
+from ml_assets.core.own_models.question import asked_alike, question
+from ml_assets.core.registry import CHALLENGER, CHAMPION, Version
 from ml_assets.defs.monitoring.quality import HELD, judge
 
 AS_OF = date(2025, 1, 1)
@@ -43,6 +45,20 @@ def passes(points: list[Point]) -> bool:
 
 def figures(point: Point) -> dict[str, Figure]:
     return {figure.metric: figure for figure in point.figures}
+
+
+def own(within_days: int, **content: object) -> OwnModel:
+    """A shop's own model of who gets a refund."""
+    events = "select customer_id, refunded_at as happened_at from fct_refunds"
+    told = {"name": "mine", "description": "Who gets a refund.", "owner": "team:shop"}
+    estimator = {"path": "sklearn.linear_model.LogisticRegression"}
+    return own_model(
+        {**told, "target": {"events": events, "within_days": within_days}, "estimator": estimator, **content}
+    )
+
+
+def version(number: str, origin: dict[str, str]) -> Version:
+    return Version("mine", number, START, "2025-01-01", "0", "onnx", (), origin, (), None)
 
 
 QUESTIONS = [
@@ -87,6 +103,50 @@ def test_a_classifiers_predictions_are_judged_once_their_days_have_passed(con, q
     assert not passes(points(1 - truth, known)), "it ranks the other way"
     assert not passes(points(truth / 3, known)), "it ranks well, and its probabilities are off"
     assert passes([]), "nothing can be judged yet"
+
+
+def test_a_shops_own_model_is_judged_by_its_measure_margin_and_events(con):
+    """Who returns what they bought, which one in five does; frequency does not tell."""
+    draw = np.random.default_rng(6)
+    size, within, share = 2000, 60, 0.2
+    ids, chance = [f"c{n}" for n in range(size)], draw.beta(share, 1 - share, size)
+    back = [one for one, does in zip(ids, draw.random(size) < chance, strict=True) if does]
+    tables = register(
+        con,
+        customer_features={
+            "customer_id": ids,
+            "as_of_date": pa.array([AS_OF] * size),
+            "orders_90d": draw.integers(0, 4, size),
+        },
+        happened={"customer_id": back, "day": pa.array([AS_OF + timedelta(days=within - 1)] * len(back))},
+    )
+
+    def points(probability: np.ndarray, **content: object) -> list[Point]:
+        of = {"customer_id": ids, "as_of_date": pa.array([AS_OF] * size), "probability": probability}
+        register(con, predictions={**of, "model_version": ["1"] * size})
+        asked = question(own(within_days=within, baseline={"feature": "orders_90d"}, **content))
+        judged = realised.of_classifier(asked, "probability", "model_version", lambda _, marts: marts["happened"])
+        return list(judged(con, "FROM predictions", tables, AS_OF + timedelta(days=within)))
+
+    (good,) = points(chance, metric="average_precision")
+    found = figures(good)
+    assert found["is_positive_rate"].value == pytest.approx(len(back) / size)
+    assert found["average_precision"].at_least == found["orders_90d_rule_average_precision"].value
+    assert found["auc"].at_least is None, "it is told, and the file does not ask for it"
+    assert passes([good])
+    assert not passes(points(np.full(size, share), metric="average_precision")), "it tells nothing apart"
+    assert not passes(points(chance, metric="average_precision", margin=0.9)), "not by so much"
+    assert not points(chance, population="orders_90d > 9"), "of nobody nothing is said"
+
+
+def test_predictions_of_a_version_that_was_asked_something_else_are_not_taken(con):
+    """Its definition is what the file said when it was trained; one without has not said what it was asked."""
+    register(con, predictions={"customer_id": list("abcd"), "model_version": list("1234")})
+    asked = own(within_days=60)
+    told = {"1": asked, "2": own(within_days=30), "3": own(within_days=60, margin=0.1)}
+    versions = [version(number, {"definition": one.model_dump_json()}) for number, one in told.items()]
+    taken = asked_alike(con, "FROM predictions", asked, [*versions, version("4", {})])
+    assert con.execute(f"SELECT customer_id FROM ({taken}) ORDER BY customer_id").fetchall() == [("a",), ("c",)]
 
 
 def spenders(con: duckdb.DuckDBPyConnection) -> tuple[dict[str, str], np.ndarray, np.ndarray]:

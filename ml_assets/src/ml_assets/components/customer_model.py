@@ -1,9 +1,10 @@
-"""A shop's own model as a component: its model asset with checks, and the asset of its predictions.
+"""A shop's own model as a component: its model asset with checks, that of its predictions, and those that watch it.
 
 The form of its attributes is `ml_assets.core.own_models.form`; training, tracking and the gate are those of the other
 classifiers. Which files there are is `ml_assets.defs.own_models`'s business.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import partial
 
@@ -16,12 +17,16 @@ from cartograph.shops import load_shop
 from ml_assets.core.evaluation.classification import MEASURES
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.models.scoring import score
+from ml_assets.core.monitoring import backtests, realised
+from ml_assets.core.monitoring.quality import Point, table_of
 from ml_assets.core.own_models.estimators import try_out
 from ml_assets.core.own_models.form import OwnModel, require_allowed
 from ml_assets.core.own_models.question import about, contract, question, register_events, require_windows
 from ml_assets.core.registry import Registered
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import depends_on, open_lake, plain_failures
+from ml_assets.defs.monitoring.backtests import Recipe, backtest_asset
+from ml_assets.defs.monitoring.quality import CALIBRATED, Watched, quality_asset
 from ml_assets.defs.scoring.steps import look_for, predict_latest
 from ml_assets.defs.tracking import MlflowTracking
 from ml_assets.defs.training.classifiers import judge, specs_of_any, train_and_register
@@ -31,12 +36,17 @@ _WRONG = "coalesce(probability NOT BETWEEN 0 AND 1, true)"
 
 
 class CustomerModel(OwnModel, dg.Component, dg.Resolvable):
-    """A yes or no about customers, as `models/<name>` with its checks, and `predictions/<name>_predictions`."""
+    """A yes or no about customers: `models/<name>`, `predictions/<name>_predictions`, and what watches them."""
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
-        """The model with its checks, and its predictions with theirs."""
+        """The model, its predictions, what became of these and the recipe at past dates, each with its checks."""
         return dg.Definitions(
-            assets=[model_asset(self), predictions_asset(self)],
+            assets=[
+                model_asset(self),
+                predictions_asset(self),
+                quality_asset(watched(self)),
+                backtest_asset(recipe(self)),
+            ],
             asset_checks=[challenger_is_fit(self.name), probabilities_check(self)],
         )
 
@@ -56,12 +66,48 @@ def predictions_table(name: str) -> str:
     return ".".join(predictions_key(name).path)
 
 
-def model_asset(model: OwnModel) -> dg.AssetsDefinition:
-    """The asset that trains, judges and registers the model."""
-    key, baseline = model_key(model.name), model.baseline
+def watched(model: OwnModel) -> Watched:
+    """How the model's predictions are held against what came."""
+    return Watched(
+        table_of(model.name),
+        predictions_table(model.name),
+        f"predictions of what the file asks that are {model.target.within_days} days old",
+        _bars(model),
+        "customer",
+        (),
+        model.marts,
+        realised.of_classifier(question(model), "probability", "model_version", partial(own_events, model)),
+        model,
+    )
+
+
+def recipe(model: OwnModel) -> Recipe:
+    """How the model is tried at past dates."""
+
+    def points(con: duckdb.DuckDBPyConnection, tables: Marts, dates: Sequence[date], **span: date) -> Iterator[Point]:
+        require_usable(model)
+        return backtests.of_classifier(question(model), con, tables, dates, events=partial(own_events, model), **span)
+
+    return Recipe(f"{model.name}_backtest", _bars(model), model.marts, points, model.owner)
+
+
+def _bar(model: OwnModel) -> str:
+    """What it must reach by its measure, in words."""
+    baseline = model.baseline
     rule = f"sorting by {baseline.feature}, {baseline.order}" if baseline else "predicting the same share for all"
     more = f" by more than {model.margin:g}" if model.margin else ""
-    bar = f"Its {MEASURES[model.metric].words} is above that of {rule}{more}, beyond chance."
+    return f"above that of {rule}{more}"
+
+
+def _bars(model: OwnModel) -> str:
+    """What predictions are held to, in words."""
+    return f"had {MEASURES[model.metric]} {_bar(model)}, and {CALIBRATED}"
+
+
+def model_asset(model: OwnModel) -> dg.AssetsDefinition:
+    """The asset that trains, judges and registers the model."""
+    key = model_key(model.name)
+    bar = f"Its {MEASURES[model.metric].words} is {_bar(model)}, beyond chance."
 
     @dg.asset(
         key=key,
@@ -79,8 +125,7 @@ def model_asset(model: OwnModel) -> dg.AssetsDefinition:
     )
     def _model(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
         with plain_failures():
-            require_allowed(model, get_settings().allowed_estimators)
-            try_out(model.estimator)
+            require_usable(model)
         return train_and_register(
             context,
             tracking,
@@ -93,6 +138,12 @@ def model_asset(model: OwnModel) -> dg.AssetsDefinition:
         )
 
     return _model
+
+
+def require_usable(model: OwnModel) -> None:
+    """Raise OwnModelError where the model's estimator is not allowed, or cannot be fitted and exported exactly."""
+    require_allowed(model, get_settings().allowed_estimators)
+    try_out(model.estimator)
 
 
 def own_events(model: OwnModel, con: duckdb.DuckDBPyConnection, selects: Marts) -> str:

@@ -11,6 +11,8 @@ from operator import or_
 import dagster as dg
 
 from cartograph.trust.automation import automation_sensor, nothing_upstream_blocks, when_trusted
+from ml_assets.components.customer_model import recipe, watched
+from ml_assets.defs.own_models import own_models
 
 ml_job = dg.define_asset_job(
     "ml_job",
@@ -47,6 +49,7 @@ WATCHERS = {
     "demand_forecaster": ("demand_quality",),
     "order_fraud": ("fraud_quality",),
     "product_recommender": ("recommendation_quality",),
+    **{model.name: (DRIFT, recipe(model).dataset, watched(model).dataset) for model in own_models()},
 }
 """The assets of `monitoring` whose warnings are a reason to train a model again."""
 

@@ -168,6 +168,11 @@ def evaluate(labels: Labels, probabilities: Vector) -> Scores:
     )
 
 
+def measured(labels: Labels, probabilities: Vector, measure: Measure, scores: Scores) -> Interval:
+    """What predicted probabilities reach by a measure; `scores` are all scores of the same."""
+    return scores.auc if measure.score is auc else interval(labels, probabilities, measure.score)
+
+
 def single_feature_scores(
     labels: Labels, matrix: npt.NDArray[Any], names: Sequence[str], score: Score = auc
 ) -> dict[str, float]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ml_assets.core.evaluation.classification import BINS
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
-from ml_assets.core.features.customers import column_values
+from ml_assets.core.features.customers import Marts, column_values
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
 from ml_assets.core.models.training import FEWEST, boosted_trees, fit_calibrated
 from ml_assets.core.models.training import informative as informative_columns
@@ -35,8 +35,15 @@ SEED = 7
 
 Vector = npt.NDArray[np.float64]
 
+Events = Callable[[duckdb.DuckDBPyConnection, Marts], str]
+"""Of DuckDB SELECTs of tables, each by its own name, the SELECT that a question's events are in."""
 ORDERS_THAT_STAND = "SELECT customer_id, CAST(ordered_at AS DATE) AS day FROM ({events}) WHERE NOT is_cancelled"
 """The events of a question about orders; `{events}` is a SELECT over `published.fct_orders`."""
+
+
+def orders(_: duckdb.DuckDBPyConnection, tables: Marts) -> str:
+    """The `Events` of a question about orders."""
+    return tables["fct_orders"]
 
 
 def boosting(rows: int) -> dict[str, Any]:

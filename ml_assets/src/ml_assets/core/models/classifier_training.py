@@ -20,9 +20,8 @@ from ml_assets.core.evaluation.classification import (
     Interval,
     Scores,
     advantage,
-    auc,
     evaluate,
-    interval,
+    measured,
     single_feature_scores,
 )
 from ml_assets.core.features.catalogue import CUSTOMER_FEATURES
@@ -122,13 +121,13 @@ def train_classifier(
     rankings = {name: rule(holdout) for name, rule in question.rules.items()}
     rules = {name: measure.score(labels, ranking) for name, ranking in rankings.items()}
     scores = evaluate(labels, probabilities)
-    measured = scores.auc if measure.score is auc else interval(labels, probabilities, measure.score)
+    reached = measured(labels, probabilities, measure, scores)
     best = max(rules, key=lambda name: rules[name])
     gain = advantage(labels, probabilities, rankings[best], measure.score)
     if gain.low <= question.margin <= gain.high:
         raise NotEnoughData(
             f"{question.title} is not shown to be better than the {best.replace('_', ' ')}: {measure} of "
-            f"{measured.value:.3f} against {rules[best]:.3f}, which may be chance among {len(labels)} customers: the "
+            f"{reached.value:.3f} against {rules[best]:.3f}, which may be chance among {len(labels)} customers: the "
             f"gain is from {gain.low:+.3f} to {gain.high:+.3f}, and must be above {question.margin:g}. "
             "Load more customers or more time."
         )
@@ -142,7 +141,7 @@ def train_classifier(
         split=split,
         training_rows=len(rows),
         scores=scores,
-        measured=measured,
+        measured=reached,
         baselines={name: measure.score(labels, ranking) for name, ranking in rankings.items()},
         best_rule=best,
         gain=gain,

@@ -15,7 +15,7 @@ import duckdb
 
 from ml_assets.core.features.customers import Marts, as_of_dates, data_end
 from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
-from ml_assets.core.models.classifier import Question
+from ml_assets.core.models.classifier import Events, Question, orders
 from ml_assets.core.models.classifier_training import train_classifier
 from ml_assets.core.models.demand import daily
 from ml_assets.core.models.demand import training as demand_training
@@ -52,11 +52,7 @@ Recipe = Callable[[duckdb.DuckDBPyConnection, Marts, Origin], bytes]
 """The exported model, of DuckDB SELECTs by the tables' own names, and of the origin."""
 
 
-def _orders(_: duckdb.DuckDBPyConnection, tables: Marts) -> str:
-    return tables["fct_orders"]
-
-
-def _classifier(question: Question, events: Callable[[duckdb.DuckDBPyConnection, Marts], str] = _orders) -> Recipe:
+def _classifier(question: Question, events: Events = orders) -> Recipe:
     def recipe(con: duckdb.DuckDBPyConnection, tables: Marts, origin: Origin) -> bytes:
         features = tables["customer_features"]
         dates = as_of_dates(con, features)

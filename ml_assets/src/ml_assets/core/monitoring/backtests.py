@@ -8,18 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
 import duckdb
 
 from ml_assets.core.features.customers import Marts, column_values
 from ml_assets.core.models import classifier, clv
-from ml_assets.core.models.classifier import Question, Split
+from ml_assets.core.models.classifier import Events, Question, Split
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.training import boosted_trees
-from ml_assets.core.monitoring.quality import Figure, Point, of_amounts, of_probabilities, spread
+from ml_assets.core.monitoring.quality import FEWEST_ROWS, Figure, Point, of_amounts, of_probabilities, spread
 
 LEAN, TRAINING_DATES = {"max_iter": 20, "learning_rate": 0.15}, 6
-"""A past point learns fewer trees in longer steps, from so many of the latest dates at most: in a fifth of the time."""
+"""A past point learns fewer trees in longer steps, from so many of the latest dates at most: in a fifth of the time.
+
+Other steps than Cartograph's trees stay as they are: nobody knows which of their parameters make them quick.
+"""
 POINTS = 6
 """Past as-of dates of a backtest, spread evenly over the history."""
 
@@ -32,24 +36,31 @@ def of_classifier(
     *,
     data_start: date,
     data_end: date,
+    events: Events = classifier.orders,
 ) -> Iterator[Point]:
     """Train on POINTS past dates, each with what was known then, as `classifier_training` does but for its size.
 
-    Dates at which there was too little to train on are left out. `tables` holds DuckDB SELECTs.
+    Dates at which there was too little to train or to judge on are left out. `tables` holds DuckDB SELECTs.
     """
-    features, orders = tables["customer_features"], tables["fct_orders"]
-    lean = replace(question, steps=lambda rows: boosted_trees(classifier.boosting(rows) | LEAN))
+    features, happened = tables["customer_features"], events(con, tables)
+    lean = replace(question, steps=_lean_trees) if question.steps is classifier.trees else question
     for split in past_splits(question, as_of_dates, data_start=data_start, data_end=data_end):
-        known = classifier.labelled_rows(con, question, features, orders, split.training[-TRAINING_DATES:])
-        later = classifier.labelled_rows(con, question, features, orders, [split.holdout])
-        names = classifier.informative(question, known)
+        known = classifier.labelled_rows(con, question, features, happened, split.training[-TRAINING_DATES:])
+        later = classifier.labelled_rows(con, question, features, happened, [split.holdout])
+        if len(later) < FEWEST_ROWS:
+            continue
         try:
+            names = classifier.informative(question, known)
             model = classifier.train(lean, known, names)
         except NotEnoughData:
             continue
         figures = of_probabilities(question, later, model.predict_proba(column_values(later, names))[:, 1])
         if figures:
             yield Point(split.holdout, None, len(later), (*figures, Figure("training_rows", len(known))))
+
+
+def _lean_trees(rows: int) -> list[Any]:
+    return boosted_trees(classifier.boosting(rows) | LEAN)
 
 
 def past_splits(question: Question, as_of_dates: Sequence[date], *, data_start: date, data_end: date) -> list[Split]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cartograph.contracts import Column, Contract
-from ml_assets.core.evaluation.classification import Interval, auc, evaluate
+from ml_assets.core.evaluation.classification import MEASURES, Interval, evaluate, measured
 from ml_assets.core.evaluation.values import mean_absolute_error, normalised_gini
 from ml_assets.core.models import churn, classifier, clv, fraud, propensity
 from ml_assets.core.models.classifier import Question, Vector
@@ -31,9 +31,11 @@ TABLES = {
     fraud.NAME: "fraud_quality",
     product_recommender.NAME: "recommendation_quality",
 }
-"""The table of `monitoring` that says what became of each model's predictions; segments have no outcome."""
+"""The tables of `monitoring` that say what became of Cartograph's own models' predictions; segments have no outcome."""
+FEWEST_ROWS = 100
+"""Of fewer customers or products nothing is concluded, as in a contest."""
 CALIBRATION_ERROR = 0.10
-"""Of predictions made: those of a holdout are held to half of it, and the world moves on."""
+"""Of predictions made: those of a holdout are held to less, and the world moves on."""
 TOTAL_WITHIN = 0.20
 """How far all customers together may be from what was predicted, or twice what a holdout is held to where that is more:
 in the time since, all of them change together."""
@@ -57,6 +59,11 @@ class Point(NamedTuple):
     version: str | None
     rows: int
     figures: tuple[Figure, ...]
+
+
+def table_of(model: str) -> str:
+    """The table of `monitoring` that says what became of a model's predictions; a shop's own gives it its name."""
+    return TABLES.get(model, f"{model}_quality")
 
 
 def contract(dataset: str, grain: str) -> Contract:
@@ -148,14 +155,19 @@ def interval(name: str, found: Interval, *, at_least: float | None = None) -> Fi
 
 
 def of_probabilities(question: Question, rows: pa.Table, probabilities: Vector) -> tuple[Figure, ...]:
-    """The figures of predictions for labelled `rows`, of which the best rule is the bar; none where labels are one."""
+    """The figures of predictions for labelled `rows`; none where the labels are one.
+
+    The bar is the best rule by the question's measure, and its margin.
+    """
     labels = classifier.target(question, rows)
     if not 0 < labels.sum() < len(labels):
         return ()
-    scores = evaluate(labels, probabilities)
-    rules = {f"{name}_auc": auc(labels, rule(rows)) for name, rule in question.rules.items()}
+    scores, measure = evaluate(labels, probabilities), MEASURES[question.measure]
+    reached = measured(labels, probabilities, measure, scores)
+    rules = {f"{name}_{question.measure}": measure.score(labels, rule(rows)) for name, rule in question.rules.items()}
     return (
-        interval("auc", scores.auc, at_least=max(rules.values())),
+        interval(question.measure, reached, at_least=max(rules.values()) + question.margin),
+        *([] if reached is scores.auc else [interval("auc", scores.auc)]),
         Figure("calibration_error", scores.ece, at_most=CALIBRATION_ERROR),
         Figure("brier", scores.brier),
         Figure("lift_top_decile", scores.lift),

@@ -20,7 +20,7 @@ from ml_assets.core.evaluation.forecasting import coverage, point_scores, window
 from ml_assets.core.evaluation.ranking import Ranking, chosen, evaluate, rank, same_for_all, temporal_split
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.models import classifier, clv, fraud
-from ml_assets.core.models.classifier import Question, Vector
+from ml_assets.core.models.classifier import Events, Question, Vector, orders
 from ml_assets.core.models.demand import daily
 from ml_assets.core.models.demand.forecaster import INTERVAL
 from ml_assets.core.models.demand.panel import DAILY
@@ -28,13 +28,11 @@ from ml_assets.core.models.recommendation.histories import REPEATS_MATTER_FROM, 
 from ml_assets.core.models.recommendation.purchases import catalogue, purchases
 from ml_assets.core.models.recommendation.recommender import NOTHING
 from ml_assets.core.models.recommendation.training import HORIZON_DAYS as LIST_DAYS
-from ml_assets.core.monitoring.quality import Figure, Point, of_amounts, of_probabilities, within
+from ml_assets.core.monitoring.quality import FEWEST_ROWS, Figure, Point, of_amounts, of_probabilities, within
 from ml_assets.core.monitoring.quality import interval as with_interval
 
 Realised = Callable[[duckdb.DuckDBPyConnection, str, Marts, date], Iterator[Point]]
 
-FEWEST_ROWS = 100
-"""Of fewer customers or products nothing is concluded, as in a contest."""
 ORDER_DAYS = 90
 """The orders of so many days tell of lifetime values long before their year is over."""
 DEMAND_WITHIN, COVERAGE_WITHIN = 0.25, 0.10
@@ -44,17 +42,21 @@ FRAUDS_WITHIN = 2.0
 """Largest ratio of expected to observed frauds, or the reverse: the holdout is held to 1.5."""
 
 
-def of_classifier(question: Question, probability: str, version: str) -> Realised:
+def of_classifier(question: Question, probability: str, version: str, events: Events = orders) -> Realised:
     """Of a question's predictions; `probability` and `version` are their columns."""
 
     def realised(con: duckdb.DuckDBPyConnection, predictions: str, tables: Marts, data_end: date) -> Iterator[Point]:
         known = _known(con, predictions, question.horizon_days, data_end)
+        if not known:
+            return
         scored = f"""
             SELECT f.*, s.{probability} AS predicted, s.{version} AS version
             FROM ({tables["customer_features"]}) f JOIN ({predictions}) s USING (customer_id, as_of_date)"""
-        outcomes = classifier.labelled_rows(con, question, scored, tables["fct_orders"], known)
+        outcomes = classifier.labelled_rows(con, question, scored, events(con, tables), known)
         for day in known:
             of_day = outcomes.filter(pc.equal(outcomes["as_of_date"], pa.scalar(day)))
+            if len(of_day) < FEWEST_ROWS:
+                continue
             figures = of_probabilities(question, of_day, of_day["predicted"].to_numpy())
             if figures:
                 yield Point(day, of_day["version"][0].as_py(), len(of_day), figures)

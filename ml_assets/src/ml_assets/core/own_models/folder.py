@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cartograph.settings import Settings, SettingsError
-from ml_assets.core.models import segments
 from ml_assets.core.models.errors import OwnModelError
 from ml_assets.core.models.recipes import RECIPES
+from ml_assets.core.monitoring.quality import TABLES
 from ml_assets.core.own_models.form import OwnModel, read_model
 
-SHIPPED = frozenset(RECIPES) | {segments.NAME, "churn", "propensity", "lifetime_value"}
-"""The names that Cartograph's own models have, and those by which the API calls them."""
+SHIPPED = frozenset(RECIPES) | {table.removesuffix("_quality") for table in TABLES.values()}
+"""The names that Cartograph's own models have, and those by which the API and `monitoring` call them."""
 
 
 class ModelFile(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 
 import duckdb
@@ -19,6 +19,7 @@ from ml_assets.core.own_models.estimators import steps
 from ml_assets.core.own_models.form import FeatureRule, OwnModel
 from ml_assets.core.own_models.target import Connect, read_events
 from ml_assets.core.own_models.window import require_in_window
+from ml_assets.core.registry import Version
 
 LABEL = "is_positive"
 SPACING_DAYS = 28
@@ -108,6 +109,16 @@ def register_events(con: duckdb.DuckDBPyConnection, tables: Marts, *, connect: C
     """
     con.register("own_events", read_events(connect, model.target.events, tables))
     return "FROM own_events"
+
+
+def asked_alike(con: duckdb.DuckDBPyConnection, predictions: str, model: OwnModel, versions: Iterable[Version]) -> str:
+    """The SELECT of those `predictions` whose version was trained for what the model's file asks by now.
+
+    `versions` are all that there are of the model; a target that has changed since gives other labels.
+    """
+    asking = [one.version for one in versions if model.asks_as(one.definition)]
+    con.register("asking_versions", pa.table({"model_version": pa.array(asking, pa.string())}))
+    return f"FROM ({predictions}) SEMI JOIN asking_versions USING (model_version)"
 
 
 def contract(model: OwnModel) -> Contract:

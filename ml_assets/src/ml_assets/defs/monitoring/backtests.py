@@ -30,12 +30,13 @@ JUDGED = 3
 
 
 class Recipe(NamedTuple):
-    """A recipe to be tried at past dates; `bars` says what it is held to."""
+    """A recipe to be tried at past dates; `bars` says what it is held to. Without an `owner` it is the location's."""
 
     dataset: str
     bars: str
     marts: tuple[str, ...]
     points: Callable[..., Iterator[Point]]
+    owner: str | None = None
 
 
 RECIPES = (
@@ -75,6 +76,7 @@ def backtest_asset(recipe: Recipe) -> dg.AssetsDefinition:
         key=key,
         deps=[FEATURES_KEY, *depends_on(delivered(recipe.marts))],
         kinds={"iceberg"},
+        owners=[recipe.owner] if recipe.owner else None,
         tags={"domain": "customer"},
         check_specs=[
             dg.AssetCheckSpec(

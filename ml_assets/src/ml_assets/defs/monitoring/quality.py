@@ -21,7 +21,9 @@ from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.recommendation.training import HORIZON_DAYS as LIST_DAYS
 from ml_assets.core.monitoring import realised
 from ml_assets.core.monitoring.quality import TABLES, contract, figure_of, is_held, latest, rows_of
-from ml_assets.core.registry import CHALLENGER, CHAMPION
+from ml_assets.core.own_models.form import OwnModel
+from ml_assets.core.own_models.question import asked_alike
+from ml_assets.core.registry import CHALLENGER, CHAMPION, ModelRegistry
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
 from ml_assets.defs.marts import (
     DEMAND,
@@ -44,6 +46,7 @@ from ml_assets.defs.marts import (
 from ml_assets.defs.metadata import markdown_table, table_metadata
 from ml_assets.defs.partitions import data_end
 from ml_assets.defs.scoring.steps import shadow_of
+from ml_assets.defs.tracking import MlflowTracking
 
 HELD = "predictions_held"
 
@@ -52,7 +55,7 @@ class Watched(NamedTuple):
     """A lake table of predictions, and how they are held against what came.
 
     `dataset` names the asset; `since` says which predictions can be judged, and `bars` what they are held to. `tables`
-    are other tables of this location, `marts` published ones.
+    are other tables of this location, `marts` published ones. `own` is the shop's own model, where it is one.
     """
 
     dataset: str
@@ -63,9 +66,11 @@ class Watched(NamedTuple):
     tables: tuple[str, ...]
     marts: tuple[str, ...]
     realised: realised.Realised
+    own: OwnModel | None = None
 
 
-PROBABILITIES = "ranked better than a rule does, and the probabilities were off by at most 0.10 on average over tenths"
+CALIBRATED = "the probabilities were off by at most 0.10 on average over tenths"
+PROBABILITIES = f"ranked better than a rule does, and {CALIBRATED}"
 WATCHED = (
     Watched(
         TABLES[churn.NAME],
@@ -150,6 +155,7 @@ def quality_asset(watched: Watched) -> dg.AssetsDefinition:
         key=key,
         deps=[FEATURES_KEY, *others, *depends_on(delivered(watched.marts))],
         kinds={"iceberg"},
+        owners=[watched.own.owner] if watched.own else None,
         tags={"domain": watched.domain},
         check_specs=[
             dg.AssetCheckSpec(HELD, asset=key, description=f"The champion's latest {watched.since} {watched.bars}.")
@@ -159,21 +165,23 @@ def quality_asset(watched: Watched) -> dg.AssetsDefinition:
             f"{watched.since}, held against what came."
         ),
     )
-    def quality() -> dg.MaterializeResult:
+    def quality(tracking: MlflowTracking) -> dg.MaterializeResult:
         """Judge all predictions whose outcome is known, and replace the table."""
         lake = open_lake()
         aside = shadow_of(watched.predictions)
         roles = {CHAMPION: watched.predictions} | ({CHALLENGER: aside} if lake.exists(aside) else {})
         with plain_failures():
             inputs = pin(lake, [FEATURES, *watched.tables, *roles.values(), *published(delivered(watched.marts))])
+            predictions = {role: inputs.selects[table.split(".")[1]] for role, table in roles.items()}
             with lake.connect() as con:
+                if own := watched.own:
+                    versions = ModelRegistry(tracking.uri).versions(own.name)
+                    predictions = {role: asked_alike(con, one, own, versions) for role, one in predictions.items()}
                 end = data_end(as_of_dates(con, inputs.selects["customer_features"]))
                 rows = [
                     row
-                    for role, table in roles.items()
-                    for row in rows_of(
-                        role, watched.realised(con, inputs.selects[table.split(".")[1]], inputs.selects, end)
-                    )
+                    for role, one in predictions.items()
+                    for row in rows_of(role, watched.realised(con, one, inputs.selects, end))
                 ]
             table = made.arrow_table(rows)
             write(made, table)

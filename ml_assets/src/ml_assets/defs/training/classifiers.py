@@ -10,15 +10,21 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
-import duckdb
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
 from ml_assets.core.evaluation.classification import MEASURES
 from ml_assets.core.evaluation.promotion import Contest
-from ml_assets.core.features.customers import Marts, as_of_dates
-from ml_assets.core.models.classifier import CALIBRATION_ERROR, CALIBRATION_SHARE, Question, tolerated_error
+from ml_assets.core.features.customers import as_of_dates
+from ml_assets.core.models.classifier import (
+    CALIBRATION_ERROR,
+    CALIBRATION_SHARE,
+    Events,
+    Question,
+    orders,
+    tolerated_error,
+)
 from ml_assets.core.models.classifier_training import Trained, train_classifier
 from ml_assets.core.models.contests import classifier_contest
 from ml_assets.core.models.errors import NotEnoughData
@@ -46,15 +52,6 @@ from ml_assets.defs.training.steps import (
 
 LEAKING_AUC = 0.95
 """A single feature that ranks so well knows the answer."""
-
-
-Events = Callable[[duckdb.DuckDBPyConnection, Marts], str]
-"""Of SELECTs of marts, each by its own name, the SELECT of a question's events."""
-
-
-def orders(_: duckdb.DuckDBPyConnection, selects: Marts) -> str:
-    """The events of a question about orders."""
-    return selects["fct_orders"]
 
 
 def check_specs(key: dg.AssetKey, rules: str) -> list[dg.AssetCheckSpec]:
