@@ -128,6 +128,7 @@ def test_each_mistake_is_one_message_with_file_key_cause_and_cure(tmp_path, key,
         ("My-Model", yaml.safe_dump(SOUND), "name: String should match pattern"),
         ("churn_classifier", yaml.safe_dump(SOUND), "is one of Cartograph's own models"),
         ("lifetime_value", yaml.safe_dump(SOUND), "is one of Cartograph's own models"),
+        ("next_best_action", yaml.safe_dump(SOUND), "is one of Cartograph's own models"),
         ("fraud", yaml.safe_dump(SOUND), "is one of Cartograph's own models"),
     ],
 )

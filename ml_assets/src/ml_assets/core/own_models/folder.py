@@ -11,7 +11,8 @@ from ml_assets.core.models.recipes import RECIPES
 from ml_assets.core.monitoring.quality import TABLES
 from ml_assets.core.own_models.form import OwnModel, read_model
 
-SHIPPED = frozenset(RECIPES) | {table.removesuffix("_quality") for table in TABLES.values()}
+_IN_API = frozenset({"behaviour", "next_best_action"})
+SHIPPED = frozenset(RECIPES) | _IN_API | {table.removesuffix("_quality") for table in TABLES.values()}
 """The names that Cartograph's own models have, and those by which the API and `monitoring` call them."""
 
 
