@@ -22,7 +22,7 @@ CustomerId = Annotated[
 @router.get("", response_model=CustomerList, responses=documented(503))
 async def list_customers(
     release: CurrentRelease,
-    limit: Annotated[int, WRITTEN, Query(ge=1, le=1000, description="Customers on a page.", examples=[50])] = 100,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Customers on a page.", examples=[50]), WRITTEN] = 100,
     cursor: Cursor = "",
 ) -> Response:
     """The ids of all customers, page by page."""

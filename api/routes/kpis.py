@@ -64,7 +64,7 @@ def get_kpi(  # in a thread of its own: years by day and value take milliseconds
         str | None, Query(max_length=50, description="A dimension of the figure to split it by.", examples=["country"])
     ] = None,
     grain: Annotated[Grain, Query(description="How the days are put together; `total` is the whole range.")] = "day",
-    limit: Annotated[int, WRITTEN, Query(ge=1, le=1000, description="Figures on a page.", examples=[50])] = 100,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Figures on a page.", examples=[50]), WRITTEN] = 100,
     cursor: Cursor = "",
 ) -> Response:
     """A figure for a range of days, by period and dimension.

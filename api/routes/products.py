@@ -26,7 +26,7 @@ ProductId = Annotated[
     str, Path(min_length=1, max_length=128, description="The shop's own id of the product.", examples=["P00000042"])
 ]
 MOST = 1000
-Limit = Annotated[int, WRITTEN, Query(ge=1, le=MOST, description="Products on a page.", examples=[50])]
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Products on a page.", examples=[50]), WRITTEN]
 
 
 @router.get("/products", response_model=ProductList, responses=documented(404, 503))

@@ -26,7 +26,7 @@ from cartograph.windows import at_midnight
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=CachedRoute)
 LIMIT = 10
-Limit = Annotated[int, WRITTEN, Query(ge=1, le=LISTED, description="How many products at most.", examples=[5])]
+Limit = Annotated[int, Query(ge=1, le=LISTED, description="How many products at most.", examples=[5]), WRITTEN]
 Fallback = Annotated[
     Literal["popular"] | None,
     Query(

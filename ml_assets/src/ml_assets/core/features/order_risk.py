@@ -133,17 +133,22 @@ _STEPS = {
             ORDER BY order_date RANGE BETWEEN INTERVAL 30 DAY PRECEDING AND INTERVAL 1 DAY PRECEDING
         )""",
     "basket": """
-        WITH lines AS (
+        WITH earlier AS (
+            SELECT order_id, actor, us FROM placed SEMI JOIN (FROM placed WHERE order_date >= $first) USING (actor)
+        ), known AS (
+            SELECT p.actor, d.category, min(p.us) AS us
+            FROM earlier p JOIN ({fct_order_items}) i USING (order_id) JOIN ({dim_products}) d USING (product_key)
+            GROUP BY ALL
+        ), lines AS (
             SELECT p.order_id, p.actor, p.us, d.category, i.quantity, i.unit_price, i.gross_amount
-            FROM (SELECT * FROM placed SEMI JOIN (FROM placed WHERE order_date >= $first) USING (actor)) p
-            JOIN ({fct_order_items}) i USING (order_id)
-            JOIN ({dim_products}) d USING (product_key)
+            FROM (FROM placed WHERE order_date >= $first) p
+            JOIN ({fct_order_items}) i USING (order_id) JOIN ({dim_products}) d USING (product_key)
         )
-        SELECT order_id, max(quantity) AS largest_line_units, max(unit_price) AS dearest_unit_price,
-            count(DISTINCT category) AS categories, sum(gross_amount) AS gross,
-            sum(gross_amount) FILTER (known_from = us) AS gross_new
-        FROM (SELECT *, min(us) OVER (PARTITION BY actor, category) AS known_from FROM lines)
-        GROUP BY order_id""",
+        SELECT l.order_id, max(l.quantity) AS largest_line_units, max(l.unit_price) AS dearest_unit_price,
+            count(DISTINCT l.category) AS categories, sum(l.gross_amount) AS gross,
+            sum(l.gross_amount) FILTER (k.us = l.us) AS gross_new
+        FROM lines l JOIN known k ON k.actor = l.actor AND k.category IS NOT DISTINCT FROM l.category
+        GROUP BY l.order_id""",
 }
 
 # Sums of decimals are exact and become doubles last: the order of rows cannot change a digit.
