@@ -14,6 +14,7 @@ _NO_CARD = "the first payment attempt was not by card, or there is none"
 _NO_DEVICE = "the device is not known"
 _NO_NETWORK = "the internet address is not known"
 _NO_ADDRESS = "a guest, or a customer without a street on file"
+_EVENTS = "the shop received in the hour before, but for purchases and e-mails"
 
 
 def _sharing(instrument: str, null_means: str, used: str) -> tuple[Feature, ...]:
@@ -162,13 +163,30 @@ _FEATURES = (
     Feature(
         name="hour_of_day", type="bigint", unit="hour, 0 to 23 (UTC)", maximum=23, description="When it was placed."
     ),
+    Feature(
+        name="events_1h",
+        type="bigint",
+        unit="events",
+        description=f"The customer's that {_EVENTS}.",
+        null_means=_GUEST,
+        needs="fct_events",
+    ),
+    Feature(
+        name="visit_minutes",
+        type="double",
+        unit="minutes",
+        maximum=60,
+        description=f"Since the first of the customer's events that {_EVENTS}.",
+        null_means=f"there is none; or {_GUEST}",
+        needs="fct_events",
+    ),
 )
 
 ORDER_RISK = FeatureTable(
     name="order_risk",
     grain=(
-        "An order, with what was known when it was placed: orders, payments and chargebacks before that moment, and of "
-        "the order itself the basket and the card and device of its first payment attempt."
+        "An order, with what was known when it was placed: orders, payments, chargebacks and events before that "
+        "moment, and of the order itself the basket and the card and device of its first payment attempt."
     ),
     key=("order_id", "order_date"),
     event_time="order_date",

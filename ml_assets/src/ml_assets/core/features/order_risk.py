@@ -2,7 +2,8 @@
 
 A value of an order placed at T uses only facts before T, and of the order itself what the checkout has at hand: the
 basket, and card, device and internet address of the first payment attempt, whose outcome is not used. Orders of the
-same microsecond do not know of each other, but for what they link. An order counts whatever becomes of it.
+same microsecond do not know of each other, but for what they link. An order counts whatever becomes of it. An event
+counts from when the shop received it.
 """
 
 from __future__ import annotations
@@ -27,14 +28,22 @@ MARTS = (
     "dim_products",
     "dim_geographies",
 )
+OPTIONAL_MARTS = ("fct_events",)
 CHARGEBACK = "chargeback"
 """The reason of a refund that the cardholder's bank has forced."""
 ROWS_AT_A_TIME = 100_000
 
 CUSTOMER = "customer:"
 """How an actor begins who is a customer; no token does."""
-HOUR = 3_600_000_000
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+
+NO_VISIT = ("purchase", "email_sent", "email_open", "email_click")
+"""Types of events that count for no visit: purchases are orders, and e-mails reach who does not look into the shop."""
+VISITING = f"""
+    SELECT event_id, customer_id, epoch_us(received_at) AS us FROM ({{fct_events}})
+    WHERE customer_id IS NOT NULL AND event_type NOT IN {NO_VISIT}"""
 
 # Microseconds are integers, and windows over them end one before the order's own: nothing of the same moment counts.
 _BEFORE = "RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
@@ -144,6 +153,18 @@ _STEPS = {
             sum(gross_amount) FILTER (known_from = us) AS gross_new
         FROM (SELECT *, min(us) OVER (PARTITION BY actor, category) AS known_from FROM lines)
         GROUP BY order_id""",
+    # Joined by the hour, too: who orders often would be joined with all of their events.
+    "visited": f"""
+        WITH events AS (
+            {VISITING} AND received_at >= CAST($first AS TIMESTAMPTZ) - INTERVAL 1 HOUR AND received_at < $until
+        ), orders AS (
+            SELECT order_id, customer_id, us, unnest([us // {HOUR} - 1, us // {HOUR}]) AS hour
+            FROM placed WHERE order_date >= $first
+        )
+        SELECT o.order_id, count(*) AS events, min(e.us) AS first_us
+        FROM orders o JOIN events e ON e.customer_id = o.customer_id AND e.us // {HOUR} = o.hour
+        WHERE e.us >= o.us - {HOUR} AND e.us < o.us
+        GROUP BY o.order_id""",
 }
 
 # Sums of decimals are exact and become doubles last: the order of rows cannot change a digit.
@@ -188,6 +209,8 @@ _VALUES = {
     "new_category_share": """CASE WHEN h.orders_before > 0
         THEN coalesce(b.gross_new, 0)::DOUBLE / nullif(b.gross, 0)::DOUBLE END""",
     "hour_of_day": "hour(p.ordered_at)",
+    "events_1h": "CASE WHEN p.customer_id IS NOT NULL THEN coalesce(v.events, 0) END",
+    "visit_minutes": f"(p.us - v.first_us) / {MINUTE}",
 }
 
 # What comes first at a moment: an order knows of no chargeback of its own microsecond.
@@ -197,14 +220,14 @@ _ORDER, _CHARGEBACK = 0, 1
 def order_risk(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until: date) -> Iterator[pa.Table]:
     """The features of all orders placed on the days `[first, until)`, some at a time, by day and order.
 
-    The tables have the schema of `ORDER_RISK`. `con` must work in UTC; temporary tables are made in it.
+    The tables have the schema of `ORDER_RISK` for these marts. `con` must work in UTC; temporary tables are made in it.
     """
-    _make(con, marts, first, until, _STEPS)
+    _make(con, marts, first, until, (name for name in _STEPS if name != "visited" or "fct_events" in marts))
     con.register("linked_rows", linked(con, first))
     con.execute("CREATE OR REPLACE TEMP TABLE linked AS FROM linked_rows")
     con.unregister("linked_rows")
-    schema = ORDER_RISK.contract().arrow_schema()
-    found = con.execute(_query(schema), {"first": first})
+    schema = ORDER_RISK.of(marts).contract().arrow_schema()
+    found = con.execute(_query(marts, schema), {"first": first})
     for batch in found.to_arrow_reader(ROWS_AT_A_TIME):
         yield pa.Table.from_batches([batch]).cast(schema)
 
@@ -220,7 +243,7 @@ def facts(con: duckdb.DuckDBPyConnection, marts: Marts, until: date) -> None:
 
 def risk_table(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until: date) -> pa.Table:
     """`order_risk` as one table."""
-    empty = ORDER_RISK.contract().arrow_schema().empty_table()
+    empty = ORDER_RISK.of(marts).contract().arrow_schema().empty_table()
     return pa.concat_tables([empty, *order_risk(con, marts, first, until)])
 
 
@@ -321,7 +344,8 @@ def _next_rows(facts: duckdb.DuckDBPyConnection) -> list[tuple[int, int, str, st
     return facts.fetchmany(ROWS_AT_A_TIME)
 
 
-def _query(schema: pa.Schema) -> str:
+def _query(marts: Marts, schema: pa.Schema) -> str:
+    visited = "LEFT JOIN visited v USING (order_id)" if "fct_events" in marts else ""
     columns = ", ".join(f"{_VALUES[name]} AS {name}" for name in schema.names)
     kinds = ", ".join(
         f"max({value}) FILTER (kind = '{kind}') AS {kind}_{measure}"
@@ -333,4 +357,5 @@ def _query(schema: pa.Schema) -> str:
         FROM placed p JOIN customary h USING (order_id) JOIN shop_days d USING (order_date)
         LEFT JOIN (SELECT order_id, {kinds} FROM shared GROUP BY order_id) s USING (order_id)
         LEFT JOIN trusted t USING (order_id) LEFT JOIN basket b USING (order_id) LEFT JOIN linked l USING (order_id)
+        {visited}
         WHERE p.order_date >= $first ORDER BY p.order_date, p.order_id"""
