@@ -107,9 +107,11 @@ _QUERIES = {
         QUALIFY row_number() OVER (PARTITION BY product_id ORDER BY valid_from DESC) = 1 ORDER BY key""",
 }
 _VISITS = f"""
-    SELECT {key_sql("'customer'", "customer_id")} AS key, {key_sql("'event'", "event_id")} AS event, us
-    FROM ({VISITING} AND received_at >= make_timestamptz($moment - {HOUR}) AND received_at < make_timestamptz($moment))
-    ORDER BY ALL"""
+    SELECT {key_sql("'customer'", "customer_id")} AS key, {key_sql("'event'", "event_id")} AS event,
+        epoch_us(received_at) AS us
+    {VISITING}
+        AND received_at >= make_timestamptz($moment - {HOUR}) AND received_at < make_timestamptz($moment)
+    ORDER BY key"""
 
 
 def history_columns(con: duckdb.DuckDBPyConnection, marts: Marts, as_of: date) -> tuple[int, dict[str, Values]]:

@@ -41,9 +41,8 @@ DAY = 24 * HOUR
 
 NO_VISIT = ("purchase", "email_sent", "email_open", "email_click")
 """Types of events that count for no visit: purchases are orders, and e-mails reach who does not look into the shop."""
-VISITING = f"""
-    SELECT event_id, customer_id, epoch_us(received_at) AS us FROM ({{fct_events}})
-    WHERE customer_id IS NOT NULL AND event_type NOT IN {NO_VISIT}"""
+VISITING = f"FROM ({{fct_events}}) WHERE customer_id IS NOT NULL AND event_type NOT IN {NO_VISIT}"
+"""The events of visits; each counts from when it was received."""
 
 # Microseconds are integers, and windows over them end one before the order's own: nothing of the same moment counts.
 _BEFORE = "RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
@@ -153,10 +152,11 @@ _STEPS = {
             sum(gross_amount) FILTER (known_from = us) AS gross_new
         FROM (SELECT *, min(us) OVER (PARTITION BY actor, category) AS known_from FROM lines)
         GROUP BY order_id""",
-    # Joined by the hour, too: who orders often would be joined with all of their events.
+    # Joined by the hour, too: the orders of who orders often would each meet all of their events.
     "visited": f"""
         WITH events AS (
-            {VISITING} AND received_at >= CAST($first AS TIMESTAMPTZ) - INTERVAL 1 HOUR AND received_at < $until
+            SELECT customer_id, epoch_us(received_at) AS us {VISITING}
+                AND received_at >= CAST($first AS TIMESTAMPTZ) - INTERVAL 1 HOUR AND received_at < $until
         ), orders AS (
             SELECT order_id, customer_id, us, unnest([us // {HOUR} - 1, us // {HOUR}]) AS hour
             FROM placed WHERE order_date >= $first
