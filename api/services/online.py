@@ -24,7 +24,7 @@ from cartograph.events import Follower
 from cartograph.releases.order_history import NO_KEY, key_of
 from ml_assets.core.features.order_history import OrderHistory
 from ml_assets.core.features.order_ledger import Line, OrderLedger, Outcome, Placed, Value
-from ml_assets.core.features.order_risk import NO_VISIT
+from ml_assets.core.features.order_risk import HOUR, NO_VISIT
 
 FOLLOW_SECONDS = 0.2
 """So often a worker looks for others' events, and for what their orders were of: a purchase's event does not say it."""
@@ -38,7 +38,8 @@ SESSION_PRODUCTS = 20
 BOUGHT = 50
 """So many purchases of a customer, the latest."""
 VISIT_EVENTS = 200
-"""So many events of a customer, the latest: an order's features count those of an hour."""
+VISIT_US = 2 * HOUR
+"""So many events of a customer, the latest, and of so long: orders ask for those of an hour, and may be told late."""
 MOST_VISITORS = 50_000
 MOST_CUSTOMERS = 50_000
 MOST_BASKETS = 20_000
@@ -87,6 +88,17 @@ class _Visit:
         before = max((then for then, seen in self.products if seen == product), default=us)
         kept = [seen for seen in self.products if seen[1] != product]
         self.products = sorted([*kept, (max(us, before), product)])[-SESSION_PRODUCTS:]
+
+
+class _Received(dict[int, int]):
+    """When the latest events of a customer were received, by the events' keys."""
+
+    def take(self, event: int, us: int) -> None:
+        """An event, which may be told again: the first time counts."""
+        self[event] = min(us, self.get(event, us))
+        begin = max(self.values()) - VISIT_US
+        while self[oldest := min(self, key=self.__getitem__)] < begin or len(self) > VISIT_EVENTS:
+            del self[oldest]
 
 
 class _Bounded(OrderedDict[int, Any]):
@@ -331,11 +343,8 @@ class OnlineState:
         customer = key_of("customer", str(event["customer_id"])) if event.get("customer_id") else NO_KEY
         us = _moment(event["occurred_at"])
         if customer and kind not in NO_VISIT:
-            received = self._visits.touched(customer, dict)
-            name, moment = key_of("event", str(event["event_id"])), _moment(event["received_at"])
-            received[name] = min(moment, received.get(name, moment))
-            if len(received) > VISIT_EVENTS:
-                del received[min(received, key=received.get)]
+            received = self._visits.touched(customer, _Received)
+            received.take(key_of("event", str(event["event_id"])), _moment(event["received_at"]))
         if kind in _SEEN and product:
             self._visitors.touched(key_of("visitor", str(event["visitor_id"])), _Visit).see(us, str(product))
             if customer:

@@ -306,12 +306,14 @@ STEPS = st.tuples(st.integers(0, 200), st.integers(0, 30), st.booleans())
 def test_what_is_told_again_in_any_order_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, bool]], data: st.DataObject
 ) -> None:
-    told = [event(minute, f"P{place}", **(PURCHASE if bought else {})) for minute, place, bought in steps]
+    told = [
+        event(minute, f"P{place}", **(PURCHASE if bought else {"customer_id": "C1"})) for minute, place, bought in steps
+    ]
     state = worker(tmp_path_factory.getbasetemp())
     state.apply(told)
-    before = known(state)
+    before = known(state), visit(state, 100), visit(state, 200)
     state.apply(data.draw(st.permutations(told)))
-    assert known(state) == before
+    assert (known(state), visit(state, 100), visit(state, 200)) == before
 
 
 def test_memory_and_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +331,8 @@ def test_memory_and_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(state.session("V1")) == online.SESSION_PRODUCTS
     state.apply([event(number / 100, "P1", customer_id="C1") for number in range(500)])
     assert visit(state, 30) == (online.VISIT_EVENTS, pytest.approx(30 - 3))
+    state.apply([event(150, "P1", customer_id="C1"), event(4.99, "P1", customer_id="C1")])
+    assert (visit(state, 31), visit(state, 151)) == ((0, None), (1, 1))
     assert len(journal.Journal(tmp_path / "state.db").after(0)) <= 30
 
 
