@@ -14,7 +14,6 @@ _NO_CARD = "the first payment attempt was not by card, or there is none"
 _NO_DEVICE = "the device is not known"
 _NO_NETWORK = "the internet address is not known"
 _NO_ADDRESS = "a guest, or a customer without a street on file"
-_EVENTS = "the shop received in the hour before, but for purchases and e-mails"
 
 
 def _sharing(instrument: str, null_means: str, used: str) -> tuple[Feature, ...]:
@@ -167,7 +166,7 @@ _FEATURES = (
         name="events_1h",
         type="bigint",
         unit="events",
-        description=f"The customer's that {_EVENTS}.",
+        description="Of the customer, received by the shop in the hour before; purchases and e-mails do not count.",
         null_means=_GUEST,
         needs="fct_events",
     ),
@@ -176,7 +175,7 @@ _FEATURES = (
         type="double",
         unit="minutes",
         maximum=60,
-        description=f"Since the first of the customer's events that {_EVENTS}.",
+        description="Since the shop received the first of the events that events_1h counts.",
         null_means=f"there is none; or {_GUEST}",
         needs="fct_events",
     ),
