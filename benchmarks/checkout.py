@@ -82,6 +82,13 @@ def made_order(number: int, customer: int) -> Placed:
     )
 
 
+def made_view(number: int, customer: str) -> dict[str, object]:
+    """A customer's view of a product, as many seconds after the release's date."""
+    happened = AS_OF + timedelta(seconds=number)
+    made = {"event_id": f"E{number}", "event_type": "product_view", "occurred_at": happened, "received_at": happened}
+    return {**made, "visitor_id": f"V{number % 1000}", "customer_id": customer, "product_id": f"P{number}"}
+
+
 def filled(path: Path, orders: int) -> None:
     """Have the journal know so many orders more."""
     journal = Journal(path)
@@ -124,13 +131,19 @@ def main(customers: int) -> None:
             return int(second["device_orders_24h"] or 0) == int(first["device_orders_24h"] or 0) + 1
 
         def seen(number: int) -> bool:
-            happened = AS_OF + timedelta(seconds=number)
-            viewed = {"event_type": "product_view", "occurred_at": happened, "product_id": f"P{number}"}
-            workers[0].apply([{**viewed, "visitor_id": f"V{number % 1000}", "customer_id": "C1"}])
+            workers[0].apply([made_view(number, "C1")])
             return workers[0].session(f"V{number % 1000}")[-1] == f"P{number}"
+
+        def visited(number: int) -> bool:
+            """An event of a customer, and a second later their order."""
+            customer = int(draw[number % CALLS]) * 2
+            workers[0].apply([made_view(2 * CALLS + number - 1, str(customer))])
+            features = workers[0].judge(history, made_order(2 * CALLS + number, customer), []).features
+            return int(features["events_1h"] or 0) >= 1
 
         timed("two_orders_at_two_workers", judged)
         timed("event_to_session", seen)
+        timed("event_to_order", visited)
 
         filled(Path(folder) / "state.db", KEPT)
         for worker in workers:

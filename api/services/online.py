@@ -24,6 +24,7 @@ from cartograph.events import Follower
 from cartograph.releases.order_history import NO_KEY, key_of
 from ml_assets.core.features.order_history import OrderHistory
 from ml_assets.core.features.order_ledger import Line, OrderLedger, Outcome, Placed, Value
+from ml_assets.core.features.order_risk import HOUR, NO_VISIT
 
 FOLLOW_SECONDS = 0.2
 """So often a worker looks for others' events, and for what their orders were of: a purchase's event does not say it."""
@@ -36,6 +37,9 @@ SESSION_GAP_US = 30 * 60 * 1_000_000
 SESSION_PRODUCTS = 20
 BOUGHT = 50
 """So many purchases of a customer, the latest."""
+VISIT_EVENTS = 200
+VISIT_US = 2 * HOUR
+"""So many events of a customer, the latest, and of so long: orders ask for those of an hour, and may be told late."""
 MOST_VISITORS = 50_000
 MOST_CUSTOMERS = 50_000
 MOST_BASKETS = 20_000
@@ -84,6 +88,17 @@ class _Visit:
         before = max((then for then, seen in self.products if seen == product), default=us)
         kept = [seen for seen in self.products if seen[1] != product]
         self.products = sorted([*kept, (max(us, before), product)])[-SESSION_PRODUCTS:]
+
+
+class _Received(dict[int, int]):
+    """When the latest events of a customer were received, by the events' keys."""
+
+    def take(self, event: int, us: int) -> None:
+        """An event, which may be told again: the first time counts."""
+        self[event] = min(us, self.get(event, us))
+        begin = max(self.values()) - VISIT_US
+        while self[oldest := min(self, key=self.__getitem__)] < begin or len(self) > VISIT_EVENTS:
+            del self[oldest]
 
 
 class _Bounded(OrderedDict[int, Any]):
@@ -172,6 +187,7 @@ class OnlineState:
         self._learning = Lock()
         self._visitors = _Bounded(MOST_VISITORS)
         self._viewed = _Bounded(MOST_CUSTOMERS)
+        self._visits = _Bounded(MOST_CUSTOMERS)
         self._bought = _Bounded(MOST_CUSTOMERS)
         self._baskets = _Bounded(MOST_BASKETS)
         self._baskets_seen = 0
@@ -224,8 +240,9 @@ class OnlineState:
         Raises:
             JournalUnavailableError: the order cannot be kept, and does not count.
         """
+        visits = self._visits_of(order.customer)
         with self._writing(history) as ledger:
-            judged = Judged(ledger.features(order), ledger.attempt(order))
+            judged = Judged(ledger.features(order, visits), ledger.attempt(order))
             is_new = not ledger.counts(order)
             if is_new:  # the ledger learns of it as of all others: from the journal
                 self._journal.append(order.customer, ["order", plain(order), list(products)])
@@ -311,6 +328,11 @@ class OnlineState:
                 with self._learning:
                     self._keep({**self._orders, history: self._learned(history)})
 
+    def _visits_of(self, customer: int) -> dict[int, int]:
+        """When the customer's latest events that count for a visit were received, by the events' keys."""
+        with self._lock:
+            return dict(self._visits.get(customer, {}))
+
     def _keep_basket(self, order: int, products: Sequence[str]) -> None:
         """Keep what an order is of: of the attempts at it, the latest."""
         self._baskets.touched(order, tuple)
@@ -319,8 +341,10 @@ class OnlineState:
     def _take(self, event: Mapping[str, object]) -> None:
         kind, product, order = event["event_type"], event.get("product_id"), event.get("order_id")
         customer = key_of("customer", str(event["customer_id"])) if event.get("customer_id") else NO_KEY
-        happened = event["occurred_at"]
-        us = moment_of(happened if isinstance(happened, datetime) else datetime.fromisoformat(str(happened)))
+        us = _moment(event["occurred_at"])
+        if customer and kind not in NO_VISIT:
+            received = self._visits.touched(customer, _Received)
+            received.take(key_of("event", str(event["event_id"])), _moment(event["received_at"]))
         if kind in _SEEN and product:
             self._visitors.touched(key_of("visitor", str(event["visitor_id"])), _Visit).see(us, str(product))
             if customer:
@@ -359,6 +383,11 @@ def moment_of(value: datetime) -> int:
     """Microseconds since 1970 (UTC) of a moment with a time zone."""
     since = value - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _moment(told: object) -> int:
+    """`moment_of` a datetime or a text in ISO 8601."""
+    return moment_of(told if isinstance(told, datetime) else datetime.fromisoformat(str(told)))
 
 
 def plain(order: Placed) -> list[object]:

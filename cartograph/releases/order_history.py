@@ -48,6 +48,7 @@ _SECTIONS = {
     "declined": {"declined_key": _KEYS, "declined_us": _MOMENTS},
     "days": {"day_number": _COUNTS, "day_cents": _AMOUNTS, "day_orders": _COUNTS},
     "products": {"product_key": _KEYS, "product_category": _KEYS},
+    "visits": {"visit_key": _KEYS, "visit_event": _KEYS, "visit_us": _MOMENTS},
 }
 SCHEMA = pa.schema(
     [
@@ -66,9 +67,15 @@ SCHEMA = pa.schema(
 - recent: a customer or token, and when an order was placed; declined: a customer or card, and when a payment was
   declined; both of the last days only, by key and moment.
 - days since 1970: what was ordered on each of the last 30; products: the key of the category of each.
+- visits: a customer, the key of an event of a visit of theirs, and when it was received; of the last hour only.
 
 Keys are `key_of`, moments are microseconds since 1970 (UTC), amounts hundredths of the shop's currency.
 """
+_FORMS = (SCHEMA, pa.schema([field for field in SCHEMA if field.name not in _SECTIONS["visits"]]))
+"""A shop without events has no visits, nor had a release that was made before there were any."""
+
+_OF_CUSTOMERS = {"customers": "customer_key", "recent": "recent_key", "declined": "declined_key", "visits": "visit_key"}
+"""The sections with rows of a customer, and by what they are sorted."""
 
 _LAST = 2**64 - 1
 _SPREAD = 0x9E3779B97F4A7C15
@@ -101,12 +108,13 @@ def pairs(tokens: Keys, customers: Keys | np.uint64) -> Keys:
 
 
 def write_history(path: Path, as_of_us: int, columns: Columns) -> None:
-    """Write the file: what was known before the moment `as_of_us`. `columns` are those of `SCHEMA`.
+    """Write the file: what was known before the moment `as_of_us`. `columns` are those of `SCHEMA`; visits may lack.
 
     Raises:
         ContentError: a column is missing or of another type, or a section is not sorted or not of one length.
     """
-    if set(columns) != set(SCHEMA.names):
+    form = next((form for form in _FORMS if set(form.names) == set(columns)), None)
+    if form is None:
         raise ContentError(f"{ORDER_HISTORY} must have the columns {', '.join(SCHEMA.names)}")
     _check(columns)
     lists = [
@@ -115,9 +123,9 @@ def write_history(path: Path, as_of_us: int, columns: Columns) -> None:
             pa.array(columns[field.name], field.type.value_type),
             type=field.type,
         )
-        for field in SCHEMA
+        for field in form
     ]
-    schema = SCHEMA.with_metadata({"as_of_us": str(as_of_us)})
+    schema = form.with_metadata({"as_of_us": str(as_of_us)})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(pa.record_batch(lists, schema=schema))
 
@@ -133,12 +141,13 @@ def open_history(path: Path) -> tuple[int, Columns]:
     except pa.ArrowInvalid as error:
         raise ContentError(f"{path.name} is not an Arrow file: {error}") from None
     moment = (file.schema.metadata or {}).get(b"as_of_us", b"").decode()
-    if not file.schema.equals(SCHEMA) or file.num_record_batches != 1 or not moment.lstrip("-").isdigit():
+    form = next((form for form in _FORMS if file.schema.equals(form)), None)
+    if form is None or file.num_record_batches != 1 or not moment.lstrip("-").isdigit():
         raise ContentError(f"{path.name} must be a row of the columns {', '.join(SCHEMA.names)}")
     batch = file.get_batch(0)
     if batch.num_rows != 1:
         raise ContentError(f"{path.name} must have one row, not {batch.num_rows}")
-    columns = {name: batch[name].flatten().to_numpy() for name in SCHEMA.names}
+    columns = {name: batch[name].flatten().to_numpy() for name in form.names}
     _check(columns, sorted_too=False)
     return int(moment), columns
 
@@ -153,15 +162,18 @@ def rename_in_history(path: Path, names: Mapping[str, str]) -> bool:
     """
     moment, mapped = open_history(path)
     keys = {key_of("customer", old): key_of("customer", new) for old, new in names.items()}
-    renamed = [old for old in keys if contains(mapped["customer_key"], old)]
+    renamed = [
+        old for old in keys if any(key in mapped and contains(mapped[key], old) for key in _OF_CUSTOMERS.values())
+    ]
     if not renamed:
         return False
     columns = {name: values.copy() for name, values in mapped.items()}
     for old in renamed:
         _rename(columns, old, keys[old])
-    for section, leading in (("customers", "customer_key"), ("recent", "recent_key"), ("declined", "declined_key")):
-        order = np.argsort(columns[leading], kind="stable")
-        columns |= {name: columns[name][order] for name in _SECTIONS[section]}
+    for section, key in _OF_CUSTOMERS.items():
+        if key in columns:
+            order = np.argsort(columns[key], kind="stable")
+            columns |= {name: columns[name][order] for name in _SECTIONS[section]}
     columns["pair_key"] = np.sort(columns["pair_key"])
     aside = path.with_name(f"{path.name}.new")  # the old file is mapped into memory while it is read
     write_history(aside, moment, columns)
@@ -187,8 +199,9 @@ def _rename(columns: dict[str, npt.NDArray[Any]], old: int, new: int) -> None:
     columns["customer_registered_us"][at] = NEVER
     for name in ("customer_address", "customer_city", "customer_country"):
         columns[name][at] = NO_KEY
-    for name in ("recent_key", "declined_key"):
-        columns[name][columns[name] == np.uint64(old)] = new
+    for name in ("recent_key", "declined_key", "visit_key"):
+        if name in columns:
+            columns[name][columns[name] == np.uint64(old)] = new
     tokens = columns["token_key"]
     shown = np.isin(pairs(tokens, np.uint64(old)), columns["pair_key"])
     alone = shown & (columns["token_customers"] == 1)
@@ -207,13 +220,14 @@ def _rename(columns: dict[str, npt.NDArray[Any]], old: int, new: int) -> None:
 
 def _check(columns: Columns, *, sorted_too: bool = True) -> None:
     for section, names in _SECTIONS.items():
-        lengths = {len(columns[name]) for name in names}
-        if len(lengths) != 1:
+        lengths = {len(columns[name]) for name in names if name in columns}
+        if len(lengths) > 1:
             raise ContentError(f"{ORDER_HISTORY}: the columns of its {section} must be of one length")
     if sorted_too:
         # Pairs may come twice: two pairs of one key are as unlikely as they are harmless.
         _check_sorted(columns, ("customer_key", "token_key", "day_number", "product_key"), strictly=True)
-        _check_sorted(columns, ("pair_key", "recent_key", "declined_key"), strictly=False)
+        moments = [name for name in ("recent_key", "declined_key", "visit_key") if name in columns]
+        _check_sorted(columns, ("pair_key", *moments), strictly=False)
     for name in ("customer_group", "token_group"):
         if columns[name].max(initial=-1) >= len(columns["group_customers"]):
             raise ContentError(f"{ORDER_HISTORY}: {name} names a group that is not there")

@@ -115,6 +115,53 @@ def test_what_a_purchase_was_of_is_known_from_the_checkout_of_any_worker(tmp_pat
     assert [recent and recent.bought for recent in found] == [("P1", "P2")] * 2
 
 
+def visit(state: OnlineState, minute: float, history: OrderHistory | None = None) -> tuple[Value, Value]:
+    """What an order of C1 at a minute knows of the visit in which it is placed."""
+    placed = order(f"O{minute}")._replace(us=moment_of(START + timedelta(minutes=minute)))
+    features = state.judge(history or OrderHistory(SINCE, nothing()), placed, ["P1"]).features
+    return features["events_1h"], features["visit_minutes"]
+
+
+def test_an_order_knows_the_visit_in_which_it_is_placed(state: OnlineState) -> None:
+    assert visit(state, 0) == (0, None)
+    of = {"customer_id": "C1"}
+    state.apply([event(0, "P1", **of), event(1, kind="page_view", **of), event(2, "P2", **of), event(3, "P3")])
+    state.apply([event(4, kind="purchase", order_id="O1", **of), event(5, kind="email_open", **of)])
+    state.apply([event(6, "P4", **of, received_at=START + timedelta(minutes=50))])
+    assert visit(state, 10) == (3, 10)
+    assert visit(state, 51) == (4, 51)
+    assert visit(state, 62) == (2, 60), "an hour is an hour"
+    assert visit(state, 1) == (1, 1), "an order that is told late knows what was received before it"
+
+
+def test_an_event_of_the_visit_counts_once_though_the_history_has_it(state: OnlineState) -> None:
+    told = {"customer_id": "C1", "received_at": datetime(2025, 12, 31, 23, 59, tzinfo=UTC)}
+    known_before = {"visit_key": [key_of("customer", "C1")], "visit_event": [key_of("event", "E1")]}
+    columns = {name: np.array(values, np.uint64) for name, values in known_before.items()}
+    history = OrderHistory(SINCE, {**nothing(), **columns, "visit_us": np.array([moment_of(told["received_at"])])})
+    state.apply([event(1, "P1", **told), event(2, "P1", **told), event(2, "P1", **told)])
+    features = state.judge(history, order("O1", us=1), []).features
+    assert features["events_1h"] == 2
+
+
+def test_an_order_at_any_worker_knows_the_visit_that_another_was_told_of(tmp_path: Path) -> None:
+    one, other = worker(tmp_path), worker(tmp_path)
+    one.follow()
+    other.follow()
+    take(tmp_path, one, event(0, "P1", customer_id="C1"), event(2, "P3", customer_id="C1"))
+    assert visit(one, 4) == (2, 4), "before its client has the answer"
+    one.follow()
+    other.follow()
+    assert [visit(state, 5) for state in (one, other, restarted(tmp_path))] == [(2, 5)] * 3
+
+
+def restarted(folder: Path) -> OnlineState:
+    """The state of a process that starts now."""
+    state = worker(folder)
+    state.follow()
+    return state
+
+
 SHOP = Window(START - timedelta(days=9), START + timedelta(days=9))
 PURCHASE = {"kind": "purchase", "customer_id": "C1", "order_id": "O1"}
 
@@ -259,12 +306,14 @@ STEPS = st.tuples(st.integers(0, 200), st.integers(0, 30), st.booleans())
 def test_what_is_told_again_in_any_order_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, bool]], data: st.DataObject
 ) -> None:
-    told = [event(minute, f"P{place}", **(PURCHASE if bought else {})) for minute, place, bought in steps]
+    told = [
+        event(minute, f"P{place}", **(PURCHASE if bought else {"customer_id": "C1"})) for minute, place, bought in steps
+    ]
     state = worker(tmp_path_factory.getbasetemp())
     state.apply(told)
-    before = known(state)
+    before = known(state), visit(state, 100), visit(state, 200)
     state.apply(data.draw(st.permutations(told)))
-    assert known(state) == before
+    assert (known(state), visit(state, 100), visit(state, 200)) == before
 
 
 def test_memory_and_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +329,10 @@ def test_memory_and_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         state.apply([event(number, kind="purchase", customer_id="C1", product_id="P1", order_id=f"O{number}")])
         state.judge(OrderHistory(SINCE, nothing()), order(f"O{number}"), ["P1"])
     assert len(state.session("V1")) == online.SESSION_PRODUCTS
+    state.apply([event(number / 100, "P1", customer_id="C1") for number in range(500)])
+    assert visit(state, 30) == (online.VISIT_EVENTS, pytest.approx(30 - 3))
+    state.apply([event(150, "P1", customer_id="C1"), event(4.99, "P1", customer_id="C1")])
+    assert (visit(state, 31), visit(state, 151)) == ((0, None), (1, 1))
     assert len(journal.Journal(tmp_path / "state.db").after(0)) <= 30
 
 

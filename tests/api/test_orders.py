@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -125,6 +125,30 @@ def test_the_next_order_knows_of_the_one_before(shop: httpx.Client) -> None:
     third = judged(shop, "13", 3, ship_city="Linz")
     assert (third["features"]["orders_1h"], third["features"]["card_orders_24h"]) == (2, 3)
     assert third["rules"] == ["velocity", "sent elsewhere", "shared card or device"]
+
+
+def viewed(event_id: str, minutes_before: int, **more: Any) -> dict[str, Any]:
+    """A product view by customer A, so many minutes before the release's date, which is the end of the shop, too."""
+    happened = datetime(2026, 1, 1, tzinfo=UTC) - timedelta(minutes=minutes_before)
+    moments = {"occurred_at": happened.isoformat(), "received_at": (happened + timedelta(seconds=2)).isoformat()}
+    made = {"event_id": event_id, "event_type": "product_view", "visitor_id": "V", "product_id": "tea"}
+    return {**made, **moments, "customer_id": "A", **more}
+
+
+def test_the_next_order_knows_the_events_that_were_taken_of_its_customer(released: tuple[Settings, Manifest]) -> None:
+    told = [viewed("1", 9), viewed("2", 4), viewed("3", 3, customer_id=None), viewed("4", 2, event_type="purchase")]
+    told[-1] |= {"order_id": "10"}
+    with service(released[0]) as client:
+        before = judged(client, "10")["features"]
+        assert (before["events_1h"], before["visit_minutes"]) == (0, None)
+        assert client.post("/v1/events", json={"events": told}).status_code == 202
+        after = judged(client, "10")["features"]
+        assert (after["events_1h"], after["visit_minutes"]) == (2, pytest.approx(9 - 2 / 60))
+        assert {name for name in after if after[name] != before[name]} == {"events_1h", "visit_minutes"}
+        of_others = judged(client, "11", 1, customer_id="B"), judged(client, "12", 1, customer_id=None)
+        assert [one["features"]["events_1h"] for one in of_others] == [0, None]
+    with service(released[0]) as client:
+        assert judged(client, "13", 2)["features"]["events_1h"] == 2
 
 
 def test_the_largest_order_is_judged_and_so_is_the_next(shop: httpx.Client) -> None:

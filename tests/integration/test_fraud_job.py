@@ -134,6 +134,8 @@ def test_an_order_after_the_release_is_judged_with_what_the_shop_knew(shop):
     assert answer.json()["features"]["amount_to_own_mean"] == pytest.approx(
         30 * len(before) / float(sum(row["total_amount"] for row in before))
     )
+    assert answer.json()["features"]["events_1h"] is None, "this shop delivers no events"
+    assert "events_1h" not in shop.rows("features.order_risk")[0]
 
 
 def test_a_budget_is_released_and_served_where_the_channels_are_shown_and_only_there(shop, monkeypatch):

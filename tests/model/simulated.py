@@ -19,6 +19,13 @@ DATASETS = (
     "customers", "products", "orders", "order_items", "payments", "refunds", "experiment_assignments",
     "campaigns", "marketing_spend",
 )  # fmt: skip
+EVENTS = """
+    SELECT event_id, occurred_at, received_at, CAST(occurred_at AS DATE) AS event_date, event_type, visitor_id,
+        CASE WHEN event_type NOT IN ('email_sent', 'email_open')
+            THEN md5(concat_ws('|', visitor_id, CAST(occurred_at AS DATE))) END AS session_key,
+        customer_id, device, channel, campaign_id, product_id, order_id
+    FROM events"""
+"""The mart `fct_events`; what a visitor does on a day is a session."""
 
 MARTS = {
     "dim_customers": """
@@ -109,20 +116,29 @@ MARTS = {
 }
 
 
-def simulated_marts(con: duckdb.DuckDBPyConnection, *, customers: int, end: date, seed: int = 7) -> dict[str, str]:
+def simulated_marts(
+    con: duckdb.DuckDBPyConnection,
+    *,
+    customers: int,
+    end: date,
+    seed: int = 7,
+    has_events: bool = False,
+    late_rate: float = 0,
+) -> dict[str, str]:
     """Make the marts of a shop from 2024 on as tables in `con`; a DuckDB SELECT for each. Its truth is `truth_*`."""
     config = SimulatorConfig(
         customers=customers, seed=seed, start=date(2024, 1, 1), end=end,
-        duplicate_rate=0, invalid_rate=0, late_rate=0, schema_drift_after=1,
+        duplicate_rate=0, invalid_rate=0, late_rate=late_rate, schema_drift_after=1,
     )  # fmt: skip
     shop = SimulatedShop(config)
     whole = [Window(at_midnight(config.start), at_midnight(config.end))]
     delivered = {
         dataset: pa.concat_tables([one.rows for one in shop.deliveries(dataset, whole)], promote_options="default")
-        for dataset in DATASETS
+        for dataset in (*DATASETS, *(["events"] if has_events else []))
     }
-    make_marts(con, delivered, shop.truth(), MARTS)
-    return {name: f"SELECT * FROM {name}" for name in MARTS}
+    marts = MARTS | ({"fct_events": EVENTS} if has_events else {})
+    make_marts(con, delivered, shop.truth(), marts)
+    return {name: f"SELECT * FROM {name}" for name in marts}
 
 
 def make_marts(

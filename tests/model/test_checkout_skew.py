@@ -22,11 +22,12 @@ from ml_assets.core.features import order_risk
 from ml_assets.core.features.order_catalogue import ORDER_RISK
 from ml_assets.core.features.order_history import OrderHistory, history_columns
 from ml_assets.core.features.order_ledger import Line, OrderLedger, Outcome, Placed
+from ml_assets.core.features.order_risk import NO_VISIT
 from tests.model.simulated import simulated_marts
 
 AS_OF, END = date(2024, 6, 1), date(2024, 9, 1)
 FEATURES = [feature.name for feature in ORDER_RISK.features]
-ORDER, DECLINED, CHARGEBACK = range(3)
+ORDER, DECLINED, CHARGEBACK, EVENT = range(4)
 Marts = Mapping[str, str]
 
 ORDERS = """
@@ -53,12 +54,17 @@ CHARGEBACKS = """
     FROM ({fct_refunds}) r JOIN ({fct_orders}) o USING (order_id) LEFT JOIN ({fct_payments}) p USING (order_id)
     WHERE r.reason = 'chargeback' GROUP BY ALL"""
 
+# The events near the border are in the history, too, as they are in the log that the service reads at its start.
+EVENTS = """
+    SELECT event_id AS order_id, customer_id, epoch_us(received_at) AS us, event_type FROM ({fct_events})
+    WHERE customer_id IS NOT NULL AND received_at >= CAST($as_of AS TIMESTAMPTZ) - INTERVAL 1 DAY"""
+
 
 @pytest.fixture(scope="module")
 def shop() -> tuple[duckdb.DuckDBPyConnection, Marts]:
     con = duckdb.connect(config={"threads": 1})
     con.execute("SET TimeZone = 'UTC'")
-    return con, simulated_marts(con, customers=600, end=END)
+    return con, simulated_marts(con, customers=600, end=END, has_events=True, late_rate=0.2)
 
 
 def key(kind: str, name: str | None) -> int:
@@ -101,17 +107,20 @@ def replayed(
     for line in con.execute(LINES.format(**marts)).to_arrow_table().to_pylist():
         lines[line["order_id"]].append(line)
     facts: list[tuple[int, int, str, dict[str, Any]]] = []
-    for kind, query in ((ORDER, ORDERS), (DECLINED, DECLINES), (CHARGEBACK, CHARGEBACKS)):
-        given = {"as_of": as_of} if kind == ORDER else {}
+    visits: dict[int, dict[int, int]] = defaultdict(dict)
+    for kind, query in ((ORDER, ORDERS), (DECLINED, DECLINES), (CHARGEBACK, CHARGEBACKS), (EVENT, EVENTS)):
+        given = {"as_of": as_of} if "$as_of" in query else {}
         rows = con.execute(query.format(**marts), given).to_arrow_table().to_pylist()
         facts += [(row["us"], kind, row["order_id"], row) for row in rows]
     for us, kind, order_id, row in sorted(facts, key=lambda fact: fact[:3]):
         order, customer = key_of("order", order_id), key("customer", row["customer_id"])
         if kind == ORDER:
             made = placed(row, lines[order_id])
-            yield order_id, ledger.features(made)
+            yield order_id, ledger.features(made, visits[customer])
             ledger.place(made)
             assert ledger.features(made) == ledger.features(made)
+        elif kind == EVENT:
+            visits[customer] |= {} if row["event_type"] in NO_VISIT else {key_of("event", order_id): us}
         else:
             shown = [key(name, row.get(name)) for name in ("card", "device")]
             ledger.settle(Outcome("declined" if kind == DECLINED else "charged_back", order, customer, *shown, us))

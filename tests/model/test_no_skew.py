@@ -48,7 +48,7 @@ OF_DATES: dict[str, Compute] = {
 def shop() -> tuple[duckdb.DuckDBPyConnection, Marts]:
     con = duckdb.connect(config={"threads": 1})
     con.execute("SET TimeZone = 'UTC'")
-    return con, simulated_marts(con, customers=150, end=END)
+    return con, simulated_marts(con, customers=150, end=END, has_events=True, late_rate=0.2)
 
 
 def of_table(table: str, marts: Marts) -> Marts:

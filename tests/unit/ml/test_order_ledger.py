@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from cartograph.releases.order_history import NO_KEY, key_of, write_history
 from ml_assets.core.features.order_history import OrderHistory, history_columns
 from ml_assets.core.features.order_ledger import Line, OrderLedger, Placed, Value
-from ml_assets.core.features.order_risk import risk_table
+from ml_assets.core.features.order_risk import MINUTE, risk_table
 from tests.model.test_checkout_skew import given as as_given
 from tests.model.test_checkout_skew import replayed
-from tests.unit.ml.test_order_risk import MARTS, START, add_customer, add_order, day, make_connection
+from tests.unit.ml.test_order_risk import MARTS, START, add_customer, add_event, add_order, around, day, make_connection
 
 OF_PRODUCTS = {**MARTS, "dim_products": "SELECT *, product_key AS product_id FROM dim_products"}
 UNTIL = (START + timedelta(days=60)).date()
+VISIT = ("events_1h", "visit_minutes")
 
 
 @settings(max_examples=25, phases=(Phase.explicit, Phase.reuse, Phase.generate))
@@ -40,9 +41,13 @@ UNTIL = (START + timedelta(days=60)).date()
         min_size=2,
         max_size=16,
     ),
+    events=st.lists(
+        st.tuples(st.sampled_from(["A", "B"]), st.integers(0, 15), st.integers(-30, 90), st.integers(0, 40)),
+        max_size=16,
+    ),
     cut=st.integers(0, 41),
 )
-def test_the_ledger_tells_what_training_does(orders, cut):
+def test_the_ledger_tells_what_training_does(orders, events, cut):
     con = make_connection()
     for customer, street in {"A": "Long Lane", "B": "Long Lane", "C": None}.items():
         add_customer(con, customer, street)
@@ -53,6 +58,9 @@ def test_the_ledger_tells_what_training_does(orders, cut):
         add_order(con, f"O{number:02d}", at, customer, card=card, device=device, network=network, category=category,
                   total=10 + number, units=1 + number % 3, discount=number % 2, charged_back=at + delay,
                   city=places[number % 4], attempts=("declined", "captured"))  # fmt: skip
+    for number, (customer, near, before, late) in enumerate(events):
+        moments = around(orders[near % len(orders)][1], before, late)
+        con.execute("INSERT INTO fct_events VALUES (?, ?, 'page_view', ?, ?)", [customer, f"E{number}", *moments])
     as_of = day(cut).date()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "order_history.arrow"
@@ -63,6 +71,25 @@ def test_the_ledger_tells_what_training_does(orders, cut):
     for order, values in served.items():
         told = {name: as_given(value) for name, value in values.items()}
         assert told == {name: as_given(expected[order][name]) for name in told}, order
+
+
+def test_a_history_holds_the_visits_of_its_last_hour_and_a_shop_without_events_has_none():
+    con = make_connection()
+    add_customer(con, "A")
+    for event, minutes in {"too early": 61, "first": 60, "last": 1, "too late": 0}.items():
+        add_event(con, event, 2 - minutes / (24 * 60))
+    add_order(con, "1", 1)
+    moment, columns = history_columns(con, OF_PRODUCTS, day(2).date())
+    assert sorted(columns["visit_us"].tolist()) == [moment - 60 * MINUTE, moment - MINUTE]
+    ledger, guest = OrderLedger(OrderHistory(moment, columns)), placed("3", 2)._replace(customer=NO_KEY)
+    assert told(ledger.features(placed("2", 2)), *VISIT) == (2, 60)
+    news = {"last": -1, "heard since": 0, "at last": 1, "too late": 2}  # of which the history has the first
+    since = {key_of("event", name): moment + minutes * MINUTE for name, minutes in news.items()}
+    assert told(ledger.features(placed("2", 2 + 2 / (24 * 60)), since), *VISIT) == (3, 3)
+    assert told(ledger.features(guest, since), *VISIT) == (None, None)
+    without = {name: select for name, select in OF_PRODUCTS.items() if name != "fct_events"}
+    ledger = OrderLedger(OrderHistory(*history_columns(con, without, day(2).date())))
+    assert told(ledger.features(placed("2", 2), since), *VISIT) == (None, None)
 
 
 def test_the_history_knows_no_city_where_none_is_on_file():

@@ -32,6 +32,8 @@ SCHEMAS = {
     "fct_payments": "payment_id VARCHAR, order_id VARCHAR, paid_at TIMESTAMPTZ, payment_status VARCHAR, "
     "is_captured BOOLEAN, card_fingerprint VARCHAR, device_id VARCHAR, ip_address VARCHAR",
     "fct_refunds": "order_id VARCHAR, refunded_at TIMESTAMPTZ, reason VARCHAR",
+    "fct_events": "customer_id VARCHAR, event_id VARCHAR, event_type VARCHAR, occurred_at TIMESTAMPTZ, "
+    "received_at TIMESTAMPTZ",
 }
 MARTS = {name: f"SELECT * FROM {name}" for name in SCHEMAS}
 PLACES = {"Graz": "AT", "Linz": "AT"}
@@ -94,6 +96,14 @@ def add_order(
         con.execute("INSERT INTO fct_refunds VALUES (?, ?, 'chargeback')", [order, day(more["charged_back"])])
 
 
+def add_event(
+    con: duckdb.DuckDBPyConnection, event: str, at: float, customer: str | None = "A", kind: str = "product_view",
+    late: float = 0,
+) -> None:  # fmt: skip
+    """An event that is received so many days after it happened."""
+    con.execute("INSERT INTO fct_events VALUES (?, ?, ?, ?, ?)", [customer, event, kind, day(at), day(at + late)])
+
+
 def risk_of(con: duckdb.DuckDBPyConnection, order: str) -> dict[str, Any]:
     rows = {row["order_id"]: row for row in risk_table(con, MARTS, START.date(), date(2025, 1, 1)).to_pylist()}
     return rows[order]
@@ -109,6 +119,37 @@ def test_velocity_counts_what_was_ordered_before(con):
     assert (row["tenure_days"], row["registered_hours"]) == (pytest.approx(9), pytest.approx(240))
     assert risk_of(con, "5")["orders_before"] == 3, "orders of the same moment do not know of each other"
     assert risk_of(con, "1")["is_first_order"] == 1
+
+
+def test_a_visit_is_what_the_shop_heard_of_the_customer_in_the_hour_before(con):
+    for customer in "AB":
+        add_customer(con, customer)
+    hour = 1 / 24
+    add_event(con, "too early", 10 - 1.01 * hour)
+    add_event(con, "an hour before", 10 - hour)
+    add_event(con, "another's", 10 - 0.5 * hour, "B")
+    add_event(con, "nobody's", 10 - 0.5 * hour, None)
+    for number, kind in enumerate(["page_view", "add_to_cart", "checkout", *order_risk.NO_VISIT]):
+        add_event(con, kind, 10 - 0.1 * hour, kind=kind, late=number / 10**6)
+    add_event(con, "heard late", 10 - 3 * hour, late=2.5 * hour)
+    add_event(con, "heard too late", 10 - 0.1 * hour, late=0.2 * hour)
+    add_event(con, "of the same moment", 10)
+    for order, customer in {"1": "A", "2": "B", "3": None}.items():
+        add_order(con, order, 10, customer)
+    add_order(con, "4", 20)
+    visits = {order: (risk_of(con, order)["events_1h"], risk_of(con, order)["visit_minutes"]) for order in "1234"}
+    assert visits == {"1": (5, 60), "2": (1, pytest.approx(30)), "3": (None, None), "4": (0, None)}
+
+
+def test_a_shop_without_events_has_no_features_of_visits(con):
+    add_customer(con, "A")
+    add_order(con, "1", 1)
+    marts = {name: select for name, select in MARTS.items() if name != "fct_events"}
+    without = risk_table(con, marts, START.date(), date(2025, 1, 1))
+    whole = risk_table(con, MARTS, START.date(), date(2025, 1, 1))
+    assert set(whole.schema.names) - set(without.schema.names) == {"events_1h", "visit_minutes"}
+    assert whole.select(without.schema.names).equals(without)
+    assert leakage(con, marts, day(2), without, START.date()).differing == 0
 
 
 def test_who_else_used_a_card_device_network_or_address_counts_from_then_on(con):
@@ -219,6 +260,7 @@ def test_a_guest_has_no_history_though_the_device_has(con):
         "customer_id", "registered_hours", "tenure_days", "hours_since_order", "card_others", "card_orders_24h",
         "network_others", "network_orders_24h", "address_others", "address_orders_24h", "is_new_card",
         "card_declined_7d", "is_sent_elsewhere", "amount_to_own_mean", "amount_to_shop_mean", "new_category_share",
+        "events_1h", "visit_minutes",
     }  # fmt: skip
 
 
@@ -267,6 +309,12 @@ def test_a_part_of_the_days_is_the_same_as_it_is_in_the_whole(con):
 moments = st.floats(0, 90, allow_nan=False).map(lambda value: round(value, 2))
 
 
+def around(at: float, minutes_before: int, minutes_late: int) -> tuple[datetime, datetime]:
+    """When an event near a day happened, and when it was received."""
+    happened = day(at) - timedelta(minutes=minutes_before)
+    return happened, happened + timedelta(minutes=minutes_late)
+
+
 @settings(max_examples=25)
 @given(
     orders=st.lists(
@@ -280,15 +328,23 @@ moments = st.floats(0, 90, allow_nan=False).map(lambda value: round(value, 2))
         min_size=1,
         max_size=12,
     ),
+    events=st.lists(
+        st.tuples(st.sampled_from(["A", "B"]), st.integers(0, 11), st.integers(-30, 70), st.integers(0, 40)),
+        max_size=12,
+    ),
     chosen=st.integers(0, 11),
 )
-def test_what_follows_never_changes_a_row_and_counts_are_those_of_a_plain_loop(orders, chosen):
+def test_what_follows_never_changes_a_row_and_counts_are_those_of_a_plain_loop(orders, events, chosen):
     con = make_connection()
     for customer in "ABC":
         add_customer(con, customer)
     for number, (customer, at, card, device, delay) in enumerate(orders):
         add_order(con, f"O{number:02d}", at, customer, card=card, device=device, charged_back=at + delay,
                   attempts=("declined", "captured"))  # fmt: skip
+    heard = [(who, *around(orders[near % len(orders)][1], before, late)) for who, near, before, late in events]
+    for number, (customer, happened, received) in enumerate(heard):
+        con.execute("INSERT INTO fct_events VALUES (?, ?, 'page_view', ?, ?)",
+                    [customer, f"E{number}", happened, received])  # fmt: skip
     moment = day(orders[chosen % len(orders)][1])
     rows = risk_table(con, MARTS, START.date(), date(2025, 1, 1))
     con.register("every_row", rows)
@@ -300,6 +356,10 @@ def test_what_follows_never_changes_a_row_and_counts_are_those_of_a_plain_loop(o
         assert row["device_others"] == len({o[0] for o in before if o[3] == device} - {customer, None})
         assert row["card_others"] == (len({o[0] for o in before if o[2] == card} - {customer, None}) if card else None)
         assert row["orders_before"] == (sum(o[0] == customer for o in before) if customer else 0)
+        visit = [received for who, _, received in heard if who == customer]
+        within = [received for received in visit if day(at) - timedelta(hours=1) <= received < day(at)]
+        assert row["events_1h"] == (len(within) if customer else None)
+        assert row["visit_minutes"] == ((day(at) - min(within)) / timedelta(minutes=1) if within else None)
 
 
 _PAST = "RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
@@ -308,6 +368,7 @@ LEAKS = {
     "orders of later": ("customary", f"count(*) OVER (customer {_PAST})", "count(*) OVER (PARTITION BY actor)"),
     "chargebacks of later": ("trusted", f"ORDER BY us {_PAST}", f"ORDER BY us {_ALWAYS}"),
     "outcomes of the own payment": ("declined", "epoch_us(q.paid_at)", "epoch_us(q.paid_at) - 300000000"),
+    "events that come late": ("visited", "epoch_us(received_at)", "epoch_us(occurred_at)"),
 }
 
 
@@ -319,6 +380,7 @@ def test_the_guard_finds_an_injected_leak(con, monkeypatch, leak):
         attempts = ("declined", "captured")
         add_order(con, f"alone {number}", number, f"alone {number}", charged_back=number + 9, attempts=attempts)
         add_order(con, f"again {number}", number + 0.7, f"alone {number}")
+        add_event(con, f"late {number}", number + 0.69, f"alone {number}", late=0.03)
     stored = risk_table(con, MARTS, START.date(), date(2025, 1, 1))
     con.register("stored", stored)
     assert [found.differing for found in guard(con, MARTS, "FROM stored", "monthly")] == [0, 0]

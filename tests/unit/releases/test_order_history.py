@@ -56,6 +56,9 @@ def columns(**changes: Any) -> dict[str, Any]:
         "day_orders": [1],
         "product_key": [key_of("product", "P1")],
         "product_category": [TEA],
+        "visit_key": sorted([ANNA, BEN]),
+        "visit_event": [key_of("event", "E2"), key_of("event", "E1")],
+        "visit_us": [8, 9],
         **changes,
     }
     kinds = {field.name: field.type.value_type.to_pandas_dtype() for field in SCHEMA}
@@ -92,6 +95,7 @@ def test_exactly_the_keys_in_a_list_are_found(given_keys: list[int], other: int)
     [
         ({"customer_key": [5, 5]}, "sorted by customer_key, each once"),
         ({"pair_key": [7, 6]}, "sorted by pair_key"),
+        ({"visit_key": [7, 6]}, "sorted by visit_key"),
         ({"day_cents": []}, "columns of its days must be of one length"),
         ({"token_group": [0, 1]}, "token_group names a group that is not there"),
         ({"another": []}, "must have the columns customer_key"),
@@ -100,6 +104,17 @@ def test_exactly_the_keys_in_a_list_are_found(given_keys: list[int], other: int)
 def test_what_is_not_as_agreed_is_not_written(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ContentError, match=said):
         write_history(tmp_path / "order_history.arrow", 1, columns(**changes))
+
+
+def test_a_shop_without_events_has_a_file_without_visits(tmp_path: Path) -> None:
+    """As releases had that were made before there were any."""
+    path = tmp_path / "order_history.arrow"
+    without = {name: values for name, values in columns().items() if not name.startswith("visit")}
+    write_customers(tmp_path / "customers.arrow", make_customers(["anna", "ben"]))
+    write_history(path, 42, without)
+    assert open_history(path)[1].keys() == without.keys()
+    assert rename_customers(tmp_path, {"anna": "erased-1"})
+    assert open_history(path)[1].keys() == without.keys()
 
 
 def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
@@ -124,4 +139,5 @@ def test_a_renamed_customer_is_a_stranger_under_the_old_name(tmp_path: Path) -> 
     assert sorted(found["pair_key"].tolist()) == sorted([pair(SHARED, new), pair(SHARED, BEN), pair(TEA, new)])
     assert found["token_key"].tolist() == [SHARED], "what nobody else showed is gone"
     assert (found["recent_key"].tolist(), found["declined_key"].tolist()) == ([new], [new])
+    assert found["visit_key"].tolist() == sorted([new, BEN])
     assert not rename_customers(tmp_path, {"nobody": "erased-2"})

@@ -89,6 +89,11 @@ def tells_fraud() -> bool:
     return delivered(order_risk.MARTS) == order_risk.MARTS
 
 
+def risk_marts() -> tuple[str, ...]:
+    """The marts that the features of an order's risk are made of, where the shop tells fraud."""
+    return delivered((*order_risk.MARTS, *order_risk.OPTIONAL_MARTS)) if tells_fraud() else ()
+
+
 def channel_marts() -> tuple[str, ...]:
     """The marts that the responses of the shop's paid channels are made of."""
     return delivered((*budget_panel.MARTS, budget_panel.CAMPAIGNS_MART))

@@ -162,13 +162,30 @@ _FEATURES = (
     Feature(
         name="hour_of_day", type="bigint", unit="hour, 0 to 23 (UTC)", maximum=23, description="When it was placed."
     ),
+    Feature(
+        name="events_1h",
+        type="bigint",
+        unit="events",
+        description="Of the customer, received by the shop in the hour before; purchases and e-mails do not count.",
+        null_means=_GUEST,
+        needs="fct_events",
+    ),
+    Feature(
+        name="visit_minutes",
+        type="double",
+        unit="minutes",
+        maximum=60,
+        description="Since the shop received the first of the events that events_1h counts.",
+        null_means=f"there is none; or {_GUEST}",
+        needs="fct_events",
+    ),
 )
 
 ORDER_RISK = FeatureTable(
     name="order_risk",
     grain=(
-        "An order, with what was known when it was placed: orders, payments and chargebacks before that moment, and of "
-        "the order itself the basket and the card and device of its first payment attempt."
+        "An order, with what was known when it was placed: orders, payments, chargebacks and events before that "
+        "moment, and of the order itself the basket and the card and device of its first payment attempt."
     ),
     key=("order_id", "order_date"),
     event_time="order_date",

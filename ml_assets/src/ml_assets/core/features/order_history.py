@@ -31,7 +31,8 @@ from cartograph.releases.order_history import (
 )
 from cartograph.windows import at_midnight
 from ml_assets.core.features.customers import Marts
-from ml_assets.core.features.order_risk import CUSTOMER, DAY, facts
+from ml_assets.core.features.order_links import fetched, groups
+from ml_assets.core.features.order_risk import CUSTOMER, DAY, HOUR, VISITING, facts
 
 KINDS = ("card", "device", "network", "address")
 """What an order shows that others may have shown. All but the network link those who show it."""
@@ -106,22 +107,32 @@ _QUERIES = {
         FROM ({{dim_products}}) WHERE valid_from < make_timestamptz($moment)
         QUALIFY row_number() OVER (PARTITION BY product_id ORDER BY valid_from DESC) = 1 ORDER BY key""",
 }
+_VISITS = f"""
+    SELECT {key_sql("'customer'", "customer_id")} AS key, {key_sql("'event'", "event_id")} AS event,
+        epoch_us(received_at) AS us
+    {VISITING}
+        AND received_at >= make_timestamptz($moment - {HOUR}) AND received_at < make_timestamptz($moment)
+    ORDER BY key"""
 
 
 def history_columns(con: duckdb.DuckDBPyConnection, marts: Marts, as_of: date) -> tuple[int, dict[str, Values]]:
     """What was known before the day `as_of` began: its moment, and the columns for `write_history`.
 
-    `con` must work in UTC; temporary tables are made in it. `marts` has a DuckDB SELECT for each of `order_risk.MARTS`.
+    `con` must work in UTC; temporary tables are made in it. `marts` has a DuckDB SELECT for each of `order_risk.MARTS`,
+    and of `order_risk.OPTIONAL_MARTS` for those that the shop has: without events there are no columns of visits.
     """
     facts(con, marts, as_of)
     for name, query in _NUMBERED.items():
         con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
     moment = int(at_midnight(as_of).timestamp()) * 1_000_000
-    found = {name: _fetched(con, query.format(**marts), moment) for name, query in _QUERIES.items()}
-    group_of, groups = _groups(found)
+    queries = {**_QUERIES, **({"visit": _VISITS} if "fct_events" in marts else {})}
+    found = {name: fetched(con, query.format(**marts), moment=moment) for name, query in queries.items()}
+    linked = groups(
+        found["actors"]["is_customer"], len(found["tokens"]["key"]), found["edges"], found["charged"]["actor"]
+    )
     customers, tokens = found["customers"], found["tokens"]
     placed = customers["place"] >= 0
-    in_group = np.where(placed, group_of["actors"][np.where(placed, customers["place"], 0)], -1) if placed.any() else -1
+    in_group = np.where(placed, linked.actors[np.where(placed, customers["place"], 0)], -1) if placed.any() else -1
     linking = ~tokens["links_nobody"].astype(bool)
     pair_keys = np.concatenate([pairs(found[name]["token"], found[name]["customer"]) for name in _PAIRS])
     columns = {
@@ -130,42 +141,19 @@ def history_columns(con: duckdb.DuckDBPyConnection, marts: Marts, as_of: date) -
         "pair_key": np.sort(pair_keys),
         "token_key": tokens["key"],
         "token_customers": tokens["customers"],
-        "token_group": np.where(linking, group_of["tokens"][tokens["place"]], -1) if len(linking) else np.empty(0),
-        **groups,
+        "token_group": np.where(linking, linked.tokens[tokens["place"]], -1) if len(linking) else np.empty(0),
+        "group_customers": linked.customers,
+        "group_chargebacks": linked.chargebacks,
         **{f"{name}_{column}": values for name in ("recent", "declined") for column, values in found[name].items()},
         **{f"day_{name}": values for name, values in found["days"].items()},
         **{f"product_{name}": values for name, values in found["products"].items()},
+        **{f"visit_{name}": values for name, values in found.get("visit", {}).items()},
     }
     kinds = {field.name: field.type.value_type.to_pandas_dtype() for field in SCHEMA}
-    return moment, {name: np.ascontiguousarray(columns[name], dtype=kind) for name, kind in kinds.items()}
+    return moment, {name: np.ascontiguousarray(values, dtype=kinds[name]) for name, values in columns.items()}
 
 
 _PAIRS = ("shown_by", "bought_from")
-
-
-def _groups(found: dict[str, dict[str, Values]]) -> tuple[dict[str, Values], dict[str, Values]]:
-    """The group of each actor and token, by their places, and what each group counts: those linked over any steps."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    actors, tokens, edges = len(found["actors"]["is_customer"]), len(found["tokens"]["key"]), found["edges"]
-    size = actors + tokens
-    if not size:
-        nobody = np.empty(0, np.int32)
-        return {"actors": nobody, "tokens": nobody}, {"group_customers": nobody, "group_chargebacks": nobody}
-    links = csr_array((np.ones(len(edges["actor"]), bool), (edges["actor"], actors + edges["token"])), (size, size))
-    count, labels = connected_components(links, directed=False)
-    of_actors = labels[:actors]
-    counts = {
-        "group_customers": np.bincount(of_actors[found["actors"]["is_customer"].astype(bool)], minlength=count),
-        "group_chargebacks": np.bincount(of_actors[found["charged"]["actor"]], minlength=count),
-    }
-    return {"actors": of_actors, "tokens": labels[actors:]}, counts
-
-
-def _fetched(con: duckdb.DuckDBPyConnection, query: str, moment: int) -> dict[str, Values]:
-    fetched = con.execute(query, {"moment": moment} if "$moment" in query else {}).fetchnumpy()
-    return {name: np.asarray(values) for name, values in fetched.items()}
 
 
 class OnFile(NamedTuple):
@@ -242,6 +230,16 @@ class OrderHistory:
         """The payments of a customer or with a card that were declined in `[since, before)`, of the last 7 days."""
         return _within(self._columns["declined_key"], self._columns["declined_us"], key, since, before)
 
+    @property
+    def tells_visits(self) -> bool:
+        """Whether it is known what customers do in the shop: not where there are no events."""
+        return "visit_key" in self._columns
+
+    def visits(self, key: int) -> dict[int, int]:
+        """When events of a customer that count for a visit were received in the last hour, by the events' keys."""
+        rows = _rows_of(self._columns["visit_key"], key)
+        return dict(zip(*(self._columns[name][rows].tolist() for name in ("visit_event", "visit_us")), strict=True))
+
     def days(self) -> Iterator[tuple[int, int, int]]:
         """The number, the amount in hundredths and the orders of each of the last days."""
         names = ("day_number", "day_cents", "day_orders")
@@ -255,7 +253,11 @@ def _within(keys: Keys, moments: Any, key: int, since: int, before: int) -> int:
 
 
 def _of_key(keys: Keys, moments: Any, key: int) -> list[int]:
-    wanted = np.uint64(key)
-    first, last = int(np.searchsorted(keys, wanted, side="left")), int(np.searchsorted(keys, wanted, side="right"))
-    found: list[int] = moments[first:last].tolist()
+    found: list[int] = moments[_rows_of(keys, key)].tolist()
     return found
+
+
+def _rows_of(keys: Keys, key: int) -> slice:
+    """Where `key` is among the sorted `keys`."""
+    wanted = np.uint64(key)
+    return slice(int(np.searchsorted(keys, wanted, side="left")), int(np.searchsorted(keys, wanted, side="right")))

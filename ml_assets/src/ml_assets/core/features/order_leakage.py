@@ -40,6 +40,7 @@ _CUT = {
     "dim_customers": "SELECT * FROM ({dim_customers}) WHERE valid_from <= {moment}",
     "dim_products": "SELECT * FROM ({dim_products}) WHERE valid_from <= {moment}",
     "dim_geographies": "{dim_geographies}",
+    "fct_events": "SELECT * FROM ({fct_events}) WHERE received_at <= {moment}",
 }
 
 
@@ -81,7 +82,7 @@ def latest_partition(con: duckdb.DuckDBPyConnection, stored: str, grain: Grain) 
 def cut_off(marts: Marts, moment: datetime) -> Marts:
     """The marts as they were known at `moment`, when an order was placed."""
     literal = f"TIMESTAMPTZ '{moment.isoformat()}'"
-    return {name: cut.format(**marts, moment=literal) for name, cut in _CUT.items()}
+    return {name: cut.format(**marts, moment=literal) for name, cut in _CUT.items() if name in marts}
 
 
 def leakage(con: duckdb.DuckDBPyConnection, marts: Marts, moment: datetime, rows: pa.Table, first: date) -> Leakage:

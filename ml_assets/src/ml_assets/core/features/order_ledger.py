@@ -15,11 +15,12 @@ from typing import NamedTuple
 from cartograph.releases.order_history import NEVER, NO_KEY, key_of
 from ml_assets.core.features.order_catalogue import ORDER_RISK
 from ml_assets.core.features.order_history import KINDS, MONTH_DAYS, NO_CATEGORY, STRANGER, OnFile, OrderHistory
-from ml_assets.core.features.order_risk import DAY, HOUR
+from ml_assets.core.features.order_risk import DAY, HOUR, MINUTE
 
 Value = float | int | None
 UNCATEGORISED = key_of("category", NO_CATEGORY)
 DECLINED = "declined"
+NO_VISITS: Mapping[int, int] = {}
 
 
 class Line(NamedTuple):
@@ -137,10 +138,11 @@ class OrderLedger:
         self._parent: dict[int, int] = {}
         self._counts: dict[int, tuple[int, int]] = {}
 
-    def features(self, order: Placed) -> dict[str, Value]:
+    def features(self, order: Placed, visits: Mapping[int, int] = NO_VISITS) -> dict[str, Value]:
         """The features of `order` by their names, in the catalogue's order; itself, placed or not, does not count.
 
-        Its moment must not be before the history's.
+        Its moment must not be before the history's. `visits` says when the customer's events that count for a visit
+        were received, by their keys: those that have come since the history was made, and maybe some of before.
         """
         on_file, number = self._on_file(order), self.attempt(order)
         tokens = self._tokens(order, on_file)
@@ -149,6 +151,7 @@ class OrderLedger:
             **self._instruments(order, number, tokens),
             **self._links(order, tokens),
             **self._basket(order, on_file),
+            **self._visit(order, visits),
             "is_guest": int(not order.customer),
             "is_by_card": int(bool(order.card)),
             "declined_7d": self._declines(order.customer, order, number) if order.customer else 0,
@@ -370,6 +373,14 @@ class OrderLedger:
             "categories_count": len({line.category for line in lines} - {UNCATEGORISED}),
             "new_category_share": new / 100 / (gross / 100) if has_ordered and gross else None,
         }
+
+    def _visit(self, order: Placed, visits: Mapping[int, int]) -> dict[str, Value]:
+        """What the customer has just done in the shop; None of guests, and in a shop without events."""
+        if not (order.customer and self.history.tells_visits):
+            return {"events_1h": None, "visit_minutes": None}
+        received = {**visits, **self.history.visits(order.customer)}
+        moments = [us for us in received.values() if order.us - HOUR <= us < order.us]
+        return {"events_1h": len(moments), "visit_minutes": (order.us - min(moments)) / MINUTE if moments else None}
 
     def _has_ordered(self, order: Placed) -> bool:
         since = self._of_customer.get(order.customer, ())

@@ -2,12 +2,12 @@
 
 A value of an order placed at T uses only facts before T, and of the order itself what the checkout has at hand: the
 basket, and card, device and internet address of the first payment attempt, whose outcome is not used. Orders of the
-same microsecond do not know of each other, but for what they link. An order counts whatever becomes of it.
+same microsecond do not know of each other, but for what they link. An order counts whatever becomes of it. An event
+counts from when the shop received it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.features.order_catalogue import ORDER_RISK
+from ml_assets.core.features.order_links import linked
 
 MARTS = (
     "fct_orders",
@@ -27,14 +28,21 @@ MARTS = (
     "dim_products",
     "dim_geographies",
 )
+OPTIONAL_MARTS = ("fct_events",)
 CHARGEBACK = "chargeback"
 """The reason of a refund that the cardholder's bank has forced."""
 ROWS_AT_A_TIME = 100_000
 
 CUSTOMER = "customer:"
 """How an actor begins who is a customer; no token does."""
-HOUR = 3_600_000_000
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+
+NO_VISIT = ("purchase", "email_sent", "email_open", "email_click")
+"""Types of events that count for no visit: purchases are orders, and e-mails reach who does not look into the shop."""
+VISITING = f"FROM ({{fct_events}}) WHERE customer_id IS NOT NULL AND event_type NOT IN {NO_VISIT}"
+"""The events of visits; each counts from when it was received."""
 
 # Microseconds are integers, and windows over them end one before the order's own: nothing of the same moment counts.
 _BEFORE = "RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
@@ -149,6 +157,19 @@ _STEPS = {
             sum(l.gross_amount) FILTER (k.us = l.us) AS gross_new
         FROM lines l JOIN known k ON k.actor = l.actor AND k.category IS NOT DISTINCT FROM l.category
         GROUP BY l.order_id""",
+    # Joined by the hour, too: the orders of who orders often would each meet all of their events.
+    "visited": f"""
+        WITH events AS (
+            SELECT customer_id, epoch_us(received_at) AS us {VISITING}
+                AND received_at >= CAST($first AS TIMESTAMPTZ) - INTERVAL 1 HOUR AND received_at < $until
+        ), orders AS (
+            SELECT order_id, customer_id, us, unnest([us // {HOUR} - 1, us // {HOUR}]) AS hour
+            FROM placed WHERE order_date >= $first
+        )
+        SELECT o.order_id, count(*) AS events, min(e.us) AS first_us
+        FROM orders o JOIN events e ON e.customer_id = o.customer_id AND e.us // {HOUR} = o.hour
+        WHERE e.us >= o.us - {HOUR} AND e.us < o.us
+        GROUP BY o.order_id""",
 }
 
 # Sums of decimals are exact and become doubles last: the order of rows cannot change a digit.
@@ -193,23 +214,22 @@ _VALUES = {
     "new_category_share": """CASE WHEN h.orders_before > 0
         THEN coalesce(b.gross_new, 0)::DOUBLE / nullif(b.gross, 0)::DOUBLE END""",
     "hour_of_day": "hour(p.ordered_at)",
+    "events_1h": "CASE WHEN p.customer_id IS NOT NULL THEN coalesce(v.events, 0) END",
+    "visit_minutes": f"(p.us - v.first_us) / {MINUTE}",
 }
-
-# What comes first at a moment: an order knows of no chargeback of its own microsecond.
-_ORDER, _CHARGEBACK = 0, 1
 
 
 def order_risk(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until: date) -> Iterator[pa.Table]:
     """The features of all orders placed on the days `[first, until)`, some at a time, by day and order.
 
-    The tables have the schema of `ORDER_RISK`. `con` must work in UTC; temporary tables are made in it.
+    The tables have the schema of `ORDER_RISK` for these marts. `con` must work in UTC; temporary tables are made in it.
     """
-    _make(con, marts, first, until, _STEPS)
-    con.register("linked_rows", linked(con, first))
+    _make(con, marts, first, until, (name for name in _STEPS if name != "visited" or "fct_events" in marts))
+    con.register("linked_rows", linked(con, first, CUSTOMER))
     con.execute("CREATE OR REPLACE TEMP TABLE linked AS FROM linked_rows")
     con.unregister("linked_rows")
-    schema = ORDER_RISK.contract().arrow_schema()
-    found = con.execute(_query(schema), {"first": first})
+    schema = ORDER_RISK.of(marts).contract().arrow_schema()
+    found = con.execute(_query(marts, schema), {"first": first})
     for batch in found.to_arrow_reader(ROWS_AT_A_TIME):
         yield pa.Table.from_batches([batch]).cast(schema)
 
@@ -225,91 +245,8 @@ def facts(con: duckdb.DuckDBPyConnection, marts: Marts, until: date) -> None:
 
 def risk_table(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until: date) -> pa.Table:
     """`order_risk` as one table."""
-    empty = ORDER_RISK.contract().arrow_schema().empty_table()
+    empty = ORDER_RISK.of(marts).contract().arrow_schema().empty_table()
     return pa.concat_tables([empty, *order_risk(con, marts, first, until)])
-
-
-def linked(con: duckdb.DuckDBPyConnection, first: date) -> pa.Table:
-    """For orders from `first` on with a card, device or address that others showed too: what they link, in numbers.
-
-    A union-find over the orders in the order of time. What only one actor ever showed links nothing, and what an actor
-    has shown before links nothing new: so the loop runs over few orders, and the rest is told by SQL.
-    """
-    facts = con.execute(
-        """
-        WITH shared_tokens AS (
-            SELECT kind, token FROM shown WHERE kind <> 'network' GROUP BY ALL HAVING min(actor) <> max(actor)
-        ), links AS (
-            SELECT *, row_number() OVER (PARTITION BY kind, token, actor ORDER BY us, order_id) = 1 AS is_new
-            FROM shown SEMI JOIN shared_tokens USING (kind, token)
-        ), concerned AS (
-            SELECT DISTINCT actor FROM links
-        ), new_links AS (
-            SELECT order_id, list(kind || ':' || token ORDER BY kind, token) AS tokens FROM links
-            WHERE is_new GROUP BY order_id
-        )
-        SELECT p.us, $order AS kind, p.order_id, p.actor, coalesce(s.tokens, []) AS tokens
-        FROM placed p JOIN concerned USING (actor) LEFT JOIN new_links s USING (order_id)
-        WHERE s.tokens IS NOT NULL OR p.order_date >= $first
-        UNION ALL
-        SELECT c.us, $chargeback, c.order_id, c.actor, []
-        FROM charged_back c JOIN concerned USING (actor)
-        ORDER BY 1, 2, 3""",
-        {"order": _ORDER, "chargeback": _CHARGEBACK, "first": first},
-    )
-    groups = _Groups()
-    orders: list[str] = []
-    customers: list[int] = []
-    chargebacks: list[int] = []
-    while rows := _next_rows(facts):
-        for _, kind, order_id, actor, tokens in rows:
-            if kind == _CHARGEBACK:
-                groups.charge(actor)
-                continue
-            root = groups.join(actor, tokens)
-            orders.append(order_id)
-            customers.append(groups.customers[root])
-            chargebacks.append(groups.chargebacks[root])
-    return pa.table(
-        {
-            "order_id": pa.array(orders, pa.string()),
-            "customers": pa.array(customers, pa.int64()),
-            "chargebacks": pa.array(chargebacks, pa.int64()),
-        }
-    )
-
-
-class _Groups:
-    """Actors and what they showed, joined step by step; each group counts its customers and their chargebacks."""
-
-    def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
-        self.customers: dict[str, int] = defaultdict(int)
-        self.chargebacks: dict[str, int] = defaultdict(int)
-
-    def join(self, actor: str, tokens: list[str]) -> str:
-        """Put an actor and what they show into one group; its root."""
-        root = self._root(actor)
-        for token in tokens:
-            other = self._root(token)
-            if other != root:
-                self._parent[other] = root
-                self.customers[root] += self.customers.pop(other, 0)
-                self.chargebacks[root] += self.chargebacks.pop(other, 0)
-        return root
-
-    def charge(self, actor: str) -> None:
-        """Count a chargeback to the actor's group."""
-        self.chargebacks[self._root(actor)] += 1
-
-    def _root(self, node: str) -> str:
-        if node not in self._parent:
-            self._parent[node] = node
-            self.customers[node] = int(node.startswith(CUSTOMER))
-        while self._parent[node] != node:
-            self._parent[node] = self._parent[self._parent[node]]
-            node = self._parent[node]
-        return node
 
 
 def _make(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until: date, steps: Iterable[str]) -> None:
@@ -321,12 +258,8 @@ def _make(con: duckdb.DuckDBPyConnection, marts: Marts, first: date, until: date
         con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query.format(**marts, customer=CUSTOMER)}", values)
 
 
-def _next_rows(facts: duckdb.DuckDBPyConnection) -> list[tuple[int, int, str, str, list[str]]]:
-    """The next rows of a query, none at its end."""
-    return facts.fetchmany(ROWS_AT_A_TIME)
-
-
-def _query(schema: pa.Schema) -> str:
+def _query(marts: Marts, schema: pa.Schema) -> str:
+    visited = "LEFT JOIN visited v USING (order_id)" if "fct_events" in marts else ""
     columns = ", ".join(f"{_VALUES[name]} AS {name}" for name in schema.names)
     kinds = ", ".join(
         f"max({value}) FILTER (kind = '{kind}') AS {kind}_{measure}"
@@ -338,4 +271,5 @@ def _query(schema: pa.Schema) -> str:
         FROM placed p JOIN customary h USING (order_id) JOIN shop_days d USING (order_date)
         LEFT JOIN (SELECT order_id, {kinds} FROM shared GROUP BY order_id) s USING (order_id)
         LEFT JOIN trusted t USING (order_id) LEFT JOIN basket b USING (order_id) LEFT JOIN linked l USING (order_id)
+        {visited}
         WHERE p.order_date >= $first ORDER BY p.order_date, p.order_id"""

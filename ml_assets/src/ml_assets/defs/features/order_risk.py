@@ -11,7 +11,16 @@ from ml_assets.core.features import order_leakage, order_risk
 from ml_assets.core.features.order_catalogue import ORDER_RISK as TABLE
 from ml_assets.core.features.reconciliation import reconcile_orders
 from ml_assets.defs.features.steps import future_result, reconciled_result
-from ml_assets.defs.marts import ORDER_RISK, depends_on, open_lake, pin, plain_failures, published, tells_fraud
+from ml_assets.defs.marts import (
+    ORDER_RISK,
+    depends_on,
+    open_lake,
+    pin,
+    plain_failures,
+    published,
+    risk_marts,
+    tells_fraud,
+)
 from ml_assets.defs.metadata import table_metadata
 from ml_assets.defs.partitions import as_of_date, as_of_partitions, window_before
 
@@ -28,15 +37,16 @@ def order_risk_definitions() -> dg.Definitions:
 
 @dg.asset(
     key=KEY,
-    deps=depends_on(order_risk.MARTS, as_of=True),
+    deps=depends_on(risk_marts(), as_of=True),
     partitions_def=as_of_partitions(),
     backfill_policy=dg.BackfillPolicy.single_run(),
     kinds={"duckdb", "iceberg"},
     tags={"domain": "finance"},
     description=(
         "What was known of each order when it was placed: how fast its customer, card and device order, who else was "
-        "seen with them, what was charged back before, and how unusual the basket is. A partition holds the orders of "
-        "the window that ends on its date; docs/features.md lists the features."
+        "seen with them, what was charged back before, how unusual the basket is, and what the customer has just done "
+        "in the shop. A partition holds the orders of the window that ends on its date; docs/features.md lists the "
+        "features."
     ),
 )
 def risk(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -44,17 +54,18 @@ def risk(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     settings = get_settings()
     lake = open_lake()
     dates = sorted(as_of_date(key) for key in context.partition_keys)
-    window, contract = window_before(dates[0], dates[-1]), TABLE.contract()
+    window, table = window_before(dates[0], dates[-1]), TABLE.of(risk_marts())
+    contract = table.contract()
     rows = 0
     with plain_failures():
-        marts = pin(lake, published(order_risk.MARTS))
+        marts = pin(lake, published(risk_marts()))
         lake.ensure(ORDER_RISK, contract, settings.partition_grain)
         with lake.connect() as con, lake.overwriting(ORDER_RISK, window) as writer:
-            for table in order_risk.order_risk(con, marts.selects, window.start.date(), window.end.date()):
-                writer.write(table)
-                rows += len(table)
+            for part in order_risk.order_risk(con, marts.selects, window.start.date(), window.end.date()):
+                writer.write(part)
+                rows += len(part)
     return dg.MaterializeResult(
-        metadata=table_metadata(contract, rows, marts.snapshots) | {"features": len(TABLE.features)}
+        metadata=table_metadata(contract, rows, marts.snapshots) | {"features": len(table.features)}
     )
 
 
@@ -71,7 +82,7 @@ def no_future() -> dg.AssetCheckResult:
     """Hold the orders up to two moments against what was known then."""
     lake = open_lake()
     with plain_failures(), lake.connect() as con:
-        marts = pin(lake, published(order_risk.MARTS)).selects
+        marts = pin(lake, published(risk_marts())).selects
         found = order_leakage.guard(con, marts, lake.relation_sql(ORDER_RISK), get_settings().partition_grain)
     return future_result(found, "ml_assets.core.features.order_risk")
 

@@ -7,7 +7,6 @@ import dagster as dg
 from ml_assets.components.causal_question import answer_key, has_policy, policy_key, reads, table_of
 from ml_assets.components.customer_model import predictions_table
 from ml_assets.components.experiment import result_table
-from ml_assets.core.features import order_risk
 from ml_assets.core.models import campaign_uplift, churn, clv, fraud, propensity, segments
 from ml_assets.core.models.demand.training import NAME as DEMAND_NAME
 from ml_assets.core.models.recommendation import product_recommender
@@ -42,6 +41,7 @@ from ml_assets.defs.marts import (
     depends_on,
     feature_marts,
     published,
+    risk_marts,
     sends_campaigns,
     spends_on_channels,
     tells_fraud,
@@ -117,19 +117,18 @@ def sources() -> list[dg.AssetKey]:
 
 def upstream() -> list[dg.AssetKey]:
     """`sources`, and the published marts that they and the release are made of."""
-    of_fraud = order_risk.MARTS if tells_fraud() else ()
     further = ("rfm_segments", "dim_products", "dim_dates", "market_basket_rules", *delivered(["dim_campaigns"]))
     of_own = [mart for one in (*own_models(), *experiments()) for mart in one.marts]
     of_budget = channel_marts() if spends_on_channels() else ()
     of_questions = [mart for question in questions() for mart in reads(question)]
-    own = (*of_fraud, *of_own, *of_budget, *of_questions)
+    own = (*risk_marts(), *of_own, *of_budget, *of_questions)
     marts = dict.fromkeys((*feature_marts(), *product_marts(), *demand_marts(), *kpi_marts(), *own, *further))
     return [*sources(), *(dependency.asset_key for dependency in depends_on(marts))]
 
 
 def read_marts() -> list[str]:
     """The marts that the release itself reads: segments, products, and what the history of orders is made of."""
-    return list(dict.fromkeys(("rfm_segments", "dim_products", *(order_risk.MARTS if tells_fraud() else ()))))
+    return list(dict.fromkeys(("rfm_segments", "dim_products", *risk_marts())))
 
 
 def warehouse() -> list[dg.AssetKey]:
