@@ -19,7 +19,7 @@ from cartograph.releases import CheckOutcome
 from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset
 from cartograph.trust.automation import PARTITION_TAG, RANGE_TAGS
-from cartograph.windows import Window, advance, at_midnight
+from cartograph.windows import Window, advance, at_midnight, floor
 
 _START, _END = "window_start", "window_end"
 _ERROR = dg.AssetCheckSeverity.ERROR
@@ -91,13 +91,17 @@ def errors_ever(
 
 
 def span_of_run(run: dg.DagsterRun) -> _Span | None:
-    """The partitions of a run; None where it has none that are named by the day on which they start."""
+    """The partitions of a run; None where it has none that are named by the day on which they start.
+
+    A last one that is none of the settings' grain, as of a run with another one, is that day alone.
+    """
     keys = [run.tags.get(tag, run.tags.get(PARTITION_TAG, "")) for tag in RANGE_TAGS]
     try:
         first, last = (at_midnight(date.fromisoformat(key)) for key in keys)
     except ValueError:
         return None
-    return first.isoformat(), advance(last, get_settings().partition_grain).isoformat()
+    grain = get_settings().partition_grain
+    return first.isoformat(), advance(last, grain if floor(last, grain) == last else "daily").isoformat()
 
 
 class Unfinished(NamedTuple):

@@ -100,6 +100,36 @@ def test_the_whole_history_loaded_again_is_enough_after_any_death(instance):
     )
 
 
+@pytest.mark.parametrize(
+    ("definition", "keys"),
+    [
+        (dg.WeeklyPartitionsDefinition("2024-01-01", end_date="2025-01-01", day_offset=1), ("2024-01-01", "2024-12-23")),
+        (dg.DailyPartitionsDefinition("2024-01-01", end_date="2025-01-01"), ("2024-01-01", "2024-12-31")),
+    ],
+    ids=["weekly", "daily"],
+)
+def test_a_load_of_another_grain_that_died_is_over_once_all_is_loaded(instance, definition, keys):
+    """As where somebody tried `CARTOGRAPH_PARTITION_GRAIN`, which is refused in the load."""
+
+    @dg.asset(
+        name="stock",
+        partitions_def=definition,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[dg.AssetCheckSpec("is_usual", asset="stock", blocking=True)],
+    )
+    def other_stock() -> dg.MaterializeResult:
+        raise ValueError("the table has monthly partitions")
+
+    load(instance, 1, 12)
+    job = dg.Definitions(assets=[other_stock]).resolve_implicit_global_asset_job_def()
+    job.execute_in_process(instance=instance, tags=dict(zip(RANGE_TAGS, keys, strict=True)), raise_on_error=False)
+    assert outcome(instance).forbids
+    load(instance, 1, 11)
+    assert outcome(instance).forbids, "nobody looked at December"
+    load(instance, 12)
+    assert not outcome(instance).forbids
+
+
 def test_a_run_that_ended_before_the_load_began_changes_nothing(instance):
     load(instance, 1, 12)
     planned = dg.Definitions(assets=[stock]).resolve_implicit_global_asset_job_def()
