@@ -27,7 +27,7 @@ import typer
 from cartograph.alerts.runbook import section
 from cartograph.cli import EXIT_INTERRUPTED
 from cartograph.cli.console import errors, output, say_error
-from cartograph.cli.instance import process_environment
+from cartograph.cli.instance import close_dead_runs, process_environment
 from cartograph.cli.progress import POLL_SECONDS, RunLog, follow
 from cartograph.cli.room import full_disk
 from cartograph.cli.selection import Chosen
@@ -288,6 +288,7 @@ def execute_side_by_side(
         except KeyboardInterrupt:
             status.update("stopping")
             _stop([run.worker for run in runs])
+            close_dead_runs(instance)  # those that had not begun
             errors.print("[yellow]Stopped.[/] What was finished is kept; run again to go on.")
             raise typer.Exit(EXIT_INTERRUPTED) from None
     return logs

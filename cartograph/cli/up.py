@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +19,16 @@ import typer
 
 from cartograph.alerts.config import load_alerts
 from cartograph.cli.console import output, say_error
-from cartograph.cli.instance import REPOSITORY_ROOT, prepare_home, process_environment
+from cartograph.cli.instance import (
+    REPOSITORY_ROOT,
+    close_dead_runs,
+    only_run,
+    open_instance,
+    prepare_home,
+    process_environment,
+)
 from cartograph.settings import Settings, SettingsError, load_settings
-from cartograph.shops import load_shop
+from cartograph.shops import ShopError, load_shop
 
 POLL_SECONDS = 0.5
 START_SECONDS = 180
@@ -48,8 +55,9 @@ def up() -> None:
         ("CARTOGRAPH_API_PORT", settings.api_host, settings.api_port),
     ):
         require_free(variable, host, port)
-    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job inherits SIGINT ignored
-        signal.signal(stop, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
+    with suppress(ShopError), only_run(settings), open_instance(settings) as instance:  # not where a run is at work
+        close_dead_runs(instance)  # else the daemon tells in three minutes that they have not started
     with ExitStack() as stack:
         started = [(s, stack.enter_context(running(s, settings))) for s in services(settings)]
         processes = [process for _, process in started]

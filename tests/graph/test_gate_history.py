@@ -103,7 +103,10 @@ def test_the_whole_history_loaded_again_is_enough_after_any_death(instance):
 @pytest.mark.parametrize(
     ("definition", "keys"),
     [
-        (dg.WeeklyPartitionsDefinition("2024-01-01", end_date="2025-01-01", day_offset=1), ("2024-01-01", "2024-12-23")),
+        (
+            dg.WeeklyPartitionsDefinition("2024-01-01", end_date="2025-01-01", day_offset=1),
+            ("2024-01-01", "2024-12-23"),
+        ),
         (dg.DailyPartitionsDefinition("2024-01-01", end_date="2025-01-01"), ("2024-01-01", "2024-12-31")),
     ],
     ids=["weekly", "daily"],

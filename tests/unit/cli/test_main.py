@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from types import ModuleType
@@ -26,6 +27,25 @@ def test_an_interrupted_import_ends_without_a_traceback(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "cartograph.cli.app", Interrupted("cartograph.cli.app"))
     with pytest.raises(SystemExit) as left:
         main()
+    assert left.value.code == EXIT_INTERRUPTED
+
+
+def test_a_terminated_command_ends_as_an_interrupted_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminated(ModuleType):
+        """During whose import `timeout` or `docker stop` ended the command."""
+
+        def __getattr__(self, name: str) -> NoReturn:
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("it goes on")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setitem(sys.modules, "cartograph.cli.app", Terminated("cartograph.cli.app"))
+    try:
+        with pytest.raises(SystemExit) as left:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert left.value.code == EXIT_INTERRUPTED
 
 
