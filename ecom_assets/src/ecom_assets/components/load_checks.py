@@ -251,6 +251,6 @@ def _fresh(figures: Profile, contract: Contract, span: Window, policy: DatasetPo
         if not stale
         else f"the newest row of {contract.dataset} is {counted(stale, 'day')} older"
         if figures.rows.any()
-        else f"{contract.dataset} has no row",
+        else f"{contract.dataset} has no row from {figures.first} on",
         severity=policy.source_is_fresh.severity,
     )
