@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from email.message import Message as Mail
@@ -17,6 +18,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
+from cartograph.alerts import delivery
 from cartograph.alerts.delivery import Failures, deliver
 from cartograph.alerts.ledger import CLAIM, FIRST_WAIT, Ledger
 from cartograph.alerts.messages import Message
@@ -197,6 +199,30 @@ def test_a_sink_with_an_impossible_address_keeps_no_other_waiting(broken: Sink, 
     assert "look at its address" in reason
     assert "secret" not in reason
     assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2
+
+
+class Dripping(LogFile):
+    """Answers bit by bit, and never ends, until somebody ends it."""
+
+    def send(self, message: Message) -> None:  # noqa: ARG002 - nor does it read it
+        ENDED.wait(60)
+
+
+ENDED = threading.Event()
+
+
+def test_a_sink_whose_answer_never_ends_keeps_no_other_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "DEADLINE_SECONDS", 0.05)
+    ledger = Ledger(tmp_path / "alerts.db")
+    sinks = {"drips": Dripping(tmp_path / "never"), "log": LogFile(tmp_path / "alerts.jsonl")}
+    ledger.record("warehouse", [make_signal("a")], {}, lambda _: sinks)
+    try:
+        assert deliver(ledger, sinks, lambda: MOMENT).waiting == {
+            "drips": "it has not taken the message within 0.05 seconds"
+        }
+    finally:
+        ENDED.set()
+    assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 1
 
 
 def test_a_slow_sink_gets_each_message_once_in_order_while_another_process_delivers_too(tmp_path: Path) -> None:
