@@ -111,13 +111,14 @@ class _Histories:
 
 
 class _Bad(NamedTuple):
-    """The materialisations of an asset in which a check found an error."""
+    """The materialisations of an asset in which a check found an error; with `is_gone`, their run was deleted since."""
 
     asset: str
     run_id: str
     first: int
     last: int
     partitions: Keys | None
+    is_gone: bool
 
     @classmethod
     def of(cls, histories: _Histories, asset: str, error: dg.AssetCheckEvaluation, grain: Grain) -> _Bad | None:
@@ -126,11 +127,10 @@ class _Bad(NamedTuple):
         if target is None:
             return None
         made = histories.of_run(asset, target.run_id, target.storage_id)
-        if not made:  # deleted since
-            return None
+        first = made[-1].place if made else target.storage_id
         span = span_of(error)
         keys = None if span is None else keys_of(Window(*map(datetime.fromisoformat, span)), grain)
-        return cls(asset, target.run_id, made[-1].place, target.storage_id, keys)
+        return cls(asset, target.run_id, first, target.storage_id, keys, not made)
 
 
 class _Family:
@@ -169,7 +169,10 @@ class _Family:
 
     def _is_bad(self, partitions: Keys | None, before: int | None) -> bool:
         wanted = _both(partitions, self._bad.partitions)
-        found = self._as_of(self._bad.asset, wanted, before)
+        found = list(self._as_of(self._bad.asset, wanted, before))
+        if self._bad.is_gone:  # what was not made again is as that run left it
+            again = {made.partition for made in found}
+            return not again or (None not in again and wanted is not None and not wanted <= again)
         return any(made.run_id == self._bad.run_id and made.place <= self._bad.last for made in found)
 
     def _as_of(self, asset: str, partitions: Keys | None, before: int | None) -> Iterator[_Made]:
