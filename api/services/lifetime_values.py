@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
 from api.services.explanations import ReleasedExplainer
 from api.services.features import FeatureProblem, FeaturesError, GivenFeatures, Matrix
-from api.services.model import read_card
+from api.services.model import read_card, read_parameters
 from cartograph.releases.contents.base import ContentError
 from cartograph.releases.contents.files import CLV_CARD, CLV_MODEL, explanation_file
 from cartograph.releases.contents.models import FeatureSpec, ModelCard
@@ -44,11 +43,9 @@ class LifetimeValues:
         names = [feature.name for feature in card.features]
         if sorted(names) != sorted(clv.INPUTS):
             raise ContentError(f"{CLV_CARD} lists {', '.join(names)}, and must list {', '.join(clv.INPUTS)}")
+        model = read_parameters(folder, CLV_MODEL, clv.ClvModel)
         try:
-            model = clv.ClvModel.model_validate_json((folder / CLV_MODEL).read_bytes())
             model.passes(as_of, clv.HORIZON_DAYS)
-        except ValidationError as error:
-            raise ContentError(f"{CLV_MODEL} cannot be used: {error}") from None
         except ValueError as error:
             raise ContentError(f"{CLV_MODEL}: {error}") from None
         loaded = cls(card, model, as_of)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Collection, Container
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from api.services.explanations import ReleasedExplainer, log_odds
 from api.services.features import FeatureProblem, FeaturesError, GivenFeatures
@@ -21,6 +21,7 @@ from cartograph.releases.contents.models import ONNX_INPUT, ONNX_OUTPUT, ModelCa
 _POSITIVE = 1
 _NO_ANSWER = "the model has no answer for this combination of values"
 
+Parameters = TypeVar("Parameters", bound=BaseModel)
 Rows = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 
@@ -110,6 +111,24 @@ def read_card(folder: Path, card: str) -> ModelCard:
         return ModelCard.model_validate_json((folder / card).read_bytes())
     except ValidationError as error:
         raise ContentError(f"{card} cannot be used: {error}") from None
+
+
+def read_parameters(folder: Path, file: str, form: type[Parameters]) -> Parameters:
+    """The model in the `file` of the release in `folder`, which is its parameters as JSON.
+
+    Raises:
+        ContentError: it does not have the form.
+    """
+    try:
+        return form.model_validate_json((folder / file).read_bytes())
+    except ValidationError as error:
+        raise ContentError(f"{file} cannot be used: {error}") from None
+
+
+def require_listed(file: str, card: ModelCard, needed: Collection[str]) -> None:
+    """Raise ContentError where the card in `file` lacks features that the model needs."""
+    if missing := sorted(set(needed) - {feature.name for feature in card.features}):
+        raise ContentError(f"{file} does not list {', '.join(missing)}")
 
 
 def _session(folder: Path, model: str) -> ort.InferenceSession:

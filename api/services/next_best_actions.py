@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import ValidationError
 
 from api.services.explanations import ReleasedExplainer
-from api.services.model import read_card
-from cartograph.releases.contents.base import ContentError
+from api.services.model import read_card, read_parameters, require_listed
 from cartograph.releases.contents.files import UPLIFT_CARD, UPLIFT_MODEL, explanation_file
 from cartograph.releases.contents.models import ModelCard
 from ml_assets.core.causal.uplift import INPUTS
@@ -39,17 +37,12 @@ class NextBestActions:
             ContentError: a file cannot be read, or they do not belong together.
         """
         card = read_card(folder, UPLIFT_CARD)
-        names = [feature.name for feature in card.features]
-        if missing := sorted(set(INPUTS) - set(names)):
-            raise ContentError(f"{UPLIFT_CARD} does not list {', '.join(missing)}")
-        try:
-            model = UpliftModel.model_validate_json((folder / UPLIFT_MODEL).read_bytes())
-        except ValidationError as error:
-            raise ContentError(f"{UPLIFT_MODEL} cannot be used: {error}") from None
+        require_listed(UPLIFT_CARD, card, INPUTS)
+        model = read_parameters(folder, UPLIFT_MODEL, UpliftModel)
         loaded = cls(card, model)
         explaining = explanation_file(campaign_uplift.NAME)
         if explaining in listed and model.offered:
-            loaded.explainer = ReleasedExplainer.load(folder, explaining, names, loaded._margin)
+            loaded.explainer = ReleasedExplainer.load(folder, explaining, loaded._names, loaded._margin)
         return loaded
 
     def _margin(self, rows: npt.NDArray[np.float64]) -> Vector:

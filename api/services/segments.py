@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import ValidationError
 
 from api.services.explanations import ReleasedExplainer, read_explainer
-from api.services.model import read_card
-from cartograph.releases.contents.base import ContentError
+from api.services.model import read_card, read_parameters, require_listed
 from cartograph.releases.contents.files import SEGMENTS_CARD, SEGMENTS_MODEL, explanation_file
 from cartograph.releases.contents.models import Explainer, ModelCard
 from ml_assets.core.models import segments
@@ -37,13 +35,9 @@ class Segments:
             ContentError: a file cannot be read, or they do not belong together.
         """
         card = read_card(folder, SEGMENTS_CARD)
+        model = read_parameters(folder, SEGMENTS_MODEL, SegmentModel)
+        require_listed(SEGMENTS_CARD, card, segments.inputs_of(model.behaviours))
         names = [feature.name for feature in card.features]
-        try:
-            model = SegmentModel.model_validate_json((folder / SEGMENTS_MODEL).read_bytes())
-        except ValidationError as error:
-            raise ContentError(f"{SEGMENTS_MODEL} cannot be used: {error}") from None
-        if missing := sorted(set(segments.inputs_of(model.behaviours)) - set(names)):
-            raise ContentError(f"{SEGMENTS_CARD} does not list {', '.join(missing)}")
         file = explanation_file(segments.NAME)
         return cls(card, model, read_explainer(folder, file, names) if file in listed else None)
 
