@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,8 +32,10 @@ from cartograph.erasure import (
     blank_texts,
     new_pseudonym,
     scan,
+    sought,
     table_places,
 )
+from cartograph.erasure.sought import Sought
 from cartograph.lake import Lake
 from cartograph.releases import open_store
 from cartograph.releases.order_history import key_of
@@ -60,8 +62,7 @@ class Subject(NamedTuple):
 
     customer: str
     erasure: Erasure
-    identifiers: frozenset[str]
-    cells: Mapping[str, frozenset[str]]
+    sought: Sought
 
 
 def erase(
@@ -151,9 +152,16 @@ def begin(settings: Settings, customers: Sequence[str], reason: str | None) -> l
                         totals=totals(lake),
                     )
                     new.append(known)
-                identifiers = frozenset(value.value for value in values if value.is_identifier)
-                cells = wanted_cells(lake, lineage, names, values)
-                subjects.append(Subject(customer, known, identifiers, cells))
+                found = Sought(
+                    identifiers=frozenset(value.value for value in values if value.is_identifier),
+                    cells=wanted_cells(lake, lineage, names, values),
+                )
+                if earlier := sought.kept(settings, known.pseudonym):
+                    found = found.with_those_of(earlier)
+                subjects.append(Subject(customer, known, found))
+        for subject in subjects:
+            if subject.erasure.finished_at is None:
+                sought.keep(settings, subject.erasure.pseudonym, subject.sought)
         for entry in new:  # Once all are known to be right: from here on, no load brings any of them back.
             register.record(entry)
     for subject in subjects:
@@ -288,11 +296,11 @@ def wanted_of(subjects: Sequence[Subject]) -> Wanted:
     """What must not be found of any of them."""
     cells: dict[str, frozenset[str]] = {}
     for subject in subjects:
-        for name, values in subject.cells.items():
+        for name, values in subject.sought.cells.items():
             cells[name] = cells.get(name, frozenset()) | values
     return Wanted(
         customers=frozenset(subject.customer for subject in subjects),
-        identifiers=frozenset[str]().union(*(subject.identifiers for subject in subjects)),
+        identifiers=frozenset[str]().union(*(subject.sought.identifiers for subject in subjects)),
         cells=cells,
     )
 
@@ -312,7 +320,7 @@ def search(settings: Settings, subjects: Sequence[Subject]) -> Scan:
         f"devices that nobody else had, and {counted(len(others), 'more value')} in the columns made of such"
     )
     with only_run(settings), output.status("searching"):
-        found = scan(local_folders(settings), wanted, lake.connect)
+        found = scan(local_folders(settings), wanted, lake.connect, apart=sought.folder_of(settings))
         if "://" in settings.resolved_lake_uri:
             with lake.connect() as connection:
                 for info in lake.tables():
@@ -341,6 +349,7 @@ def conclude(settings: Settings, subjects: Sequence[Subject], found: Scan) -> No
     after, register = totals(Lake.from_settings(settings)), Register.of(settings)
     open_ones = [subject.erasure for subject in subjects if subject.erasure.finished_at is None]
     for erasure in open_ones:
+        sought.drop(settings, erasure.pseudonym)
         register.record(erasure.model_copy(update={"finished_at": datetime.now(UTC)}))
     befores = [erasure.totals for erasure in open_ones if erasure.totals]
     differing = {

@@ -105,7 +105,7 @@ class Register:
         """Add an erasure, or replace that of the same customer, durably."""
         others = (entry for entry in self.entries if entry.customer != erasure.customer)
         entries = tuple(sorted((*others, erasure), key=lambda entry: entry.begun_at))
-        _write(self._path, _ENTRIES.dump_json(entries, indent=2))
+        write_durably(self._path, _ENTRIES.dump_json(entries, indent=2))
         self._take(entries)
 
     def _take(self, entries: tuple[Erasure, ...]) -> None:
@@ -139,7 +139,7 @@ class Register:
 
     def _make_key(self) -> bytes:
         if not self._key_path.is_file():
-            _write(self._key_path, secrets.token_hex(_KEY_BYTES).encode())
+            write_durably(self._key_path, secrets.token_hex(_KEY_BYTES).encode())
         return self._read_key()
 
 
@@ -153,7 +153,7 @@ def new_pseudonym() -> str:
     return ERASED + secrets.token_hex(8)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
     """Replace a file by `content`, for its owner only; it is on the disk, old or new, at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     aside = path.with_name(f".{path.name}.new")

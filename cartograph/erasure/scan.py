@@ -92,12 +92,19 @@ class Scan:
     hits: list[str] = field(default_factory=list)
 
 
-def scan(roots: Collection[Path], wanted: Wanted, connect: Callable[[], duckdb.DuckDBPyConnection]) -> Scan:
-    """Search every file under each of `roots`; `connect` gives the DuckDB that reads tables."""
+def scan(
+    roots: Collection[Path],
+    wanted: Wanted,
+    connect: Callable[[], duckdb.DuckDBPyConnection],
+    apart: Path | None = None,
+) -> Scan:
+    """Search every file under each of `roots`, but for those in `apart`; `connect` gives a DuckDB to read tables."""
     done = Scan()
     with connect() as connection:
         for root in roots:
             for path in sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink()):
+                if path.parent == apart:
+                    continue
                 try:
                     places = list(dict.fromkeys(_places(path, root, wanted, connection)))
                     done.bytes += path.stat().st_size

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from cartograph.cli.erase import EVENT_LOG, begin, checked_reason, conclude, search
-from cartograph.erasure import ErasureError, Register, Wanted, scan
+from cartograph.erasure import ErasureError, Register, Wanted, scan, sought
 from cartograph.events import read, segments
 from cartograph.lake import Lake
 from cartograph.releases import open_store
@@ -136,8 +136,10 @@ def gone(tmp_path_factory: pytest.TempPathFactory) -> Gone:
     event = make_event("not loaded yet", customer_id=customer, visitor_id="v_of_the_phone")
     append(bench.settings.events_dir, event, make_event("of a stranger"))
     (bench.settings.logs_dir / "some.log").write_text(f"one line\na bad row of {customer}\n")
+    person = next(row for row in people if row["customer_id"] == customer)
+    (bench.settings.logs_dir / "mail.log").write_text(f"asked by {person['email']} herself\n")  # and no id
     before = {
-        "person": next(row for row in people if row["customer_id"] == customer),
+        "person": person,
         "features": api_features(bench, customer),
         "marts": content(bench.settings, "published"),
         "rows": row_counts(lake),
@@ -151,7 +153,9 @@ def gone(tmp_path_factory: pytest.TempPathFactory) -> Gone:
 def test_a_killed_erasure_is_known_and_goes_on_when_it_is_called_again(gone: Gone) -> None:
     assert "not yet: call it again" in gone.listed
     assert "absent from all" in gone.printed
+    assert "searching for 1 id, 0 of" not in gone.printed, "what was hers is not in the lake any more"
     assert "totals as before" in gone.printed
+    assert not list(sought.folder_of(gone.bench.settings).iterdir()), "it is over"
     listed = gone.bench.cartograph("erase", "--list")
     assert gone.pseudonym in listed
     assert "request 17" in listed

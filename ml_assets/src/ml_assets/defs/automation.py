@@ -11,8 +11,6 @@ from operator import or_
 import dagster as dg
 
 from cartograph.trust.automation import automation_sensor, nothing_upstream_blocks, when_trusted
-from ml_assets.components.customer_model import recipe, watched
-from ml_assets.defs.own_models import own_models
 
 ml_job = dg.define_asset_job(
     "ml_job",
@@ -49,16 +47,25 @@ WATCHERS = {
     "demand_forecaster": ("demand_quality",),
     "order_fraud": ("fraud_quality",),
     "product_recommender": ("recommendation_quality",),
-    **{model.name: (DRIFT, recipe(model).dataset, watched(model).dataset) for model in own_models()},
 }
-"""The assets of `monitoring` whose warnings are a reason to train a model again."""
+"""The assets of `monitoring` whose warnings are a reason to train one of Cartograph's own models again."""
 
 Condition = dg.AutomationCondition[dg.AssetKey | dg.AssetCheckKey]
 
 
+def watchers() -> dict[str, tuple[str, ...]]:
+    """The assets of `monitoring` whose warnings are a reason to train a model again, by the model."""
+    # Modules of definitions read the settings when they are imported, and this one is imported before there are any.
+    from ml_assets.components.customer_model import recipe, watched
+    from ml_assets.defs.own_models import own_models
+
+    own = {model.name: (DRIFT, recipe(model).dataset, watched(model).dataset) for model in own_models()}
+    return WATCHERS | own
+
+
 def condition(key: dg.AssetKey) -> Condition:
     """When the asset `key` runs by itself: models are trained when they are due, all else when something is new."""
-    return when_due(WATCHERS.get(key.path[-1], ())) if key.path[0] == "models" else when_trusted()
+    return when_due(watchers().get(key.path[-1], ())) if key.path[0] == "models" else when_trusted()
 
 
 def when_due(watchers: tuple[str, ...]) -> Condition:
