@@ -95,7 +95,9 @@ class ValuesPolicy(MixPolicy):
     spread: float = Field(1.6, gt=1, description="Or spread so many times wider or narrower.")
     psi: float = Field(1.0, gt=0, description="Categories: population stability index above what chance gives.")
     blocking_ratio: float = Field(
-        10.0, gt=1, description="A size so many times larger or smaller is an error: a wrong unit or currency."
+        7.0,
+        gt=1,
+        description="A size so many times larger or smaller is an error: ten times is a wrong unit, on any day.",
     )
     ignored: tuple[str, ...] = Field((), description="Columns that are not looked at.")
 
