@@ -58,11 +58,15 @@ class TinyShop:
 
     def run(self, first: str, last: str, *marts: str) -> dg.ExecuteInProcessResult:
         """Build and publish the partitions from `first` to `last`, as the job does: of all marts, or of `marts`."""
+        return self.execute(first, last, dg.AssetSelection.assets(*(["published", mart] for mart in marts)).upstream())
+
+    def execute(self, first: str, last: str, chosen: dg.AssetSelection) -> dg.ExecuteInProcessResult:
+        """Build the partitions of what is chosen; of nothing, those of all."""
         definitions = dg.Definitions.merge(
             warehouse_definitions(), published_definitions(), dg.Definitions(jobs=[dg.define_asset_job("all_job")])
         )
         job, graph = definitions.resolve_job_def("all_job"), definitions.resolve_asset_graph()
-        selected = dg.AssetSelection.assets(*(["published", mart] for mart in marts)).upstream().resolve(graph)
+        selected = chosen.resolve(graph)
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         with dg.DagsterInstance.ephemeral() as instance:
             return job.execute_in_process(
@@ -303,6 +307,21 @@ def test_a_fault_is_named_with_its_test_and_sql_and_stops_publishing(shop: TinyS
     assert ("stg_shop__orders", "unique_stg_shop__orders_order_id") in failed
     assert {asset for asset, _ in failed} <= {"stg_shop__orders", "stg_shop__order_items"}
     assert shop.lake.snapshots("published.fct_orders") == before
+
+
+def test_a_failed_test_of_an_asset_that_was_not_chosen_is_its_own_checks_result(shop: TinyShop) -> None:
+    """dbt asks whatever it has built something of: who publishes the mart next must know."""
+    assert failures(shop.run("2024-01-01", "2024-03-01")) == []
+    with duckdb.connect(shop.settings.warehouse_path) as connection:
+        connection.execute("UPDATE marts.fct_orders SET total_amount = 100 * total_amount WHERE order_id = 'gold'")
+    result = shop.execute("2024-01-01", "2024-03-01", dg.AssetSelection.assets(["staging", "stg_shop__orders"]))
+    (told,) = failures(result)
+    assert "test reconciles_fct_orders" in told
+    found = {(one.asset_key.path[-1], one.check_name): one for one in result.get_asset_check_evaluations()}
+    failed = [one for (asset, name), one in found.items() if asset == "fct_orders" and name.startswith("reconciles_")]
+    assert [(one.passed, one.severity) for one in failed] == [(False, dg.AssetCheckSeverity.ERROR)]
+    assert failed[0].description
+    assert found["stg_shop__orders", "unique_stg_shop__orders_order_id"].passed
 
 
 def _materializations(result: dg.ExecuteInProcessResult) -> list[dg.AssetMaterialization]:

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster_dbt import DbtCliInvocation, DbtCliResource, dbt_assets
+from dagster_dbt.asset_utils import get_asset_check_key_for_test
 from dagster_dbt.core.dbt_event_iterator import DbtDagsterEventType
 
 from cartograph.lake import Lake
@@ -99,8 +103,11 @@ def warehouse_definitions() -> dg.Definitions:
         window = None if is_anew else whole_window(context)
         variables = dbt_environment(settings, datasets, window=window, views_file=views_file)
         with environment_of({**variables, PARSED_VARIABLE: str(parsed)}):
-            invocation, events = _build(context, dbt, target, [*anew, *_left_out(context, translator, manifest, there)])
-        yield from _described(events, settings, target, views.pins, window)
+            invocation, told = _build(context, dbt, target, [*anew, *_left_out(context, translator, manifest, there)])
+        events = [event for one in told if (event := _result_of(one, manifest, translator))]
+        chosen = context.selected_asset_check_keys
+        for event in _described(events, settings, target, views.pins, window):
+            yield _recorded(event, chosen, context.instance)
         if not invocation.is_successful():
             raise failure_of(target, events) or dg.Failure(str(invocation.get_error()), allow_retries=False)
 
@@ -141,6 +148,59 @@ def _build(
         raise_on_error=False,
     )
     return invocation, list(invocation.stream())
+
+
+def _result_of(
+    event: DbtDagsterEventType, manifest: Mapping[str, Any], translator: WarehouseTranslator
+) -> DbtDagsterEventType | None:
+    """The event; of a test of an asset that was not chosen, its result, which dagster-dbt tells by the assets it reads.
+
+    dbt runs each test of which it has built something, and one that finds rows fails the run: who publishes that asset
+    next must know.
+    """
+    if not isinstance(event, dg.AssetObservation):
+        return event
+    unique_id = str(event.metadata["unique_id"].value)
+    key = get_asset_check_key_for_test(manifest, translator, unique_id, project=None)
+    if key is None or key.asset_key != event.asset_key:
+        return None  # told once for each asset that the test reads
+    status = str(event.metadata["status"].value)
+    severity = dg.AssetCheckSeverity.WARN if status == "warn" else dg.AssetCheckSeverity.ERROR
+    return dg.AssetCheckResult(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=status == "pass",
+        severity=severity,
+        metadata=event.metadata,
+    )
+
+
+def _recorded(
+    event: DbtDagsterEventType, chosen: Collection[dg.AssetCheckKey], instance: dg.DagsterInstance
+) -> DbtDagsterEventType:
+    """The event; of a check that was not chosen its evaluation, on the latest materialisation of its asset.
+
+    That does not end the run, as a result of a chosen check does which blocks.
+    """
+    if not isinstance(event, dg.AssetCheckResult) or event.asset_key is None or event.check_name is None:
+        return event
+    if dg.AssetCheckKey(event.asset_key, event.check_name) in chosen:
+        return event
+    (record, *_) = (*instance.get_asset_records([event.asset_key]), None)
+    latest = record.asset_entry.last_materialization_record if record else None
+    return dg.AssetCheckEvaluation(
+        asset_key=event.asset_key,
+        check_name=event.check_name,
+        passed=bool(event.passed),
+        metadata=event.metadata,
+        target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+            storage_id=latest.storage_id, run_id=latest.run_id, timestamp=latest.timestamp
+        )
+        if latest
+        else None,
+        severity=event.severity,
+        description=event.description,
+    )
 
 
 def _described(
