@@ -67,8 +67,8 @@ async def decide_for_customer(
     release: CurrentRelease,
     cost: Annotated[
         Cost | None,
-        WRITTEN,
         Query(description="What treating costs, if not as the policy has learned.", examples=[1.5]),
+        WRITTEN,
     ] = None,
 ) -> Decision:
     """Whether to treat a customer of the release, and up to which cost.

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
-from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.base import ContentError, read_form
 from cartograph.releases.contents.models import Explainer
 from ml_assets.core.explanations import trees, turns
 
@@ -79,10 +78,7 @@ def read_explainer(folder: Path, file: str, features: Sequence[str]) -> Explaine
     Raises:
         ContentError: the file does not have the form, or is not about these features.
     """
-    try:
-        content = Explainer.model_validate_json((folder / file).read_bytes())
-    except ValidationError as error:
-        raise ContentError(f"{file} cannot be used: {error}") from None
+    content = read_form(folder, file, Explainer)
     if content.features != tuple(features):
         raise ContentError(f"{file} is about {', '.join(content.features)}, and the model takes others")
     return content

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from api.services.explanations import ReleasedExplainer
 from api.services.features import FeatureProblem, FeaturesError, GivenFeatures, Matrix
-from api.services.model import read_card, read_parameters
-from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.base import ContentError, read_form
 from cartograph.releases.contents.files import CLV_CARD, CLV_MODEL, explanation_file
 from cartograph.releases.contents.models import FeatureSpec, ModelCard
 from ml_assets.core.models import clv
@@ -39,11 +38,11 @@ class LifetimeValues:
         Raises:
             ContentError: a file cannot be read, they do not belong together, or the model is too old for `as_of`.
         """
-        card = read_card(folder, CLV_CARD)
+        card = read_form(folder, CLV_CARD, ModelCard)
         names = [feature.name for feature in card.features]
         if sorted(names) != sorted(clv.INPUTS):
             raise ContentError(f"{CLV_CARD} lists {', '.join(names)}, and must list {', '.join(clv.INPUTS)}")
-        model = read_parameters(folder, CLV_MODEL, clv.ClvModel)
+        model = read_form(folder, CLV_MODEL, clv.ClvModel)
         try:
             model.passes(as_of, clv.HORIZON_DAYS)
         except ValueError as error:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Container
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from pydantic import BaseModel, ValidationError
 
 from api.services.explanations import ReleasedExplainer, log_odds
 from api.services.features import FeatureProblem, FeaturesError, GivenFeatures
-from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.base import ContentError, read_form
 from cartograph.releases.contents.files import explanation_file
 from cartograph.releases.contents.models import ONNX_INPUT, ONNX_OUTPUT, ModelCard
 
 _POSITIVE = 1
 _NO_ANSWER = "the model has no answer for this combination of values"
 
-Parameters = TypeVar("Parameters", bound=BaseModel)
 Rows = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
 
@@ -42,7 +40,7 @@ class ReleasedModel:
         Raises:
             ContentError: a file cannot be read, or they do not belong together.
         """
-        declared = read_card(folder, card)
+        declared = read_form(folder, card, ModelCard)
         session = _session(folder, model)
         inputs = {node.name: node.shape for node in session.get_inputs()}
         if list(inputs) != [ONNX_INPUT] or inputs[ONNX_INPUT][1:] != [len(declared.features)]:
@@ -99,30 +97,6 @@ class ReleasedModel:
         (both,) = self._session.run([ONNX_OUTPUT], {ONNX_INPUT: given})
         found: Vector = both[:, _POSITIVE].astype(np.float64)
         return found
-
-
-def read_card(folder: Path, card: str) -> ModelCard:
-    """The card of a model.
-
-    Raises:
-        ContentError: it does not have the form.
-    """
-    try:
-        return ModelCard.model_validate_json((folder / card).read_bytes())
-    except ValidationError as error:
-        raise ContentError(f"{card} cannot be used: {error}") from None
-
-
-def read_parameters(folder: Path, file: str, form: type[Parameters]) -> Parameters:
-    """The model in the `file` of the release in `folder`, which is its parameters as JSON.
-
-    Raises:
-        ContentError: it does not have the form.
-    """
-    try:
-        return form.model_validate_json((folder / file).read_bytes())
-    except ValidationError as error:
-        raise ContentError(f"{file} cannot be used: {error}") from None
 
 
 def require_listed(file: str, card: ModelCard, needed: Collection[str]) -> None:

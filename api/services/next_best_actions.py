@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from api.services.explanations import ReleasedExplainer
-from api.services.model import read_card, read_parameters, require_listed
+from api.services.model import require_listed
+from cartograph.releases.contents.base import read_form
 from cartograph.releases.contents.files import UPLIFT_CARD, UPLIFT_MODEL, explanation_file
 from cartograph.releases.contents.models import ModelCard
 from ml_assets.core.causal.uplift import INPUTS
@@ -36,9 +37,9 @@ class NextBestActions:
         Raises:
             ContentError: a file cannot be read, or they do not belong together.
         """
-        card = read_card(folder, UPLIFT_CARD)
+        card = read_form(folder, UPLIFT_CARD, ModelCard)
         require_listed(UPLIFT_CARD, card, INPUTS)
-        model = read_parameters(folder, UPLIFT_MODEL, UpliftModel)
+        model = read_form(folder, UPLIFT_MODEL, UpliftModel)
         loaded = cls(card, model)
         explaining = explanation_file(campaign_uplift.NAME)
         if explaining in listed and model.offered:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import ValidationError
 
 from api.services.lookup import Rows, open_rows
 from api.services.online import Recent
-from cartograph.releases.contents.base import ContentError
+from cartograph.releases.contents.base import ContentError, read_form
 from cartograph.releases.contents.files import RECOMMENDATIONS, RECOMMENDER, RECOMMENDER_CARD, SIMILAR
 from cartograph.releases.contents.models import ModelCard
 from cartograph.releases.contents.tables import LISTED, RECOMMENDATION_COLUMNS, SIMILAR_COLUMNS, open_lists
@@ -42,10 +41,7 @@ class Recommendations:
         Raises:
             ContentError: a file cannot be read.
         """
-        try:
-            card = ModelCard.model_validate_json((folder / RECOMMENDER_CARD).read_bytes())
-        except ValidationError as error:
-            raise ContentError(f"{RECOMMENDER_CARD} cannot be used: {error}") from None
+        card = read_form(folder, RECOMMENDER_CARD, ModelCard)
         try:
             recommender = ProductRecommender.from_bytes((folder / RECOMMENDER).read_bytes())
         except (ValueError, pa.ArrowException) as error:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from api.services.explanations import ReleasedExplainer, read_explainer
-from api.services.model import read_card, read_parameters, require_listed
+from api.services.model import require_listed
+from cartograph.releases.contents.base import read_form
 from cartograph.releases.contents.files import SEGMENTS_CARD, SEGMENTS_MODEL, explanation_file
 from cartograph.releases.contents.models import Explainer, ModelCard
 from ml_assets.core.models import segments
@@ -34,8 +35,8 @@ class Segments:
         Raises:
             ContentError: a file cannot be read, or they do not belong together.
         """
-        card = read_card(folder, SEGMENTS_CARD)
-        model = read_parameters(folder, SEGMENTS_MODEL, SegmentModel)
+        card = read_form(folder, SEGMENTS_CARD, ModelCard)
+        model = read_form(folder, SEGMENTS_MODEL, SegmentModel)
         require_listed(SEGMENTS_CARD, card, segments.inputs_of(model.behaviours))
         names = [feature.name for feature in card.features]
         file = explanation_file(segments.NAME)

@@ -186,8 +186,8 @@ def _recorded(
         return event
     if dg.AssetCheckKey(event.asset_key, event.check_name) in chosen:
         return event
-    (record, *_) = (*instance.get_asset_records([event.asset_key]), None)
-    latest = record.asset_entry.last_materialization_record if record else None
+    records = instance.get_asset_records([event.asset_key])
+    latest = records[0].asset_entry.last_materialization_record if records else None
     return dg.AssetCheckEvaluation(
         asset_key=event.asset_key,
         check_name=event.check_name,

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.features.order_catalogue import ORDER_RISK
-from ml_assets.core.features.order_links import linked
+from ml_assets.core.features.order_links import ROWS_AT_A_TIME, linked
 
 MARTS = (
     "fct_orders",
@@ -31,7 +31,6 @@ MARTS = (
 OPTIONAL_MARTS = ("fct_events",)
 CHARGEBACK = "chargeback"
 """The reason of a refund that the cardholder's bank has forced."""
-ROWS_AT_A_TIME = 100_000
 
 CUSTOMER = "customer:"
 """How an actor begins who is a customer; no token does."""
