@@ -36,11 +36,13 @@ FEWEST_ROWS_A_DAY = 40
 
 
 class Incident(NamedTuple):
-    """A kind of incident: the rows that stay (or, `copies`, are there again), and the columns whose values change."""
+    """A kind of incident: the rows that stay (`copies` times), the columns whose values change, and, where the rows are
+    there `again`, those whose values change in that copy."""
 
     kept: str = "true"
     copies: int = 1
     values: Mapping[str, str] = {}
+    again: Mapping[str, str] = {}
 
 
 def incidents(contract: Contract) -> dict[str, Incident]:
@@ -50,12 +52,20 @@ def incidents(contract: Contract) -> dict[str, Incident]:
         "volume_is_usual: two thirds of a day are missing": Incident("hash(rowid) % 3 = 0"),
         "volume_is_usual: four times the rows": Incident(copies=4),
     }
+    if contract.column(str(contract.event_time)).type == "timestamp":
+        other = {name: f"concat({name}, rowid)" for name in contract.key if contract.column(name).type == "string"}
+        found["volume_is_usual: a day twice, under other keys"] = Incident(again=other)
+    for column in contract.columns:
+        for value in column.rare:
+            found[f"values_are_usual: {column.name} {value} of all"] = Incident(values={column.name: f"'{value}'"})
     steady = [c for c in contract.columns if not c.volatile and c.pii is None and c.name != contract.event_time]
     for column in steady:
         name = column.name
         if column.type in {"money", "price"}:
             found[f"values_are_usual: {name} in cents"] = Incident(values={name: f"{name} * 100"})
             found[f"values_are_usual: {name} twice as large"] = Incident(values={name: f"{name} * 2"})
+            if name != "shipping_amount":  # that is an offer
+                found[f"values_are_usual: {name} is 0"] = Incident(values={name: "0"})
         referenced = {reference.column for reference in contract.references} | set(contract.key)
         if column.type == "string" and name in {"device", "channel", "method", "shipping_country"} - referenced:
             random = f"if(hash(rowid, 1) % 2 = 0, hash(rowid)::VARCHAR, {name})"
@@ -99,12 +109,16 @@ def planted(contract: Contract, incident: Incident, days: list[date]) -> str:
     """A SELECT of the table `delivered` with the incident on `days`."""
     listed = ", ".join(f"DATE '{day}'" for day in days)
     struck = f"CAST({contract.event_time} AS DATE) IN ({listed})"
-    changed = ", ".join(
-        f"CAST({sql} AS {DUCKDB_TYPES[contract.column(name).type]}) AS {name}" for name, sql in incident.values.items()
-    )
-    replaced = f"* REPLACE ({changed})" if changed else "*"
-    copy = f" UNION ALL SELECT {replaced} FROM delivered WHERE {struck} AND ({incident.kept})"
-    return f"SELECT * FROM delivered WHERE NOT ({struck}){copy * incident.copies}"
+
+    def copy(values: Mapping[str, str]) -> str:
+        changed = ", ".join(
+            f"CAST({sql} AS {DUCKDB_TYPES[contract.column(name).type]}) AS {name}" for name, sql in values.items()
+        )
+        replaced = f"* REPLACE ({changed})" if changed else "*"
+        return f" UNION ALL SELECT {replaced} FROM delivered WHERE {struck} AND ({incident.kept})"
+
+    again = copy(incident.again) if incident.again else ""
+    return f"SELECT * FROM delivered WHERE NOT ({struck}){copy(incident.values) * incident.copies}{again}"
 
 
 def examine(seed: int) -> Iterator[tuple[str, str, Counter[str]]]:

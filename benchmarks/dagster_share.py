@@ -61,7 +61,7 @@ from ml_assets.core.models.classifier_training import train_classifier
 from ml_assets.core.registry import Registered
 
 BARE = "--bare"
-CARTOGRAPH = (sys.executable, "-c", "from cartograph.cli.app import main; main()")
+CARTOGRAPH = (sys.executable, "-c", "from cartograph.cli import main; main()")
 PREDICTIONS = (churn_scores, propensities, customer_segments, lifetime_values, next_best_actions)
 CHOSEN = (
     'key:"truth/*"',

@@ -36,7 +36,7 @@ def measure(home: Path, scale: int) -> dict[str, float]:
         "CARTOGRAPH_SHOP": "simulated",
         "CARTOGRAPH_SIMULATOR_CUSTOMERS": str(scale * DEFAULT_CUSTOMERS),
     }
-    command = [sys.executable, "-c", "from cartograph.cli.app import main; main()", "run"]
+    command = [sys.executable, "-c", "from cartograph.cli import main; main()", "run"]
     return {**watched(command, environment), "events": events(home / "simulated" / "dagster")}
 
 

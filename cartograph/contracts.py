@@ -47,7 +47,7 @@ class Column(_Frozen):
     `pii` says which kind of personal data it holds: an erasure empties it for the erased customer, and keeps all else.
 
     A `volatile` column changes when the shop acts, by a campaign or a coupon, or says how far something has come: its
-    days are not compared.
+    days are not compared, except for how many of their rows have one of its `rare` values.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Column(_Frozen):
     pii: Pii | None = None
     accepted: tuple[str, ...] = ()
     volatile: bool = False
+    rare: tuple[str, ...] = ()
 
 
 class Rule(_Frozen):
@@ -116,6 +117,11 @@ class Contract(_Frozen):
     def is_steady(self) -> bool:
         """Whether the dataset has rows that come day by day, so that days can be compared."""
         return self.event_time is not None and self.steady != "false"
+
+    @property
+    def has_versions(self) -> bool:
+        """Whether a row is a version of something, which comes when the shop changes it."""
+        return self.event_time in self.key and not self.is_steady
 
     @property
     def names(self) -> tuple[str, ...]:

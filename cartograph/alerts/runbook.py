@@ -22,6 +22,7 @@ SECTIONS = frozenset(
         "volume_is_usual",
         "nulls_are_usual",
         "values_are_usual",
+        "changes_are_usual",
         "marts_equal_rebuild",
         "source_is_fresh",
         "scores_are_high",

@@ -191,6 +191,21 @@ def picture(folder: Path) -> None:
     of_day(folder).write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40)
 
 
+def cents_of_all_products(folder: Path) -> None:
+    """The source delivers all products anew on the day, with their list prices in cents."""
+    changed = "CAST(list_price AS DECIMAL(18, 4)) * 100 AS list_price, TIMESTAMPTZ '{day} 06:00:00Z' AS updated_at"
+    with duckdb.connect() as connection:
+        files = str(folder / "*.csv")
+        rows = connection.execute(
+            f"""
+            SELECT * REPLACE ({changed.format(day=DAY)}) FROM read_csv(?, all_varchar=true, union_by_name=true)
+            QUALIFY row_number() OVER (PARTITION BY product_id ORDER BY updated_at DESC) = 1 ORDER BY product_id
+            """,
+            [files],
+        ).to_arrow_table()
+    _append(folder / f"{DAY}-again.csv", rows)
+
+
 HALF = "hash(event_id) % 2 = 0"
 ROBOTS = rewritten("""
     SELECT * EXCLUDE (copy) REPLACE (event_id || '-' || copy AS event_id)
@@ -247,6 +262,13 @@ FAULTS = (
     Fault("a month is missing", "payments", without_days(MONTH), "source_is_fresh", "kept back"),
     Fault("a day is dropped twice", "order_items", dropped_again, "few_rows_repeat", "harmless"),
     Fault("a day is dropped again with other values", "events", dropped_again_changed, "duplicate_key", "kept back"),
+    Fault(
+        "a day is dropped again under other numbers",
+        "orders",
+        rewritten("FROM day UNION ALL SELECT * REPLACE ('A' || order_id AS order_id) FROM day"),
+        "volume_is_usual",
+        "kept back",
+    ),
     Fault("robots make four times the events", "events", ROBOTS, "volume_is_usual", "kept back"),
     # --- columns
     Fault(
@@ -300,6 +322,21 @@ FAULTS = (
         "kept back",
     ),
     Fault(
+        "all amounts are 0",
+        "payments",
+        replaced("0 AS amount"),
+        "values_are_usual",
+        "kept back",
+    ),
+    Fault("list prices are in cents", "products", cents_of_all_products, "changes_are_usual", "kept back"),
+    Fault(
+        "all orders of a day are cancelled",
+        "orders",
+        replaced("'cancelled' AS status"),
+        "values_are_usual",
+        "kept back",
+    ),
+    Fault(
         "amounts have a decimal comma",
         "payments",
         replaced("replace(amount, '.', ',') AS amount", "hash(payment_id) % 3 = 0"),
@@ -339,6 +376,20 @@ FAULTS = (
         "orders",
         replaced("'' AS order_id", "hash(order_id) % 9 = 0"),
         "missing_value:order_id",
+        "set aside",
+    ),
+    Fault(
+        "numbers have a space before them",
+        "order_items",
+        replaced("' ' || order_id AS order_id", "hash(order_id) % 9 = 0"),
+        "padded:order_id",
+        "set aside",
+    ),
+    Fault(
+        "births lie a century ahead",
+        "customers",
+        replaced("CAST(birth_date AS DATE) + INTERVAL 100 YEAR AS birth_date"),
+        "born_before_registered",
         "set aside",
     ),
     Fault(

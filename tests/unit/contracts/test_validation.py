@@ -85,6 +85,9 @@ def test_good_text_becomes_the_contracts_types() -> None:
     [
         ({"product_id": None}, "missing_value:product_id"),
         ({"product_id": ""}, "missing_value:product_id"),
+        ({"product_id": " p1"}, "padded:product_id"),
+        ({"order_id": "o1\t"}, "padded:order_id"),
+        ({"order_id": "o1\u00a0"}, "padded:order_id"),
         ({"quantity": "two"}, "wrong_type:quantity"),
         ({"quantity": "1.5"}, "wrong_type:quantity"),
         ({"quantity": "NaN"}, "wrong_type:quantity"),

@@ -25,10 +25,13 @@ def figures(
     nulls: dict[str, Ints] | None = None,
     sizes: dict[str, Floats] | None = None,
     mixes: dict[str, Ints] | None = None,
+    rare: dict[tuple[str, str], Ints] | None = None,
+    copies: Ints | None = None,
 ) -> Profile:
     """A profile of those figures."""
     made = {
         name: Mix(counts, tuple(f"bin {n}" for n in range(counts.shape[1]))) for name, counts in (mixes or {}).items()
     }
     numbers = {name: np.where(np.isnan(each[:, 0]), 0, rows) for name, each in (sizes or {}).items()}
-    return Profile(FIRST, rows, nulls or {}, numbers, sizes or {}, made)
+    copied = np.zeros_like(rows) if copies is None else copies
+    return Profile(FIRST, rows, nulls or {}, numbers, sizes or {}, made, rare or {}, copied)

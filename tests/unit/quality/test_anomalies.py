@@ -6,6 +6,7 @@ import dataclasses
 import re
 from datetime import timedelta
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -122,6 +123,54 @@ def test_a_column_that_is_filled_all_at_once_is_found_too() -> None:
     nulls[STRUCK] = 0
     (found,) = unusual_nulls(figures(rows, nulls={"channel": nulls}), ALL, NullPolicy())
     assert found.condition == '"channel" IS NOT NULL'
+
+
+def test_a_day_whose_rows_are_there_under_two_keys_is_no_honest_day() -> None:
+    rows, copies = steady_rows(), np.zeros(DAYS, np.int64)
+    rows[STRUCK] *= 2
+    copies[STRUCK] = rows[STRUCK] // 2
+    (found,) = unusual_volumes(figures(rows, copies=copies), ALL, VolumePolicy(excused=()))
+    assert found.is_extreme
+    assert (found.day, found.figure) == (FIRST + timedelta(days=STRUCK), "rows that equal another but for their key")
+    assert found.found == f"{rows[STRUCK] // 2:,} of {rows[STRUCK]:,}"
+    excused = VolumePolicy(excused=(found.day,))
+    assert unusual_volumes(figures(rows, copies=copies), ALL, excused) == []
+
+
+def test_a_source_whose_rows_often_agree_is_not_held_to_have_none() -> None:
+    rows = steady_rows()
+    assert unusual_volumes(figures(rows, copies=rows // 2), range(1, DAYS), VolumePolicy()) == []
+
+
+def test_numbers_that_are_all_lost_block_and_more_zeros_than_usual_are_told() -> None:
+    rows = steady_rows(300)
+    for zero, extreme in ((1.0, True), (0.6, False), (0.3, None)):
+        numbers = rows.copy()
+        numbers[STRUCK] = round((1 - zero) * rows[STRUCK])
+        profile = dataclasses.replace(figures(rows, sizes={"amount": sizes()}), numbers={"amount": numbers})
+        found = [each for each in unusual_values(profile, ALL, ValuesPolicy()) if "of 0" in each.figure]
+        assert [(each.day, each.is_extreme) for each in found] == (
+            [] if extreme is None else [(FIRST + timedelta(days=STRUCK), extreme)]
+        )
+        assert all(each.condition == '"amount" = 0' for each in found)
+        assert not unusual_values(profile, ALL, ValuesPolicy(ignored=("amount",)))
+
+
+def test_a_value_that_few_rows_have_is_told_where_many_do_and_not_where_none_do() -> None:
+    rows = steady_rows(300)
+    cancelled = rows // 2
+    cancelled[: STRUCK - 1] = rows[: STRUCK - 1] // 50
+    cancelled[STRUCK - 1] = rows[STRUCK - 1]
+    cancelled[STRUCK:] = 0
+    (found,) = unusual_values(figures(rows, rare={("status", "it's off"): cancelled}), ALL, ValuesPolicy())
+    assert found.day == FIRST + timedelta(days=STRUCK - 1)
+    assert (found.figure, found.found) == ("rows with status it's off", "100.0 %")
+    assert not found.is_extreme
+    with duckdb.connect() as connection:
+        told = connection.sql(
+            f"SELECT status FROM (VALUES ('it''s off'), ('on')) AS t (status) WHERE {found.condition}"
+        )
+        assert told.fetchall() == [("it's off",)]
 
 
 def sizes(seed: int = 3) -> np.ndarray:

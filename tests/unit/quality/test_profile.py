@@ -9,6 +9,7 @@ from decimal import Decimal
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from cartograph.contracts import Column, Contract
@@ -27,6 +28,7 @@ CONTRACT = Contract(
         Column(name="device", type="string", nullable=True, description="With what."),
         Column(name="email", type="string", nullable=True, pii="email", description="Whose."),
         Column(name="coupon", type="string", nullable=True, volatile=True, description="With which coupon."),
+        Column(name="state", type="string", volatile=True, rare=("it's off",), description="How far it came."),
         Column(name="amount", type="money", description="For how much."),
     ),
 )
@@ -49,7 +51,8 @@ def visits(*, days: int = 4, per_day: int = 20) -> pa.Table:
             "device": None if number % 4 == 0 else "it's mobile" if number % 2 else "desktop",
             "email": f"{number}@example.org",
             "coupon": None,
-            "amount": Decimal("10.00"),
+            "state": "it's off" if number == 3 else "on",
+            "amount": Decimal("10.00") if number % 5 else Decimal(0),
         }
         for day in range(days)
         for number in range(per_day)
@@ -65,10 +68,23 @@ def test_rows_empty_values_sizes_and_mixes_are_counted_by_day(connection: duckdb
     assert found.sizes["amount"][2:, 0].tolist() == pytest.approx([np.log(10)] * 4)
     assert np.isnan(found.sizes["amount"][:2]).all()
     assert found.numbers["amount"][:2].tolist() == [0, 0]
-    assert (found.numbers["amount"][2:] > 0).all()
+    assert found.numbers["amount"][2:].tolist() == [16] * 4
+    assert found.zeros("amount").tolist() == [0, 0, 3, 3, 3, 3]
+    assert found.rare["state", "it's off"].tolist() == [0, 0, 1, 1, 1, 1]
     mix = found.mixes["device"]
     assert mix.counts.sum(axis=1).tolist() == found.rows.tolist()
     assert mix.counts[3].tolist() == [0, 10, 5, 4], "the rest, then the most frequent first"
+
+
+def test_rows_that_are_there_under_two_keys_are_counted(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = visits()
+    other = pc.binary_join_element_wise(rows["visit_id"], pa.scalar("again"), "-")
+    again = rows.set_column(0, CONTRACT.arrow_schema().field("visit_id"), other)
+    second = pc.equal(pc.day(rows["visited_at"]), 2)
+    connection.register("visits", pa.concat_tables([rows, again.filter(second)]))
+    found = profile(connection, "SELECT * FROM visits", CONTRACT, FIRST, 4)
+    assert found.rows.tolist() == [19, 38, 19, 19]
+    assert found.copies.tolist() == [0, 19, 0, 0]
 
 
 def test_the_condition_of_a_bin_finds_its_rows(connection: duckdb.DuckDBPyConnection) -> None:

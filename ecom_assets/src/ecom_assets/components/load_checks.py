@@ -29,8 +29,9 @@ from ecom_assets.quality.anomalies import (
     unusual_values,
     unusual_volumes,
 )
-from ecom_assets.quality.policy import DatasetPolicy, Limit, Severity
+from ecom_assets.quality.policy import ChangesPolicy, DatasetPolicy, Limit, Severity
 from ecom_assets.quality.profile import Profile, profile
+from ecom_assets.quality.versions import leaps
 
 _ALWAYS = {
     "rows_accounted_for": "Each delivered row is in the lake, merged as an exact duplicate, or in the quarantine.",
@@ -46,17 +47,19 @@ _STEADY = {
     "values_are_usual": "Numbers are as large, and categories mixed, as in the weeks before.",
     "source_is_fresh": "The newest row is as new as the source's rhythm promises.",
 }
+_VERSIONS = {"changes_are_usual": "Numbers of a new version are about as large as those of the version before it."}
 _RECEIVED = {"few_rows_are_late": "Few rows reached the shop long after they happened."}
 
 
 def load_check_specs(contract: Contract) -> list[dg.AssetCheckSpec]:
     """The checks that a load of the contract's dataset has. All are blocking: an error of any holds the rest back."""
     steady = _STEADY if contract.is_steady else {}
+    versions = _VERSIONS if contract.has_versions else {}
     received = _RECEIVED if contract.received_time else {}
     key = dg.AssetKey(["raw", contract.dataset])
     return [
         dg.AssetCheckSpec(name, asset=key, blocking=True, description=description)
-        for name, description in {**_ALWAYS, **steady, **received}.items()
+        for name, description in {**_ALWAYS, **steady, **versions, **received}.items()
     ]
 
 
@@ -83,6 +86,7 @@ def load_checks(
         _columns(report, policy.columns_are_known.severity),
         _repeats(report, policy),
         *(_daily(lake, contract, days, policy) if contract.is_steady else ()),
+        *([_changes(lake, contract, span, policy.changes_are_usual)] if contract.has_versions else ()),
         *([_late(lake, contract, span, policy)] if contract.received_time else ()),
     ):
         yield result._replace(metadata={**result.metadata, **where})
@@ -200,6 +204,20 @@ def _late(lake: Lake, contract: Contract, span: Window, policy: DatasetPolicy) -
         found=f"{share:.2f} % ({counted(rows, 'row')})",
         samples=keys,
         severity=late.severity,
+    )
+
+
+def _changes(lake: Lake, contract: Contract, span: Window, policy: ChangesPolicy) -> dg.AssetCheckResult:
+    with lake.connect() as connection:
+        changed, of = leaps(connection, lake.relation_sql(raw_table(contract.dataset)), contract, span, policy.ratio)
+    is_error = len(changed) >= max(policy.blocking_rows, of * policy.blocking_pct / 100)
+    return checked(
+        "changes_are_usual",
+        not changed,
+        expected=f"every number less than {policy.ratio:g} times larger or smaller than in the version before",
+        found=f"{len(changed)} of {counted(of, 'version')} that follow another",
+        samples=changed[:SAMPLES],
+        severity="error" if is_error else policy.severity,
     )
 
 

@@ -35,6 +35,11 @@ CUSTOMERS = Contract(
             sql="registered_at <= updated_at",
             message="a version cannot hold before the customer registered",
         ),
+        Rule(
+            name="born_before_registered",
+            sql="birth_date < registered_at",
+            message="a customer cannot have registered before their birth",
+        ),
         Rule(name="email_has_at_sign", sql="email LIKE '%_@_%'", message="an e-mail address has the form name@domain"),
     ),
 )

@@ -21,6 +21,7 @@ ORDERS = Contract(
             type="string",
             accepted=("placed", "shipped", "completed", "cancelled"),
             volatile=True,
+            rare=("cancelled",),
             description="State of the order in this version.",
         ),
         Column(name="channel", type="string", nullable=True, description="Marketing channel of the ordering visit."),

@@ -33,6 +33,7 @@ SOURCE = pa.field("_source", pa.string(), nullable=False)
 NUMBERS = {"bigint", "double", "money", "price"}
 CALENDAR = {"date": ("0001-01-01", "9999-12-31"), "timestamp": ("0001-01-01", "9999-12-31 23:59:59.999999")}
 """The first and the last moment of the calendar, by the type: DuckDB and Arrow know others, and what reads them not."""
+_WHITE_SPACE = "concat(' ', chr(9), chr(10), chr(13), chr(160))"
 _ROW = "__row"
 _UNBROKEN = f"(SELECT * FROM typed ANTI JOIN findings USING ({_ROW}))"
 
@@ -244,6 +245,7 @@ def _wrong_type(column: Column) -> str:
 
 
 def _column_findings(rows: pa.Table, contract: Contract) -> Iterator[_Finding]:
+    names_of_things = {*contract.key, *(reference.column for reference in contract.references)}
     for column in contract.columns:
         if column.name not in rows.column_names:
             continue
@@ -254,6 +256,13 @@ def _column_findings(rows: pa.Table, contract: Contract) -> Iterator[_Finding]:
             if column.type == "string":
                 empty = f"{empty} OR {name} = ''"
             yield _Finding(f"missing_value:{column.name}", f"{column.name} is empty; each row needs it", empty)
+        if column.type == "string" and column.name in names_of_things:
+            yield _Finding(
+                f"padded:{column.name}",
+                f"{column.name} begins or ends with white space, so that it names another than without; trim it in the "
+                "mapping",
+                f"{name} <> trim({name}, {_WHITE_SPACE})",
+            )
         if castable:
             yield _Finding(_wrong_type(column), f"{column.name} cannot be read as {column.type}", wrong)
         if column.accepted:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ecom_assets.quality.policy import DatasetPolicy, MixPolicy, NullPolicy, ValuesPolicy, VolumePolicy
 from ecom_assets.quality.profile import FEWEST_SIZES, Floats, Ints, Mix, Profile
+from ecom_assets.sql import identifier, literal
 
 LEVEL_DAYS = 14
 NOISE_DAYS = 56
@@ -25,6 +26,8 @@ NOISE_DAYS = 56
 ENOUGH_DAYS = 14
 _LEAST = 0.02
 """The least scale of logarithms: what hardly ever moves may move by 2 %."""
+_NO_HONEST_RISE = 0.9
+"""Where numbers hardly ever were 0, and now are, it is no sale: the source has lost them."""
 _MAD = 1.4826
 _TAIL, _TAIL_Z = 0.98, 2.326
 """A quantile of the residuals and that of a normal distribution: bursts that recur widen the scale."""
@@ -45,16 +48,33 @@ class Anomaly(NamedTuple):
 
 
 def unusual_volumes(profile: Profile, looked_at: range, policy: VolumePolicy) -> list[Anomaly]:
-    """The days at the positions `looked_at` with far fewer or more rows than the same weekday had before."""
+    """The days at the positions `looked_at` with far fewer or more rows than the same weekday had before.
+
+    And those of which many rows are there twice, under keys of their own: no honest day is.
+    """
+    base_rows = _before(profile.rows, LEVEL_DAYS)
     with _nothing_is_nan():
+        copied = profile.copies / profile.rows - _before(profile.copies, LEVEL_DAYS) / base_rows
         expected, z = _volume_scores(profile.rows, policy)
         far = np.abs(profile.rows - expected) >= policy.rows
         low = far & (z <= -policy.z) & (profile.rows <= policy.drop_to * expected)
         high = far & (z >= policy.z) & (profile.rows >= policy.rise_to * expected)
+    days = [t for t in looked_at if profile.day(t) not in policy.excused]
     return [
         Anomaly(profile.day(t), "rows", f"{profile.rows[t]:,}", f"about {expected[t]:,.0f}", "true")
-        for t in looked_at
-        if (low[t] or high[t]) and profile.day(t) not in policy.excused
+        for t in days
+        if low[t] or high[t]
+    ] + [
+        Anomaly(
+            profile.day(t),
+            "rows that equal another but for their key",
+            f"{profile.copies[t]:,} of {profile.rows[t]:,}",
+            f"at most {policy.copied_pct:g} % more than in the days before",
+            "true",
+            is_extreme=True,
+        )
+        for t in days
+        if profile.copies[t] >= policy.rows and copied[t] >= policy.copied_pct / 100
     ]
 
 
@@ -62,29 +82,12 @@ def unusual_nulls(profile: Profile, looked_at: range, policy: NullPolicy) -> lis
     """The days and columns with a share of empty values far from that of the weeks before."""
     base_rows = _before(profile.rows, policy.base_days)
     days = list(_comparable(profile, base_rows, looked_at, policy))
-    found = []
+    found: list[Anomaly] = []
     with _nothing_is_nan():
         for column, nulls in profile.nulls.items():
-            if column in policy.ignored:
-                continue
-            usual = _before(nulls, policy.base_days) / base_rows
-            jump = nulls / profile.rows - usual
-            noise = np.sqrt(np.fmax(usual * (1 - usual), 1 / base_rows) * (1 / profile.rows + 1 / base_rows))
-            # Rows that belong together, as the events of a visit do, vary more than chance has it for single ones.
-            limit = np.maximum(policy.points / 100, policy.z * np.maximum(noise, _scale(jump)))
-            unusual = np.abs(jump) >= limit
-            low, high = 100 * np.maximum(usual - limit, 0), 100 * np.minimum(usual + limit, 1)
-            found += [
-                Anomaly(
-                    profile.day(t),
-                    f"rows without {column}",
-                    f"{100 * (usual[t] + jump[t]):.1f} %",
-                    f"about {100 * usual[t]:.1f} % ({low[t]:.1f} to {high[t]:.1f} %)",
-                    f'"{column}" IS {"" if jump[t] > 0 else "NOT "}NULL',
-                )
-                for t in days
-                if unusual[t]
-            ]
+            if column not in policy.ignored:
+                told = f"rows without {column}", f'"{column}" IS NULL', f'"{column}" IS NOT NULL'
+                found += (each.anomaly for each in _unusual_shares(profile, nulls, base_rows, days, policy, *told))
     return found
 
 
@@ -93,7 +96,8 @@ def unusual_values(profile: Profile, looked_at: range, policy: ValuesPolicy) -> 
 
     Where a day has few numbers, those of the days before are looked at with them.
     """
-    days = list(_comparable(profile, _before(profile.rows, policy.base_days), looked_at, policy))
+    base_rows = _before(profile.rows, policy.base_days)
+    days = list(_comparable(profile, base_rows, looked_at, policy))
     sized = [t for t in looked_at if profile.rows[t] and profile.day(t) not in policy.excused]
     found: list[Anomaly] = []
     with _nothing_is_nan():
@@ -103,7 +107,52 @@ def unusual_values(profile: Profile, looked_at: range, policy: ValuesPolicy) -> 
         for column, mix in profile.mixes.items():
             if column not in policy.ignored:
                 found += _unusual_mixes(profile, column, mix, days, policy)
+        for column in profile.sizes:
+            if column not in policy.ignored:
+                told = f"rows with a {column} of 0", f'"{column}" = 0', f'"{column}" <> 0'
+                found += (
+                    each.anomaly._replace(is_extreme=each.rise >= _NO_HONEST_RISE)
+                    for each in _unusual_shares(profile, profile.zeros(column), base_rows, days, policy, *told)
+                )
+        for (column, value), rows in profile.rare.items():
+            if column not in policy.ignored:
+                is_rare = f"{identifier(column)} = {literal(value)}"
+                told = f"rows with {column} {value}", is_rare, f"NOT ({is_rare})"
+                shares = _unusual_shares(profile, rows, base_rows, days, policy, *told)
+                found += (each.anomaly for each in shares if each.rise > 0)
     return found
+
+
+class _Share(NamedTuple):
+    """An unusual share of a day's rows, and how far it is above what is usual, -1 to 1."""
+
+    anomaly: Anomaly
+    rise: float
+
+
+def _unusual_shares(
+    profile: Profile,
+    counts: Ints,
+    base_rows: Ints,
+    days: Sequence[int],
+    policy: NullPolicy | ValuesPolicy,
+    figure: str,
+    counted: str,
+    others: str,
+) -> Iterator[_Share]:
+    """The days on which the rows `counted` make up another share than in the weeks before."""
+    usual = _before(counts, policy.base_days) / base_rows
+    jump = counts / profile.rows - usual
+    noise = np.sqrt(np.fmax(usual * (1 - usual), 1 / base_rows) * (1 / profile.rows + 1 / base_rows))
+    # Rows that belong together, as the events of a visit do, vary more than chance has it for single ones.
+    limit = np.maximum(policy.points / 100, policy.z * np.maximum(noise, _scale(jump)))
+    low, high = 100 * np.maximum(usual - limit, 0), 100 * np.minimum(usual + limit, 1)
+    for t in days:
+        if abs(jump[t]) >= limit[t]:
+            found = f"{100 * (usual[t] + jump[t]):.1f} %"
+            expected = f"about {100 * usual[t]:.1f} % ({low[t]:.1f} to {high[t]:.1f} %)"
+            rows = counted if jump[t] > 0 else others
+            yield _Share(Anomaly(profile.day(t), figure, found, expected, rows), float(jump[t]))
 
 
 def _unusual_sizes(

@@ -51,6 +51,12 @@ class VolumePolicy(DailyPolicy):
     drop_to: float = Field(0.65, gt=0, lt=1, description="And at most this share of what is expected.")
     rise_to: float = Field(2.5, gt=1, description="Or at least this multiple of it.")
     rows: int = Field(20, ge=1, description="And off by at least so many rows.")
+    copied_pct: float = Field(
+        40.0,
+        gt=0,
+        le=100,
+        description="Percent of a day's rows, above what is usual, that equal another but for their key: an error.",
+    )
     weeks: int = Field(8, ge=2, le=52, description="Weeks of which the same weekday is looked at.")
     fewest_weeks: int = Field(
         4, ge=1, description="A day is compared once its weekday was there so often; its noise is known 14 days later."
@@ -89,6 +95,9 @@ class ValuesPolicy(MixPolicy):
 
     z: float = Field(5.0, gt=0, description="Numbers: robust standard deviations from the usual size or spread.")
     ratio: float = Field(1.3, gt=1, description="And at least so many times larger or smaller.")
+    points: float = Field(
+        40.0, gt=0, le=100, description="Zeros, and values that few rows have: so many percentage points from usual."
+    )
     few_ratio: float = Field(  # one order in bulk moved ten refunds of a real shop 13-fold
         20.0, gt=1, description="The same of fewer than `fewest_rows` numbers, of which only a wrong unit can be told."
     )
@@ -100,6 +109,16 @@ class ValuesPolicy(MixPolicy):
         description="A size so many times larger or smaller is an error: ten times is a wrong unit, on any day.",
     )
     ignored: tuple[str, ...] = Field((), description="Columns that are not looked at.")
+
+
+class ChangesPolicy(CheckPolicy):
+    """`changes_are_usual`: the numbers of each version against those of the version before it."""
+
+    ratio: float = Field(7.0, gt=1, description="A number so many times larger or smaller than before is told.")
+    blocking_pct: float = Field(
+        50.0, gt=0, le=100, description="Percent of a load's versions that it takes to be an error, whatever they are."
+    )
+    blocking_rows: int = Field(5, ge=1, description="And at least so many versions.")
 
 
 class SharePolicy(CheckPolicy):
@@ -174,6 +193,7 @@ class DatasetPolicy(BaseModel):
     volume_is_usual: VolumePolicy = VolumePolicy()
     nulls_are_usual: NullPolicy = NullPolicy()
     values_are_usual: ValuesPolicy = ValuesPolicy()
+    changes_are_usual: ChangesPolicy = ChangesPolicy()
     few_rows_are_late: LatePolicy = LatePolicy(limit_pct=5.0)
     few_rows_repeat: RepeatPolicy = RepeatPolicy(limit_pct=2.0)
     source_is_fresh: FreshPolicy = FreshPolicy()

@@ -44,7 +44,8 @@ class Profile:
 
     `rows` of (days,); by column: `nulls` of (days,), `numbers` of (days,), how many there are that are not 0, `sizes`
     of (days, 2), the mean and the standard deviation of the logarithm of these without their sign (NaN on days without
-    any), and `mixes` of categories.
+    any), and `mixes` of categories. `rare` of (days,) by column and value: the rows with a value that few rows have.
+    `copies` of (days,): the rows that equal another of their day in all that is compared but their key.
     """
 
     first: date
@@ -53,6 +54,12 @@ class Profile:
     numbers: Mapping[str, Ints]
     sizes: Mapping[str, Floats]
     mixes: Mapping[str, Mix]
+    rare: Mapping[tuple[str, str], Ints]
+    copies: Ints
+
+    def zeros(self, column: str) -> Ints:
+        """How many of the numbers of each day are 0: (days,)."""
+        return self.rows - self.nulls.get(column, np.zeros_like(self.rows)) - self.numbers[column]
 
     def day(self, position: int) -> date:
         """The date of a position in the arrays."""
@@ -72,33 +79,45 @@ def profile(
     numbers = [column.name for column in compared if column.type in NUMBERS]
     categories = [c.name for c in compared if c.type in CATEGORIES and c.name not in references]
     nullable = [column.name for column in contract.columns if column.nullable and not column.volatile]
+    rare = [(column.name, value) for column in contract.columns for value in column.rare]
     # Of the other columns, the personal ones among them, only whether they are empty.
+    whole = {*numbers, *categories, *(name for name, _ in rare)}
     kept = [
-        identifier(name)
-        if name in (*numbers, *categories)
-        else f"if({identifier(name)} IS NULL, NULL, true) AS {identifier(name)}"
-        for name in dict.fromkeys((*numbers, *categories, *nullable))
+        identifier(name) if name in whole else f"if({identifier(name)} IS NULL, NULL, true) AS {identifier(name)}"
+        for name in dict.fromkeys((*numbers, *categories, *nullable, *(name for name, _ in rare)))
     ]
     time = identifier(str(contract.event_time))
+    day, content = f"CAST({time} AS DATE) - $first AS __day", f"hash({', '.join(_content(contract))}) AS __content"
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE profiled AS
-        SELECT {", ".join([f"CAST({time} AS DATE) - $first AS __day", *kept])}
+        SELECT {", ".join([day, content, *kept])}
         FROM ({relation})
         WHERE {time} >= $first AND {time} < $end AND ({contract.steady})
         """,
         {"first": first, "end": first + timedelta(days=days)},
     )
-    counted = _by_day(connection, days, ["count(*)", *(f"count_if({identifier(name)} IS NULL)" for name in nullable)])
+    empty = [f"count_if({identifier(name)} IS NULL)" for name in nullable]
+    having = [f"count_if({identifier(name)} = {literal(value)})" for name, value in rare]
+    copies = "count(*) - count(DISTINCT __content)"
+    rows, copied, *counted = _by_day(connection, days, ["count(*)", copies, *empty, *having])
     found = Profile(
         first,
-        counted[0],
-        dict(zip(nullable, counted[1:], strict=True)),
+        rows,
+        dict(zip(nullable, counted, strict=False)),
         *_sizes(connection, days, numbers),
         _mixes(connection, days, categories),
+        dict(zip(rare, counted[len(nullable) :], strict=True)),
+        copied if contract.column(str(contract.event_time)).type == "timestamp" else np.zeros_like(rows),
     )
     connection.execute("DROP TABLE profiled")
     return found
+
+
+def _content(contract: Contract) -> list[str]:
+    """The columns in which two rows of a day hardly ever agree, if they are not the same thing under two keys."""
+    own = {*contract.key, contract.received_time} - {contract.event_time}
+    return [identifier(column.name) for column in contract.columns if column.pii is None and column.name not in own]
 
 
 def _by_day(connection: duckdb.DuckDBPyConnection, days: int, figures: Sequence[str]) -> list[Ints]:
