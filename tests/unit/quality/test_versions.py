@@ -37,8 +37,15 @@ def test_a_price_a_hundred_times_as_large_is_told_with_what_it_was() -> None:
 
 @pytest.mark.parametrize(
     ("before", "now", "is_told"),
-    [("1", "7", True), ("7", "1", True), ("1", "6.99", False), ("0", "100", False), ("100", "0", False)]
-    + [(None, "100", False), ("100", None, False)],
+    [
+        ("1", "7", True),
+        ("7", "1", True),
+        ("1", "6.99", False),
+        ("0", "100", False),
+        ("100", "0", False),
+        (None, "100", False),
+        ("100", None, False),
+    ],
 )
 def test_what_a_leap_is(before: str | None, now: str | None, is_told: bool) -> None:
     told, _ = found(version("p1", 1, before), version("p1", 5, now))
