@@ -1,5 +1,6 @@
 """Products by id: what is known of each, the demand that is forecast, and what to order."""
 
+import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
@@ -11,6 +12,7 @@ from api.schemas.numbers import WRITTEN
 from api.schemas.products import (
     Advice,
     DemandDay,
+    DemandExplanation,
     DemandForecast,
     Product,
     ProductList,
@@ -18,7 +20,7 @@ from api.schemas.products import (
     ReorderList,
 )
 from api.services.cursors import cursor as cursor_after
-from api.services.products import Products, features, listed, listed_without_catalogue, profile
+from api.services.products import Products, explained, features, listed, listed_without_catalogue, profile
 from api.services.release import LoadedRelease, ReleasedDemand
 
 router = APIRouter(prefix="/v1", tags=["products"], route_class=CachedRoute)
@@ -69,6 +71,31 @@ async def get_demand(product_id: ProductId, release: CurrentRelease) -> DemandFo
         as_of=rows[0]["as_of"],
         days=[DemandDay.model_validate(row) for row in rows],
     )
+
+
+@router.get(
+    "/products/{product_id}/explanations/demand", response_model=DemandExplanation, responses=documented(404, 503)
+)
+async def get_demand_explanation(product_id: ProductId, release: CurrentRelease) -> Response:
+    """Why the product is expected to sell what it is in the first seven days from `as_of` on.
+
+    What moves the logarithm of the units expected on a day, averaged over these days, so that contributions multiply:
+    one of 0.1 is 11 % more, one of -0.1 is 10 % less.
+    """
+    demand = _demand(release)
+    if not demand.forecasts.rows(product_id):
+        raise _unknown(release, product_id, "forecast", "It is not on offer, or has never been sold.")
+    row = demand.reasons.find(product_id) if demand.reasons is not None else None
+    if row is None:
+        raise ProblemError(
+            404,
+            "no-explanation",
+            f"Release {release.manifest.release_id} does not explain the forecast of {product_id}: it was made before "
+            "explanations of demand were. `cartograph run` makes a new one.",
+        )
+    found = explained(row)
+    answer = {"product_id": product_id, "units_a_day": math.exp(found["prediction"]), "explanation": found}
+    return answered({**answer, **release.made_by(row["model_version"]), "as_of": demand.as_of})
 
 
 @router.get("/products/{product_id}/reorder", responses=documented(404, 503))

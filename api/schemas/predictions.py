@@ -50,16 +50,17 @@ Method = Annotated[
     Literal["trees", "turns"],
     Field(
         description="`trees`: exact Shapley values of the model's trees (TreeSHAP), of which `base_value` is the mean "
-        "over customers or orders like those of the release. `turns`: features take their turn from the value of a "
-        "typical one, whose prediction is `base_value`, to the given value; Shapley values over all orders of turns "
-        "for up to six features, over 64 fixed ones for more."
+        "over customers, orders or products like those of the release. `turns`: features take their turn from the "
+        "value of a typical one, whose prediction is `base_value`, to the given value; Shapley values over all orders "
+        "of turns for up to six features, over 64 fixed ones for more."
     ),
 ]
 Unit = Annotated[
     str,
     Field(
         description="`log_odds` of a probability p: ln(p / (1 - p)); of a segment `squared_deviations`: squares of "
-        "standard deviations, summed over behaviours. Else the shop's currency.",
+        "standard deviations, summed over behaviours; of demand `log_units`: the logarithm of the units expected on a "
+        "day. Else the shop's currency.",
         examples=["log_odds"],
     ),
 ]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from api.schemas.predictions import Explanation, MadeBy
 from api.schemas.shared import AsOf, FeatureValue, ModelVersion, ProductId, ReleaseId
 
 
@@ -68,6 +69,18 @@ class DemandForecast(BaseModel):
     release_id: ReleaseId
     as_of: AsOf
     days: list[DemandDay]
+
+
+class DemandExplanation(MadeBy):
+    """Why a product is expected to sell what it is in the first seven days from `as_of` on."""
+
+    product_id: ProductId
+    units_a_day: float = Field(
+        ge=0,
+        description="Units expected on a day, their geometric mean: e to the power of `prediction`.",
+        examples=[2.6],
+    )
+    explanation: Explanation
 
 
 class Advice(BaseModel):

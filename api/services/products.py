@@ -83,6 +83,22 @@ def features(products: Rows | None, product_id: str) -> Row:
     return {"as_of": row["as_of"], "features": found}
 
 
+def explained(row: Row) -> Row:
+    """Why a product's demand is expected to be what it is, of its `row` in `demand_explanations.arrow`."""
+    parts = zip(row["features"], row["values"], row["contributions"], strict=True)
+    contributions = [
+        {"feature": feature, "value": value, "contribution": part}
+        for feature, value, part in sorted(parts, key=lambda one: -abs(one[2]))
+    ]
+    return {
+        "method": "trees",
+        "unit": "log_units",
+        "base_value": row["base_value"],
+        "prediction": row["base_value"] + sum(row["contributions"]),
+        "contributions": contributions,
+    }
+
+
 def _outside_catalogue(product_id: str, *, has_forecast: bool) -> Row:
     return {"product_id": product_id, "category": None, "is_available": True if has_forecast else None}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -35,6 +35,7 @@ from cartograph.releases.contents.files import (
     CUSTOMERS,
     DEMAND,
     DEMAND_CARD,
+    DEMAND_REASONS,
     EFFECTS_FILE,
     EXPERIMENTS_FILE,
     FRAUD_CARD,
@@ -67,8 +68,10 @@ from cartograph.releases.contents.golden import Golden
 from cartograph.releases.contents.lineage import Lineage, LineageNode
 from cartograph.releases.contents.models import ModelCard, input_schema
 from cartograph.releases.contents.tables import (
+    DEMAND_REASON_COLUMNS,
     LISTED,
     open_customers,
+    open_lists,
     open_product_features,
     open_products,
     personal_columns,
@@ -109,6 +112,7 @@ class UnusableRelease(ReleaseError):  # noqa: N818 - named like the other releas
 class ReleasedDemand:
     """The forecasts from `as_of` on, what made them, and the reorder advice: None for a shop that counts no stock.
 
+    `reasons` tell why the products have these forecasts; None in a release that was made before there were any.
     `most` are the products of which most is expected to be sold, with how many.
     """
 
@@ -116,6 +120,7 @@ class ReleasedDemand:
     card: ModelCard
     forecasts: Products
     advice: Products | None
+    reasons: Rows | None
     most: Mapping[str, float]
 
 
@@ -225,9 +230,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             segments=Segments.load(folder, listed) if SEGMENTS_FILES in models else None,
             orders=OrderHistory.open(folder / ORDER_HISTORY) if manifest.file(ORDER_HISTORY) else None,
             recommendations=Recommendations.load(folder) if RECOMMENDER_FILES in models else None,
-            demand=_load_demand(folder, has_advice=manifest.file(REORDER) is not None)
-            if DEMAND_FILES in models
-            else None,
+            demand=_load_demand(folder, listed) if DEMAND_FILES in models else None,
             own=OwnModels.load(folder, own, listed),
             effects=EFFECTS.validate_json((folder / EFFECTS_FILE).read_bytes()),
             policies=POLICIES.validate_json((folder / POLICIES_FILE).read_bytes())
@@ -296,7 +299,7 @@ def _load_products(folder: Path) -> Rows:
     return open_rows(folder / PRODUCTS, open_product_features(folder / PRODUCTS), "product_id")
 
 
-def _load_demand(folder: Path, *, has_advice: bool) -> ReleasedDemand:
+def _load_demand(folder: Path, listed: Container[str]) -> ReleasedDemand:
     forecasts = open_products(folder, DEMAND)
     if not len(forecasts):
         raise ContentError(f"{DEMAND} has no row")
@@ -304,9 +307,15 @@ def _load_demand(folder: Path, *, has_advice: bool) -> ReleasedDemand:
         as_of=forecasts["as_of"][0].as_py(),
         card=ModelCard.model_validate_json((folder / DEMAND_CARD).read_bytes()),
         forecasts=Products(forecasts),
-        advice=Products(open_products(folder, REORDER)) if has_advice else None,
+        advice=Products(open_products(folder, REORDER)) if REORDER in listed else None,
+        reasons=_load_reasons(folder) if DEMAND_REASONS in listed else None,
         most=_most_expected(forecasts),
     )
+
+
+def _load_reasons(folder: Path) -> Rows:
+    path = folder / DEMAND_REASONS
+    return open_rows(path, open_lists(path, DEMAND_REASON_COLUMNS), "product_id")
 
 
 def _most_expected(forecasts: pa.Table) -> dict[str, float]:

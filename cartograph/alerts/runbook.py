@@ -61,6 +61,7 @@ SECTIONS = frozenset(
         "forecasts_are_possible",
         "horizon_is_complete",
         "forecasts_came_true",
+        "explanations_add_up",
         "advice_is_possible",
         "is_calibrated",
         "no_leaking_feature",

@@ -32,6 +32,7 @@ from cartograph.releases.contents.files import (
     CUSTOMERS,
     DEMAND,
     DEMAND_CARD,
+    DEMAND_REASONS,
     EFFECTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
@@ -42,8 +43,10 @@ from cartograph.releases.contents.files import (
 from cartograph.releases.contents.models import FeatureSpec, ModelCard, Review
 from cartograph.releases.contents.tables import (
     DEMAND_COLUMNS,
+    DEMAND_REASON_COLUMNS,
     REORDER_COLUMNS,
     write_customers,
+    write_lists,
     write_product_features,
     write_products,
 )
@@ -212,6 +215,25 @@ def make_advice(ids: list[str]) -> pa.Table:
         ],
         schema=pa.schema(list(REORDER_COLUMNS.items())),
     )
+
+
+def make_reasons(ids: list[str]) -> pa.Table:
+    """Reasons of which product n sells e to the power of n / 10 a day."""
+    return pa.Table.from_pylist(
+        [
+            {"product_id": product, "model_version": "5", "base_value": 0.5, "features": ["level", "seasonal_level"]}
+            | {"values": [None, 2.0], "contributions": [0.25, at / 10 - 0.75]}
+            for at, product in enumerate(ids)
+        ],
+        schema=pa.schema(list(DEMAND_REASON_COLUMNS.items())),
+    )
+
+
+def reason_files(reasons: pa.Table) -> dict[str, bytes | None]:
+    """The file of a release that tells why products have their forecasts."""
+    with TemporaryDirectory() as folder:
+        write_lists(Path(folder) / DEMAND_REASONS, reasons, DEMAND_REASON_COLUMNS)
+        return {DEMAND_REASONS: (Path(folder) / DEMAND_REASONS).read_bytes()}
 
 
 def demand_files(forecasts: pa.Table, advice: pa.Table | None) -> dict[str, bytes | None]:

@@ -23,6 +23,7 @@ from cartograph.releases.contents.files import (
     CLV_MODEL,
     CUSTOMERS,
     DEMAND,
+    DEMAND_REASONS,
     EFFECTS_FILE,
     FRAUD_CARD,
     GOLDEN,
@@ -55,9 +56,11 @@ from tests.api.making import (
     make_forecasts,
     make_fraud_card,
     make_products,
+    make_reasons,
     onnx_model,
     product_files,
     publish,
+    reason_files,
     service,
 )
 from tests.api.recommending import batch
@@ -112,7 +115,17 @@ def contents() -> Contents:
     models.append(Registered(clv.NAME, "7", make_clv().to_bytes(), clv_card))
     demand = {DEMAND: make_forecasts(IDS), REORDER: make_advice(IDS)}
     return Contents(
-        AS_OF, SHOP_CARD, customers(), models, recommended, make_products(IDS), demand, [EFFECT], [make_policy()], []
+        AS_OF,
+        SHOP_CARD,
+        customers(),
+        models,
+        recommended,
+        make_products(IDS),
+        demand,
+        make_reasons(IDS),
+        [EFFECT],
+        [make_policy()],
+        [],
     )
 
 
@@ -120,6 +133,7 @@ def released(settings: Settings, contents: Contents, replaced: Mapping[str, byte
     files: dict[str, bytes | None] = {
         **product_files(contents.products),
         **demand_files(contents.demand[DEMAND], contents.demand[REORDER]),
+        **reason_files(contents.reasons),
         **clv_files(),
         EFFECTS_FILE: EFFECTS.dump_json((EFFECT,)),
         POLICIES_FILE: POLICIES.dump_json((make_policy(),)),
@@ -135,7 +149,7 @@ def test_the_service_answers_what_the_graph_says_that_it_must(tmp_path: Path, co
     paths = {one.path.split("?")[0] for one in golden(contents).requests}
     assert {"/v1/release", "/v1/predict/churn", "/v1/predict/order_fraud", "/v1/recommendations/session"} <= paths
     assert {"/v1/customers/C%C3%A9%201", "/v1/products/P3"} <= paths
-    assert {"/v1/products/P3/demand", "/v1/products/P3/reorder"} <= paths
+    assert {"/v1/products/P3/demand", "/v1/products/P3/explanations/demand", "/v1/products/P3/reorder"} <= paths
     of_customers = "/v1/causal/policies/email_spring/customers/"
     assert {f"{of_customers}C1", f"{of_customers}C2"} <= paths, "one whom the policy is about, and one whom it is not"
     assert not any("%2F" in path for path in paths), "no path of the service leads there"
@@ -179,6 +193,10 @@ def other_advice() -> bytes | None:
     return demand_files(make_forecasts(IDS), make_advice(["P2", "P3"]))[REORDER]
 
 
+def other_reasons() -> bytes | None:
+    return reason_files(make_reasons(["P2", "P3"]))[DEMAND_REASONS]
+
+
 def other_effect() -> bytes:
     return EFFECTS.dump_json((EFFECT.model_copy(update={"estimate": 9.9}),))
 
@@ -202,6 +220,7 @@ SPOILT: dict[str, tuple[str, Callable[[], bytes | None]]] = {
     "the release: /shop/currency": (SHOP, other_shop),
     "the product P3: /features/units_30d is 1, not 2": (PRODUCTS, other_products),
     "demand for P3: /days/0/mean is 1.0": (DEMAND, other_demand),
+    "why P3 is expected to sell as it is: /explanation": (DEMAND_REASONS, other_reasons),
     "reorder advice for P3: /stock is 1.0": (REORDER, other_advice),
     "the policy of email_spring for whom it is about: /cost is 3.0": (POLICIES_FILE, other_policy),
     "the policy of email_spring for whom it is not about: /treat is True, not False": (CUSTOMERS, other_population),
@@ -238,6 +257,7 @@ def test_requests_do_not_depend_on_the_order_of_rows(contents: Contents) -> None
         ),
         products=reversed_rows(contents.products),
         demand={name: reversed_rows(rows) for name, rows in contents.demand.items()},
+        reasons=reversed_rows(contents.reasons),
     )
     assert golden(other) == golden(contents)
 

@@ -1,5 +1,6 @@
 """Features, forecasts and reorder advice over HTTP: of one product, page by page, and where there is none."""
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -35,9 +36,11 @@ from tests.api.making import (
     make_customers,
     make_forecasts,
     make_products,
+    make_reasons,
     problem,
     product_files,
     publish,
+    reason_files,
     service,
 )
 from tests.api.recommending import WITHDRAWN
@@ -51,7 +54,8 @@ SOLD = [*(f"P{number:02d}" for number in range(1, recommending.PRODUCTS)), "bygo
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Manifest]]:
     settings = Settings(home=tmp_path_factory.mktemp("products"))
     files = demand_files(make_forecasts([*IDS, "uncounted"]), make_advice(IDS))
-    manifest = publish(settings, replaced=files | product_files(make_products(SOLD)))
+    reasons = reason_files(make_reasons(IDS))
+    manifest = publish(settings, replaced=files | reasons | product_files(make_products(SOLD)))
     with service(settings) as client:
         yield client, manifest
 
@@ -66,6 +70,44 @@ def test_a_product_has_a_forecast_with_intervals_for_each_day(shop: tuple[httpx.
         "as_of": "2026-01-01",
         "days": [{"date": f"2026-01-0{day + 1}", "mean": 7.0 + day, **rest} for day in range(3)],
     }
+
+
+def test_a_forecast_is_explained(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, manifest = shop
+    found = client.get("/v1/products/P020/explanations/demand").json()
+    assert found == {
+        "product_id": "P020",
+        "units_a_day": pytest.approx(math.exp(2)),
+        "explanation": {
+            "method": "trees",
+            "unit": "log_units",
+            "base_value": 0.5,
+            "prediction": pytest.approx(2),
+            "contributions": [
+                {"feature": "seasonal_level", "value": 2.0, "contribution": 1.25},
+                {"feature": "level", "value": None, "contribution": 0.25},
+            ],
+        },
+        "model_version": "5",
+        "release_id": manifest.release_id,
+        "as_of": "2026-01-01",
+    }
+
+
+def test_what_has_no_forecast_and_what_is_not_explained_is_told(shop: tuple[httpx.Client, Manifest]) -> None:
+    client, _ = shop
+    problem(client.get("/v1/products/P01/explanations/demand"), 404, "not-on-offer")
+    problem(client.get("/v1/products/never/explanations/demand"), 404, "unknown-product")
+    told = problem(client.get("/v1/products/uncounted/explanations/demand"), 404, "no-explanation")
+    assert "does not explain the forecast of uncounted" in told["detail"]
+
+
+def test_a_release_of_before_there_were_explanations_is_served(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    publish(settings, replaced=demand_files(make_forecasts(IDS), None))
+    with service(settings) as client:
+        assert client.get("/v1/products/P020/demand").status_code == 200
+        problem(client.get("/v1/products/P020/explanations/demand"), 404, "no-explanation")
 
 
 def test_a_product_has_reorder_advice(shop: tuple[httpx.Client, Manifest]) -> None:

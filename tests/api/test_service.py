@@ -53,6 +53,7 @@ def test_every_endpoint_is_documented_with_its_errors(client: httpx.Client) -> N
         "GET /v1/products/{product_id}/similar": {"200", "404", "422", "503"},
         "POST /v1/recommendations/session": {"200", "404", "413", "422", "503"},
         "GET /v1/products/{product_id}/demand": {"200", "404", "422", "503"},
+        "GET /v1/products/{product_id}/explanations/demand": {"200", "404", "422", "503"},
         "GET /v1/products/{product_id}/reorder": {"200", "404", "422", "503"},
         "GET /v1/reorder-advice": {"200", "404", "422", "503"},
         "POST /v1/predict/churn": {"200", "404", "413", "422", "503"},

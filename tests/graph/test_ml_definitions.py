@@ -129,7 +129,8 @@ def test_a_shop_without_events_or_campaigns_has_no_campaign_effect(load, missing
             "models/customer_lifetime_value", "models/product_recommender", "models/demand_forecaster",
             "predictions/churn_scores", "predictions/purchase_propensities", "predictions/customer_segments",
             "predictions/lifetime_values", "predictions/product_recommendations", "predictions/similar_products",
-            "predictions/demand_forecasts", "published/dim_products", "features/product_features",
+            "predictions/demand_forecasts", "predictions/demand_explanations",
+            "published/dim_products", "features/product_features",
             "causal/price_elasticity", "causal/discount_units", "causal/discount_margin", "serving/kpis",
         )
     }  # fmt: skip

@@ -71,6 +71,7 @@ ASSETS = {
     "features/daily_demand",
     "models/demand_forecaster",
     "predictions/demand_forecasts",
+    "predictions/demand_explanations",
     "predictions/reorder_advice",
     "causal/customers_as_of",
     "causal/product_weeks",
@@ -83,7 +84,12 @@ ASSETS = {
 }
 FEATURES = "features.customer_features"
 CAUSAL = {"causal.customers_as_of", "causal.email_winback_spend_policy", *(f"causal.{name}" for name in QUESTIONS)}
-DEMAND_TABLES = {"features.daily_demand", "predictions.demand_forecasts", "predictions.reorder_advice"}
+DEMAND_TABLES = {
+    "features.daily_demand",
+    "predictions.demand_forecasts",
+    "predictions.demand_explanations",
+    "predictions.reorder_advice",
+}
 
 
 class Shop:

@@ -96,6 +96,17 @@ DEMAND_COLUMNS = {
 }
 """Columns of `demand.arrow`, in units; 90 % of such days lie from `low` to `high`. None is null."""
 
+DEMAND_REASON_COLUMNS = {
+    "product_id": pa.string(),
+    "model_version": pa.string(),
+    "base_value": pa.float64(),
+    "features": pa.list_(pa.string()),
+    "values": pa.list_(pa.float64()),
+    "contributions": pa.list_(pa.float64()),
+}
+"""Columns of `demand_explanations.arrow`: the lists have an entry for each feature. With `base_value` the contributions
+add up to the logarithm of the mean units, averaged over the first week; a value is null where it is not known."""
+
 REORDER_COLUMNS = {
     "product_id": pa.string(),
     "as_of": pa.date32(),

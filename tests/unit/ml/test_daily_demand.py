@@ -15,10 +15,12 @@ from ml_assets.core.models.demand import daily
 from ml_assets.core.models.demand.forecaster import Forecast, fit
 from ml_assets.core.models.demand.predictions import (
     ADVICE,
+    EXPLANATIONS,
     FORECASTS,
     Predicted,
     Realised,
     advice_rows,
+    explain,
     forecast_rows,
     horizon,
     predict,
@@ -245,14 +247,31 @@ def test_forecasts_have_a_row_for_each_day_and_advice_one_for_what_is_counted(co
     assert row["order_units"] == row["reorder_point_units"] - 12 > row["expected_units"] - 12
 
 
+def test_explanations_add_up_to_the_forecasts_of_the_first_week(con, fitted):
+    tables = {name: f"SELECT * FROM {name}" for name in daily.TABLES}
+    table = explain(con, tables, fitted[1], day(160))
+    assert table.schema == EXPLANATIONS.arrow_schema()
+    means = forecast_rows(predict(con, tables, fitted[1], day(160)), day(160))["mean_units"].to_numpy().reshape(2, 14)
+    for product, week in zip("ab", means[:, :7], strict=True):
+        rows = [row for row in table.to_pylist() if row["product_id"] == product]
+        assert len({row["feature"] for row in rows}) == len(rows) > 20
+        total = rows[0]["base_value"] + sum(row["contribution"] for row in rows)
+        assert total == pytest.approx(np.log(week).mean(), abs=1e-9)
+        (level,) = (row for row in rows if row["feature"] == "seasonal_level")
+        assert level["feature_value"] == pytest.approx(5 if product == "a" else 10, rel=0.3)
+        assert (level["contribution"] > 0) == (product == "b"), "b sells more than both do on average"
+        assert {row["demand_model_version"] for row in rows} == {"3"}
+
+
 def test_a_model_that_does_not_reach_or_fit_is_refused_with_its_cure(con, fitted):
     tables = {name: f"SELECT * FROM {name}" for name in daily.TABLES}
     predicted = predict(con, tables, fitted[1], day(160))
     with pytest.raises(NoModel, match=r"Version 3 .* over 40 periods .* Materialize models/demand_forecaster again"):
         advice_rows(predicted, terms(Replenishment(lead_days=20, review_days=20)), day(160))
     text = fitted[1].content.replace(b"is_holiday_value", b"price_value")
-    with pytest.raises(NoModel, match="knows the features"):
-        predict(con, tables, fitted[1]._replace(content=text), day(160))
+    for ask in (predict, explain):
+        with pytest.raises(NoModel, match="knows the features"):
+            ask(con, tables, fitted[1]._replace(content=text), day(160))
 
 
 def test_terms_are_the_shops_or_those_of_its_costs():

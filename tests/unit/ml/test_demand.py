@@ -77,6 +77,21 @@ def test_nothing_after_the_origin_changes_the_model_or_its_forecast(shop):
     np.testing.assert_array_equal(one.interval(), two.interval())
 
 
+def test_explanations_add_up_and_begin_with_what_such_a_week_sells(shop):
+    origin = 300
+    model = fit(shop.panel, origin, HORIZON, SMALL)
+    found, forecast = model.explain(shop.panel, origin), model.predict(shop.panel, origin)
+    np.testing.assert_allclose(found.logs, np.log(forecast.mean[:, :7]).mean(axis=1), atol=1e-9)
+    assert found.contributions.shape == found.values.shape == (len(shop.panel.series), len(found.names))
+    assert found.names[0] == "seasonal_level"
+    usual = np.exp(np.log(shop.truth[:, origin : origin + 7]).mean(axis=1))
+    assert np.median(np.abs(found.values[:, 0] / usual - 1)) < 0.1
+    other = changed_after(shop.panel, origin, 3)
+    np.testing.assert_array_equal(model.explain(other, origin).contributions, found.contributions)
+    with pytest.raises(ValueError, match="are needed"):
+        model.explain(shop.panel, shop.panel.periods - 1)
+
+
 def test_it_beats_every_baseline_and_closes_half_of_the_gap_to_the_oracle(shop, backtest):
     starts, _, forecasts = backtest
     some = np.arange(12)  # a baseline is fitted to each series alone, which takes its time

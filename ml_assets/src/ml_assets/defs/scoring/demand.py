@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
-from functools import partial
 
 import dagster as dg
 import duckdb
@@ -14,10 +13,9 @@ import pyarrow as pa
 from cartograph.contracts import Contract
 from cartograph.settings import get_settings
 from ml_assets.core.features.customers import Marts
-from ml_assets.core.models.demand.predictions import Predicted, predict
 from ml_assets.core.models.demand.training import NAME
 from ml_assets.core.models.errors import NotEnoughData
-from ml_assets.core.registry import ModelRegistry
+from ml_assets.core.registry import ModelRegistry, Registered
 from ml_assets.defs.marts import DEMAND, open_lake, pin, plain_failures, published
 from ml_assets.defs.metadata import table_metadata
 from ml_assets.defs.partitions import as_of_after, as_of_window
@@ -37,10 +35,17 @@ def latest_as_of(con: duckdb.DuckDBPyConnection, tables: Marts) -> date:
     return as_of_after(last)
 
 
+RowsOf = Callable[[duckdb.DuckDBPyConnection, Marts, Registered, date], pa.Table]
+"""The rows that a model gives from an as-of date on, by SELECTs of daily demand and of the calendar."""
+
+
 def predict_demand(
-    tracking: MlflowTracking, identifier: str, contract: Contract, rows_of: Callable[[Predicted, date], pa.Table]
+    tracking: MlflowTracking, identifier: str, contract: Contract, rows_of: RowsOf, *, aside: bool = True
 ) -> dg.MaterializeResult:
-    """Predict from the latest as-of date on and replace its rows in the lake's table; none without a champion."""
+    """Predict from the latest as-of date on and replace its rows in the lake's table; none without a champion.
+
+    What the challenger says is kept `aside`.
+    """
     lake, rows, as_of, waiting = open_lake(), 0, None, "none waits"
     with plain_failures():
         inputs, registry = pin(lake, [DEMAND, *published(["dim_dates"])]), ModelRegistry(tracking.uri)
@@ -49,12 +54,14 @@ def predict_demand(
         if model:
             with lake.connect() as con:
                 as_of = latest_as_of(con, inputs.selects)
-                predicted = partial(predict, con, inputs.selects, as_of=as_of)
-                table, window = rows_of(predicted(model), as_of), as_of_window(as_of, as_of)
+                table, window = rows_of(con, inputs.selects, model, as_of), as_of_window(as_of, as_of)
                 with lake.overwriting(identifier, window) as writer:
                     writer.write(table)
-                aside = Shadow(lake, identifier, contract, window, inputs.selects["daily_demand"])
-                waiting = predict_aside(con, aside, registry, NAME, lambda one: rows_of(predicted(one), as_of))
+                if aside:
+                    shadow = Shadow(lake, identifier, contract, window, inputs.selects["daily_demand"])
+                    waiting = predict_aside(
+                        con, shadow, registry, NAME, lambda one: rows_of(con, inputs.selects, one, as_of)
+                    )
             rows = len(table)
     return dg.MaterializeResult(
         metadata=table_metadata(contract, rows, inputs.snapshots)

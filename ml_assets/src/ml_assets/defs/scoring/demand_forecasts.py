@@ -1,11 +1,17 @@
 """Demand forecasts as an asset: the champion's, for each product on offer and each of the days ahead."""
 
+from datetime import date
+
 import dagster as dg
+import duckdb
+import pyarrow as pa
 
 from cartograph.trust.evidence import SAMPLES, checked
+from ml_assets.core.features.customers import Marts
 from ml_assets.core.models.demand.forecaster import INTERVAL
 from ml_assets.core.models.demand.predictions import FORECASTS as CONTRACT
-from ml_assets.core.models.demand.predictions import forecast_rows, realised
+from ml_assets.core.models.demand.predictions import forecast_rows, predict, realised
+from ml_assets.core.registry import Registered
 from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
 from ml_assets.defs.marts import DEMAND, FORECASTS, depends_on, open_lake, plain_failures
 from ml_assets.defs.scoring.demand import predict_demand
@@ -36,7 +42,11 @@ nobody foretold lifts all of them."""
 )
 def demand_forecasts(tracking: MlflowTracking) -> dg.MaterializeResult:
     """Forecast from the latest as-of date on and replace its rows in the lake."""
-    return predict_demand(tracking, FORECASTS, CONTRACT, forecast_rows)
+
+    def rows_of(con: duckdb.DuckDBPyConnection, tables: Marts, model: Registered, as_of: date) -> pa.Table:
+        return forecast_rows(predict(con, tables, model, as_of), as_of)
+
+    return predict_demand(tracking, FORECASTS, CONTRACT, rows_of)
 
 
 @dg.asset_check(

@@ -1,12 +1,18 @@
 """Reorder advice as an asset: what to order of each product now. A shop that counts no stock has no such asset."""
 
+from datetime import date
+
 import dagster as dg
+import duckdb
+import pyarrow as pa
 
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
+from ml_assets.core.features.customers import Marts
 from ml_assets.core.features.daily_demand import STOCK_MART
 from ml_assets.core.models.demand import predictions
 from ml_assets.core.models.demand.predictions import ADVICE as CONTRACT
+from ml_assets.core.registry import Registered
 from ml_assets.defs.features.daily_demand import KEY as DEMAND_KEY
 from ml_assets.defs.marts import ADVICE, delivered, depends_on
 from ml_assets.defs.scoring.demand import predict_demand
@@ -49,9 +55,11 @@ def counts_stock() -> bool:
 def reorder_advice(tracking: MlflowTracking) -> dg.MaterializeResult:
     """Advise for the latest as-of date and replace its rows in the lake."""
     terms = predictions.terms(load_shop(get_settings()).replenishment)
-    return predict_demand(
-        tracking, ADVICE, CONTRACT, lambda predicted, as_of: predictions.advice_rows(predicted, terms, as_of)
-    )
+
+    def rows_of(con: duckdb.DuckDBPyConnection, tables: Marts, model: Registered, as_of: date) -> pa.Table:
+        return predictions.advice_rows(predictions.predict(con, tables, model, as_of), terms, as_of)
+
+    return predict_demand(tracking, ADVICE, CONTRACT, rows_of)
 
 
 @dg.asset_check(

@@ -10,7 +10,7 @@ import pyarrow as pa
 from cartograph.releases import UnfitRelease
 from cartograph.releases.contents.causal import Budget, TreatmentPolicy
 from cartograph.releases.contents.files import DEMAND, REORDER
-from cartograph.releases.contents.tables import CUSTOMER_COLUMNS
+from cartograph.releases.contents.tables import CUSTOMER_COLUMNS, DEMAND_REASON_COLUMNS
 from ml_assets.components.causal_question import answer_key, has_policy, policy_key, table_of
 from ml_assets.components.customer_model import predictions_table
 from ml_assets.components.experiment import result_table
@@ -57,7 +57,7 @@ class Gathered(NamedTuple):
 
     `predicted` is of the shop's own models; `orders` is the moment and the history that orders are judged by, and
     `judged` some orders with their features. `products` are the features of products, and `demand` the files of what
-    will be asked for of them.
+    will be asked for of them, and `reasons` tell why.
     """
 
     as_of: date
@@ -68,6 +68,7 @@ class Gathered(NamedTuple):
     recommended: Recommended | None
     products: pa.Table
     demand: Mapping[str, pa.Table]
+    reasons: pa.Table | None
     figures: ReleasedKpis | None
     budget: Budget | None
     answers: Sequence[Told]
@@ -108,6 +109,7 @@ def gathered(
         recommended=released_recommendations(con, inputs, recommender, as_of) if recommender else None,
         products=released_products(con, inputs, as_of),
         demand=released_demand(con, inputs) if DEMAND_NAME in champions else {},
+        reasons=released_reasons(con, inputs) if DEMAND_NAME in champions else None,
         figures=released_kpis(con, inputs, as_of),
         budget=released_budget(con, inputs),
         answers=read_told(
@@ -223,3 +225,22 @@ def released_demand(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[str,
             FROM ({advice}) WHERE {latest.format(select=advice)}"""
         ).to_arrow_table()
     return found if len(found[DEMAND]) else {}
+
+
+def released_reasons(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> pa.Table | None:
+    """Why each product of the latest forecasts has its own; None where nothing is forecast."""
+    forecasts, explanations = inputs.selects["demand_forecasts"], inputs.selects["demand_explanations"]
+    listed = ", ".join(
+        f"list({column} ORDER BY feature) AS {name}"
+        for name, column in {"features": "feature", "values": "feature_value", "contributions": "contribution"}.items()
+    )
+    found = con.execute(
+        f"""
+        SELECT product_id, demand_model_version AS model_version, any_value(base_value) AS base_value, {listed}
+        FROM ({explanations})
+        WHERE (as_of_date, demand_model_version) IN (
+            SELECT (max(as_of_date), arg_max(demand_model_version, as_of_date)) FROM ({forecasts})
+        )
+        GROUP BY product_id, demand_model_version ORDER BY product_id"""
+    ).to_arrow_table()
+    return found.cast(pa.schema(list(DEMAND_REASON_COLUMNS.items()))) if len(found) else None

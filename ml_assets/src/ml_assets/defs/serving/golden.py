@@ -58,6 +58,7 @@ class Contents(NamedTuple):
     recommended: Recommended | None
     products: pa.Table
     demand: Mapping[str, pa.Table]
+    reasons: pa.Table | None
     effects: Sequence[Effect]
     policies: Sequence[TreatmentPolicy]
     experiments: Sequence[ExperimentResult]
@@ -77,6 +78,7 @@ def golden(contents: Contents) -> Golden:
         *_of_recommendations(contents.recommended),
         *_of_products(contents.products),
         *_of_demand(contents.demand),
+        *_of_reasons(contents.reasons),
         *_of_decisions(contents),
     )
     return Golden(requests=tuple(one for one in requests if "%2F" not in one.path))
@@ -305,6 +307,23 @@ def _of_demand(tables: Mapping[str, pa.Table]) -> Iterable[GoldenRequest]:
             name=f"reorder advice for {row['product_id']}",
             path=f"/v1/products/{_quoted(row['product_id'])}/reorder",
             answer={name: _json(value) for name, value in row.items()},
+        )
+
+
+def _of_reasons(reasons: pa.Table | None) -> Iterable[GoldenRequest]:
+    for row in _ends(reasons) if reasons is not None else ():
+        parts = zip(row["features"], row["values"], row["contributions"], strict=True)
+        strongest = [
+            {"feature": feature, "value": _json(value), "contribution": part}
+            for feature, value, part in sorted(parts, key=lambda one: -abs(one[2]))
+        ]
+        yield GoldenRequest(
+            name=f"why {row['product_id']} is expected to sell as it is",
+            path=f"/v1/products/{_quoted(row['product_id'])}/explanations/demand",
+            answer={
+                "model_version": row["model_version"],
+                "explanation": {"base_value": row["base_value"], "contributions": strongest},
+            },
         )
 
 

@@ -23,6 +23,7 @@ from ml_assets.defs.marts import (
     ACTIONS,
     ADVICE,
     BUDGET,
+    EXPLANATIONS,
     FEATURES,
     FORECASTS,
     KPI_CUSTOMERS,
@@ -49,6 +50,7 @@ from ml_assets.defs.marts import (
 from ml_assets.defs.own_models import own_keys, own_models
 from ml_assets.defs.scoring.churn_scores import KEY as SCORES_KEY
 from ml_assets.defs.scoring.customer_segments import KEY as SEGMENTS_KEY
+from ml_assets.defs.scoring.demand_explanations import KEY as EXPLANATIONS_KEY
 from ml_assets.defs.scoring.demand_forecasts import KEY as FORECASTS_KEY
 from ml_assets.defs.scoring.lifetime_values import KEY as VALUES_KEY
 from ml_assets.defs.scoring.next_best_actions import KEY as ACTIONS_KEY
@@ -74,14 +76,14 @@ MODELS = {
     segments.NAME: (SEGMENTATION_KEY, SEGMENTS_KEY),
     clv.NAME: (CLV_KEY, VALUES_KEY),
     product_recommender.NAME: (RECOMMENDER_KEY, RECOMMENDATIONS_KEY, SIMILAR_KEY),
-    DEMAND_NAME: (DEMAND_MODEL_KEY, FORECASTS_KEY),
+    DEMAND_NAME: (DEMAND_MODEL_KEY, FORECASTS_KEY, EXPLANATIONS_KEY),
     fraud.NAME: (FRAUD_KEY,),
     campaign_uplift.NAME: (UPLIFT_KEY, ACTIONS_KEY),
 }
 """The models of a release: where each is trained, and where it makes the predictions that are released."""
 OF_CUSTOMERS = {SCORES: "churned", PROPENSITIES: "bought", SEGMENTS: "behaves", VALUES: "worth"}
 """The tables of predictions that are released as columns of the customers, and what they are called in the query."""
-PREDICTIONS = (*OF_CUSTOMERS, RECOMMENDATIONS, SIMILAR, FORECASTS)
+PREDICTIONS = (*OF_CUSTOMERS, RECOMMENDATIONS, SIMILAR, FORECASTS, EXPLANATIONS)
 
 
 def models() -> list[str]:

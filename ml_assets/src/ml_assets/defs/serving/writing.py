@@ -20,6 +20,7 @@ from cartograph.releases.contents.files import (
     CLV_MODEL,
     CUSTOMERS,
     DEMAND_CARD,
+    DEMAND_REASONS,
     EFFECTS_FILE,
     EXPERIMENT_PAGE,
     EXPERIMENTS_FILE,
@@ -44,6 +45,7 @@ from cartograph.releases.contents.files import (
 from cartograph.releases.contents.lineage import Lineage, LineageNode
 from cartograph.releases.contents.models import write_schema
 from cartograph.releases.contents.tables import (
+    DEMAND_REASON_COLUMNS,
     PREDICTION_COLUMNS,
     mark_personal,
     write_customers,
@@ -97,6 +99,8 @@ def write_contents(folder: Path, found: Gathered, champions: Mapping[str, Regist
         write_recommendations(folder, found.recommended)
     if found.demand:
         write_demand(folder, champions[DEMAND_NAME], found.demand)
+    if found.reasons is not None:
+        write_lists(folder / DEMAND_REASONS, found.reasons, DEMAND_REASON_COLUMNS)
     write_figures(folder, found.figures)
     if found.orders:
         write_history(folder / ORDER_HISTORY, *found.orders)
@@ -118,6 +122,7 @@ def write_contents(folder: Path, found: Gathered, champions: Mapping[str, Regist
             recommended=found.recommended,
             products=found.products,
             demand=found.demand,
+            reasons=found.reasons,
             effects=[one.effect for one in found.answers],
             policies=found.policies,
             experiments=[one.result for one in found.experiments],

@@ -5,6 +5,8 @@ The forecast is `forecaster`'s and the advice `reorder`'s; what the API makes of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import NamedTuple
 
@@ -16,7 +18,7 @@ from cartograph.contracts import Column, Contract
 from cartograph.shops import Replenishment
 from ml_assets.core.features.customers import Marts
 from ml_assets.core.models.demand import daily
-from ml_assets.core.models.demand.forecaster import INTERVAL, Forecast, Forecaster, Vector
+from ml_assets.core.models.demand.forecaster import INTERVAL, SEASONAL_LEVEL, Forecast, Forecaster, Vector
 from ml_assets.core.models.demand.panel import DAILY
 from ml_assets.core.models.demand.reorder import Terms, advise, critical_ratio
 from ml_assets.core.models.demand.training import NAME
@@ -81,6 +83,40 @@ ADVICE = Contract(
 )
 
 
+EXPLANATIONS = Contract(
+    dataset="demand_explanations",
+    grain="A product on offer on an as-of date, and something that its forecast rests on.",
+    key=("product_id", "as_of_date", "feature"),
+    event_time="as_of_date",
+    columns=(
+        _PRODUCT,
+        _AS_OF,
+        Column(
+            name="feature",
+            type="string",
+            description=f"What was known of the product; `{SEASONAL_LEVEL}` is its usual demand on such days.",
+        ),
+        Column(
+            name="feature_value",
+            type="double",
+            nullable=True,
+            description="Its value, the mean over the days that are explained; null where it is not known.",
+        ),
+        Column(
+            name="contribution",
+            type="double",
+            description="By how much it moves the logarithm of the expected units, the mean over these days.",
+        ),
+        Column(
+            name="base_value",
+            type="double",
+            description="What is said of a product of which nothing is known: the logarithm less all contributions.",
+        ),
+        _VERSION,
+    ),
+)
+
+
 class Predicted(NamedTuple):
     """The forecast of the products on offer, and the stock of each (NaN where it is not known)."""
 
@@ -109,14 +145,51 @@ def predict(con: duckdb.DuckDBPyConnection, tables: Marts, model: Registered, as
         NoModel: the model does not fit the panel.
         NotEnoughData: nothing was ordered before `as_of`.
     """
+    forecaster, demand = _offered(con, tables, model, as_of)
+    with _fitting(model):
+        return Predicted(forecaster.predict(demand.panel, demand.origin), demand.stock, model.version)
+
+
+def explain(con: duckdb.DuckDBPyConnection, tables: Marts, model: Registered, as_of: date) -> pa.Table:
+    """The rows of `EXPLANATIONS`, by product, of what `predict` says of the first season.
+
+    Raises:
+        NoModel: the model does not fit the panel.
+        NotEnoughData: nothing was ordered before `as_of`.
+    """
+    forecaster, demand = _offered(con, tables, model, as_of)
+    with _fitting(model):
+        found = forecaster.explain(demand.panel, demand.origin)
+    schema, rows = EXPLANATIONS.arrow_schema(), found.contributions.size
+    columns = [
+        pa.array(np.repeat(np.array(found.series, object), len(found.names)), pa.string()),
+        pa.repeat(pa.scalar(as_of), rows),
+        pa.array(np.tile(np.array(found.names, object), len(found.series)), pa.string()),
+        pa.array(found.values.ravel(), from_pandas=True),
+        pa.array(found.contributions.ravel()),
+        pa.repeat(pa.scalar(found.base), rows),
+        pa.repeat(pa.scalar(model.version, pa.string()), rows),
+    ]
+    return pa.table(columns, names=schema.names).cast(schema)
+
+
+def _offered(
+    con: duckdb.DuckDBPyConnection, tables: Marts, model: Registered, as_of: date
+) -> tuple[Forecaster, daily.Demand]:
+    """The model, and the products that are on offer."""
     forecaster = Forecaster.from_text(model.content.decode())
     demand = daily.read(con, tables, as_of, forecaster.horizon)
     chosen = np.flatnonzero(~demand.panel.ended(demand.origin))
+    return forecaster, demand._replace(panel=demand.panel.of(chosen), stock=demand.stock[chosen])
+
+
+@contextmanager
+def _fitting(model: Registered) -> Iterator[None]:
+    """Tell that the model does not fit the panel as NoModel."""
     try:
-        forecast = forecaster.predict(demand.panel.of(chosen), demand.origin)
+        yield
     except ValueError as error:
         raise NoModel(f"Version {model.version} of {NAME}: {error} Materialize models/{NAME} again.") from None
-    return Predicted(forecast, demand.stock[chosen], model.version)
 
 
 def forecast_rows(predicted: Predicted, as_of: date) -> pa.Table:
