@@ -142,7 +142,6 @@ class Plan:
             last=step.location.partition_key(step.windows[-1]),
             select=step.select,
             chosen=self._said(step),
-            step_config=override_config(self._override) if self._override else {},
             tags=override_tags(self._override) if self._override else {},
         )
 
@@ -203,13 +202,8 @@ class Crew:
                 return
 
 
-def override_config(override: Override) -> dict[str, dict[str, str]]:
-    """The configuration by which the release hears of `override`."""
-    return {"serving__release": {"override_by": override.by, "override_reason": override.reason}}
-
-
 def override_tags(override: Override) -> dict[str, str]:
-    """The tags of a run by which what it publishes hears of `override`."""
+    """The tags of a run by which what it publishes and releases hears of `override`."""
     return dict(zip(OVERRIDE_TAGS, (override.by, override.reason), strict=True))
 
 

@@ -39,7 +39,6 @@ class Request(BaseModel):
     """What to execute: a job of the location, over a range of partition keys, perhaps a selection of assets.
 
     `chosen` is the file in which the first worker of a run says what the selection holds of each job of `locations`.
-    `step_config` is Dagster's run configuration by the name of the step; that of a step left out is left out, too.
     `tags` are the run's, beside those that each has.
     """
 
@@ -50,7 +49,6 @@ class Request(BaseModel):
     last: str
     select: str | None
     chosen: Path
-    step_config: dict[str, dict[str, str]] = {}
     tags: dict[str, str] = {}
 
 
@@ -63,13 +61,11 @@ def execute(definitions: dg.Definitions, request: Request) -> int:
         chosen.intersection_update(chosen_of(request).assets[request.job])
         if not chosen:
             return EXIT_NOTHING_SELECTED
-    steps = {assets[name].to_python_identifier() for name in chosen}
     with dg.DagsterInstance.get() as instance:
         result = job.execute_in_process(
             instance=instance,
             run_id=request.run_id,
             asset_selection=None if request.select is None else [assets[name] for name in sorted(chosen)],
-            run_config={"ops": {step: {"config": one} for step, one in request.step_config.items() if step in steps}},
             tags={**request.tags, RANGE_TAGS[0]: request.first, RANGE_TAGS[1]: request.last, CLI_TAG: "true"},
             raise_on_error=False,
         )

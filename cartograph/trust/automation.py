@@ -11,7 +11,7 @@ RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_ra
 PARTITION_TAG = "dagster/partition"
 """The tag by which a run is over one partition."""
 OVERRIDE_TAGS = ("cartograph/override_by", "cartograph/override_reason")
-"""The tags of a run by which somebody answers for what it publishes: by name, and with a reason."""
+"""The tags of a run by which somebody answers for what it publishes and releases: by name, and with a reason."""
 ON_REQUEST = {"cartograph/on_request": "true"}
 """The tag of assets that run when they are asked for by name, and neither with the others nor by themselves."""
 

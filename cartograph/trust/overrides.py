@@ -5,9 +5,34 @@ It is an event of its asset, and not the result of a check: somebody answers for
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
+from pydantic import ValidationError
+
+from cartograph.releases import Override
+from cartograph.trust.automation import OVERRIDE_TAGS
 
 _OVERRIDDEN = "cartograph/overridden"
+
+
+def override_in(tags: Mapping[str, str]) -> Override | None:
+    """Who answers for what a run with these tags publishes or releases, and why; None where nobody does.
+
+    Raises:
+        Failure: only one of both is given, or the reason is too short to be one.
+    """
+    by, reason = (tags.get(tag, "") for tag in OVERRIDE_TAGS)
+    if not by and not reason:
+        return None
+    try:
+        return Override(by=by, reason=reason)
+    except ValidationError:
+        raise dg.Failure(
+            f"An override needs a name (the run's tag {OVERRIDE_TAGS[0]}, up to 100 characters) and a reason "
+            f"({OVERRIDE_TAGS[1]}, 10 to 1,000 characters on one line); got {by!r} and {reason!r}.",
+            allow_retries=False,
+        ) from None
 
 
 def tell_override(context: dg.AssetExecutionContext, text: str) -> None:

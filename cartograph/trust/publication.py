@@ -11,16 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import dagster as dg
-from pydantic import ValidationError
 
-from cartograph.releases import Override
 from cartograph.settings import get_settings
 from cartograph.trust.asset_graph import GuardedAsset, assets_behind
-from cartograph.trust.automation import OVERRIDE_TAGS
 from cartograph.trust.causes import failure_by_checks
 from cartograph.trust.descent import Heir, heirs, keys_of
 from cartograph.trust.gate import checks_of, errors_ever, span_of, standing_results
-from cartograph.trust.overrides import tell_override
+from cartograph.trust.overrides import override_in, tell_override
 from cartograph.windows import Window
 
 _NAMED = 5
@@ -60,7 +57,7 @@ def require_sound(context: dg.AssetExecutionContext, window: Window | None) -> d
     held = [] if found else _held(context, behind, window)
     if not found and not held:
         return {}
-    override = _override(context.run.tags)
+    override = override_in(context.run.tags)
     named = _named(found) if found else _named_heirs(held)
     name = context.asset_key.to_user_string()
     if override is None and found:
@@ -156,17 +153,3 @@ def _named_heirs(held: Sequence[Heir]) -> str:
     ]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return "; ".join(names[:_NAMED]) + more
-
-
-def _override(tags: Mapping[str, str]) -> Override | None:
-    by, reason = (tags.get(tag, "") for tag in OVERRIDE_TAGS)
-    if not by and not reason:
-        return None
-    try:
-        return Override(by=by, reason=reason)
-    except ValidationError:
-        raise dg.Failure(
-            f"An override needs a name (the run's tag {OVERRIDE_TAGS[0]}, up to 100 characters) and a reason "
-            f"({OVERRIDE_TAGS[1]}, 10 to 1,000 characters on one line); got {by!r} and {reason!r}.",
-            allow_retries=False,
-        ) from None

@@ -55,9 +55,14 @@ class Shop:
         return self.definitions.resolve_job_def("ml_job").execute_in_process(
             instance=self.instance,
             asset_selection=[key("serving/release")],
-            run_config={"ops": {"serving__release": {"config": override}}},
+            tags=tags_of(override),
             raise_on_error=False,
         )
+
+
+def tags_of(override: dict[str, str]) -> dict[str, str]:
+    """The tags of a run, as somebody gives them in the launchpad."""
+    return {f"cartograph/{tag}": text for tag, text in override.items()}
 
 
 def load(instance: dg.DagsterInstance, partition: str, *, passed: bool, **override: str) -> None:
@@ -78,9 +83,8 @@ def load(instance: dg.DagsterInstance, partition: str, *, passed: bool, **overri
 
     for name, check in (("raw/order_items", "within_limits"), ("published/fct_orders", CHECK)):
         spec = dg.AssetCheckSpec(check, asset=key(name), blocking=True)
-        tags = {f"cartograph/{tag}": text for tag, text in override.items()}
         made = loaded(name, [spec] if name == "raw/order_items" else [])
-        dg.materialize([made], instance=instance, partition_key=partition, tags=tags, raise_on_error=False)
+        dg.materialize([made], instance=instance, partition_key=partition, tags=tags_of(override), raise_on_error=False)
     report_check(instance, "fct_orders", passed=True)
 
 

@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pyarrow.compute as pc
-from pydantic import ValidationError
 
-from cartograph.releases import Manifest, Override, ReleaseInputs, ReleaseStore, UnfitRelease, open_store
+from cartograph.releases import Manifest, ReleaseInputs, ReleaseStore, open_store
 from cartograph.releases.contents.files import DEMAND
 from cartograph.settings import Settings, get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.evidence import checked
-from cartograph.trust.overrides import tell_override
+from cartograph.trust.overrides import override_in, tell_override
 from cartograph.windows import at_midnight
 from cartograph.words import counted
 from ml_assets.core.features.customers import as_of_dates
@@ -38,29 +37,6 @@ NAMED = 10
 """Checks that are named where a release went out in spite of them; all are among the samples."""
 
 
-class ReleaseConfig(dg.Config):
-    """How a release is made although blocking checks forbid it: somebody answers for it, by name and with a reason."""
-
-    override_by: str = ""
-    override_reason: str = ""
-
-    def decision(self) -> Override | None:
-        """The decision to override, where there is one.
-
-        Raises:
-            UnfitRelease: only one of both is given, or the reason is too short to be one.
-        """
-        if not self.override_by and not self.override_reason:
-            return None
-        try:
-            return Override(by=self.override_by, reason=self.override_reason)
-        except ValidationError:
-            raise UnfitRelease(
-                "An override needs a name (override_by, up to 100 characters) and a reason (override_reason, 10 to "
-                f"1,000 characters); got {self.override_by!r} and {self.override_reason!r}."
-            ) from None
-
-
 @dg.asset(
     key=KEY,
     deps=[*sources(), *depends_on(read_marts()), GRAPH_KEY, QUALITY_KEY],
@@ -82,10 +58,10 @@ class ReleaseConfig(dg.Config):
         "failed, has never run, or has not run since its data changed; unless somebody answers for it by an override."
     ),
 )
-def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: MlflowTracking) -> dg.MaterializeResult:
+def release(context: dg.AssetExecutionContext, tracking: MlflowTracking) -> dg.MaterializeResult:
     """Write the files, make them current, and prune old releases."""
     settings = get_settings()
-    shop, lake = load_shop(settings), open_lake()
+    shop, lake, override = load_shop(settings), open_lake(), override_in(context.run.tags)
     with plain_failures():
         require_made(context, lake, tables(), KEY)
         inputs = pin(lake, tables())
@@ -103,7 +79,7 @@ def release(context: dg.AssetExecutionContext, config: ReleaseConfig, tracking: 
             models={name: champion.version for name, champion in champions.items()},
             git_commit=git_commit(),
             checks=outcomes(context, lake, KEY, as_of),
-            override=config.decision(),
+            override=override,
         )
         with store.creating(made_from, created_at=datetime.now(UTC)) as draft:
             write_contents(draft.path, found, champions, shop_card(shop))
