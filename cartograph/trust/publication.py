@@ -119,21 +119,22 @@ def _looked(
 
 
 def _within(errors: Errors, window: Window | None) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
-    """Of each check the latest error that is about a partition in `window`."""
+    """Of each check the latest error that is about a partition in `window`, or about one before it.
+
+    A row may look back at earlier ones: a refund at its order, an order at its customer.
+    """
     found = {}
     for key, of_check in errors.items():
-        about = (error for error in of_check if _meets(error, window))
+        about = (error for error in of_check if _reaches(error, window))
         error = next(about, None)
         if error is not None:
             found[key] = error
     return found
 
 
-def _meets(error: dg.AssetCheckEvaluation, window: Window | None) -> bool:
+def _reaches(error: dg.AssetCheckEvaluation, window: Window | None) -> bool:
     span = span_of(error)
-    if span is None or window is None:
-        return True
-    return span[0] < window.end.isoformat() and window.start.isoformat() < span[1]
+    return span is None or window is None or span[0] < window.end.isoformat()
 
 
 def _named(found: Mapping[dg.AssetCheckKey, dg.AssetCheckEvaluation]) -> str:
