@@ -22,6 +22,7 @@ from cartograph.windows import Window
 from ecom_assets.defs.dbt.warehouse import warehouse_definitions
 from ecom_assets.defs.publishing.published import published_definitions
 from ecom_assets.warehouse.dbt_project import PROJECT_DIR, dbt_environment, dbt_executable, dbt_home
+from ecom_assets.warehouse.unrecorded import begin, note
 from tests.unit.warehouse.making import (
     append,
     at,
@@ -308,6 +309,22 @@ def test_a_failed_test_of_an_asset_that_was_not_chosen_is_its_own_checks_result(
     assert failed[0].description
     assert found["stg_shop__orders", "unique_stg_shop__orders_order_id"].passed
     assert failures(shop.run("2024-01-01", "2024-03-01")) == [], "the mart is as it was"
+
+
+@pytest.mark.usefixtures("first_run")
+def test_what_no_run_has_recorded_is_published_by_none_until_all_is_made_again(shop: TinyShop) -> None:
+    """A run was killed before it said what it had made, or somebody called dbt: its rows are followed nowhere."""
+    begin(shop.settings, "run 7, which was killed", None)
+    before = shop.lake.snapshots("published.agg_daily_sales")
+    (told,) = failures(
+        shop.execute("2024-01-01", "2024-03-01", dg.AssetSelection.assets(["published", "agg_daily_sales"]))
+    )
+    assert "written by run 7, which was killed, and no run has recorded what" in told
+    (told,) = failures(shop.run("2024-01-01", "2024-03-01", "agg_daily_sales"))
+    assert "Make its tables anew: `cartograph run`" in told, "the tables of other marts are as that run left them"
+    assert shop.lake.snapshots("published.agg_daily_sales") == before
+    assert failures(shop.execute("2024-01-01", "2024-03-01", dg.AssetSelection.all())) == []
+    assert not note(shop.settings).exists()
 
 
 @pytest.mark.usefixtures("first_run")

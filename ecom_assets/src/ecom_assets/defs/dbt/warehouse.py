@@ -51,6 +51,7 @@ from ecom_assets.warehouse.publishing import (
     require_loaded,
     unaskable_tests,
 )
+from ecom_assets.warehouse.unrecorded import begin, end
 
 _CURES = {
     "out of sync": (  # where `on_schema_change: fail` stops a model
@@ -102,12 +103,14 @@ def warehouse_definitions() -> dg.Definitions:
         anew = ["--full-refresh"] if is_anew else []
         window = None if is_anew else whole_window(context)
         variables = dbt_environment(settings, datasets, window=window, views_file=views_file)
+        unrecorded = begin(settings, f"run {context.run_id}", window)
         with environment_of({**variables, PARSED_VARIABLE: str(parsed)}):
             invocation, told = _build(context, dbt, target, [*anew, *_left_out(context, translator, manifest, there)])
         events = [event for one in told if (event := _result_of(one, manifest, translator))]
         chosen = context.selected_asset_check_keys
         for event in _described(events, settings, target, views.pins, window):
             yield _recorded(event, chosen, context.instance)
+        end(settings, unrecorded, window, is_all=not context.is_subset)
         if not invocation.is_successful():
             raise failure_of(target, events) or dg.Failure(str(invocation.get_error()), allow_retries=False)
 

@@ -26,6 +26,7 @@ from ecom_assets.warehouse.publishing import (
     publish,
     published_totals,
 )
+from ecom_assets.warehouse.unrecorded import UnrecordedError, require_recorded
 
 OWNERS = ["team:data-platform"]
 
@@ -71,6 +72,10 @@ def published_asset(mart: Mart) -> dg.AssetsDefinition:
         is_whole = not by_window or is_whole_history(context)
         window = None if is_whole else mart.replaced(whole_window(context))
         override = require_sound(context, window)
+        try:
+            require_recorded(settings)
+        except UnrecordedError as mistake:
+            raise dg.Failure(str(mistake), allow_retries=False) from None
         with open_warehouse(settings) as warehouse:
             done = publish(warehouse, lake, mart, grain=settings.partition_grain, window=window)
             expected = mart_totals(warehouse, mart, window)
