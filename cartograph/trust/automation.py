@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dagster as dg
 from dagster._core.definitions.declarative_automation.operators.check_operators import AllChecksCondition
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
@@ -81,10 +83,13 @@ def nothing_upstream_blocks() -> dg.AutomationCondition[dg.AssetKey | dg.AssetCh
 def automation_sensor() -> dg.AutomationConditionSensorDefinition:
     """The sensor that evaluates the conditions, under the name of Dagster's own, which does not know ours.
 
-    It is evaluated in the code location, where `CheckWarned` can be imported.
+    It is evaluated in the code location, where `CheckWarned` can be imported. Dagster warns that this is beta: nobody
+    who runs a command can do anything about it.
     """
-    return dg.AutomationConditionSensorDefinition(
-        "default_automation_condition_sensor",
-        target=dg.AssetSelection.all().without_checks(),
-        use_user_code_server=True,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.AutomationConditionSensorDefinition(
+            "default_automation_condition_sensor",
+            target=dg.AssetSelection.all().without_checks(),
+            use_user_code_server=True,
+        )
