@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,7 +17,8 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from cartograph.cli import EXIT_INTERRUPTED
-from cartograph.cli.erase import EVENT_LOG, begin, checked_reason, conclude, make_anew, search, take_out
+from cartograph.cli.erase import EVENT_LOG, begin, checked_reason, conclude, make_anew, search
+from cartograph.cli.run import EXIT_FAILED
 from cartograph.erasure import ErasureError, Register, Wanted, scan, sought
 from cartograph.events import read, segments
 from cartograph.lake import Lake
@@ -250,36 +252,16 @@ def test_a_reason_is_short_and_names_nobody(reason: str | None) -> None:
     assert checked_reason("request 17", ["C00000003"], ["ada@example.com"]) == "request 17"
 
 
-def test_a_check_of_a_model_keeps_nobody_from_being_erased(gone: Gone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a run makes before such a check fails, and no more: the marts are made anew, the predictions are not."""
-    settings, lake = gone.bench.settings, gone.lake
-    people = lake.batches("raw.customers").read_all().to_pylist()
-    other = next(row for row in people if row["email"] and not row["customer_id"].startswith("erased"))
-    layers = ("seeds", "staging", "intermediate", "marts", "published")
+@pytest.mark.parametrize(("status", "goes_on"), [(EXIT_FAILED, True), (EXIT_INTERRUPTED, False)])
+def test_an_erasure_goes_on_after_a_failed_run_and_not_after_an_interrupted_one(
+    gone: Gone, monkeypatch: pytest.MonkeyPatch, status: int, goes_on: bool
+) -> None:
+    def ends(**_asked: object) -> None:
+        raise typer.Exit(status)
 
-    def stops_at_a_model(**_asked: object) -> None:
-        gone.bench.cartograph("run", "--select", " or ".join(f'group:"{layer}"' for layer in layers))
-        raise typer.Exit(1)
-
-    monkeypatch.setattr("cartograph.cli.erase.run", stops_at_a_model)
-    subjects = begin(settings, [other["customer_id"]], reason="request 18")
-    take_out(settings, subjects)
-    found = search(settings, subjects)
-    assert found.hits == []
-    conclude(settings, subjects, found)
-    values = [str(other[name]).encode() for name in ("customer_id", "email", "phone", "street")]
-    files = [path for path in settings.shop_home.rglob("*") if path.is_file()]
-    assert [path for path in files if any(value in path.read_bytes() for value in values)] == []
-
-
-def test_an_interrupted_erasure_is_not_over(gone: Gone, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(**_asked: object) -> None:
-        raise typer.Exit(EXIT_INTERRUPTED)
-
-    monkeypatch.setattr("cartograph.cli.erase.run", interrupted)
-    with pytest.raises(typer.Exit) as left:
+    monkeypatch.setattr("cartograph.cli.erase.run", ends)
+    with nullcontext() if goes_on else pytest.raises(typer.Exit):
         make_anew(gone.bench.settings)
-    assert left.value.exit_code == EXIT_INTERRUPTED
 
 
 def test_what_is_put_back_is_found_and_the_command_fails(gone: Gone, tmp_path: Path) -> None:
