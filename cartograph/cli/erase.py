@@ -263,6 +263,7 @@ def take_out(settings: Settings, subjects: Sequence[Subject]) -> None:
         say(f"[green]✓[/] releases: {count(len(made))} made anew without them")
         told = forget(settings.online_path, [key_of("customer", subject.customer) for subject in subjects])
         say(f"[green]✓[/] online state: {counted(told, 'fact')} taken out; restart a service that runs")
+        lake.close_connections()
         blanked = list(blank_texts(settings.shop_home, wanted, kept=not_texts(settings)))
         say(f"[green]✓[/] logs and run histories: {counted(len(blanked), 'file')} blanked")
 
@@ -326,6 +327,7 @@ def search(settings: Settings, subjects: Sequence[Subject]) -> Scan:
         f"devices that nobody else had, and {counted(len(others), 'more value')} in the columns made of such"
     )
     with only_run(settings), output.status("searching"):
+        lake.close_connections()
         found = scan(local_folders(settings), wanted, lake.connect, apart=sought.folder_of(settings))
         if "://" in settings.resolved_lake_uri:
             with lake.connect() as connection:

@@ -98,7 +98,10 @@ def scan(
     connect: Callable[[], duckdb.DuckDBPyConnection],
     apart: Path | None = None,
 ) -> Scan:
-    """Search every file under each of `roots`, but for those in `apart`; `connect` gives a DuckDB to read tables."""
+    """Search every file under each of `roots`, but for those in `apart`; `connect` gives a DuckDB to read tables.
+
+    This process must have no connection open to a SQLite database there: reading its file would take away its locks.
+    """
     done = Scan()
     with connect() as connection:
         for root in roots:

@@ -118,6 +118,19 @@ def _no_fsync_for_each_commit(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
+def close_connections(settings: Settings) -> None:
+    """Close this process's connections to a SQL catalog; whoever asks it next opens one anew.
+
+    Needed before a SQLite catalog's files are read as bytes: closing a file takes away all locks that the process has
+    on it (https://sqlite.org/howtocorrupt.html, 2.2), also those of its open connections. Another process that comes
+    and goes meanwhile then takes itself for the last one and deletes the write-ahead log, and what these connections
+    commit afterwards is lost.
+    """
+    catalog = open_catalog(settings)
+    if isinstance(catalog, SqlCatalog):
+        catalog.engine.dispose()
+
+
 def full_name(settings: Settings, identifier: str) -> tuple[str, str]:
     """The catalog's namespace and name of table `identifier` ("namespace.table").
 

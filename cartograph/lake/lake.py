@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cartograph.contracts import Contract
 from cartograph.lake import reading, tables
-from cartograph.lake.catalog import full_name, identifiers, location, open_catalog, readable
+from cartograph.lake.catalog import close_connections, full_name, identifiers, location, open_catalog, readable
 from cartograph.lake.conform import Cut, check_key, conform
 from cartograph.lake.errors import LakeError, SchemaConflict, TableMissing
 from cartograph.lake.history import WINDOW, SnapshotInfo, TableInfo, partition_names, snapshot_info, table_info
@@ -301,6 +301,10 @@ class Lake:
         connection = self.connect()
         shut_in(connection, [reading.plain_path(self.settings.resolved_lake_uri)])
         return connection
+
+    def close_connections(self) -> None:
+        """Let go of the catalog, so that its files can be read as bytes; the next use opens it anew."""
+        close_connections(self.settings)
 
     def configure(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Prepare someone else's DuckDB connection for `relation_sql`: limits, UTC, access to the lake's files."""

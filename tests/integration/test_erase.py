@@ -288,8 +288,9 @@ def test_loading_the_same_rows_again_changes_nothing(gone: Gone) -> None:
 
 def held_in(bench: Bench, customer: str) -> set[str]:
     """The folders of the shop that hold a customer's id, however it is written."""
-    home = bench.settings.shop_home
-    hits = scan([home], Wanted(frozenset({customer})), Lake.from_settings(bench.settings).connect).hits
+    home, lake = bench.settings.shop_home, Lake.from_settings(bench.settings)
+    lake.close_connections()
+    hits = scan([home], Wanted(frozenset({customer})), lake.connect).hits
     return {Path(hit.split(": ")[0]).relative_to(home).parts[0] for hit in hits}
 
 

@@ -65,6 +65,7 @@ def test_no_file_of_the_release_holds_personal_data(small_shop: tuple[Bench, str
     assert len(identifiers) > 100
     (tmp_path / "control.txt").write_text(f"Write to {min(identifiers)}.", encoding="utf-8")
     folder = Path(settings.resolved_release_uri) / released.release_id
+    lake.close_connections()
     found = scan([folder, tmp_path], Wanted(frozenset(), identifiers), lake.connect)
     assert found.files == sum(path.is_file() for path in folder.rglob("*")) + 1
     assert [hit.partition(":")[0] for hit in found.hits] == [str(tmp_path / "control.txt")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -112,3 +114,20 @@ def test_the_statistics_of_a_lake_table_are_read(tmp_path: Path) -> None:
     hits = looked(tmp_path).hits
     assert any(hit.endswith(".avro: a record") or ".avro: its bytes" in hit for hit in hits), TABLE
     assert any(".parquet: " in hit for hit in hits)
+
+
+def test_a_search_leaves_the_catalog_whole(tmp_path: Path) -> None:
+    """What is committed after it and another process's commit is there for everyone (sqlite.org/howtocorrupt.html)."""
+    lake = make_visits(make_lake(tmp_path), [0])
+    lake.close_connections()
+    looked(tmp_path)
+    elsewhere(tmp_path, "m.overwrite(lake, m.month(1), m.visits_in(m.month(1)))")
+    overwrite(lake, month(2), visits_in(month(2)))
+    assert elsewhere(tmp_path, "print(lake.row_count(m.TABLE))") == "12\n"
+
+
+def elsewhere(home: Path, statement: str) -> str:
+    """What a process of its own prints that does something with the lake."""
+    program = "import sys, pathlib, tests.unit.lake.making as m; lake = m.make_lake(pathlib.Path(sys.argv[1]))"
+    command, root = [sys.executable, "-c", f"{program}; {statement}", str(home)], Path(__file__).parents[3]
+    return subprocess.run(command, check=True, cwd=root, capture_output=True, text=True).stdout
