@@ -369,7 +369,7 @@ def _evolve(table: Table, identifier: str, contract: Contract, grain: Grain | No
     """Commit what the table lacks of the contract, which is mostly nothing."""
     steps = list(_changes(table, identifier, contract))
     if steps:
-        with table.update_schema(allow_incompatible_changes=not _has_rows(table)) as update:
+        with table.update_schema(allow_incompatible_changes=not _rows(table)) as update:
             for step in steps:
                 step.stage(update)
     _check_partitions(table, identifier, contract, grain)
@@ -383,12 +383,12 @@ def _evolve(table: Table, identifier: str, contract: Contract, grain: Grain | No
 
 
 def _changes(table: Table, identifier: str, contract: Contract) -> Iterator[Change]:
-    return changes(identifier, table.schema(), contract, has_rows=_has_rows(table))
+    return changes(identifier, table.schema(), contract, rows=_rows(table))
 
 
-def _has_rows(table: Table) -> bool:
+def _rows(table: Table) -> int:
     current = table.current_snapshot()
-    return current is not None and snapshot_info(current).rows > 0
+    return snapshot_info(current).rows if current is not None else 0
 
 
 def _check_partitions(table: Table, identifier: str, contract: Contract, grain: Grain | None) -> None:

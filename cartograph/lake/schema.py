@@ -34,6 +34,7 @@ from pyiceberg.types import (
 from cartograph.contracts import Column, ColumnType, Contract
 from cartograph.lake.errors import LakeError, SchemaConflict
 from cartograph.windows import Grain
+from cartograph.words import counted
 
 EVENT_TIME_ID = "cartograph.event-time-id"
 GRAIN = "cartograph.grain"
@@ -142,39 +143,46 @@ class Change:
     stage: Callable[[UpdateSchema], object]
 
 
-def changes(identifier: str, schema: Schema, contract: Contract, *, has_rows: bool) -> Iterator[Change]:
+def changes(identifier: str, schema: Schema, contract: Contract, *, rows: int) -> Iterator[Change]:
     """The changes that bring a table of `schema` up to `contract`, in the contract's order.
 
     A column that the contract no longer names is kept for the rows that have it, and made nullable. A new required
     column can join only a table without rows.
 
+    Args:
+        identifier: the table.
+        schema: what it has.
+        contract: what it is to have.
+        rows: how many it holds.
+
     Raises:
         SchemaConflict: a type would lose values, a nullable column would become required, or old rows would lack a
-            required value; the message names the table, the column, both types and the cure.
+            required value; the message names the table, its rows, the column, both types and the cure.
     """
     present = {field.name: field for field in schema.fields}
     for column in contract.columns:
         if column.name in present:
-            yield from _column_changes(identifier, present[column.name], column)
-        elif column.nullable or not has_rows:
+            yield from _column_changes(f"{identifier} ({counted(rows, 'row')})", present[column.name], column)
+        elif column.nullable or not rows:
             yield _addition(column)
         else:
             raise SchemaConflict(
-                f"{identifier} has no column {column.name}, and its rows would have no value for it, but the contract "
-                f"requires one. Declare the column nullable, or load the shop again into an empty CARTOGRAPH_HOME."
+                f"{identifier} has no column {column.name}, and its {counted(rows, 'row')} would have no value for "
+                "it, but the contract requires one. Declare the column nullable, or load the shop again into an empty "
+                "CARTOGRAPH_HOME."
             )
     for name, field in present.items():
         if name not in contract.names and field.required:
             yield _now_nullable(name)
 
 
-def _column_changes(identifier: str, field: NestedField, column: Column) -> Iterator[Change]:
+def _column_changes(told: str, field: NestedField, column: Column) -> Iterator[Change]:
     name, wanted = column.name, ICEBERG_TYPES[column.type]
     if field.field_type != wanted:
         if not widens(field.field_type, wanted):
             new = NestedField(field.field_id, name, wanted)
             raise SchemaConflict(
-                f"{identifier}: column {name} is {duckdb_type(field)} in the lake and {duckdb_type(new)} in the "
+                f"{told}: column {name} is {duckdb_type(field)} in the lake and {duckdb_type(new)} in the "
                 f"contract, and the one cannot become the other without losing values. {_CONFLICT_CURE}"
             )
         yield Change("widen", name, lambda update: update.update_column(name, wanted))
@@ -182,7 +190,7 @@ def _column_changes(identifier: str, field: NestedField, column: Column) -> Iter
         yield _now_nullable(name)
     if not field.required and not column.nullable:
         raise SchemaConflict(
-            f"{identifier}: column {name} ({duckdb_type(field)}) may be null in the lake and is required "
+            f"{told}: column {name} ({duckdb_type(field)}) may be null in the lake and is required "
             f"({duckdb_type(field)} not null) in the contract; rows may already hold nulls. Declare it nullable, or "
             f"load the shop again into an empty CARTOGRAPH_HOME."
         )

@@ -261,6 +261,20 @@ def test_a_file_that_is_gone_when_it_is_opened(tmp_path: Path, monkeypatch: pyte
     assert [(bad.name, "cannot be read" in bad.reason) for bad in delivery.unreadable] == [("b.csv", True)]
 
 
+def test_what_has_the_ending_and_is_no_file_is_told(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [review(1)])
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder").mkdir()
+    delivery = deliver(reviews_source(tmp_path / "*.csv"))
+    assert ids(delivery) == ["r1"]
+    told = {bad.name: bad.reason for bad in delivery.unreadable}
+    assert told.keys() == {"folder.csv", "link.csv"}
+    assert told["folder.csv"] == "it is a folder"
+    assert "No such file" in told["link.csv"]
+    assert deliver(reviews_source(tmp_path / "a*", format="csv")).unreadable == ()
+
+
 def test_a_header_without_rows_is_no_fault(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [])
     delivery = deliver(reviews_source(tmp_path / "a.csv"))
@@ -307,8 +321,9 @@ def test_a_file_without_a_column_that_others_have_is_held_back_where_all_columns
 def test_files_of_which_each_lacks_a_column_that_another_has_are_told(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["r1,p1,2024-01-15,5"], header="id,product_id,moment,rating")
     write_csv(tmp_path / "b.csv", ["r2,p2,2024-01-15,good"], header="id,product_id,moment,body")
+    write_csv(tmp_path / "c.csv", ["r3,p1,2024-01-15,5"], header="id,product_id,moment,rating")
     with pytest.raises(
-        SourceError, match=r"No file of sales has all columns .*a\.csv: reviews: no body; b\.csv: .*rating"
+        SourceError, match=r"No file of sales has all columns .*a\.csv, c\.csv: reviews: no body; b\.csv: .*rating"
     ):
         deliver(reviews_source(tmp_path / "*.csv", ALL_COLUMNS))
 

@@ -20,6 +20,7 @@ from cartograph.settings import Settings
 from ecom_assets.sources import SourceError
 
 _MAGIC = re.compile(r"[*?\[]")
+_ENDING = re.compile(r"\.\w+$")
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,13 @@ class FileStore:
             self._scheme = ""
         magic = _MAGIC.search(self.glob)
         self._folder = posixpath.dirname(self.glob[: magic.start()] if magic else self.glob)
+        self._has_ending = magic is not None and bool(_ENDING.search(self.glob))
 
     def list(self) -> list[FoundFile]:
         """The files that fit now, by name; names that begin with a dot are left out, as temporary files do.
+
+        Where the glob asks for an ending, as `*.csv` does, what has it and is no file is among them: it was meant to be
+        read, and is told as unreadable.
 
         Raises:
             SourceError: none fits; the message says what stands in the folder instead.
@@ -59,7 +64,7 @@ class FileStore:
             files = [
                 FoundFile(path, path.removeprefix(self._folder).lstrip("/"), _fingerprint(info))
                 for path, info in sorted(found.items())
-                if info["type"] == "file" and not posixpath.basename(path).startswith(".")
+                if (info["type"] == "file" or self._has_ending) and not posixpath.basename(path).startswith(".")
             ]
             if files:
                 return files

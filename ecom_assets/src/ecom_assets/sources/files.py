@@ -19,7 +19,7 @@ import pyarrow as pa
 from cartograph.contracts import DUCKDB_TYPES
 from cartograph.settings import Settings, get_settings
 from cartograph.windows import Window
-from cartograph.words import counted
+from cartograph.words import counted, listed
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.lineage import Origins, select_origins
 from ecom_assets.sources import Delivery, SourceError, Unreadable
@@ -197,7 +197,7 @@ class FilesSource:
         fitting = {part: layout for part, layout in parts.items() if complaints[part] is None}
         self._show_parts(name, fitting or parts)
         if not fitting and len(given) == len(self._read_from(name)):
-            told = "; ".join(f"{parts[part].files[0]}: {complaint}" for part, complaint in complaints.items())
+            told = "; ".join(f"{listed(parts[part].files)}: {complaint}" for part, complaint in complaints.items())
             raise SourceError(f"No file of {name} has all columns that are selected ({told}). {_OPTIONAL}.")
         return tuple(
             Unreadable(file, f"it lacks a column that is selected ({complaint})", _OPTIONAL, lacks_column=True)

@@ -97,6 +97,8 @@ def explained(file_set: FileSet) -> Iterator[None]:
         kind = {"csv": "CSV", "jsonl": "JSON", "parquet": "Parquet"}[file_set.resolved_format]
         cure = f"{_DELIVER_AGAIN}{', or correct `delimiter` and `quote`' if kind == 'CSV' else ''}"
         raise UnusableFileError(f"it is not whole {kind} ({str(error).splitlines()[0]})", cure) from None
+    except IsADirectoryError:
+        raise UnusableFileError("it is a folder", "Name the files in it under `path`, or move it away") from None
     except OSError as error:
         raise UnusableFileError(
             f"it cannot be read ({error})", "Check that it is there and whole, and may be read"
