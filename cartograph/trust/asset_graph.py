@@ -34,8 +34,16 @@ CONTRACT = Contract(
             type="string",
             description="Its checks, and whether each blocks what is downstream; a JSON object.",
         ),
+        Column(
+            name="looks_up",
+            type="string",
+            nullable=True,
+            description="Those of `upstream` of which a partition reads other partitions; a JSON list.",
+        ),
     ),
 )
+LOOKS_UP = "cartograph/looks_up"
+"""The metadata of an asset that names those of its upstream assets of which a partition reads other partitions."""
 _GRAPH, _BEHIND = "cartograph/graph", "cartograph/behind"
 _MATERIALIZATION = "dagster-dbt/materialization_type"
 
@@ -45,12 +53,14 @@ class GuardedAsset:
     """An asset, the assets that it is made of, and its checks with whether they block what is downstream.
 
     A view holds no rows: who reads it reads what it is made of. Of what is read from the lake none is known as one.
+    A partition reads the same partition of what is `upstream`, and all of those that it `looks_up`.
     """
 
     key: str
     upstream: tuple[str, ...]
     checks: Mapping[str, bool]
     is_view: bool = False
+    looks_up: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,7 @@ def with_graph(
             "upstream": sorted({dep.asset_key.to_user_string() for dep in spec.deps}),
             "checks": dict(sorted(checks.get(spec.key, {}).items())),
             "is_view": spec.metadata.get(_MATERIALIZATION) == "view",
+            "looks_up": list(spec.metadata.get(LOOKS_UP, ())),
         }
         for spec in sorted(definitions.resolve_all_asset_specs(), key=lambda spec: spec.key)
     ]
@@ -118,7 +129,9 @@ def behind(spec: dg.AssetSpec) -> list[GuardedAsset]:
 
 
 def _guarded(asset: Mapping[str, Any]) -> GuardedAsset:
-    return GuardedAsset(asset["key"], tuple(asset["upstream"]), asset["checks"], asset["is_view"])
+    return GuardedAsset(
+        asset["key"], tuple(asset["upstream"]), asset["checks"], asset["is_view"], tuple(asset["looks_up"])
+    )
 
 
 def ancestry(known: Mapping[str, GuardedAsset], of: Collection[str]) -> list[GuardedAsset]:
@@ -135,7 +148,12 @@ def ancestry(known: Mapping[str, GuardedAsset], of: Collection[str]) -> list[Gua
 def write_graph(lake: Lake, assets: Iterable[GuardedAsset]) -> None:
     """Keep `assets` in the lake in place of those that it has."""
     rows = [
-        {"asset_key": asset.key, "upstream": json.dumps(asset.upstream), "checks": json.dumps(dict(asset.checks))}
+        {
+            "asset_key": asset.key,
+            "upstream": json.dumps(asset.upstream),
+            "checks": json.dumps(dict(asset.checks)),
+            "looks_up": json.dumps(asset.looks_up),
+        }
         for asset in assets
     ]
     lake.ensure(TABLE, CONTRACT, None)
@@ -151,5 +169,11 @@ def read_graph(lake: Lake) -> list[GuardedAsset]:
     """
     rows = lake.batches(TABLE).read_all().to_pylist()
     return [
-        GuardedAsset(row["asset_key"], tuple(json.loads(row["upstream"])), json.loads(row["checks"])) for row in rows
+        GuardedAsset(
+            row["asset_key"],
+            tuple(json.loads(row["upstream"])),
+            json.loads(row["checks"]),
+            looks_up=tuple(json.loads(row.get("looks_up") or "[]")),  # an older version wrote none
+        )
+        for row in rows
     ]

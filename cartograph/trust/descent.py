@@ -161,7 +161,7 @@ class _Family:
 
     def _read(self, asset: str, partition: str | None, parent: str) -> Keys | None:
         """The partitions of `parent` that can bring bad rows into a partition of `asset`; None for all."""
-        if partition is None:
+        if partition is None or parent in self._known[asset].looks_up:
             return None
         if asset not in self._as_of_dates or parent in self._as_of_dates:
             return frozenset({partition})
@@ -169,6 +169,8 @@ class _Family:
 
     def _is_bad(self, partitions: Keys | None, before: int | None) -> bool:
         wanted = _both(partitions, self._bad.partitions)
+        if wanted is not None and not wanted:
+            return False
         found = list(self._as_of(self._bad.asset, wanted, before))
         if self._bad.is_gone:  # what was not made again is as that run left it
             again = {made.partition for made in found}

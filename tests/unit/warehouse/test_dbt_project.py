@@ -32,7 +32,7 @@ from ecom_assets.warehouse.dbt_project import (
     parsed_projects,
     read_manifest,
 )
-from ecom_assets.warehouse.marts import marts
+from ecom_assets.warehouse.marts import event_time, marts
 from tests.unit.warehouse.making import at, tiny_shop
 
 MODELS = {
@@ -384,3 +384,23 @@ def test_what_a_bare_dbt_leaves_in_the_project_changes_no_parse(tmp_path: Path, 
     parsed_project(settings, ["orders"])
     assert parses[0] == parses[1]
     assert parses[0].parent == asked.parent
+
+
+def test_a_mart_says_of_which_others_it_reads_rows_outside_its_window(parsed: Path) -> None:
+    models = [node for node in read_manifest(parsed)["nodes"].values() if node["resource_type"] == "model"]
+    windowed = {model["name"]: model for model in models if event_time(model)}
+    said = {name: model["config"]["meta"].get("looks_up", []) for name, model in windowed.items()}
+    assert {name: sorted(looked_up) for name, looked_up in said.items()} == {
+        name: sorted(looked_up_in(model["raw_code"]) & windowed.keys()) for name, model in windowed.items()
+    }
+    assert said["fct_refunds"], "an order that is refunded is mostly of an earlier day"
+
+
+def looked_up_in(sql: str) -> set[str]:
+    """What a model's CTEs read without binding it to the window, which is of what stands after FROM."""
+    found = set()
+    for part in re.split(r"^\w+ as \($|^with \w+ as \($", sql, flags=re.MULTILINE):
+        for word, name in re.findall(r"(from|join) {{ ref\('(\w+)'\) }}", part):
+            if word == "join" or "in_window(" not in part:
+                found.add(name)
+    return found

@@ -2,7 +2,8 @@
     materialized='incremental',
     incremental_strategy='delete_insert_window',
     event_time='order_date',
-    on_schema_change='fail'
+    on_schema_change='fail',
+    meta={'looks_up': ['fct_orders']}
 ) }}
 
 with orders as (

@@ -3,6 +3,7 @@
     incremental_strategy='delete_insert_window',
     event_time='refunded_at',
     on_schema_change='fail',
+    meta={'looks_up': ['fct_orders', 'fct_order_items']},
     enabled=delivers('refunds')
 ) }}
 

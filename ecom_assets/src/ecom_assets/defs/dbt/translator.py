@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator
 
+from cartograph.trust.asset_graph import LOOKS_UP
 from ecom_assets.warehouse.built_models import BuiltModel
 from ecom_assets.warehouse.marts import column_pii, event_time
 
@@ -45,9 +46,14 @@ class WarehouseTranslator(DagsterDbtTranslator):
         return {**({"domain": domain} if domain else {}), **({"pii": "true"} if pii else {})}
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What dagster-dbt tells, and the node's page in dbt's documentation."""
+        """What dagster-dbt tells, the node's page in dbt's documentation, and of which marts it reads other partitions.
+
+        Those stand in the model's `meta.looks_up`.
+        """
         page = f"{self._docs_url}#!/{dbt_resource_props['resource_type']}/{dbt_resource_props['unique_id']}"
-        return {**super().get_metadata(dbt_resource_props), "dbt_docs": dg.MetadataValue.url(page)}
+        metadata = {**super().get_metadata(dbt_resource_props), "dbt_docs": dg.MetadataValue.url(page)}
+        looked_up = dbt_resource_props["config"].get("meta", {}).get("looks_up", ())
+        return {**metadata, **({LOOKS_UP: [f"marts/{mart}" for mart in looked_up]} if looked_up else {})}
 
     def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition | None:
         """The shop's windows for a model with an event time; none for one that is built whole."""
