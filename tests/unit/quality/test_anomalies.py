@@ -70,9 +70,26 @@ def test_how_few_rows_a_day_may_have_is_said_by_the_policy() -> None:
     nulls = np.zeros(DAYS, np.int64)
     nulls[STRUCK] = 20
     profile = figures(rows, nulls={"coupon_code": nulls})
-    assert unusual_nulls(profile, ALL, NullPolicy()) == []
-    assert len(unusual_nulls(profile, ALL, NullPolicy(fewest_rows=15))) == 1
+    (pooled,) = unusual_nulls(profile, ALL, NullPolicy())
+    assert (pooled.day, pooled.figure, pooled.found) == (
+        FIRST + timedelta(days=STRUCK),
+        "rows without coupon_code of the last 40 rows",
+        "50.0 %",
+    )
+    (alone,) = unusual_nulls(profile, ALL, NullPolicy(fewest_rows=15))
+    assert (alone.figure, alone.found) == ("rows without coupon_code", "100.0 %")
     assert unusual_nulls(profile, ALL, NullPolicy(fewest_rows=15, base_rows=561)) == []
+
+
+def test_a_share_that_changes_for_good_is_found_where_a_day_has_few_rows() -> None:
+    """A shop of 9 orders a day, all of which are cancelled from one day on."""
+    rows = np.full(DAYS, 9)
+    cancelled = np.zeros(DAYS, np.int64)
+    cancelled[STRUCK:] = 9
+    found = unusual_values(figures(rows, rare={("status", "cancelled"): cancelled}), ALL, ValuesPolicy())
+    assert found[0].day == FIRST + timedelta(days=STRUCK + 1), "the pool of 30 rows has 18 of them then"
+    assert len(found) > 4
+    assert unusual_values(figures(rows // 4, rare={("status", "cancelled"): cancelled // 4}), ALL, ValuesPolicy()) == []
 
 
 def test_a_shop_that_grows_is_not_unusual() -> None:

@@ -12,14 +12,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from ecom_assets.quality.policy import DatasetPolicy, MixPolicy, NullPolicy, ValuesPolicy, VolumePolicy
 from ecom_assets.quality.profile import FEWEST_SIZES, Floats, Ints, Mix, Profile
 from ecom_assets.sql import identifier, literal
 
+_Number = TypeVar("_Number", np.int64, np.float64)
 LEVEL_DAYS = 14
 NOISE_DAYS = 56
 """Days of which the noise is known."""
@@ -79,25 +81,24 @@ def unusual_volumes(profile: Profile, looked_at: range, policy: VolumePolicy) ->
 
 
 def unusual_nulls(profile: Profile, looked_at: range, policy: NullPolicy) -> list[Anomaly]:
-    """The days and columns with a share of empty values far from that of the weeks before."""
-    base_rows = _before(profile.rows, policy.base_days)
-    days = list(_comparable(profile, base_rows, looked_at, policy))
+    """The days and columns with a share of empty values far from that of the weeks before.
+
+    Where a day has few rows, those of the days before are looked at with them.
+    """
     found: list[Anomaly] = []
     with _nothing_is_nan():
         for column, nulls in profile.nulls.items():
             if column not in policy.ignored:
                 told = f"rows without {column}", f'"{column}" IS NULL', f'"{column}" IS NOT NULL'
-                found += (each.anomaly for each in _unusual_shares(profile, nulls, base_rows, days, policy, *told))
+                found += (each.anomaly for each in _unusual_shares(profile, nulls, looked_at, policy, *told))
     return found
 
 
 def unusual_values(profile: Profile, looked_at: range, policy: ValuesPolicy) -> list[Anomaly]:
     """The days and columns whose values are larger, smaller or mixed unlike in the weeks before.
 
-    Where a day has few numbers, those of the days before are looked at with them.
+    Where a day has few rows or numbers, those of the days before are looked at with them; not for the mix of a column.
     """
-    base_rows = _before(profile.rows, policy.base_days)
-    days = list(_comparable(profile, base_rows, looked_at, policy))
     sized = [t for t in looked_at if profile.rows[t] and profile.day(t) not in policy.excused]
     found: list[Anomaly] = []
     with _nothing_is_nan():
@@ -106,19 +107,19 @@ def unusual_values(profile: Profile, looked_at: range, policy: ValuesPolicy) -> 
                 found += _unusual_sizes(profile, column, sizes, sized, policy)
         for column, mix in profile.mixes.items():
             if column not in policy.ignored:
-                found += _unusual_mixes(profile, column, mix, days, policy)
+                found += _unusual_mixes(profile, column, mix, looked_at, policy)
         for column in profile.sizes:
             if column not in policy.ignored:
                 told = f"rows with a {column} of 0", f'"{column}" = 0', f'"{column}" <> 0'
                 found += (
                     each.anomaly._replace(is_extreme=each.rise >= _NO_HONEST_RISE)
-                    for each in _unusual_shares(profile, profile.zeros(column), base_rows, days, policy, *told)
+                    for each in _unusual_shares(profile, profile.zeros(column), looked_at, policy, *told)
                 )
         for (column, value), rows in profile.rare.items():
             if column not in policy.ignored:
                 is_rare = f"{identifier(column)} = {literal(value)}"
                 told = f"rows with {column} {value}", is_rare, f"NOT ({is_rare})"
-                shares = _unusual_shares(profile, rows, base_rows, days, policy, *told)
+                shares = _unusual_shares(profile, rows, looked_at, policy, *told)
                 found += (each.anomaly for each in shares if each.rise > 0)
     return found
 
@@ -133,26 +134,33 @@ class _Share(NamedTuple):
 def _unusual_shares(
     profile: Profile,
     counts: Ints,
-    base_rows: Ints,
-    days: Sequence[int],
+    looked_at: range,
     policy: NullPolicy | ValuesPolicy,
     figure: str,
     counted: str,
     others: str,
 ) -> Iterator[_Share]:
-    """The days on which the rows `counted` make up another share than in the weeks before."""
-    usual = _before(counts, policy.base_days) / base_rows
-    jump = counts / profile.rows - usual
-    noise = np.sqrt(np.fmax(usual * (1 - usual), 1 / base_rows) * (1 / profile.rows + 1 / base_rows))
+    """The days on which the rows `counted` make up another share than in the weeks before.
+
+    Of a day with few rows both its own share and that of the pool must; so a day after it is not told of it.
+    """
+    since, is_enough = _pools(profile.rows, policy.fewest_rows, policy.base_days)
+    pool = _from(since, profile.rows)
+    base_rows = _before(profile.rows, policy.base_days)[since]
+    usual = _before(counts, policy.base_days)[since] / base_rows
+    jump = np.where(is_enough, _from(since, counts) / pool - usual, np.nan)
+    own = counts / profile.rows - usual
+    noise = np.sqrt(np.fmax(usual * (1 - usual), 1 / base_rows) * (1 / pool + 1 / base_rows))
     # Rows that belong together, as the events of a visit do, vary more than chance has it for single ones.
-    limit = np.maximum(policy.points / 100, policy.z * np.maximum(noise, _scale(jump)))
+    limit = np.maximum(policy.points / 100, policy.z * np.maximum(noise, _scale(jump)[since]))
     low, high = 100 * np.maximum(usual - limit, 0), 100 * np.minimum(usual + limit, 1)
-    for t in days:
-        if abs(jump[t]) >= limit[t]:
+    for t in _comparable(profile, since, looked_at, policy):
+        if min(jump[t], own[t]) >= limit[t] or max(jump[t], own[t]) <= -limit[t]:
             found = f"{100 * (usual[t] + jump[t]):.1f} %"
             expected = f"about {100 * usual[t]:.1f} % ({low[t]:.1f} to {high[t]:.1f} %)"
             rows = counted if jump[t] > 0 else others
-            yield _Share(Anomaly(profile.day(t), figure, found, expected, rows), float(jump[t]))
+            of = f" of the last {pool[t]} rows" if pool[t] > profile.rows[t] else ""
+            yield _Share(Anomaly(profile.day(t), f"{figure}{of}", found, expected, rows), float(jump[t]))
 
 
 def _unusual_sizes(
@@ -191,25 +199,36 @@ def _unusual_sizes(
 def _pooled(counts: Ints, sizes: Floats, base_days: int) -> tuple[Ints, Ints, Floats, Floats]:
     """Of each day's numbers, with those of as many days before as make FEWEST_SIZES: since when, how many, mean,
     deviation. NaN where the `base_days` have fewer."""
+    since, is_enough = _pools(counts, FEWEST_SIZES, base_days)
     mean, spread = np.nan_to_num(sizes).T
-    sums = [np.concatenate([[0], np.cumsum(counts * each)]) for each in (1, mean, spread**2 + mean**2)]
-    ends = np.arange(1, len(counts) + 1)
-    starts = np.searchsorted(sums[0], sums[0][ends] - FEWEST_SIZES, side="right") - 1
-    since = np.maximum(starts, 0)
-    number, total, squares = (each[ends] - each[since] for each in sums)
-    pooled = total / number
-    pooled[(starts < 0) | (ends - starts > base_days)] = np.nan
+    number, total, squares = (_from(since, counts * each) for each in (1, mean, spread**2 + mean**2))
+    pooled = np.where(is_enough, total / number, np.nan)
     return since, number, pooled, np.sqrt(np.maximum(squares / number - pooled**2, 0))
 
 
+def _pools(counts: Ints, fewest: int, base_days: int) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """The latest day since when each day has `fewest` with those before it, and whether that is within `base_days`."""
+    total = np.concatenate([[0], np.cumsum(counts)])
+    ends = np.arange(1, len(counts) + 1)
+    starts = np.searchsorted(total, total[ends] - fewest, side="right") - 1
+    return np.maximum(starts, 0), (starts >= 0) & (ends - starts <= base_days)
+
+
+def _from(since: Ints, values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
+    """The sum of `values` from the day `since` to each."""
+    total = np.concatenate([np.zeros(1, values.dtype), np.cumsum(values, dtype=values.dtype)])
+    summed: npt.NDArray[_Number] = total[1:] - total[since]
+    return summed
+
+
 def _unusual_mixes(
-    profile: Profile, column: str, mix: Mix, days: Sequence[int], policy: ValuesPolicy
+    profile: Profile, column: str, mix: Mix, looked_at: range, policy: ValuesPolicy
 ) -> Iterator[Anomaly]:
     base = _before(mix.counts, policy.base_days)
     index = stability_index(mix.counts, base)
     highest = np.nan_to_num(np.nanmax(_lags(index, NOISE_DAYS), axis=0))
-    for t in days:
-        if index[t] >= (limit := max(policy.psi, 2 * highest[t])):
+    for t in _comparable(profile, np.arange(len(profile.rows)), looked_at, policy):
+        if profile.rows[t] >= policy.fewest_rows and index[t] >= (limit := max(policy.psi, 2 * highest[t])):
             excess = mix.counts[t] / mix.counts[t].sum() - base[t] / base[t].sum()
             told = f"change in the mix of {column}", f"{index[t]:.2f}", f"at most {limit:.2f} (stability index)"
             yield Anomaly(profile.day(t), *told, mix.conditions[int(excess.argmax())])
@@ -301,11 +320,14 @@ def _nothing_is_nan() -> Iterator[None]:
         yield
 
 
-def _comparable(profile: Profile, base_rows: Ints, looked_at: range, policy: MixPolicy) -> Iterator[int]:
+def _comparable(profile: Profile, since: Ints, looked_at: range, policy: MixPolicy) -> Iterator[int]:
+    """The days that have rows, and enough before the day `since` when they are looked at."""
     begun = np.flatnonzero(profile.rows)
+    base_rows = _before(profile.rows, policy.base_days)
     for t in looked_at:
-        enough = len(begun) and t - begun[0] >= policy.base_days and base_rows[t] >= policy.base_rows
-        if enough and profile.rows[t] >= policy.fewest_rows and profile.day(t) not in policy.excused:
+        first = int(since[t])
+        enough = len(begun) and first - begun[0] >= policy.base_days and base_rows[first] >= policy.base_rows
+        if enough and profile.rows[t] and profile.day(t) not in policy.excused:
             yield t
 
 
