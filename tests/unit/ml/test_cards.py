@@ -7,12 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from cartograph.trust.evidence import checked
 from ml_assets.core.causal.uplift import HeldOut
 from ml_assets.core.evaluation import values
 from ml_assets.core.evaluation.classification import Interval, evaluate, interval
@@ -33,6 +34,7 @@ from ml_assets.core.models.recommendation import product_recommender
 from ml_assets.core.models.report import Caption, CheckLine, Findings, Report
 from ml_assets.core.models.training import Exported, boosted_trees, fit_calibrated
 from ml_assets.core.registry import Decision, Registered, Version
+from ml_assets.defs.training.steps import line_of
 from tests.graph.cards import SECTIONS, sections_of
 
 DAY = date(2025, 7, 1)
@@ -312,3 +314,13 @@ def test_the_cards_in_the_docs_are_of_all_models_and_their_pictures_are_there() 
         assert ABOUT[name].purpose in text
         shown = set(re.findall(r"!\[\w+\]\((\S+)\)", text))
         assert shown == {f"{name}/{path.name}" for path in (folder / name).iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("passed", "severity", "blocks"), [(True, "error", True), (False, "error", True), (False, "warning", False)]
+)
+def test_a_blocking_check_that_only_warned_is_told_as_one_that_does_not_block(
+    passed: bool, severity: Literal["error", "warning"], blocks: bool
+) -> None:
+    line = line_of(checked("is_fine", passed, expected="1", found="2", severity=severity), is_blocking=True)
+    assert (line.passed, line.blocks) == (passed, blocks)

@@ -28,7 +28,6 @@ from ml_assets.core.models.campaign_uplift import (
 )
 from ml_assets.core.models.gamma_gamma import Parameters as Spend
 from ml_assets.defs.training.campaign_uplift import CampaignDesigns, judge
-from ml_assets.defs.training.steps import line_of
 
 SENT = datetime(2025, 3, 1, 9, tzinfo=UTC)
 
@@ -156,18 +155,6 @@ def test_nobody_is_written_to_whose_consent_is_not_known(ranked):
         assert found.reasons == ["unknown_consent", "unknown_consent", "refused_email"]
 
 
-def test_a_check_that_only_warns_is_told_as_one_that_does_not_block():
-    """Where chance may explain a ranking, the average is offered: the model predicts, and its card says so."""
-    lines = {
-        name: line_of(judged(held(found))["beats_random_targeting"], is_blocking=True)
-        for name, found in {
-            "chance": Interval(0.3, -0.1, 0.7), "worse": Interval(-0.3, -0.7, -0.1), "better": Interval(0.4, 0.1, 0.7)
-        }.items()
-    }  # fmt: skip
-    told = {name: (line.passed, line.blocks) for name, line in lines.items()}
-    assert told == {"chance": (False, False), "worse": (False, True), "better": (True, True)}
-
-
 def test_who_is_written_to_has_a_reason_for_it_and_nobody_else_has():
     model = UpliftModel(as_of=date(2025, 6, 1), actions=(make_action(cost=6.0),))
     found = choose(model, make_rows(order_days_count=[5, 5, 5], email_opt_in=[1, None, 0]))
@@ -213,19 +200,27 @@ def test_a_proven_ranking_passes():
     assert all(check.passed for check in judged(held(Interval(1.0, 0.4, 1.6))).values())
 
 
-def test_a_ranking_that_may_be_chance_warns_and_one_that_is_worse_is_refused():
-    unproven = judged(held(Interval(0.4, -0.2, 1.0)))["beats_random_targeting"]
-    assert (unproven.passed, unproven.severity) == (False, dg.AssetCheckSeverity.WARN)
-    worse = judged(held(Interval(-1.0, -1.6, -0.4)))["beats_random_targeting"]
-    assert (worse.passed, worse.severity) == (False, dg.AssetCheckSeverity.ERROR)
-
-
 @pytest.mark.parametrize(
-    ("check", "wrong"), [("beats_all_or_none", {"over_all": -1.0}), ("effects_add_up", {"predicted": 9.0})]
+    ("check", "evidence"),
+    [
+        ("beats_random_targeting", held(Interval(0.4, -0.2, 1.0))),
+        ("beats_random_targeting", held(Interval(-1.0, -1.6, -0.4))),
+        ("beats_all_or_none", held(Interval(1.0, 0.4, 1.6), over_all=-1.0)),
+    ],
 )
-def test_a_model_that_loses_or_does_not_add_up_is_refused(check, wrong):
-    found = judged(held(Interval(1.0, 0.4, 1.6), **wrong))[check]
+def test_a_ranking_that_is_no_better_than_chance_or_leaves_out_the_wrong_is_not_used_and_warns(check, evidence):
+    assert not evidence.is_ranked
+    found = judged(evidence)
+    assert [name for name, result in found.items() if not result.passed] == [check]
+    assert found[check].severity == dg.AssetCheckSeverity.WARN
+
+
+def test_a_ranking_that_is_used_has_to_add_up():
+    evidence = held(Interval(1.0, 0.4, 1.6), predicted=9.0)
+    assert evidence.is_ranked
+    found = judged(evidence)["effects_add_up"]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert judged(held(Interval(0.4, -0.2, 1.0), predicted=9.0))["effects_add_up"].passed, "all have the average"
 
 
 def test_where_no_effect_is_identified_that_is_told():

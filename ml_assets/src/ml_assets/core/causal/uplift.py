@@ -92,6 +92,11 @@ class HeldOut(NamedTuple):
     average: Interval
     policy: Policy
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether the ranking is shown to be better than chance, and acting on it not to be worse than on all."""
+        return self.qini.low > 0 and not self.policy.is_worse
+
 
 class Learned(NamedTuple):
     """An action and the evidence for it."""
@@ -124,7 +129,8 @@ def learn(panel: Panel, cost: float) -> Learned:
     """The action that the campaign of `panel` was; `cost` is for a customer, in the shop's currency.
 
     The campaign's effect must be identified. The ranking counts only where the half of the customers that was held out
-    shows that it is better than chance; else all have the average effect. Folds in turn would use all customers, and
+    shows that it is better than chance, and not that it leaves out whom it should not; else all have the average
+    effect. Folds in turn would use all customers, and
     call chance a ranking: each fold's scores are in the fits of the others, so that these agree by chance.
 
     Raises:
@@ -138,17 +144,16 @@ def learn(panel: Panel, cost: float) -> Learned:
     gains, anyway = scored(data.covariates, data.treated, data.margin, SMOOTH, known, held_out)
     trial = _fit(panel.campaign, data.of(known), cost=0.0, average=mean(gains), is_ranked=True)
     predicted = trial.effects(data.rows.take(held_out)).margin
-    ranking = qini(gains, predicted)
     evidence = HeldOut(
         customers=len(gains),
-        qini=ranking,
+        qini=qini(gains, predicted),
         by_propensity=qini(gains, anyway),
         predicted=float(predicted.mean()),
         average=mean(gains),
         policy=policy(gains, predicted > cost, cost),
     )
     average = mean(crossed_scores(data.covariates, data.treated, data.margin, SMOOTH, FOLDS))
-    action = _fit(panel.campaign, data, cost=cost, average=average, is_ranked=ranking.low > 0)
+    action = _fit(panel.campaign, data, cost=cost, average=average, is_ranked=evidence.is_ranked)
     return Learned(action, evidence)
 
 

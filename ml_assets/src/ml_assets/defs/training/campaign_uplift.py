@@ -92,18 +92,19 @@ def defs() -> dg.Definitions:
         dg.AssetCheckSpec(
             "beats_random_targeting",
             asset=KEY,
-            blocking=True,
             description=(
                 "On held-out customers, the uplift ranking of each action adds more than targeting at random: the "
                 "interval of its Qini area is above 0. Warns where that is not shown, and the action has its average "
-                "effect for all; fails where the ranking is worse than chance."
+                "effect for all."
             ),
         ),
         dg.AssetCheckSpec(
             "beats_all_or_none",
             asset=KEY,
-            blocking=True,
-            description="On held-out customers, the policy of each ranking is not worse than treating all, or nobody.",
+            description=(
+                "On held-out customers, the policy of each ranking is not worse than treating all, or nobody. Warns "
+                "where one is, and the action has its average effect for all."
+            ),
         ),
         dg.AssetCheckSpec(
             "effects_add_up",
@@ -115,8 +116,8 @@ def defs() -> dg.Definitions:
     description=(
         "What each e-mail campaign whose effect is identified adds to a customer's margin in 14 days, and for whom it "
         "adds more: doubly robust scores of the extra orders, linear in whether the customer is still one, times what "
-        "an order is worth. Where held-out customers do not show that the ranking is better than chance, all have the "
-        "average effect. JSON in the MLflow registry."
+        "an order is worth. Where held-out customers do not show that the ranking is better than chance, or show that "
+        "acting on it is worse than on all, all have the average effect. JSON in the MLflow registry."
     ),
 )
 def uplift(
@@ -159,10 +160,9 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
     """The checks of a model."""
     learned = trained.learned
     unproven = [name for name, held in learned.items() if held.qini.low <= 0]
-    worse = [name for name, held in learned.items() if held.qini.high < 0]
     losing = [name for name in learned if name not in unproven and learned[name].policy.is_worse]
     apart = {name: (held.predicted - held.average.value) / _error(held.average) for name, held in learned.items()}
-    far = [name for name, errors in apart.items() if name not in unproven and abs(errors) > FAR]
+    far = [name for name, errors in apart.items() if learned[name].is_ranked and abs(errors) > FAR]
     refused = [f"{one.campaign.campaign_id}: {one.refusal}" for one in trained.examined if one.refusal]
     return [
         checked(
@@ -184,8 +184,8 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
             not unproven,
             expected="an area above 0 with its interval",
             found="; ".join(f"{name} {_told(held.qini)}" for name, held in learned.items()) or "no ranking",
-            samples=worse or unproven,
-            severity="error" if worse else "warning",
+            samples=unproven,
+            severity="warning",
         ),
         checked(
             "beats_all_or_none",
@@ -197,6 +197,7 @@ def judge(trained: Trained) -> list[dg.AssetCheckResult]:
             )
             or "no policy",
             samples=losing,
+            severity="warning",
         ),
         checked(
             "effects_add_up",
