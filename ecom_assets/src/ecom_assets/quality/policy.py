@@ -74,7 +74,9 @@ class MixPolicy(DailyPolicy):
 
     base_weeks: int = Field(4, ge=2, le=8, description="Weeks before a day that it is compared with; it needs as many.")
     base_rows: int = Field(200, ge=1, description="Rows that these weeks must have.")
-    fewest_rows: int = Field(30, ge=10, description="A day with fewer rows says nothing of shares and distributions.")
+    fewest_rows: int = Field(
+        30, ge=10, description="Shares are of so many rows, with those of the days before; the mix needs them in a day."
+    )
 
     @property
     def base_days(self) -> int:
