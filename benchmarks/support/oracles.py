@@ -27,7 +27,7 @@ from ecom_assets.simulator.orders import FRAUD_CHANCE_ALONE, FRAUD_CHANCE_IN_RIN
 from ecom_assets.simulator.people import LATE_FIRST_DAYS, LATE_FIRST_SHARE, NEVER_BUY_SHARE, SPEND_SHAPE
 from ecom_assets.simulator.world import World
 from ml_assets.core.evaluation import ranking
-from ml_assets.core.evaluation.classification import average_precision, evaluate
+from ml_assets.core.evaluation.classification import average_precision, evaluate, recall_at
 from ml_assets.core.evaluation.forecasting import origins, point_scores, window
 from ml_assets.core.evaluation.values import mean_absolute_error
 from ml_assets.core.features.customers import as_of_dates
@@ -37,6 +37,7 @@ from ml_assets.core.models.demand import daily, predictions
 from ml_assets.core.models.demand.panel import DAILY
 from ml_assets.core.models.demand.training import NAME as DEMAND_FORECASTER
 from ml_assets.core.models.demand.training import WINDOWS, spread_by_quantity
+from ml_assets.core.models.fraud_training import FALSE_POSITIVE_RATE
 from ml_assets.core.models.recommendation import training as recommendation
 from ml_assets.core.models.recommendation.histories import REPEATS_MATTER_FROM, repeat_share
 from ml_assets.core.models.recommendation.purchases import catalogue, purchases
@@ -201,7 +202,11 @@ def frauds(held: Held) -> dict[str, float]:
     who = held.numbers(known["customer_id"].fill_null(held.world.customer_ids[0]))
     spent = np.where(named, known["amount"].to_numpy() / folk.spend[who], 1.0)
     odds = fraud_odds(named & (folk.ring[who] >= 0), known["by_card"].to_numpy(), spent)
-    return {"auprc": average_precision(fraud.target(rows), np.minimum(odds, 1e12))}
+    labels, told = fraud.target(rows), np.minimum(odds, 1e12)
+    return {
+        "auprc": average_precision(labels, told),
+        "recall_at_1pct_fpr": recall_at(labels, told, FALSE_POSITIVE_RATE),
+    }
 
 
 def fraud_odds(in_ring: npt.NDArray[np.bool_], by_card: npt.NDArray[np.bool_], spent: Vector | None) -> Vector:
