@@ -158,7 +158,7 @@ async def predict_many(
         rows = asked.given.many(await request.body())
         if explain:
             _require_few(rows)
-        probabilities = asked.probabilities(rows)
+        probabilities = await asyncio.to_thread(asked.probabilities, rows)  # meanwhile the next request is read
     except FeaturesError as error:
         raise _invalid(error) from None
     record(request, asked.card, release, probabilities.tolist())
