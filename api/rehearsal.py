@@ -49,15 +49,13 @@ class Rehearsal:
         self._caller = dict(caller)
 
     def __call__(self, release: LoadedRelease) -> None:
-        """Ask all golden requests of `release`; there are none in a release of an older Cartograph.
+        """Ask all golden requests of `release`.
 
         Not to be called where an event loop runs: it has its own.
 
         Raises:
             GoldenMismatch: an answer is not as it must be, or does not name the release; or nothing is to be asked.
         """
-        if release.golden is None:
-            return
         if not release.golden.requests:
             raise GoldenMismatch(
                 release.manifest.release_id, ["it has no request, so nothing shows that the release answers rightly"]
@@ -72,9 +70,8 @@ class Rehearsal:
             raise GoldenMismatch(release.manifest.release_id, wrong)
 
     async def _differences(self, release: LoadedRelease) -> list[str]:
-        requests = release.golden.requests if release.golden else ()
-        found = []
-        for request in requests:
+        found: list[str] = []
+        for request in release.golden.requests:
             found += [f"{request.name}: {told}" for told in await self._ask(request, release.manifest.release_id)]
         return found
 

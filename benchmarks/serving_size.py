@@ -26,7 +26,8 @@ from support.served import Served, api, free_port, served
 from cartograph.releases import ReleaseInputs, open_store
 from cartograph.releases.contents.base import ShopCard
 from cartograph.releases.contents.causal import EFFECTS
-from cartograph.releases.contents.files import CUSTOMERS, EFFECTS_FILE, SHOP
+from cartograph.releases.contents.files import CUSTOMERS, EFFECTS_FILE, GOLDEN, SHOP
+from cartograph.releases.contents.golden import Golden, GoldenRequest
 from cartograph.releases.contents.tables import CUSTOMER_COLUMNS
 from cartograph.releases.contents.tables import write_customers as write
 from cartograph.settings import Settings
@@ -84,6 +85,8 @@ def publish(settings: Settings, customers: int, features: int) -> None:
     with open_store(settings).creating(inputs, created_at=datetime(2026, 1, 5, tzinfo=UTC)) as draft:
         (draft.path / SHOP).write_bytes(shop.model_dump_json().encode())
         (draft.path / EFFECTS_FILE).write_bytes(EFFECTS.dump_json(()))
+        golden = Golden(requests=(GoldenRequest(name="shop", path="/v1/release", answer={"customers": customers}),))
+        (draft.path / GOLDEN).write_text(golden.model_dump_json())
         write(draft.path / CUSTOMERS, table(customers, features))
 
 

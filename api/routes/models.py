@@ -62,8 +62,7 @@ async def get_schema(name: Name, release: CurrentRelease) -> ModelInput:
             404,
             "no-schema",
             f"Release {release.manifest.release_id} has no schema of the input of a model {name!r}; it has {known}. A "
-            "model that takes no features has none, nor has one in a release of an older Cartograph: `cartograph run` "
-            "makes a new one.",
+            "model that takes no features has none.",
         )
     version = next(card.version for card in release.cards if card.name == name)
     return ModelInput(release_id=release.manifest.release_id, model=name, model_version=version, input_schema=schema)

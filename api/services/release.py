@@ -99,6 +99,8 @@ ALL_FILES = (
     KPI_FILES,
 )
 """The files of each model, and of the figures: a release has all of one, or none."""
+ASKED = (CHURN_FILES, FRAUD_FILES, PROPENSITY_FILES, CLV_FILES, UPLIFT_FILES, SEGMENTS_FILES)
+"""Those that take features. Such a model, as one of the shop's own, has the schema of them beside it."""
 
 PAGES = ("models/*/*", "causal/*/*", "experiments/*/*")
 """What is beneath the own folder of a model, a question or an experiment is for people."""
@@ -135,7 +137,7 @@ class LoadedRelease:
     their features, and `lineage`, what its assets are made of by key, are None in releases of before there were any,
     and so is `kpis`, which a shop without an order has not either. `pages` are the models' cards and the memos with
     their pictures, by their paths in it. `schemas` are those of what models take, by the model, and `golden` what
-    must be answered; neither is in a release that an older Cartograph made.
+    must be answered.
     """
 
     manifest: Manifest
@@ -161,7 +163,7 @@ class LoadedRelease:
     experiments: tuple[ExperimentResult, ...]
     pages: Mapping[str, bytes]
     schemas: Mapping[str, dict[str, Any]]
-    golden: Golden | None
+    golden: Golden
 
     @property
     def cards(self) -> list[ModelCard]:
@@ -207,11 +209,13 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
     models = [files for files in ALL_FILES if any(manifest.file(name) for name in files)]
     if manifest.file(REORDER) and DEMAND_FILES not in models:
         models.append(DEMAND_FILES)
-    needed = (SHOP, CUSTOMERS, EFFECTS_FILE, *(name for files in models for name in files))
+    needed = (SHOP, CUSTOMERS, EFFECTS_FILE, GOLDEN, *(name for files in models for name in files))
+    needed += tuple(_schema_of(files) for files in ASKED if files in models)
     listed = {entry.path for entry in manifest.files}
     own = own_names(listed)
     if own:
         needed += (OWN_PREDICTIONS, *(name for model in own for name in own_model_files(model)))
+        needed += tuple(_schema_of(own_model_files(model)) for model in own)
     missing = [name for name in needed if not manifest.file(name)]
     if missing:
         raise UnusableRelease(f"Release {release_id} has no {', '.join(missing)}. {_CURE}")
@@ -250,7 +254,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
                 if any(PurePosixPath(entry.path).match(folder) for folder in PAGES)
             },
             schemas=_load_schemas(folder, manifest),
-            golden=Golden.model_validate_json((folder / GOLDEN).read_bytes()) if manifest.file(GOLDEN) else None,
+            golden=Golden.model_validate_json((folder / GOLDEN).read_bytes()),
         )
         _require_schemas_fit(loaded)
     except (ContentError, ValidationError) as error:
@@ -263,6 +267,11 @@ def own_names(paths: Iterable[str]) -> list[str]:
     known = {name for files in ALL_FILES for name in files}
     exported = [Path(path) for path in paths if path not in known]
     return sorted(path.stem for path in exported if path.suffix == ".onnx" and path.parent.name == "models")
+
+
+def _schema_of(files: tuple[str, str]) -> str:
+    """The file of what a model takes; `files` are the model and its card, which bears the model's name."""
+    return SCHEMA_FILE.format(name=Path(files[1]).stem)
 
 
 def _load_schemas(folder: Path, manifest: Manifest) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import uvicorn
 from fastapi import FastAPI
+from pydantic import ValidationError
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -36,11 +37,14 @@ from cartograph.releases.contents.files import (
     EFFECTS_FILE,
     FRAUD_CARD,
     FRAUD_MODEL,
+    GOLDEN,
     PRODUCTS,
     REORDER,
+    SCHEMA_FILE,
     SHOP,
 )
-from cartograph.releases.contents.models import FeatureSpec, ModelCard, Review
+from cartograph.releases.contents.golden import Golden, GoldenRequest
+from cartograph.releases.contents.models import FeatureSpec, ModelCard, Review, input_schema
 from cartograph.releases.contents.tables import (
     DEMAND_COLUMNS,
     DEMAND_REASON_COLUMNS,
@@ -258,7 +262,7 @@ def publish(
 ) -> Manifest:
     """Release a shop's small contents; `replaced` gives files another content, or leaves them out.
 
-    `models` are the versions of further models that it was made with.
+    `models` are the versions of further models that it was made with. Each model that takes features gets its schema.
     """
     inputs = ReleaseInputs(
         as_of=AS_OF,
@@ -280,14 +284,31 @@ def publish(
         "models/churn_classifier/gains.svg": PICTURE,
         EFFECTS_FILE: EFFECTS.dump_json(effects),
         SHOP: shop.model_dump_json().encode(),
+        GOLDEN: Golden(requests=(GoldenRequest(name="any", path="/v1/release", answer={}),)).model_dump_json().encode(),
         **batch().files,
+        **(replaced or {}),
     }
     with open_store(settings).creating(inputs, created_at=datetime(2026, 1, 5, tzinfo=UTC)) as draft:
-        for name, content in {**files, **(replaced or {})}.items():
+        for name, content in {**schemas(files), **files}.items():
             if content is not None:
                 (draft.path / name).parent.mkdir(parents=True, exist_ok=True)
                 (draft.path / name).write_bytes(content)
     return draft.manifest
+
+
+def schemas(files: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
+    """The schema of what each model among the files of a release takes, by its file."""
+    found: dict[str, bytes | None] = {}
+    for name, content in files.items():
+        model = name.removeprefix("models/").removesuffix(".json")
+        asked = f"models/{model}.onnx", f"models/{model}.parameters.json"
+        if content is not None and any(files.get(one) for one in asked) and name == f"models/{model}.json":
+            try:
+                schema = input_schema(ModelCard.model_validate_json(content))
+            except ValidationError:  # a test has spoilt the card
+                schema = {}
+            found[SCHEMA_FILE.format(name=model)] = json.dumps(schema).encode()
+    return found
 
 
 @contextmanager

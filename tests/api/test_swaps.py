@@ -16,6 +16,7 @@ from cartograph.alerts.ledger import Ledger
 from cartograph.releases import Manifest, open_store
 from cartograph.releases.contents.files import CHURN_CARD, CHURN_MODEL, CUSTOMERS, GOLDEN
 from cartograph.releases.contents.golden import Golden
+from cartograph.releases.contents.models import input_schema
 from cartograph.releases.signing import generate
 from cartograph.settings import Settings
 from tests.api.making import make_card, make_customers, problem, service
@@ -118,12 +119,22 @@ def of_another_schema(settings: Settings) -> Manifest:
 
 
 def of_another_version(settings: Settings) -> Manifest:
-    return release(settings, "version", {CHURN_CARD: make_card(version="v0").model_dump_json().encode(), SCHEMA: None})
+    card = make_card(version="v0")
+    told = {CHURN_CARD: card.model_dump_json().encode(), SCHEMA: json.dumps(input_schema(card)).encode()}
+    return release(settings, "version", told)
 
 
 def with_other_answers(settings: Settings) -> Manifest:
     golden = make_golden("golden", probability=0.123)
     return release(settings, "golden", {GOLDEN: golden.model_dump_json().encode()})
+
+
+def without_golden_requests(settings: Settings) -> Manifest:
+    return release(settings, "unrehearsed", {GOLDEN: None})
+
+
+def without_a_schema(settings: Settings) -> Manifest:
+    return release(settings, "undeclared", {SCHEMA: None})
 
 
 def without_a_golden_request(settings: Settings) -> Manifest:
@@ -146,6 +157,8 @@ BAD: dict[Callable[[Settings], Manifest], str] = {
     of_another_version: "churn: /model_version is 'v0', not 'version'",
     with_other_answers: "churn: /probability is",
     without_a_golden_request: "golden.json says: it has no request",
+    without_golden_requests: "has no golden.json",
+    without_a_schema: f"has no {SCHEMA}",
     with_a_foreign_file: "evil.pkl is not in its manifest",
 }
 
@@ -333,7 +346,7 @@ def test_what_an_answer_says_of_its_model_is_its_schema(tmp_path: Path) -> None:
     made = release(settings, "v7")
     with service(settings) as client:
         answer = client.get("/v1/models/churn_classifier/schema").raise_for_status().json()
-        problem(client.get("/v1/models/order_fraud/schema"), 404, "no-schema")
+        problem(client.get("/v1/models/product_recommender/schema"), 404, "no-schema")
         validator = jsonschema.Draft202012Validator(answer["input_schema"])
         wrong = [{**GIVEN, "recency_days": -1}, {**GIVEN, "more": 1}, {**GIVEN, "is_opted_in": None}, {}]
         for features in (GIVEN, {**GIVEN, "mean_gap_days": None}, *wrong):
