@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from cartograph.alerts.config import load_alerts
 from cartograph.alerts.delivery import send
@@ -46,10 +47,10 @@ def list_alerts() -> None:
         output.print(table)
     for waiting in ledger.unsent():
         reason = f": {waiting.last_error}" if waiting.last_error else ""
-        say(f"[yellow]waiting[/]  {waiting.messages} for {waiting.sink}{reason}")
+        say(f"[yellow]waiting[/]  {waiting.messages} for {waiting.sink}{escape(reason)}")
     for refusal in ledger.refusals():
         last = f"the last, {refusal.title}, as {refusal.reason}"
-        say(f"[red]refused[/]  {refusal.messages} by {refusal.sink}, which are in alerts.jsonl: {last}")
+        say(f"[red]refused[/]  {refusal.messages} by {refusal.sink}, which are in alerts.jsonl: {escape(last)}")
         say("         `cartograph alerts resend` queues them again, once the sink would take them")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from cartograph.cli.console import errors
+from cartograph.cli.options import finite
 
 app = typer.Typer(
     help="Run the models on a file in a documented format, apart from any shop; prints JSON.", no_args_is_help=True
@@ -26,7 +27,10 @@ def clv(
         typer.Option(formats=["%Y-%m-%d"], help="Last day given to the models; by default the middle of the dates."),
     ] = None,
     unit_days: Annotated[
-        float, typer.Option(min=1 / 24, max=366, help="Unit of time of the parameters, in days: 7 for weeks.")
+        float,
+        typer.Option(
+            callback=finite, min=1 / 24, max=366, help="Unit of time of the parameters, in days: 7 for weeks."
+        ),
     ] = 7,
 ) -> None:
     """Customer lifetime value: BG/NBD and Gamma-Gamma on transactions, CSV or Parquet: customer, date, amount.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.style import StyleType
 from rich.table import Table
+from rich.text import Text
 
 WIDE = 400
 """Columns of what is no terminal: a file or another program has no width to fit into, so nothing is broken or cut."""
@@ -31,9 +33,18 @@ def say(text: str) -> None:
     output.print(text, soft_wrap=True)
 
 
+class _Plain(Table):
+    """A table whose cells are printed as they are: what somebody wrote is not taken for markup."""
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        """Add a row."""
+        plain = (Text(cell) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*plain, style=style, end_section=end_section)
+
+
 def names_and_numbers(*names: str, numbers: tuple[str, ...] = (), title: str | None = None) -> Table:
     """A table whose columns of names, which other commands take, are folded and never cut off."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = _Plain(title=title, title_justify="left", header_style="bold")
     for name in names:
         table.add_column(name, overflow="fold")
     for number in numbers:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from cartograph.cli.console import say
+from cartograph.cli.options import written
 
 AsHtml = Annotated[bool, typer.Option("--html", help="As an HTML page that has its pictures in it.")]
 Out = Annotated[
@@ -25,9 +27,10 @@ def present(text: str, pictures: Mapping[str, bytes], title: str, *, html: bool,
     if out is None:
         typer.echo(text, nl=False)
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
-    if not html:
-        for file, content in pictures.items():
-            (out.parent / file).write_bytes(content)
-    say(f"[green]✓[/] {out}")
+    with written(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+        if not html:
+            for file, content in pictures.items():
+                (out.parent / file).write_bytes(content)
+    say(f"[green]✓[/] {escape(str(out))}")

@@ -10,6 +10,7 @@ import typer
 
 from cartograph.cli.console import say_error
 from cartograph.cli.documents import AsHtml, Out, present
+from cartograph.cli.options import finite
 from cartograph.cli.run import EXIT_FAILED
 from cartograph.lake import Lake
 from cartograph.settings import load_settings
@@ -22,7 +23,9 @@ app = typer.Typer(
 
 SPLIT, GUARDRAIL = "control=0.5,treatment=0.5", "NAME=0.02"
 """The forms of options that name numbers."""
-Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of a false find that is accepted.")]
+Alpha = Annotated[
+    float, typer.Option(callback=finite, min=0.0001, max=0.5, help="Chance of a false find that is accepted.")
+]
 
 
 @app.command()
@@ -54,10 +57,14 @@ def analyse(
     ] = None,
     lower_is_better: Annotated[list[str] | None, typer.Option(help="A metric that should go down.")] = None,
     smallest_effect: Annotated[
-        float | None, typer.Option(min=0, help="Least relative effect on the first metric worth having: 0.02 for 2 %.")
+        float | None,
+        typer.Option(
+            callback=finite, min=0, help="Least relative effect on the first metric worth having: 0.02 for 2 %."
+        ),
     ] = None,
     cap: Annotated[
-        float | None, typer.Option(min=0.5, max=1, help="Cap metrics at this quantile, against long tails: 0.999.")
+        float | None,
+        typer.Option(callback=finite, min=0.5, max=1, help="Cap metrics at this quantile, against long tails: 0.999."),
     ] = None,
     alpha: Alpha = 0.05,
     correction: Annotated[
@@ -99,16 +106,22 @@ def analyse(
 
 @app.command()
 def power(
-    mean: Annotated[float, typer.Option(help="The metric's mean today; of a conversion its rate.")],
-    effect: Annotated[float, typer.Option(help="Relative effect to find: 0.02 for 2 %.")],
+    mean: Annotated[float, typer.Option(callback=finite, help="The metric's mean today; of a conversion its rate.")],
+    effect: Annotated[float, typer.Option(callback=finite, help="Relative effect to find: 0.02 for 2 %.")],
     deviation: Annotated[
-        float | None, typer.Option(min=0, help="The metric's standard deviation; by default that of a conversion.")
+        float | None,
+        typer.Option(callback=finite, min=0, help="The metric's standard deviation; by default that of a conversion."),
     ] = None,
     rho: Annotated[
-        float, typer.Option(min=-0.999, max=0.999, help="Correlation with the covariates; takes its square off.")
+        float,
+        typer.Option(
+            callback=finite, min=-0.999, max=0.999, help="Correlation with the covariates; takes its square off."
+        ),
     ] = 0.0,
     split: Annotated[str, typer.Option(help="Shares, the control first.")] = SPLIT,
-    units_per_day: Annotated[float | None, typer.Option(min=0.001, help="Units that come each day.")] = None,
+    units_per_day: Annotated[
+        float | None, typer.Option(callback=finite, min=0.001, help="Units that come each day.")
+    ] = None,
     alpha: Alpha = 0.05,
 ) -> None:
     """How many units find an effect four times of five, and how many days they take."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from cartograph.cli.console import count, names_and_numbers, output, say, size
 from cartograph.lake import ExportFailed, Lake, TableMissing
@@ -119,4 +120,4 @@ def _print(files: Sequence[ExportedFile], folder: Path) -> None:
     for file in files:
         if file.for_excel and file.rows >= EXCEL_ROWS:
             say(f"[yellow]{file.file} is longer than an Excel sheet.[/] Choose fewer days, or read it by Power Query.")
-    say(f"[green]✓[/] {counted(len(files), 'file')} and {MANIFEST} in {folder}")
+    say(f"[green]✓[/] {counted(len(files), 'file')} and {MANIFEST} in {escape(str(folder))}")

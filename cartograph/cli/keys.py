@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, cast
 
 import typer
+from rich.markup import escape
 
 from cartograph import audit
 from cartograph.cli.console import names_and_numbers, output, say
+from cartograph.cli.options import finite
 from cartograph.keys import LONGEST_DAYS, SCOPES, Key, KeyStore, Scope
 from cartograph.settings import Settings, load_settings
 from cartograph.shops import load_shop
@@ -60,7 +62,8 @@ def list_keys() -> None:
 def rotate(
     key_id: KeyId,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, max=24 * 30, help="How long the old secret is taken beside the new one.")
+        float,
+        typer.Option(callback=finite, min=0, max=24 * 30, help="How long the old secret is taken beside the new one."),
     ] = 24.0,
 ) -> None:
     """Give a key a new secret and print it, this one time; the old one is taken for a while longer."""
@@ -76,7 +79,7 @@ def revoke(key_id: KeyId) -> None:
     settings, now = _settings(), datetime.now(UTC)
     key = _store(settings).revoke(key_id, now=now)
     _record(settings, "keys revoke", key, now)
-    output.print(f"[green]✓[/] {key.id} ({key.name}) is revoked")
+    output.print(f"[green]✓[/] {key.id} ({escape(key.name)}) is revoked")
 
 
 def _settings() -> Settings:
@@ -97,5 +100,5 @@ def _record(settings: Settings, action: str, key: Key, now: datetime, detail: st
 def _show(key: Key, sent: str) -> None:
     say(sent)
     scopes = ", ".join(sorted(key.scopes))
-    output.print(f"[green]✓[/] {key.id} ({key.name}): {scopes}, until {key.expires_at:%Y-%m-%d %H:%M} UTC")
+    output.print(f"[green]✓[/] {key.id} ({escape(key.name)}): {scopes}, until {key.expires_at:%Y-%m-%d %H:%M} UTC")
     output.print("It is shown this once. Send it as `X-API-Key: …` or `Authorization: Bearer …`.")

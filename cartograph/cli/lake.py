@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from cartograph.cli.console import count, names_and_numbers, output, say, size
 from cartograph.cli.models import has_registry
+from cartograph.cli.options import finite
 from cartograph.lake import Lake
 from cartograph.releases import ReleaseError, open_store
 from cartograph.settings import MOST_HOURS, Settings, load_settings
@@ -18,13 +18,6 @@ from cartograph.words import counted
 from ml_assets.core.registry import ModelRegistry
 
 app = typer.Typer(help="Tables of the lake.", no_args_is_help=True)
-
-
-def a_number(value: float) -> float:
-    """The value of an option. Raises BadParameter for NaN, which no least or greatest value keeps out."""
-    if math.isnan(value):
-        raise typer.BadParameter("it is no number")
-    return value
 
 
 @app.command()
@@ -67,7 +60,7 @@ def maintain(
         typer.Option(
             min=0,
             max=MOST_HOURS,
-            callback=a_number,
+            callback=finite,
             help="Spare what is younger: a reader or writer may still need it.",
         ),
     ] = 24.0,

@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from cartograph.cli.console import names_and_numbers, output, say, say_error
 from cartograph.cli.instance import only_run
+from cartograph.cli.options import written
 from cartograph.cli.run import EXIT_FAILED
 from cartograph.lake import Lake
 from cartograph.lake.errors import SnapshotMissing, TableMissing
@@ -211,14 +212,15 @@ def cards(
         if (model := registry.champion(name))
     }
     catalogue = "[the feature catalogue](../features.md)"
-    for name, (version, model) in champions.items():
-        pictures = folder / name
-        pictures.mkdir(parents=True, exist_ok=True)
-        for file, content in model.pictures.items():
-            (pictures / file).write_bytes(content)
-        (folder / f"{name}.md").write_text(page(version, model, catalogue, f"{name}/"), encoding="utf-8")
-    (folder / "README.md").write_text(index(champions, load_shop(settings).title), encoding="utf-8")
-    say(f"[green]✓[/] {folder}: {len(champions)} cards")
+    with written(folder):
+        for name, (version, model) in champions.items():
+            pictures = folder / name
+            pictures.mkdir(parents=True, exist_ok=True)
+            for file, content in model.pictures.items():
+                (pictures / file).write_bytes(content)
+            (folder / f"{name}.md").write_text(page(version, model, catalogue, f"{name}/"), encoding="utf-8")
+        (folder / "README.md").write_text(index(champions, load_shop(settings).title), encoding="utf-8")
+    say(f"[green]✓[/] {escape(str(folder))}: {len(champions)} cards")
 
 
 @app.command()

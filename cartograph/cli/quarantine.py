@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from cartograph.cli.console import count, names_and_numbers, output, say, size
 from cartograph.cli.export import loaded_tables
@@ -72,7 +73,7 @@ def show(
             {"reason": reason, "limit": limit, "merged": MERGED},
         ).fetchall()
     for because, message, source, row in rows:
-        say(f"[bold]{because}[/]  [dim]{source}[/]")
+        say(f"[bold]{escape(because)}[/]  [dim]{escape(source)}[/]")
         output.print(message, markup=False, soft_wrap=True)
         output.print(json.dumps(json.loads(row), ensure_ascii=False), markup=False, soft_wrap=True)
     if not rows:

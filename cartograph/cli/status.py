@@ -153,8 +153,10 @@ def print_run(run: LastRun) -> None:
 
 def _print(found: Status) -> None:
     until = found.end or "open"
-    output.print(f"[bold]{found.title}[/] ({found.shop})  {found.start} to {until}, {found.partition_grain} partitions")
-    output.print(f"home      {found.home}")
+    output.print(
+        f"[bold]{escape(found.title)}[/] ({found.shop})  {found.start} to {until}, {found.partition_grain} partitions"
+    )
+    output.print(f"home      {escape(str(found.home))}")
     output.print(f"delivers  {', '.join(found.datasets)}")
     for name, enables in found.switched_off.items():
         absent = f"; absent marts: {', '.join(found.absent_marts[name])}" if name in found.absent_marts else ""
@@ -165,7 +167,7 @@ def _print(found: Status) -> None:
             "docs/data-catalog.md says what each is made of"
         )
     for name, reason in found.experiments_left_out.items():
-        output.print(f"[yellow]left out[/]  the experiment {name}: {reason}")
+        output.print(f"[yellow]left out[/]  the experiment {name}: {escape(reason)}")
     for name, reason in found.questions_left_out.items():
         output.print(f"[yellow]left out[/]  the question {name}: {escape(reason)}")
     for run in found.last_runs:

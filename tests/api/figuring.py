@@ -82,10 +82,12 @@ def marts(con: duckdb.DuckDBPyConnection, orders: Sequence[Order]) -> dict[str, 
     return {name: f"FROM {name}" for name in (*tables, "agg_daily_sales")}
 
 
-def kpi_files(orders: Sequence[Order]) -> dict[str, bytes | None]:
+def kpi_files(orders: Sequence[Order], *, has_costs: bool = True) -> dict[str, bytes | None]:
     """The files of a release of these orders' figures."""
     with duckdb.connect() as con, TemporaryDirectory() as folder:
         selects = marts(con, orders)
+        if not has_costs:
+            con.execute("UPDATE fct_order_items SET margin_amount = NULL")
         con.register("kpis", kpis.sums(con, selects, AS_OF))
         con.register("kpi_customers", kpis.customers(con, selects, AS_OF))
         inputs = Pinned(selects | {"kpis": "FROM kpis", "kpi_customers": "FROM kpi_customers"}, {})

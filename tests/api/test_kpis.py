@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -127,6 +128,15 @@ def test_what_is_made_of_two_figures_is_their_difference_or_ratio(shop: tuple[ht
     assert total("bounce_rate", by="device") == pytest.approx(0.1)
     empty = client.get("/v1/kpis/conversion?from=2025-11-01&to=2025-11-02").json()["figures"]
     assert [one["figure"] for one in empty] == [None, None]
+
+
+def test_a_shop_that_does_not_tell_its_costs_has_no_margin() -> None:
+    """Rather than one of 0."""
+
+    def names(**given: bool) -> set[str]:
+        return {one["name"] for one in json.loads(kpi_files(ORDERS, **given)[KPI_FILE] or b"")}
+
+    assert names() - names(has_costs=False) == {"margin", "margin_rate"}
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1000])

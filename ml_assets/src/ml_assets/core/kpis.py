@@ -211,9 +211,13 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
 """The dimensions of each sum: a whole order has no category, and a session no country."""
 
 
-def figures(marts: Collection[str]) -> list[Kpi]:
-    """The figures that a shop with these marts has: the sums, customers, and what is made of two of them."""
+def figures(marts: Collection[str], *, has_costs: bool) -> list[Kpi]:
+    """The figures that a shop with these marts has: the sums, customers, and what is made of two of them.
+
+    No margin where it is not known what anything costs.
+    """
     absent = {
+        *(() if has_costs else ("margin",)),
         *(() if "fct_refunds" in marts else ("refunds",)),
         *(() if "conversion_funnel" in marts else OF_SESSIONS_ONLY),
     }

@@ -162,9 +162,14 @@ def backtest(panel: Panel, starts: Sequence[int], horizon: int, parameters: Para
             "pinball": round(pinball(actual, levels), 4),
         },
         "best_baseline": best,
-        "gain_over_best_baseline": round(1 - scores[NAME].weighted_rmsse / scores[best].weighted_rmsse, 4),
+        "gain_over_best_baseline": gain(scores[NAME].weighted_rmsse, scores[best].weighted_rmsse),
         "winner": min(scores, key=lambda name: scores[name].weighted_rmsse),
     }
+
+
+def gain(error: float, baseline: float) -> float | None:
+    """By which part an error is less than a baseline's; None where that has none."""
+    return round(1 - error / baseline, 4) if baseline > 0 else None
 
 
 def scored_series(count: int) -> Any:

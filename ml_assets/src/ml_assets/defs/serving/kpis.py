@@ -116,7 +116,10 @@ def released_kpis(con: duckdb.DuckDBPyConnection, inputs: Pinned, as_of: date) -
         FROM ({inputs.selects["kpi_customers"]}) WHERE date < $as_of""",
         {"as_of": as_of},
     ).to_arrow_table()
-    return ReleasedKpis(kpis.figures(kpi_marts()), found, counted) if len(found) else None
+    if not len(found):
+        return None
+    has_costs = any(found["margin"].to_pylist())
+    return ReleasedKpis(kpis.figures(kpi_marts(), has_costs=has_costs), found, counted)
 
 
 def write_figures(folder: Path, figures: ReleasedKpis | None) -> None:
