@@ -1,5 +1,6 @@
 """Recommended products."""
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -26,6 +27,8 @@ from cartograph.windows import at_midnight
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=CachedRoute)
 LIMIT = 10
+OF_LATE = timedelta(days=1)
+"""Events from so long before the as-of date on count: the release may have been made before its last day was loaded."""
 Limit = Annotated[int, Query(ge=1, le=LISTED, description="How many products at most.", examples=[5]), WRITTEN]
 Fallback = Annotated[
     Literal["popular"] | None,
@@ -51,13 +54,13 @@ async def get_customer_recommendations(
 ) -> Response:
     """The products that suit a customer best, as they were listed for the release. None of them is off sale.
 
-    Of whom events have come since, the list is held against them: what they bought is left out, and what they looked
-    at in their latest session counts as much as all before. A customer who has bought nothing yet gets what is popular
-    of late.
+    Of whom events have come from the day before the release's as-of date on, the list is held against them: what they
+    bought is left out, and what they looked at in their latest session counts as much as all before. A customer who has
+    bought nothing yet gets what is popular of late.
     """
     answer = recommended(release, online, customer_id, limit)
     if answer is None and fallback:
-        answer = _customer_answer(release, customer_id, _popular(release, limit), limit)
+        answer = _held(release, online, customer_id, _popular(release), limit)
     if answer is None:
         _recommendations(release)
         release_id = release.manifest.release_id
@@ -73,13 +76,7 @@ def recommended(
     row = known.of_customer(customer_id) if known else None
     if known is None or row is None:
         return None
-    recent = online.customer(customer_id, moment_of(at_midnight(release.manifest.inputs.as_of)))
-    if recent is None:
-        return _customer_answer(release, customer_id, row, limit)
-    found = known.just_now(row, recent)[:limit]
-    made_by = release.made_by(row["model_version"])
-    ranked = [{"rank": at, **one._asdict()} for at, one in enumerate(found, 1)]
-    return {**made_by, "customer_id": customer_id, "recommendations": ranked}
+    return _held(release, online, customer_id, row, limit)
 
 
 @router.get("/products/{product_id}/similar", response_model=SimilarProducts, responses=documented(404, 503))
@@ -150,10 +147,24 @@ async def recommend_for_basket(request: BasketRequest, release: CurrentRelease) 
     )
 
 
-def _popular(release: LoadedRelease, limit: int) -> dict[str, Any]:
+def _held(
+    release: LoadedRelease, online: OnlineState, customer_id: str, row: dict[str, Any], limit: int
+) -> dict[str, Any]:
+    """The answer of a list, held against what the customer has done of late where there is a recommender."""
+    since = at_midnight(release.manifest.inputs.as_of) - OF_LATE
+    recent = online.customer(customer_id, moment_of(since))
+    if recent is None or release.recommendations is None:
+        return _customer_answer(release, customer_id, row, limit)
+    found = release.recommendations.just_now(row, recent)[:limit]
+    made_by = release.made_by(row["model_version"])
+    ranked = [{"rank": at, **one._asdict()} for at, one in enumerate(found, 1)]
+    return {**made_by, "customer_id": customer_id, "recommendations": ranked}
+
+
+def _popular(release: LoadedRelease) -> dict[str, Any]:
     """What to show to whom nothing is known of, as a customer's row."""
     if release.recommendations is not None:
-        return release.recommendations.of_stranger(limit)
+        return release.recommendations.of_stranger(LISTED)
     if release.demand is None:
         raise _no_recommender(release, ", nor a demand forecast to tell what is popular")
     most = release.demand.most

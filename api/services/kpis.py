@@ -50,23 +50,25 @@ class _Part(NamedTuple):
 
 
 class Kpis:
-    """The figures of a release. Its methods may be called from several threads."""
+    """The figures of a release from its first day with any to the one before `as_of`, also where nothing was sold.
 
-    def __init__(self, kpis: tuple[Kpi, ...], sums: pa.Table, customers: pa.Table) -> None:
+    Its methods may be called from several threads.
+    """
+
+    def __init__(self, kpis: tuple[Kpi, ...], sums: pa.Table, customers: pa.Table, as_of: date) -> None:
         self.kpis = {kpi.name: kpi for kpi in kpis}
         self._sums = _by_dimension(sums)
         self._customers = _by_dimension(customers)
-        days = self._sums[TOTAL].days
-        self.first, self.last = _date(int(days.min())), _date(int(days.max()))
+        self.first, self.last = _date(int(self._sums[TOTAL].days.min())), as_of - timedelta(days=1)
 
     @classmethod
-    def load(cls, folder: Path) -> Kpis:
-        """Load the figures of the release in `folder`.
+    def load(cls, folder: Path, as_of: date) -> Kpis:
+        """Load the figures of the release in `folder`, of the days before `as_of`.
 
         Raises:
             ContentError: a file is not of the agreed form.
         """
-        return cls(*open_kpis(folder))
+        return cls(*open_kpis(folder), as_of)
 
     def figures(self, kpi: Kpi, asked: Asked) -> list[Figure]:
         """The figure of each period and of each value that the dimension has, by period and then by value."""

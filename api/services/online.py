@@ -211,13 +211,13 @@ class OnlineState:
         return tuple(product for _, product in visit.products) if visit else ()
 
     def customer(self, customer_id: str, since_us: int) -> Recent | None:
-        """What a customer has just seen, and bought from `since_us` on; None of whom nothing is known."""
+        """What a customer saw in the latest session, and bought, from `since_us` on; None where that is nothing."""
         if not self._viewed and not self._bought:
             return None
         key = key_of("customer", customer_id)
         with self._lock:
             visit, purchases = self._viewed.get(key), sorted(self._bought.get(key, ()))
-        viewed = tuple(product for _, product in visit.products) if visit else ()
+        viewed = tuple(product for us, product in visit.products if us >= since_us) if visit else ()
         bought = tuple(
             product
             for us, named, order in purchases

@@ -55,16 +55,17 @@ class Refusals:
         self._known = self._read()
 
     def __len__(self) -> int:
-        return len(self._known)
+        return sum(self.of(release) is not None for release in self._known)
 
     def of(self, release: str) -> Refusal | None:
-        """Why `release` was refused last, if it was."""
-        return self._known.get(release)
+        """Why `release` was refused last, if it was, and would be again."""
+        found = self._known.get(release)
+        return found if found and found.judge == self._judge else None
 
     def require_new(self, release: str, token: str) -> None:
         """Raise RefusedBefore where `release` was refused as it is now."""
-        found = self._known.get(release)
-        if found and (found.token, found.judge) == (token, self._judge):
+        found = self.of(release)
+        if found and found.token == token:
             raise RefusedBefore(found.reason)
 
     def note(self, release: str, token: str, reason: str, stored: Iterable[str], at: datetime) -> None:

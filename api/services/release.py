@@ -243,7 +243,7 @@ def load_release(store: ReleaseStore, release_id: str) -> LoadedRelease:
             budget=Budget.model_validate_json((folder / BUDGET_FILE).read_bytes())
             if manifest.file(BUDGET_FILE)
             else None,
-            kpis=Kpis.load(folder) if KPI_FILES in models else None,
+            kpis=Kpis.load(folder, manifest.inputs.as_of) if KPI_FILES in models else None,
             lineage=_load_lineage(folder) if manifest.file(LINEAGE_FILE) else None,
             experiments=EXPERIMENTS.validate_json((folder / EXPERIMENTS_FILE).read_bytes())
             if manifest.file(EXPERIMENTS_FILE)

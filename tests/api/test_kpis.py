@@ -101,7 +101,7 @@ def test_customers_and_sums_of_any_range_are_exact(
     folder = tmp_path_factory.mktemp("any")
     for name, content in kpi_files(orders).items():
         (folder / name).write_bytes(content or b"")
-    loaded = Kpis.load(folder)
+    loaded = Kpis.load(folder, AS_OF)
     first, last = FIRST + timedelta(days=start), FIRST + timedelta(days=start + length)
     for name in ("customers", "orders", "units", "sales", "refunds"):
         for by in ("total", "category") if name != "orders" else ("total", "country"):

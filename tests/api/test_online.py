@@ -94,6 +94,14 @@ def test_a_purchase_is_of_the_products_that_the_checkout_had(state: OnlineState)
     assert state.customer("C2", SINCE) is None
 
 
+def test_what_was_seen_long_ago_is_no_session_of_now(state: OnlineState) -> None:
+    state.apply([event(0, "P1", customer_id="C1"), event(1, "P2", customer_id="C1")])
+    found = state.customer("C1", SINCE)
+    assert found is not None
+    assert found.viewed == ("P1", "P2")
+    assert state.customer("C1", moment_of(START + timedelta(days=1))) is None
+
+
 def test_a_purchase_is_of_what_its_order_was_of_at_last(tmp_path: Path) -> None:
     one, other = (worker(tmp_path) for _ in range(2))
     history = OrderHistory(SINCE, nothing())
@@ -468,6 +476,18 @@ def test_what_a_visitor_sees_is_in_the_next_recommendation(served: Served) -> No
     assert after == served.client.post(SESSION, json={"products": ["P03", "P00"]}).json()["recommendations"]
     both = served.client.post(SESSION, json={"visitor_id": "V1", "products": ["P06"]}).json()["recommendations"]
     assert both == served.client.post(SESSION, json={"products": ["P03", "P00", "P06"]}).json()["recommendations"]
+
+
+def test_a_customer_newer_than_the_release_gains_by_what_they_saw(served: Served) -> None:
+    path = "/v1/customers/new/recommendations?fallback=popular"
+    popular = served.client.get(path).json()
+    served.online.apply([event(0, "P01", customer_id="new")])
+    heeding = served.client.get(path).json()
+    assert heeding.keys() == popular.keys()
+    assert heeding["recommendations"] != popular["recommendations"]
+    assert "P01" in {one["because_product_id"] for one in heeding["recommendations"]}
+    served.online.apply([event(1, "P02", "purchase", customer_id="new")])
+    assert "P02" not in [one["product_id"] for one in served.client.get(path).json()["recommendations"]]
 
 
 def test_a_customers_list_leaves_out_what_was_bought_and_heeds_what_was_seen(served: Served) -> None:
