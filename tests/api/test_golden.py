@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from api.services.golden import differences
@@ -34,7 +35,7 @@ from cartograph.releases.contents.files import (
     SHOP,
     SIMILAR,
 )
-from cartograph.releases.contents.golden import Golden
+from cartograph.releases.contents.golden import Golden, GoldenRequest
 from cartograph.releases.contents.models import Review
 from cartograph.releases.contents.tables import RECOMMENDATION_COLUMNS, SIMILAR_COLUMNS, open_lists
 from cartograph.settings import Settings
@@ -321,6 +322,11 @@ def test_an_answer_is_as_expected_if_it_is_the_same_or_an_object_with_more(value
 )
 def test_a_difference_is_named(expected: object, found: object, told: str) -> None:
     assert list(differences(expected, found, 0.0)) == [told]
+
+
+def test_no_request_tolerates_more_than_sums_of_float32_differ_by() -> None:
+    with pytest.raises(ValidationError, match="tolerance"):
+        GoldenRequest(name="any", path="/v1/release", answer={}, tolerance=0.01)
 
 
 def test_a_computed_number_may_differ_by_the_tolerance() -> None:

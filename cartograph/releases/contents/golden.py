@@ -10,12 +10,15 @@ from pydantic import Field
 
 from cartograph.releases.contents.base import Content
 
+MOST_TOLERANCE = 1e-6
+"""Of what is computed when it is asked for: float32 sums differ between processors by so much."""
+
 
 class GoldenRequest(Content):
     """A request, and what the answer must be, found without the service's own code.
 
     Of objects in `answer` the members must be as here, and there may be more; lists are whole. Numbers are exact, or
-    where a model is run, within `tolerance`: its sums of float32 depend on the processor.
+    where a model is run, within `tolerance`: its sums of float32 depend on the processor. A larger one is refused.
     """
 
     name: str
@@ -24,7 +27,7 @@ class GoldenRequest(Content):
     body: dict[str, Any] | None = None
     status: int = 200
     answer: dict[str, Any]
-    tolerance: float = Field(0.0, ge=0)
+    tolerance: float = Field(0.0, ge=0, le=MOST_TOLERANCE)
 
 
 class Golden(Content):

@@ -23,7 +23,7 @@ from cartograph.releases.contents.base import ShopCard
 from cartograph.releases.contents.causal import Effect, TreatmentPolicy
 from cartograph.releases.contents.experiments import ExperimentResult
 from cartograph.releases.contents.files import DEMAND, GOLDEN, REORDER
-from cartograph.releases.contents.golden import Golden, GoldenRequest
+from cartograph.releases.contents.golden import MOST_TOLERANCE, Golden, GoldenRequest
 from cartograph.releases.contents.models import FeatureSpec, ModelCard
 from cartograph.releases.contents.tables import CUSTOMER_COLUMNS, PRODUCT_COLUMNS
 from ml_assets.core.causal.decisions import leaves
@@ -34,8 +34,6 @@ from ml_assets.core.models.scoring import card_of
 from ml_assets.core.registry import Registered
 from ml_assets.defs.serving.recommendations import Recommended
 
-TOLERANCE = 1e-6
-"""Of what is computed when it is asked for: float32 sums differ between processors by so much."""
 LISTED = 5
 PATHS = {
     churn.NAME: "/v1/predict/churn",
@@ -176,7 +174,7 @@ def _of_lifetime_values(model: Registered, contents: Contents) -> Iterable[Golde
                 "model_version": version,
                 "as_of": contents.as_of.isoformat(),
             },
-            tolerance=TOLERANCE,
+            tolerance=MOST_TOLERANCE,
         )
 
 
@@ -198,7 +196,7 @@ def _of_model(model: Registered, contents: Contents) -> Iterable[GoldenRequest]:
             path=PATHS.get(card.name, f"/v1/predict/{card.name}"),
             body={"features": given},
             answer=answer,
-            tolerance=TOLERANCE,
+            tolerance=MOST_TOLERANCE,
         )
 
 
@@ -277,7 +275,7 @@ def _of_recommendations(recommended: Recommended | None) -> Iterable[GoldenReque
             path="/v1/recommendations/session",
             body={"products": products, "limit": LISTED},
             answer=made | {"recommendations": [{"rank": at, **one._asdict()} for at, one in enumerate(found, 1)]},
-            tolerance=TOLERANCE,
+            tolerance=MOST_TOLERANCE,
         )
 
 
