@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from api.services.release import LoadedRelease
 from cartograph.releases.contents.files import (
+    BUDGET_FILE,
     CLV_MODEL,
     CUSTOMERS,
     DEMAND,
+    DEMAND_REASONS,
     EFFECTS_FILE,
     EXPERIMENTS_FILE,
     KPIS,
@@ -57,6 +59,7 @@ _OF_PRODUCTS = {
     "profile": Origin(PRODUCTS, "features/product_features"),
     "similar": Origin(SIMILAR, "predictions/similar_products", "product_recommender"),
     "demand": Origin(DEMAND, "predictions/demand_forecasts", "demand_forecaster"),
+    "demand_explanation": Origin(DEMAND_REASONS, "predictions/demand_explanations", "demand_forecaster"),
     "reorder": Origin(REORDER, "predictions/reorder_advice", "demand_forecaster"),
 }
 _CALLED = {
@@ -89,6 +92,7 @@ FORMS = (
     "effect:<question>",
     "policy:<question>",
     "experiment:<name>",
+    "budget",
 )
 
 
@@ -123,6 +127,8 @@ def origin(release: LoadedRelease, answer: str) -> Origin:
         case "experiment":
             is_known = any(one.name == rest for one in release.experiments)
             found = Origin(EXPERIMENTS_FILE, f"experiments/{rest}") if is_known else None
+        case "budget" if answer == kind:
+            found = Origin(BUDGET_FILE, "causal/budget_allocation")
         case _:
             found = None
     if found is None or release.manifest.file(found.file) is None:
@@ -193,20 +199,24 @@ def _has_subject(release: LoadedRelease, kind: str, subject: str) -> bool:
 def _is_said(release: LoadedRelease, kind: str, subject: str, name: str) -> bool:
     """Whether the release says what is called `name` of a customer or product that it knows."""
     recommendations, demand, products = release.recommendations, release.demand, release.products
+    said: object
     match kind, name:
         case "customer", "recommendations":
-            return recommendations is not None and recommendations.of_customer(subject) is not None
+            said = recommendations and recommendations.of_customer(subject)
         case "customer", _:
             row = release.customers.find(subject)
             return name not in _VERSIONS or getattr(row, _VERSIONS[name]) is not None
         case _, "profile":
-            return products is not None and products.find(subject) is not None
+            said = products and products.find(subject)
         case _, "similar":
-            return recommendations is not None and recommendations.of_product(subject) is not None
+            said = recommendations and recommendations.of_product(subject)
         case _, "demand":
             return release.has_forecast(subject)
+        case _, "demand_explanation":
+            said = demand and demand.reasons and demand.reasons.find(subject)
         case _:
-            return demand is not None and demand.advice is not None and bool(demand.advice.rows(subject))
+            said = demand and demand.advice and demand.advice.rows(subject)
+    return bool(said)
 
 
 def _of_own_model(release: LoadedRelease, kind: str, rest: str) -> Origin | None:

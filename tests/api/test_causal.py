@@ -75,6 +75,21 @@ def gain(value: float) -> Estimated:
     return Estimated(value=value, low=value - 1, high=value + 1)
 
 
+def make_budget() -> Budget:
+    line = BudgetLine(
+        channel="search", today=100.0, proposed=80.0, likely=(60.0, 100.0), least=50.0, most=150.0,
+        margin_today=0.8, margin_proposed=1.0, is_capped=False,
+    )  # fmt: skip
+    response = ChannelResponse(
+        channel="search", spend=73_000.0, extra_orders=gain(4000), share=gain(0.5), return_on_spend=gain(2.5),
+        carry_over=gain(0.2), half_saturation=gain(90), most=9.0, exponent=1.4, highest_spend=200.0, is_shown=True,
+    )  # fmt: skip
+    return Budget(
+        as_of=date(2026, 1, 1), currency="EUR", margin_of_order=20.0, channels=(response,), lines=(line,),
+        total_most=100.0, profit_today=gain(10), profit=gain(12), gain=gain(2), is_shown=True,
+    )  # fmt: skip
+
+
 def make_policy(**changes: Any) -> TreatmentPolicy:
     """Treats those who were silent for more than 1 day, if their gap is above 20 or not known."""
     nodes = (
@@ -279,18 +294,7 @@ def test_a_coded_word_is_asked_of_the_column_that_it_came_from() -> None:
 
 def test_the_budget_is_served_as_it_was_released(tmp_path: Path, client: httpx.Client) -> None:
     assert client.get("/v1/causal/budget").json()["budget"] is None
-    line = BudgetLine(
-        channel="search", today=100.0, proposed=80.0, likely=(60.0, 100.0), least=50.0, most=150.0,
-        margin_today=0.8, margin_proposed=1.0, is_capped=False,
-    )  # fmt: skip
-    response = ChannelResponse(
-        channel="search", spend=73_000.0, extra_orders=gain(4000), share=gain(0.5), return_on_spend=gain(2.5),
-        carry_over=gain(0.2), half_saturation=gain(90), most=9.0, exponent=1.4, highest_spend=200.0, is_shown=True,
-    )  # fmt: skip
-    budget = Budget(
-        as_of=date(2026, 1, 1), currency="EUR", margin_of_order=20.0, channels=(response,), lines=(line,),
-        total_most=100.0, profit_today=gain(10), profit=gain(12), gain=gain(2), is_shown=True,
-    )  # fmt: skip
+    budget = make_budget()
     settings = Settings(home=tmp_path)
     publish(settings, replaced={BUDGET_FILE: budget.model_dump_json().encode()})
     with service(settings) as serving:

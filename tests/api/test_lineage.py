@@ -11,7 +11,7 @@ import pytest
 from api.schemas.lineage import AnswerLineage
 from api.services.lineage import ancestors
 from cartograph.releases import Manifest
-from cartograph.releases.contents.files import CUSTOMERS, LINEAGE_FILE, PRODUCTS
+from cartograph.releases.contents.files import BUDGET_FILE, CUSTOMERS, LINEAGE_FILE, PRODUCTS
 from cartograph.releases.contents.lineage import Lineage, LineageNode
 from cartograph.settings import Settings
 from tests.api.figuring import Order, kpi_files
@@ -22,11 +22,14 @@ from tests.api.making import (
     make_effect,
     make_forecasts,
     make_products,
+    make_reasons,
     problem,
     product_files,
     publish,
+    reason_files,
     service,
 )
+from tests.api.test_causal import make_budget
 from tests.api.test_own_models import FILES as OWN_MODEL
 from tests.api.valuing import clv_files, propensity_files, segment_files, uplift_files
 
@@ -66,6 +69,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clien
         **kpi_files([Order(1, 1, "DE", 1, 1)]),
         **product_files(make_products(["P:1", "P:2"])),
         **demand_files(make_forecasts(["P:1"]), make_advice(["P:1"])),
+        **reason_files(make_reasons(["P:1"])),
+        BUDGET_FILE: make_budget().model_dump_json().encode(),
         **clv_files(),
         **uplift_files(),
         **segment_files(),
@@ -129,7 +134,9 @@ def test_a_product_goes_back_to_its_features_snapshots_and_source(shop: tuple[ht
         ("product:P:2:profile", "features/product_features", None),
         ("product:P:1:demand", "predictions/demand_forecasts", "demand_forecaster"),
         ("product:P07:similar", "predictions/similar_products", "product_recommender"),
+        ("product:P:1:demand_explanation", "predictions/demand_explanations", "demand_forecaster"),
         ("prediction:order_fraud", "models/order_fraud", "order_fraud"),
+        ("budget", "causal/budget_allocation", None),
         ("kpi:revenue", "serving/kpis", None),
         ("effect:email_spring", "causal/email_spring", None),
     ],
