@@ -21,6 +21,16 @@ from cartograph.windows import Grain
 
 PREFIX = "CARTOGRAPH_"
 DOTENV = ".env"
+_PLACES = (
+    "home",
+    "shops_dir",
+    "models_dir",
+    "experiments_dir",
+    "questions_dir",
+    "release_signing_key",
+    "release_trusted_keys",
+    "alerts_file",
+)
 HOST = r"^[\w.:-]+$"
 """A name or an address of a network interface."""
 MOST_HOURS = 1_000_000
@@ -194,11 +204,11 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the logs.")
 
-    @field_validator("home", mode="before")
+    @field_validator(*_PLACES, mode="before")
     @classmethod
     def _named(cls, value: object) -> object:
         if value == "":  # it would be the folder that the command happens to be called in
-            raise ValueError("it is empty, and takes a folder")
+            raise ValueError("it is empty, and takes a path; leave it out for the default")
         return value
 
     @field_validator("api_cors_origins")
@@ -215,16 +225,7 @@ class Settings(BaseSettings):
             raise ValueError("it takes a folder or s3://bucket/prefix")
         return value
 
-    @field_validator(
-        "home",
-        "shops_dir",
-        "models_dir",
-        "experiments_dir",
-        "questions_dir",
-        "release_signing_key",
-        "release_trusted_keys",
-        "alerts_file",
-    )
+    @field_validator(*_PLACES)
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
