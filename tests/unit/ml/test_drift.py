@@ -124,6 +124,24 @@ def test_a_feature_that_is_counted_twice_is_unusual_and_named_first():
     assert found.most_changed[0][0] == "spend"
 
 
+def test_one_feature_that_differs_as_never_before_is_unusual_though_all_together_hardly_do():
+    table = drift(shop(14, latest="1.5 * spend"))
+    half = [None if value is None else 0.5 for value in table["domain_auc"].to_pylist()]
+    place = table.column_names.index("domain_auc")
+    found = input_drift.judge(table.set_column(place, table.schema.field(place), pa.array(half, pa.float64())))
+    assert found is not None
+    assert (found.is_usual, found.unusual) == (False, ("spend",))
+
+
+def test_a_feature_that_has_moved_as_much_before_is_usual():
+    """It moves with the seasons: half of the dates have half of the spend."""
+    often = "hash(n, as_of_date, 2) % (500 * (1 + month(as_of_date) % 2))"
+    seasons = shop(14).replace("hash(n, as_of_date, 2) % 1000", often)
+    found = input_drift.judge(drift(seasons))
+    assert found is not None
+    assert found.unusual == ()
+
+
 def test_a_young_shop_is_not_judged():
     found = input_drift.judge(drift(shop(8)))
     assert found is not None

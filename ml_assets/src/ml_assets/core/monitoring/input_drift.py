@@ -34,6 +34,8 @@ SPREADS = 4.0
 """Deviations above the median, by the median absolute deviation, from which a shift is unusual."""
 LEAST = 0.03
 """A rise of the AUC above the median that matters to nobody, however steady the dates before were."""
+LEAST_INDEX, TIMES = 0.1, 2.0
+"""A feature alone is unusual from this stability index on, if that is so many times the highest of the dates before."""
 
 CONTRACT = Contract(
     dataset="customer_feature_drift",
@@ -74,11 +76,13 @@ class Judgement(NamedTuple):
     auc: float
     limit: float | None
     most_changed: tuple[tuple[str, float], ...]
+    unusual: tuple[str, ...]
+    """The features that alone differ more than they did on any date before."""
 
     @property
     def is_usual(self) -> bool:
         """Whether the latest date differs no more than dates do."""
-        return self.limit is None or self.auc <= self.limit
+        return self.limit is None or (self.auc <= self.limit and not self.unusual)
 
 
 def drift(con: duckdb.DuckDBPyConnection, features: str, dates: Sequence[date]) -> pa.Table:
@@ -111,14 +115,21 @@ def judge(table: pa.Table) -> Judgement | None:
         middle = float(np.median(earlier))
         spread = 1.4826 * float(np.median(np.abs(np.asarray(earlier) - middle)))
         limit = min(middle + max(SPREADS * spread, LEAST), 1.0)
-    alone = table.filter(pc.and_(pc.equal(table["as_of_date"], as_of), pc.is_valid(table["stability_index"])))
-    changed = alone.sort_by([("stability_index", "descending")]).slice(0, 5)
+    alone = table.filter(pc.is_valid(table["stability_index"]))
+    now, before = (alone.filter(of(alone["as_of_date"], as_of)) for of in (pc.equal, pc.less))
+    changed = [(row["feature"], row["stability_index"]) for row in now.sort_by(_MOST_FIRST).to_pylist()]
+    highest = before.group_by("feature").aggregate([("stability_index", "max")])
+    limits = dict(zip(highest["feature"].to_pylist(), highest["stability_index_max"].to_pylist(), strict=True))
     return Judgement(
         as_of,
         latest,
         limit,
-        tuple(zip(changed["feature"].to_pylist(), changed["stability_index"].to_pylist(), strict=True)),
+        tuple(changed[:5]),
+        tuple(name for name, index in changed if index > max(LEAST_INDEX, TIMES * limits.get(name, np.inf))),
     )
+
+
+_MOST_FIRST = [("stability_index", "descending"), ("feature", "ascending")]
 
 
 def _comparisons(

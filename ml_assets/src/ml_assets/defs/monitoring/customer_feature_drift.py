@@ -4,6 +4,7 @@ import dagster as dg
 
 from cartograph.settings import get_settings
 from cartograph.trust.evidence import checked
+from cartograph.words import listed
 from ml_assets.core.features.customers import as_of_dates
 from ml_assets.core.monitoring import input_drift
 from ml_assets.defs.features.customer_features import KEY as FEATURES_KEY
@@ -27,7 +28,7 @@ CHECK = "inputs_are_usual"
             asset=KEY,
             description=(
                 "A classifier tells the customers of the latest as-of date from those of the dates before it no better "
-                "than it has told earlier dates from theirs."
+                "than it has told earlier dates from theirs, and no feature alone differs twice as much as ever before."
             ),
         )
     ],
@@ -65,12 +66,18 @@ def judge(found: input_drift.Judgement | None) -> dg.AssetCheckResult:
             found="fewer dates" if found is None else "too few earlier comparisons",
             description="cannot judge yet: too few as-of dates to know how much they usually differ",
         )
+    told = f"most changed: {', '.join(name for name, _ in found.most_changed)}"
+    if found.unusual:
+        told = f"so far apart never before: {listed(found.unusual)}"
     return checked(
         CHECK,
         found.is_usual,
-        expected=f"an AUC of at most {found.limit:.3f} between {found.as_of} and the dates before it",
-        found=f"{found.auc:.3f}; most changed: {', '.join(name for name, _ in found.most_changed)}",
-        samples=[] if found.is_usual else [name for name, _ in found.most_changed],
+        expected=(
+            f"an AUC of at most {found.limit:.3f} between {found.as_of} and the dates before it, and no feature that "
+            f"differs {input_drift.TIMES:g} times as much as ever before"
+        ),
+        found=f"{found.auc:.3f}; {told}",
+        samples=[] if found.is_usual else found.unusual or [name for name, _ in found.most_changed],
         severity="warning",
         metadata={
             "domain_auc": found.auc,
