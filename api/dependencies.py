@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 
 from api.problems import ProblemError
-from api.services.access import Access, Unknowable, sees_personal
+from api.services.access import Access, Principal, Unknowable, sees_personal
 from api.services.event_log import EventLog, NoEventLogError
 from api.services.online import OnlineState
 from api.services.release import LoadedRelease
@@ -51,9 +51,10 @@ async def _release(request: Request, state: CurrentState) -> LoadedRelease:
 
 
 def problem_told(request: Request, state: State) -> str | None:
-    """What keeps the current release from being served: to strangers without the paths that it names."""
+    """What keeps the current release from being served; the paths that it names are for administrators."""
     access: Access = request.app.state.access
-    if state.problem is None or request.state.principal is not None:
+    principal: Principal | None = request.state.principal
+    if state.problem is None or (principal is not None and "admin" in principal.scopes):
         return state.problem
     with suppress(Unknowable):
         if access.is_open:

@@ -231,13 +231,15 @@ def test_strangers_are_not_told_the_paths_of_what_cannot_be_served(tmp_path: Pat
     settings = Settings(home=tmp_path, env="production")
     manifest = publish(settings)
     (settings.shop_home / "releases" / manifest.release_id / "manifest.json").write_text("{}")
-    reader = make_key(settings, "reader", "read")
+    reader, keeper = make_key(settings, "reader", "read"), make_key(settings, "keeper", "read", "admin")
     with service(settings) as client:
-        stranger, known = (client.get("/ready", headers=headers) for headers in ({}, reader))
+        stranger, known = (client.get("/ready", headers=headers) for headers in ({}, keeper))
         assert str(tmp_path) not in stranger.text
         assert "the service's log say why" in problem(stranger, 503, "no-release")["detail"]
         assert known.text == stranger.text, "nobody is asked for a key there"
-        assert str(tmp_path) in problem(client.get("/v1/release", headers=reader), 503, "no-release")["detail"]
+        asked = [client.get("/v1/release", headers=headers) for headers in (reader, keeper)]
+        told = [str(tmp_path) in problem(answer, 503, "no-release")["detail"] for answer in asked]
+        assert told == [False, True], "the paths are for administrators"
 
 
 def test_a_rate_is_told_and_held_for_each_key(guarded: Settings) -> None:
