@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -42,6 +43,7 @@ def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, d
         Exit: a run failed; it has said why.
     """
     from ecom_assets.defs.quality.late_data import look, repaired_assets, requests
+    from ecom_assets.unfinished_repairs import note_begun, note_made, unfinished
 
     shop = load_shop(settings)
     require_readable_sources(shop)
@@ -52,7 +54,7 @@ def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, d
     with only_run(settings) as lock, open_instance(settings) as instance:
         close_dead_runs(instance)
         with output.status("looking at the sources"):
-            found = look(instance, only)
+            found = replace(look(instance, only), unfinished=unfinished(settings))
         repairs = found.repairs()
         for piece in found.unreadable:
             say_warning(f"{piece.name} cannot be read: {piece.reason}. {piece.cure}. What was loaded of it stays.")
@@ -63,6 +65,8 @@ def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, d
             say(f"[yellow]late[/]     {escape(str(change))}")
         for lookup in found.lookups():
             say(f"[yellow]with it[/]  {lookup}")
+        for dataset, window in sorted(found.unfinished - found.touched):
+            say(f"[yellow]again[/]    {dataset} {window.key}: an earlier repair of it did not end")
         if dry_run:
             number = counted(sum(len(one.windows) for one in repairs), "partition")
             output.print(f"{number} to build anew: `cartograph repair`")
@@ -75,6 +79,9 @@ def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, d
         else:  # the run that loaded them may have been stopped before the warehouse had anything: all of it is made
             steps = [Step(warehouse, list(one.windows), None) for one in repairs]
         steps.append(Step(models, since_first(instance, settings, list(repairs[0].windows)), None))
+        note_begun(settings, found.mended())
         with crew_of(settings, lock.fileno(), first=warehouse) as crew:
             logs = execute_all(settings, instance, crew, steps, None)
+        if all(log.succeeded for log in logs):
+            note_made(settings, [window for one in repairs for window in one.windows])
     conclude(settings, logs, time.monotonic() - began)

@@ -51,6 +51,8 @@ def run(
     ] = None,
 ) -> None:
     """Load, build, train and release: everything, or the partitions and assets that you choose."""
+    from ecom_assets.unfinished_repairs import note_made
+
     override = override_of(override_by, override_reason)
     require_selection(select)
     settings = load_settings(**({"shop": shop} if shop else {}))
@@ -73,6 +75,8 @@ def run(
         since = chosen if select else since_first(instance, settings, chosen)
         steps = [Step(warehouse, chosen, select), Step(models, since, select)]
         logs = execute_all(settings, instance, crew, steps, override)
+        if select is None and all(log.succeeded for log in logs):
+            note_made(settings, chosen)
     if not logs:
         raise ShopError(
             f"--select {select!r} selects no asset of this shop. Assets are named like marts/fct_orders: "

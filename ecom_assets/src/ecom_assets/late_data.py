@@ -68,6 +68,12 @@ class Findings:
     touched: frozenset[tuple[str, Window]]
     unreadable: tuple[Unreadable, ...]
     """What of the sources could not be read; rows that it may hold are no change."""
+    unfinished: frozenset[tuple[str, Window]] = frozenset()
+    """What a repair had begun to mend that did not end."""
+
+    def mended(self) -> frozenset[tuple[str, Window]]:
+        """The datasets to load again, each with a partition to load it in."""
+        return frozenset((change.dataset, change.window) for change in self.changes) | self.touched | self.unfinished
 
     def lookups(self) -> list[str]:
         """In words, which partitions have facts that look up a row that would change."""
@@ -80,7 +86,7 @@ class Findings:
     def repairs(self) -> list[Repair]:
         """What mends all of it: runs over adjoining partitions, oldest first."""
         wanted: dict[Window, set[str]] = {}
-        for dataset, window in {(change.dataset, change.window) for change in self.changes} | self.touched:
+        for dataset, window in self.mended():
             wanted.setdefault(window, set()).add(dataset)
         runs: list[list[Window]] = []
         for window in sorted(wanted):
