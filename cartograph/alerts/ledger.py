@@ -125,7 +125,7 @@ class Ledger:
                     failing.append(signal)
                 else:  # told when it began; an error that is a warning by now, too: the next error is news
                     stands = stands.model_copy(update={"at": known.at, "run_id": known.run_id})
-                _keep(connection, stands)
+                _keep(connection, stands.model_copy(update={"told": signal.worst_told(known)}))
             messages = grouped(failing, recovered)
             connection.executemany(
                 "INSERT OR IGNORE INTO outbox (message_id, sink, message) VALUES (?, ?, ?)",
@@ -242,7 +242,15 @@ def _end(connection: sqlite3.Connection, well: Signal) -> list[Signal]:
         elif left != known:
             _keep(connection, left)
     return [
-        well.model_copy(update={"subject": known.subject, "owner": known.owner, "parts": known.parts}) for known in over
+        well.model_copy(
+            update={
+                "subject": known.subject,
+                "owner": known.owner,
+                "parts": known.parts,
+                "severity": known.told or known.severity,
+            }
+        )
+        for known in over
     ]
 
 

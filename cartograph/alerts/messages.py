@@ -25,7 +25,8 @@ class Signal(_Frozen):
     that it was to make, with their partitions. One that is `only_of_parts`, as each run is, says nothing of others. The
     subject of a run that a check stopped is the check's: both are one message. A failure that `holds_back` also refuses
     each release that is made of its subject, which is told with it and not once more. One that does not last, as an
-    override of checks, is an event: told each time, and never over.
+    override of checks, is an event: told each time, and never over. `told` is the worst severity that was told of a
+    failure since it began: whoever heard of that hears of its end.
     """
 
     subject: str
@@ -40,6 +41,7 @@ class Signal(_Frozen):
     only_of_parts: bool = False
     lasts: bool = True
     holds_back: bool = False
+    told: Severity | None = None
 
     def left_of(self, known: Signal) -> Signal | None:
         """What is left of the failure `known` as this is well: of the same, or of its parts; None where it is over."""
@@ -54,6 +56,10 @@ class Signal(_Frozen):
         """Whether this failure is more than `known`, which was told of the same: an error, or of further parts."""
         is_worse = (known.severity, self.severity) == ("warning", "error")
         return is_worse or bool(known.parts and (not self.parts or without(self.parts, known.parts)))
+
+    def worst_told(self, known: Signal | None) -> Severity:
+        """The worst severity that is told of this failure, with what was told of it as it was `known`."""
+        return "error" if "error" in (self.severity, known and (known.told or known.severity)) else "warning"
 
     def with_parts_of(self, known: Signal) -> Signal:
         """This failure with what stands of `known`, of which it says nothing where it is of its own parts only."""

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cartograph.alerts.ledger import CLAIM, FIRST_WAIT, LONGEST_WAIT, Due, Ledger
-from cartograph.alerts.messages import Message, Signal
+from cartograph.alerts.messages import Message, Severity, Signal
 from tests.unit.alerts.making import MOMENT, make_signal
 
 
@@ -40,7 +40,7 @@ def test_a_failure_is_told_once_while_it_lasts_and_its_end_once(ledger: Ledger) 
     well, still_well = (make_signal(minute=m, healthy=True, run_id=f"run-{m}") for m in (3, 4))
     assert record(ledger, failed) == ["Error: published/fct_orders (rows_match_mart)"]
     assert record(ledger, again) == []
-    assert ledger.failing() == [failed]
+    assert ledger.failing() == [failed.model_copy(update={"told": "error"})]
     assert record(ledger, well) == ["Recovered: published/fct_orders (rows_match_mart)"]
     assert record(ledger, still_well) == []
     assert ledger.failing() == []
@@ -51,7 +51,7 @@ def test_what_is_closed_by_hand_is_over_without_a_word_and_told_anew_when_it_is_
     gone, stays = make_signal("a", subject="models/gone"), make_signal("a")
     record(ledger, gone, make_signal("b", subject="models/gone"), stays)
     assert [signal.name for signal in ledger.close("models/gone")] == ["a", "b"]
-    assert ledger.failing() == [stays]
+    assert ledger.failing() == [stays.model_copy(update={"told": "error"})]
     assert ledger.close("models/gone") == []
     assert record(ledger, gone) == ["Error: models/gone (a)"]
 
@@ -65,6 +65,16 @@ def test_a_warning_that_becomes_an_error_is_told_again_and_not_the_other_way(led
     assert record(ledger, warned) == ["Warning: published/fct_orders (rows_match_mart)"]
     assert record(ledger, failed) == ["Error: published/fct_orders (rows_match_mart)"]
     assert record(ledger, make_signal(minute=2, severity="warning", run_id="run-3")) == []
+
+
+@pytest.mark.parametrize("told", [["error"], ["warning"], ["warning", "error"], ["error", "warning"]])
+def test_who_heard_of_a_failure_hears_of_its_end(ledger: Ledger, told: list[Severity]) -> None:
+    """Whatever the severity of the result that passes is: a route may ask for errors only."""
+    for minute, severity in enumerate(told):
+        ledger.record("warehouse", [make_signal(minute=minute, severity=severity)], {}, to_both)
+    well = make_signal(minute=9, healthy=True, severity="warning", run_id="run-9")
+    (over,) = ledger.record("warehouse", [well], {}, to_both)
+    assert over.severity == ("error" if "error" in told else "warning")
 
 
 def test_what_is_well_as_a_whole_ends_the_failure_of_its_parts(ledger: Ledger) -> None:
