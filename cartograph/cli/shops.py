@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +60,7 @@ def check(name: ShopName = None) -> None:
         shop.first_window(settings.partition_grain),
     )
     with output.status("reading"):
-        report = check_shop(shop, readers, ended or [first])
+        report = check_shop(shop, readers, ended or [first], timedelta(hours=settings.late_limit_hours))
     for dataset in report.datasets:
         _print_dataset(dataset)
     for absent in report.absent:

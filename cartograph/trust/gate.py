@@ -83,7 +83,7 @@ def errors_ever(
     """All errors that checks have found, whether or not they were mended, the latest first."""
     found = {}
     for key in keys:
-        records = _executions(instance, key, None, {AssetCheckExecutionRecordStatus.FAILED})
+        records = executions(instance, key, status={AssetCheckExecutionRecordStatus.FAILED})
         results = [record.evaluation for record in records if record.evaluation is not None]
         if errors := tuple(result for result in results if result.severity == _ERROR):
             found[key] = errors
@@ -180,9 +180,9 @@ def _standing(
     instance: dg.DagsterInstance, key: dg.AssetCheckKey, runs: _Runs, up_to: int | None = None
 ) -> Standing | None:
     """What stands of a check's results. Read back to the oldest that did not pass, and no further."""
-    not_passed = _executions(instance, key, up_to, _NOT_PASSED)
+    not_passed = executions(instance, key, up_to, _NOT_PASSED)
     unsound = (record.id for record in not_passed if record.status in COMPLETED or runs.began(record))
-    needed = _back_to(min(unsound, default=None), _executions(instance, key, up_to))
+    needed = _back_to(min(unsound, default=None), executions(instance, key, up_to))
     return standing(_looks(needed, runs))
 
 
@@ -196,10 +196,10 @@ def _back_to(oldest: int | None, records: Iterable[AssetCheckExecutionRecord]) -
         yield record
 
 
-def _executions(
+def executions(
     instance: dg.DagsterInstance,
     key: dg.AssetCheckKey,
-    up_to: int | None,
+    up_to: int | None = None,
     status: set[AssetCheckExecutionRecordStatus] | None = None,
 ) -> Iterator[AssetCheckExecutionRecord]:
     """The executions of a check, the latest first; with `up_to`, that with this id and those before."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import NamedTuple
 
 import dagster as dg
@@ -21,7 +22,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from cartograph.alerts.messages import Signal
 from cartograph.alerts.parts import Part, merged, without
 from cartograph.trust.causes import cause_of, failed_checks
-from cartograph.trust.gate import is_partial, span_of, span_of_run, stood_after
+from cartograph.trust.gate import executions, is_partial, span_of, span_of_run, stood_after
 from cartograph.trust.overrides import overrides_in
 from cartograph.trust.states import dead_backfills, failed_partitions, stale_assets
 from cartograph.trust.watching import Observations, Watched
@@ -82,7 +83,7 @@ def _checks(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str
         before = _Position.read(since.get(source))
         if record.id == before.last and not before.pending:
             continue
-        records = _executions(instance, key, before) if since else [record]
+        records = _new_executions(instance, key, before) if since else _since_last_result(instance, key)
         signals = (_of_check(instance, record, what.owners[key.asset_key]) for record in records)
         found.signals.extend(signal for signal in signals if signal is not None)
         pending = [r.id for r in records if r.status not in COMPLETED and _is_running(instance, r.run_id, running)]
@@ -90,19 +91,23 @@ def _checks(instance: dg.DagsterInstance, what: Watched, since: Mapping[str, str
     return found
 
 
-def _executions(
+def _new_executions(
     instance: dg.DagsterInstance, key: dg.AssetCheckKey, before: _Position
 ) -> list[AssetCheckExecutionRecord]:
     """The executions of a check that are new, or had no result before; oldest first."""
     oldest = min([before.last + 1, *before.pending])
-    records: list[AssetCheckExecutionRecord] = []
-    cursor: int | None = None
-    while True:
-        page = instance.event_log_storage.get_asset_check_execution_history(key, limit=_PAGE, cursor=cursor)
-        records.extend(record for record in page if record.id > before.last or record.id in before.pending)
-        if len(page) < _PAGE or page[-1].id <= oldest:
-            return records[::-1]
-        cursor = page[-1].id
+    records = takewhile(lambda record: record.id >= oldest, executions(instance, key))
+    return [record for record in records if record.id > before.last or record.id in before.pending][::-1]
+
+
+def _since_last_result(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> list[AssetCheckExecutionRecord]:
+    """The last execution of a check that has come to a result, and those that a run has planned since; oldest first."""
+    records = []
+    for record in executions(instance, key):
+        records.append(record)
+        if record.status in COMPLETED:
+            break
+    return records[::-1]
 
 
 def _is_running(instance: dg.DagsterInstance, run_id: str, known: dict[str, bool]) -> bool:

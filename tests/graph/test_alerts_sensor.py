@@ -142,6 +142,14 @@ def test_the_first_look_tells_what_fails_now_and_no_history(bench: Bench) -> Non
     assert bench.look() == FAILED
 
 
+def test_the_first_look_tells_of_a_failure_that_a_later_run_did_not_come_to(bench: Bench) -> None:
+    bench.run(sound=False)
+    bench.run(crashes=True)
+    bench.look()
+    told = [signal["text"] for message in bench.logged() for signal in message["failing"]]
+    assert (told[0], told[-1]) == ("90 of 100", "orders: ValueError: the disk is full")
+
+
 def test_a_failure_is_over_once_its_own_partition_is_well(bench: Bench) -> None:
     bench.run()
     bench.look()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,8 @@ def checked_shop(root: Path, monkeypatch: pytest.MonkeyPatch) -> ShopReport:
     shop = load_shop(settings)
     (spec,) = shop.sources
     reader = FilesSource(files_config(spec.attributes, spec.datasets), shop.span, settings)
-    return check_shop(shop, [reader], shop.windows("monthly", datetime(2024, 3, 1, tzinfo=UTC)))
+    windows = shop.windows("monthly", datetime(2024, 3, 1, tzinfo=UTC))
+    return check_shop(shop, [reader], windows, timedelta(hours=settings.late_limit_hours))
 
 
 def test_the_corner_shop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def check(*sources: Source) -> ShopReport:
         end=date(2024, 4, 1),
         sources=(SourceSpec(type="given", datasets=datasets),),
     )
-    return check_shop(shop, sources, MONTHS)
+    return check_shop(shop, sources, MONTHS, timedelta(hours=48))
 
 
 def report(found: ShopReport, dataset: str) -> DatasetReport:
@@ -119,6 +119,13 @@ def test_violations_have_counts_and_examples_and_parents_are_known() -> None:
     assert (items.counts.accepted, items.counts.merged) == (1, 1)
     assert not items.is_ok
     assert [each.dataset for each in found.datasets] == ["products", "order_items"], "parents first"
+
+
+def test_rows_that_a_load_would_find_too_late_are_told() -> None:
+    happened = {"occurred_at": "2024-01-02T10:00", "event_type": "page_view", "visitor_id": "v1"}
+    early, late = ({**happened, "event_id": day, "received_at": f"2024-01-0{day}T10:00"} for day in ("4", "5"))
+    (violation,) = report(check(Given(events=[early, late])), "events").violations
+    assert (violation.reason, violation.rows) == ("too_late", 1)
 
 
 def test_merged_duplicates_are_no_fault() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -111,18 +112,21 @@ class ShopReport:
         )
 
 
-def check_shop(shop: Shop, sources: Sequence[Source], windows: Sequence[Window]) -> ShopReport:
+def check_shop(
+    shop: Shop, sources: Sequence[Source], windows: Sequence[Window], late_limit: timedelta
+) -> ShopReport:
     """Read what `sources` deliver for the consecutive `windows` and hold it against the contracts.
 
     References are held against the parents' accepted rows in the same windows; those to a parent that is absent or at
-    fault are not checked. Memory holds one delivery at a time, and the parents' keys.
+    fault are not checked. Rows received more than `late_limit` after they happened are told as a load would. Memory
+    holds one delivery at a time, and the parents' keys.
     """
     known_keys: dict[str, pa.Table] = {}
     reports = []
     for contract in CONTRACTS.values():
         source = next((source for source in sources if contract.dataset in source.datasets), None)
         if source is not None:
-            reports.append(_check(contract, source, windows, shop.span, known_keys))
+            reports.append(_check(contract, source, windows, shop.span, late_limit, known_keys))
     delivered = {report.dataset for report in reports}
     absent = tuple(
         AbsentDataset(contract.dataset, contract.enables, contract.required)
@@ -162,7 +166,12 @@ class _Tally:
 
 
 def _check(
-    contract: Contract, source: Source, windows: Sequence[Window], span: Window, known_keys: dict[str, pa.Table]
+    contract: Contract,
+    source: Source,
+    windows: Sequence[Window],
+    span: Window,
+    late_limit: timedelta,
+    known_keys: dict[str, pa.Table],
 ) -> DatasetReport:
     """The report of one dataset; its keys are added to `known_keys` where another dataset refers to them."""
     tally = _Tally()
@@ -171,7 +180,14 @@ def _check(
         for delivery in source.deliveries(contract.dataset, windows):
             tally.mapped.update(delivery.rows.column_names)
             tally.unreadable.update({file.name: file for file in delivery.unreadable})
-            checked = validate(delivery.rows, contract, window=delivery.window, shop_window=span, known_keys=known_keys)
+            checked = validate(
+                delivery.rows,
+                contract,
+                window=delivery.window,
+                shop_window=span,
+                known_keys=known_keys,
+                late_limit=late_limit,
+            )
             tally.add(checked, key_columns)
     except (SourceError, ContractError) as mistake:
         return DatasetReport(contract.dataset, type(source).__name__, error=str(mistake))
