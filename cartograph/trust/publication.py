@@ -62,15 +62,15 @@ def require_sound(context: dg.AssetExecutionContext, window: Window | None) -> d
     name = context.asset_key.to_user_string()
     if override is None and found:
         raise failure_by_checks(
-            f"{name} is not published: blocking checks failed, {named}. Mend what they "
-            "found and load those partitions again, or `cartograph run` everything; who answers for it says "
-            "--override-by and --override-reason.",
+            f"{name} is not published: blocking checks failed, {named}. Mend what they found and load those partitions "
+            f"again, with what comes after them: `{_again(found.values())}`; who answers for it says --override-by and "
+            "--override-reason.",
             found,
         )
     if override is None:
         raise dg.Failure(
             f"{name} is not published: {named}. Mend what was found where it is not yet, and make again what is made "
-            "of it, or `cartograph run` everything; who answers for it says --override-by and --override-reason.",
+            f"of it: `{_again(one.error for one in held)}`; who answers for it says --override-by and --override-reason.",
             allow_retries=False,
         )
     tell_override(context, f"published in spite of {named}, by {override.by}: {override.reason}")
@@ -135,6 +135,13 @@ def _within(errors: Errors, window: Window | None) -> dict[dg.AssetCheckKey, dg.
 def _reaches(error: dg.AssetCheckEvaluation, window: Window | None) -> bool:
     span = span_of(error)
     return span is None or window is None or span[0] < window.end.isoformat()
+
+
+def _again(errors: Iterable[dg.AssetCheckEvaluation]) -> str:
+    """The command that makes everything anew from the first partition in which there are `errors`."""
+    spans = [span_of(error) for error in errors]
+    starts = [span[0][:10] for span in spans if span is not None]
+    return f"cartograph run --from {min(starts)}" if len(starts) == len(spans) else "cartograph run"
 
 
 def _named(found: Mapping[dg.AssetCheckKey, dg.AssetCheckEvaluation]) -> str:

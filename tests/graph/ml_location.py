@@ -82,13 +82,13 @@ def guard(instance: dg.DagsterInstance, lake: Lake, *marts: str) -> None:
     """Say of published marts what the other location says of them: they are there, and their check passed."""
     write_graph(lake, [GuardedAsset(f"published/{mart}", (), {CHECK: True}) for mart in marts])
     for mart in marts:
-        publish_again(instance, mart)
+        record_made(instance, f"published/{mart}")
         report_check(instance, mart, passed=True)
 
 
-def publish_again(instance: dg.DagsterInstance, mart: str) -> None:
-    """Record a materialisation of a published mart by the other location."""
-    instance.report_runless_asset_event(dg.AssetMaterialization(["published", mart]))
+def record_made(instance: dg.DagsterInstance, asset_key: str, partition: str | None = None) -> None:
+    """Record a materialisation of an asset of the other location."""
+    instance.report_runless_asset_event(dg.AssetMaterialization(key(asset_key), partition=partition))
 
 
 def report_check(instance: dg.DagsterInstance, mart: str, *, passed: bool) -> None:

@@ -25,7 +25,7 @@ from tests.graph.ml_location import (
     guard,
     key,
     location_in,
-    publish_again,
+    record_made,
     report_check,
     report_result,
     run,
@@ -174,12 +174,38 @@ def test_what_was_made_of_marts_that_were_published_in_spite_of_an_error_is_made
 
 
 def test_a_check_that_is_older_than_its_data_keeps_a_release_back(shop):
-    publish_again(shop.instance, "fct_orders")
+    record_made(shop.instance, "published/fct_orders")
     refused = shop.release()
     message = said(refused)
     assert behind(refused) == [], "none has failed, so nobody was told"
     assert "have not run since their data changed: rows_match_mart of published/fct_orders." in message
     report_check(shop.instance, "fct_orders", passed=True)
+    assert shop.release().success
+
+
+@pytest.mark.parametrize(
+    ("mart", "partitions"), [("dim_products", [None]), ("fct_events", ["2024-02-01", "2024-03-01"])]
+)
+def test_a_mart_that_was_made_and_not_published_since_keeps_a_release_back(shop, mart, partitions):
+    """As by a run that was killed between its publications, which the tables of a release would be half new by."""
+
+    def make(prefix: str, partition: str | None) -> None:
+        record_made(shop.instance, f"{prefix}/{mart}", partition)
+        report_check(shop.instance, mart, passed=True)
+
+    graph = {asset.key: asset for asset in read_graph(shop.lake)}
+    graph[f"published/{mart}"] = GuardedAsset(f"published/{mart}", (f"marts/{mart}",), {CHECK: True})
+    graph[f"marts/{mart}"] = GuardedAsset(f"marts/{mart}", (), {})
+    write_graph(shop.lake, graph.values())
+    for partition in partitions:
+        make("marts", partition)
+        make("published", partition)
+    assert shop.release().success
+    make("marts", partitions[0])
+    for partition in partitions[1:]:
+        make("published", partition)
+    assert f"have not run since their data changed: {CHECK} of published/{mart}." in said(shop.release())
+    make("published", partitions[0])
     assert shop.release().success
 
 

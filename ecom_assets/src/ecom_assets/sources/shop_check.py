@@ -112,9 +112,7 @@ class ShopReport:
         )
 
 
-def check_shop(
-    shop: Shop, sources: Sequence[Source], windows: Sequence[Window], late_limit: timedelta
-) -> ShopReport:
+def check_shop(shop: Shop, sources: Sequence[Source], windows: Sequence[Window], late_limit: timedelta) -> ShopReport:
     """Read what `sources` deliver for the consecutive `windows` and hold it against the contracts.
 
     References are held against the parents' accepted rows in the same windows; those to a parent that is absent or at

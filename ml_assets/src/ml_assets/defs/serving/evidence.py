@@ -15,10 +15,13 @@ from cartograph.trust.asset_graph import GuardedAsset, ancestry, guarded_assets,
 from cartograph.trust.automation import OVERRIDE_TAGS
 from cartograph.trust.descent import heirs
 from cartograph.trust.gate import check_outcomes, checks_of, errors_ever, standing_results
+from cartograph.trust.overtaken import overtaken
 from ml_assets.defs.metadata import SNAPSHOTS
 
 if TYPE_CHECKING:
     from cartograph.lake import Lake
+
+_PUBLISHED = "published/"
 
 
 def upstream_snapshots(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> dict[str, int]:
@@ -59,11 +62,23 @@ def require_made(context: dg.AssetExecutionContext, lake: Lake, tables: Iterable
 def outcomes(
     context: dg.AssetExecutionContext, lake: Lake, asset: dg.AssetKey, as_of: date
 ) -> tuple[CheckOutcome, ...]:
-    """What became of each check of what `asset` is made of as of a date, in both locations; by asset and name."""
+    """What became of each check of what `asset` is made of as of a date, in both locations; by asset and name.
+
+    One of a publication is older than its data where the mart was made anew and not published since.
+    """
+    guards = guarded_by(context, lake, asset)
     held = _held(context, lake, asset, as_of.isoformat())
+    old = overtaken(context.instance, (one for one in guards if one.key.startswith(_PUBLISHED)))
     return tuple(
-        one if one.forbids else one.model_copy(update={"held_by": held.get((one.asset_key, one.name))})
-        for one in check_outcomes(context.instance, guarded_by(context, lake, asset))
+        one
+        if one.forbids
+        else one.model_copy(
+            update={
+                "held_by": held.get((one.asset_key, one.name)),
+                "basis": "outdated" if one.asset_key in old else one.basis,
+            }
+        )
+        for one in check_outcomes(context.instance, guards)
     )
 
 
