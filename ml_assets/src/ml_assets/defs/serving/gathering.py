@@ -28,6 +28,7 @@ from ml_assets.defs.marts import ACTIONS, PROPENSITIES, SCORES, SEGMENTS, VALUES
 from ml_assets.defs.own_models import own_models
 from ml_assets.defs.serving.explanations import order_rows
 from ml_assets.defs.serving.kpis import ReleasedKpis, released_kpis
+from ml_assets.defs.serving.lists import ordered_lists
 from ml_assets.defs.serving.own_models import released_predictions
 from ml_assets.defs.serving.populations import asked_about, told_population
 from ml_assets.defs.serving.recommendations import Recommended, released_recommendations
@@ -230,13 +231,11 @@ def released_demand(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> dict[str,
 def released_reasons(con: duckdb.DuckDBPyConnection, inputs: Pinned) -> pa.Table | None:
     """Why each product of the latest forecasts has its own; None where nothing is forecast."""
     forecasts, explanations = inputs.selects["demand_forecasts"], inputs.selects["demand_explanations"]
-    listed = ", ".join(
-        f"list({column} ORDER BY feature) AS {name}"
-        for name, column in {"features": "feature", "values": "feature_value", "contributions": "contribution"}.items()
-    )
+    listed = {"features": "feature", "values": "feature_value", "contributions": "contribution"}
     found = con.execute(
         f"""
-        SELECT product_id, demand_model_version AS model_version, any_value(base_value) AS base_value, {listed}
+        SELECT product_id, demand_model_version AS model_version, any_value(base_value) AS base_value,
+            {ordered_lists(listed, "feature")}
         FROM ({explanations})
         WHERE (as_of_date, demand_model_version) IN (
             SELECT (max(as_of_date), arg_max(demand_model_version, as_of_date)) FROM ({forecasts})

@@ -12,6 +12,9 @@ from cartograph.releases.contents.tables import PREDICTION_COLUMNS
 from ml_assets.components.customer_model import predictions_table
 from ml_assets.core.registry import Registered
 from ml_assets.defs.marts import Pinned
+from ml_assets.defs.serving.lists import ordered_lists
+
+_LISTED = {"models": "model", "model_versions": "model_version", "probabilities": "probability"}
 
 
 def released_predictions(
@@ -26,8 +29,7 @@ def released_predictions(
     return (
         con.execute(
             f"""
-            SELECT customer_id, list(model ORDER BY model) AS models,
-                list(model_version ORDER BY model) AS model_versions, list(probability ORDER BY model) AS probabilities
+            SELECT customer_id, {ordered_lists(_LISTED, "model")}
             FROM ({" UNION ALL ".join(selects)}) GROUP BY customer_id""",
             {"as_of": as_of},
         )

@@ -43,7 +43,7 @@ def asked_about(
     ]
     nobody = "SELECT NULL::VARCHAR AS customer_id, NULL::DATE AS as_of_date, NULL::VARCHAR AS policy WHERE false"
     return con.execute(
-        f"""SELECT customer_id, list(policy ORDER BY policy) AS policies FROM ({" UNION ALL ".join([nobody, *asked])})
+        f"""SELECT customer_id, list_sort(list(policy)) AS policies FROM ({" UNION ALL ".join([nobody, *asked])})
         WHERE as_of_date = $as_of GROUP BY customer_id""",
         {"as_of": as_of, **named},
     ).to_arrow_table()

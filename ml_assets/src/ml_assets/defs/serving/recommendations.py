@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from ml_assets.core.models.recommendation.purchases import catalogue
 from ml_assets.core.models.scoring import card_of
 from ml_assets.core.registry import Registered
 from ml_assets.defs.marts import Pinned
+from ml_assets.defs.serving.lists import ordered_lists
 
 
 class Recommended(NamedTuple):
@@ -38,7 +38,7 @@ def released_recommendations(
     customers = con.execute(
         f"""
         SELECT customer_id, coalesce(any_value(recommender_version), $version) AS model_version,
-            {_arrays(listed | {"because_product_ids": "because_product_id"}, "r.rank IS NOT NULL")}
+            {ordered_lists(listed | {"because_product_ids": "because_product_id"}, "r.rank", "r.rank IS NOT NULL")}
         FROM ({selects["customer_features"]}) f
         LEFT JOIN ({selects["product_recommendations"]}) r USING (customer_id, as_of_date)
         WHERE as_of_date = $as_of GROUP BY customer_id""",
@@ -49,8 +49,8 @@ def released_recommendations(
     products = con.execute(
         f"""
         SELECT product_id, any_value(recommender_version) AS model_version,
-            {_arrays(similar, f"relation = '{lists.SIMILAR}'")},
-            {_arrays(together, f"relation = '{lists.BOUGHT_TOGETHER}'")}
+            {ordered_lists(similar, "rank", f"relation = '{lists.SIMILAR}'")},
+            {ordered_lists(together, "rank", f"relation = '{lists.BOUGHT_TOGETHER}'")}
         FROM ({selects["similar_products"]}) WHERE as_of_date = $as_of GROUP BY product_id""",
         {"as_of": as_of},
     ).to_arrow_table()
@@ -70,10 +70,3 @@ def write_recommendations(folder: Path, recommended: Recommended) -> None:
     (folder / RECOMMENDER_CARD).write_text(recommended.card.model_dump_json(indent=2), encoding="utf-8")
     write_lists(folder / RECOMMENDATIONS, recommended.customers, RECOMMENDATION_COLUMNS)
     write_lists(folder / SIMILAR, recommended.products, SIMILAR_COLUMNS)
-
-
-def _arrays(columns: Mapping[str, str], where: str) -> str:
-    """SQL for each column of a list, in the order of the ranks, by its new name; empty where `where` never holds."""
-    return ", ".join(
-        f"coalesce(list({column} ORDER BY rank) FILTER ({where}), []) AS {name}" for name, column in columns.items()
-    )
