@@ -12,7 +12,7 @@ from ecom_assets.simulator import SimulatorConfig, people
 from ecom_assets.simulator.world import World
 from ml_assets.core.evaluation.values import mean_absolute_error
 from ml_assets.core.features.customers import OPTIONAL_MARTS, REQUIRED_MARTS, feature_table
-from ml_assets.core.models import clv, order_clock
+from ml_assets.core.models import clv, gamma_gamma, order_clock
 from ml_assets.core.models.bg_nbd import DAYS_IN_UNIT
 from ml_assets.core.models.errors import NotEnoughData
 from ml_assets.core.models.lifetime_values import CONTRACT, lifetime_values
@@ -112,6 +112,22 @@ def test_what_was_exported_predicts_alone(con, tables, trained):
     assert table["lifetime_value_amount"].to_pylist() == values.value.tolist()
     assert (values.orders_365d > values.orders_90d).all()
     assert (values.value < values.revenue).all()
+
+
+def test_what_is_worth_more_by_the_season_is_expected_to_be(trained):
+    """A customer who has spent the same when orders were cheap is worth more than one who did when they were dear."""
+    as_of = trained.model.as_of
+    today = (as_of - START).days
+    dear = np.where(np.arange(len(trained.model.speed)) < today - 100, 1.0, 2.0)
+    own = gamma_gamma.Parameters(40.0, 3.0, 1.5)  # of which customers' own means tell nearly all
+    alike = trained.model.model_copy(update={"price_level": (), "spend": own})
+    model = alike.model_copy(update={"price_level": tuple(dear)})
+    customers = clv.Known(as_of, *(np.array(each) for each in ([3, 3], [300, 90], [150, 80])), np.array([90.0, 90.0]))
+    before, now = clv.predict(alike, customers), clv.predict(model, customers)
+    assert now.orders_365d.tolist() == before.orders_365d.tolist()
+    assert before.amount == pytest.approx(30, rel=0.02)
+    assert now.amount == pytest.approx([60, 30], rel=0.02)
+    assert (now.revenue / now.amount).tolist() == pytest.approx((before.revenue / before.amount).tolist())
 
 
 def test_without_a_model_nobody_has_a_value(con, tables, trained):

@@ -169,3 +169,33 @@ def test_with_less_than_a_year_the_clock_is_the_calendar():
     orders, _ = seasonal_orders(360)
     clock, _ = order_clock.fit(orders, 300, 330)
     assert (clock.speed == 1).all()
+
+
+def dear_orders(days: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Orders and totals of a shop whose orders are a fifth dearer in December and a tenth each year, and that level."""
+    draw, day = np.random.default_rng(13), np.arange(days)
+    level = np.exp(0.2 * np.cos(2 * np.pi * (day - 345) / 365.25) + 0.1 * day / 365)
+    orders = draw.poisson(40, days).astype(np.float64)
+    return orders, level * draw.gamma(2 * orders, 30.0), level
+
+
+def test_the_season_and_the_trend_of_what_orders_are_worth_are_found():
+    orders, totals, level = dear_orders(850)
+    found = order_clock.price_level(orders[:700], totals[:700], 850)
+    assert np.average(found[:700], weights=orders[:700]) == pytest.approx(1)
+    planted = level / np.average(level[:700], weights=orders[:700])
+    assert np.abs(found / planted - 1).mean() < 0.03, "in the 150 days that are not known, too"
+    in_yen = order_clock.price_level(orders[:700], 160 * totals[:700], 850)
+    assert in_yen == pytest.approx(found)
+
+
+@pytest.mark.parametrize(("days", "worth"), [(300, 1.0), (700, 0.0)])
+def test_prices_are_alike_in_a_first_year_and_where_nothing_is_paid(days, worth):
+    orders, totals, _ = dear_orders(days)
+    assert (order_clock.price_level(orders, worth * totals, days + 30) == 1).all()
+
+
+def test_the_mean_of_prices_counts_busy_days_for_more():
+    prices = order_clock.Prices(order_clock.Clock(np.array([1.0, 3.0, 1.0])), np.array([1.0, 2.0, 9.0]))
+    first, last = np.array([0, 0, 2]), np.array([0, 1, 2])
+    assert prices.mean(first, last) == pytest.approx([1.0, 7 / 4, 9.0])

@@ -1,8 +1,8 @@
 """Customer lifetime value: what each customer will order in the next year, and what that is worth to the shop.
 
-Expected orders by `bg_nbd` on the shop's `order_clock`, times the expected worth of an order by `gamma_gamma`, times
-what of an order's total the shop keeps. The model, its holdout and its baselines; scores are in
-`ml_assets.core.evaluation.values`.
+Expected orders by `bg_nbd` on the shop's `order_clock`, times the expected worth of an order by `gamma_gamma` at the
+prices of their days, times what of an order's total the shop keeps. The model, its holdout and its baselines; scores
+are in `ml_assets.core.evaluation.values`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ml_assets.core.features.customers import Marts
 from ml_assets.core.models import bg_nbd, gamma_gamma, order_clock
 from ml_assets.core.models.bg_nbd import Vector
 from ml_assets.core.models.errors import NotEnoughData, TooYoung
-from ml_assets.core.models.order_clock import Clock, OrderDays, Spans
+from ml_assets.core.models.order_clock import Clock, OrderDays, Prices, Spans
 
 NAME = "customer_lifetime_value"
 HORIZON_DAYS = 365
@@ -50,8 +50,10 @@ LEAST = {"order_days_count": 1.0, "tenure_days": 1.0, "recency_days": 1.0, "spen
 class ClvModel(BaseModel):
     """A fitted model; its JSON is the form in which it leaves training.
 
-    `speed` is the order clock on each day from `start`. `kept_share` is what remains of the placed total after
-    cancellations and refunds; `margin_rate` the margin's share in that, None where the shop does not know its costs.
+    `speed` is the order clock on each day from `start`, and `price_level` how dear an order is then, against the mean
+    of those that it was fitted on; none in a model of before that was told. `kept_share` is what remains of the placed
+    total after cancellations and refunds; `margin_rate` the margin's share in that, None where the shop does not know
+    its costs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +63,7 @@ class ClvModel(BaseModel):
     rates: bg_nbd.Parameters
     spend: gamma_gamma.Parameters
     speed: tuple[float, ...]
+    price_level: tuple[float, ...] = ()
     kept_share: float
     margin_rate: float | None
 
@@ -89,6 +92,15 @@ class ClvModel(BaseModel):
         span = Spans(np.arange(len(known.days)), known.days, today - known.tenure, today - known.recency)
         return order_clock.histories(span, self._clock(), today)
 
+    def dearness(self, as_of: date, days: int) -> float:
+        """How dear orders are in the `days` days from `as_of`, of which `passes` knows."""
+        today = self._day(as_of)
+        return float(self.prices().mean(np.array([today]), np.array([today + days - 1]))[0])
+
+    def prices(self) -> Prices:
+        """How dear orders are on each day that the clock tells of."""
+        return Prices(self._clock(), np.array(self.price_level or [1.0] * len(self.speed)))
+
     def _clock(self) -> Clock:
         return Clock(np.array(self.speed))
 
@@ -113,8 +125,8 @@ class Known(NamedTuple):
 class Values(NamedTuple):
     """Predictions for customers, an array entry for each; amounts in the shop's currency.
 
-    `amount` is the expected total of an order day; `revenue` what the shop keeps of the orders of the next 365 days;
-    `value` the margin in it, discounted to the as-of date (where costs are not known, the revenue).
+    `amount` is the expected total of an order day in the next 365 days; `revenue` what the shop keeps of the orders of
+    that time; `value` the margin in it, discounted to the as-of date (where costs are not known, the revenue).
     """
 
     alive: Vector
@@ -195,7 +207,7 @@ def predict(model: ClvModel, customers: Known) -> Values:
     ]
     monthly = np.diff(np.vstack([np.zeros(len(customers.days)), *orders]), axis=0)
     discount = (1 + YEARLY_DISCOUNT) ** -((steps[1:] + steps[:-1]) / 2 / 365)
-    amount = gamma_gamma.expected_spend(model.spend, customers.days.astype(np.float64), _mean_spend(customers))
+    amount = _amount(model, customers, HORIZON_DAYS)
     kept = amount * model.kept_share
     return Values(
         alive=bg_nbd.alive_probability(model.rates, histories),
@@ -219,8 +231,7 @@ def predict_days(model: ClvModel, customers: Known, days: int) -> tuple[Vector, 
         ValueError: the model is too old for their as-of date.
     """
     orders = bg_nbd.expected_orders(model.rates, model.histories(customers), model.passes(customers.as_of, days))
-    amount = gamma_gamma.expected_spend(model.spend, customers.days.astype(np.float64), _mean_spend(customers))
-    return orders, orders * amount * model.kept_share
+    return orders, orders * _amount(model, customers, days) * model.kept_share
 
 
 def fit(con: duckdb.DuckDBPyConnection, features: str, marts: Marts, as_of: date, data_start: date) -> ClvModel:
@@ -237,12 +248,14 @@ def fit(con: duckdb.DuckDBPyConnection, features: str, marts: Marts, as_of: date
             f"there are {back} of {len(customers.days)}. Load more customers or more time."
         )
     today = (as_of - data_start).days
-    clock, rates = order_clock.fit(
-        _order_days(con, marts["fct_orders"], data_start, as_of), today, today + USABLE_DAYS + HORIZON_DAYS
-    )
+    told = today + USABLE_DAYS + HORIZON_DAYS
+    orders, totals = _order_days(con, marts["fct_orders"], data_start, as_of)
+    clock, rates = order_clock.fit(orders, today, told)
+    level = order_clock.price_level(np.bincount(orders.day, minlength=today).astype(np.float64), totals, told)
     spending = customers.spend > 0
+    mean_spend = _at_mean_prices(Prices(clock, level), customers, today)
     try:
-        spend = gamma_gamma.fit(customers.days[spending].astype(np.float64), _mean_spend(customers)[spending])
+        spend = gamma_gamma.fit(customers.days[spending].astype(np.float64), mean_spend[spending])
     except gamma_gamma.NoMeanSpend as reason:
         raise NotEnoughData(
             f"Lifetime values need orders whose amounts can be expected. {reason} See that the amounts of orders "
@@ -254,6 +267,7 @@ def fit(con: duckdb.DuckDBPyConnection, features: str, marts: Marts, as_of: date
         rates=rates,
         spend=spend,
         speed=tuple(clock.speed.tolist()),
+        price_level=tuple(level.tolist()),
         kept_share=_kept_share(con, marts, as_of),
         margin_rate=_margin_rate(con, marts["fct_order_items"], as_of),
     )
@@ -292,7 +306,7 @@ def train(
     actual_orders, actual, previous = outcomes(con, features, marts, holdout, HOLDOUT_DAYS)
     orders, revenue = predict_days(tested, customers, HOLDOUT_DAYS)
     own_rate = customers.spend * HOLDOUT_DAYS / np.maximum(customers.tenure, 1) * tested.kept_share
-    usual = {"own_rate": own_rate, "last_period": previous}
+    usual = {"own_rate": own_rate, "last_period": previous, "nothing": np.zeros(len(actual))}
     return Trained(
         model=fit(con, features, marts, complete[-1], data_start),
         tested=tested,
@@ -308,9 +322,17 @@ def train(
     )
 
 
-def _mean_spend(customers: Known) -> Vector:
+def _at_mean_prices(prices: Prices, customers: Known, today: int) -> Vector:
+    """What an order day of each customer amounted to, as if it had always been as dear."""
     mean: Vector = customers.spend / customers.days
-    return mean
+    return mean / prices.mean(today - customers.tenure, today - customers.recency)
+
+
+def _amount(model: ClvModel, customers: Known, days: int) -> Vector:
+    """The expected total of an order day of each customer in the `days` days from their as-of date."""
+    mean_spend = _at_mean_prices(model.prices(), customers, (customers.as_of - model.start).days)
+    amount = gamma_gamma.expected_spend(model.spend, customers.days.astype(np.float64), mean_spend)
+    return amount * model.dearness(customers.as_of, days)
 
 
 _ORDERED = "SELECT * FROM ({features}) WHERE as_of_date = $as_of AND order_days_count > 0"
@@ -326,17 +348,20 @@ def _ordered(con: duckdb.DuckDBPyConnection, features: str, as_of: date) -> Know
     return known(ordered_rows(con, features, as_of), as_of)
 
 
-def _order_days(con: duckdb.DuckDBPyConnection, orders: str, start: date, as_of: date) -> OrderDays:
+def _order_days(con: duckdb.DuckDBPyConnection, orders: str, start: date, as_of: date) -> tuple[OrderDays, Vector]:
+    """The days on which customers ordered, and what all orders of each day from `start` on amount to."""
     found = con.execute(
         f"""
-        SELECT dense_rank() OVER (ORDER BY customer_id) - 1 AS customer, date_diff('day', $start, day) AS day
+        SELECT dense_rank() OVER (ORDER BY customer_id) - 1 AS customer, date_diff('day', $start, day) AS day, total
         FROM (
-            SELECT DISTINCT customer_id, CAST(ordered_at AS DATE) AS day FROM ({orders})
-            WHERE customer_id IS NOT NULL AND ordered_at < CAST($as_of AS TIMESTAMPTZ)
+            SELECT customer_id, CAST(ordered_at AS DATE) AS day, sum(total_amount)::DOUBLE AS total FROM ({orders})
+            WHERE customer_id IS NOT NULL AND ordered_at < CAST($as_of AS TIMESTAMPTZ) GROUP BY ALL
         ) ORDER BY customer, day""",
         {"start": start, "as_of": as_of},
     ).to_arrow_table()
-    return OrderDays(found["customer"].to_numpy(), found["day"].to_numpy())
+    days = found["day"].to_numpy()
+    totals: Vector = np.bincount(days, found["total"].to_numpy(), (as_of - start).days).astype(np.float64)
+    return OrderDays(found["customer"].to_numpy(), days), totals
 
 
 def _kept_share(con: duckdb.DuckDBPyConnection, marts: Marts, as_of: date) -> float:

@@ -2,7 +2,8 @@
 
 Buy-till-you-die models know no seasons: read on this clock instead of the calendar (time change, Cinlar 1975), a rate
 fitted before Christmas holds in spring. How fast it runs is the ratio of the repeat orders of each day to those that
-the fitted model expects, smoothed by weekday, time of year and trend. The customers' model is `bg_nbd`.
+the fitted model expects, smoothed by weekday, time of year and trend. The customers' model is `bg_nbd`. What an order
+is worth has its seasons and its trend, too: they are smoothed alike.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ YEAR = 364
 """Whole weeks. With less history there is no telling a season from a trend, and the clock is the calendar."""
 HARMONICS = 3
 TREND_SD, SEASON_SD, WEEKDAY_SD = 0.10, 0.15, 1.0
-"""Prior standard deviations of the logarithm: of a year's trend, of the first harmonic (of the k-th, SEASON_SD / k),
-and of a weekday. They keep two years of noisy days from becoming a season."""
+"""Prior standard deviations of the logarithm, of speed and of price level: of a year's trend, of the first harmonic (of
+the k-th, SEASON_SD / k), and of a weekday. They keep two years of noisy days from becoming a season."""
 ROUNDS, SETTLED = 10, 1e-3
 """Clock and model are fitted in turn until no day's speed changes by more than SETTLED."""
 
@@ -37,6 +38,19 @@ class Clock(NamedTuple):
         shown = np.concatenate([[0.0], np.cumsum(self.speed)]) / bg_nbd.DAYS_IN_UNIT
         values: Vector = shown[day]
         return values
+
+
+class Prices(NamedTuple):
+    """How dear an order is on each day from day 0, against the mean of those known; busy days count for more."""
+
+    clock: Clock
+    level: Vector
+
+    def mean(self, first: Days, last: Days) -> Vector:
+        """The level over the days from `first` to `last`, both with them."""
+        paid = Clock(self.clock.speed * self.level)
+        level: Vector = (paid.at(last + 1) - paid.at(first)) / (self.clock.at(last + 1) - self.clock.at(first))
+        return level
 
 
 class OrderDays(NamedTuple):
@@ -97,12 +111,28 @@ def fit(orders: OrderDays, today: int, days: int) -> tuple[Clock, bg_nbd.Paramet
     columns = _columns(today, days)
     for _ in range(ROUNDS):
         expected = _expected(parameters, clock, newcomers)
-        speed = _speed(columns, repeats.astype(np.float64), expected / clock.speed[:today])
+        speed = _smoothed(columns, repeats.astype(np.float64), expected / clock.speed[:today])
+        speed /= speed[today - YEAR : today].mean()
         change, clock = float(np.abs(speed / clock.speed - 1).max()), Clock(speed)
         parameters = bg_nbd.fit(histories(span, clock, today))
         if change < SETTLED:
             break
     return clock, parameters
+
+
+def price_level(orders: Vector, totals: Vector, days: int) -> Vector:
+    """How dear an order is on each of `days` days, against the mean of those known, and always alike in a first year.
+
+    Args:
+        orders: the number of orders on each known day, from day 0 on.
+        totals: what these amount to together, in any currency.
+        days: how many days are told of; those that are not known have the season and the trend of the others.
+    """
+    if len(orders) < YEAR or totals.sum() <= 0:
+        return np.ones(days)
+    level = _smoothed(_columns(len(orders), days), totals / (totals.sum() / orders.sum()), orders)
+    mean: Vector = level / np.average(level[: len(orders)], weights=orders)
+    return mean
 
 
 def _expected(parameters: bg_nbd.Parameters, clock: Clock, newcomers: Days) -> Vector:
@@ -126,22 +156,21 @@ def _columns(today: int, days: int) -> Vector:
     return np.column_stack([trend, *weekdays, *season]).astype(np.float64)
 
 
-def _speed(columns: Vector, repeats: Vector, expected: Vector) -> Vector:
-    """The speed of each day: a Poisson regression of repeat orders on `columns`, given the expected ones at speed 1.
+def _smoothed(columns: Vector, found: Vector, expected: Vector) -> Vector:
+    """By how much what is found on a day exceeds the expected: a Poisson regression on `columns`, of all their days.
 
     Days vary more than Poisson's law says, by a factor that is estimated from the residuals of a first fit.
     """
     from sklearn.linear_model import PoissonRegressor
 
-    today = len(repeats)
+    today = len(found)
     told = expected > expected.mean() / 100  # the first days have hardly a customer who could come back
     rows, weights = columns[:today][told], expected[told]
-    ratio, spread = repeats[told] / weights, 1.0
+    ratio, spread = found[told] / weights, 1.0
     for _ in range(2):
         model = PoissonRegressor(alpha=spread / weights.sum(), solver="newton-cholesky", tol=1e-8)
         model.fit(rows, ratio, sample_weight=weights)
         fitted = model.predict(rows)
         spread = max(1.0, float(np.mean(weights * (ratio - fitted) ** 2 / fitted)))
-    speed: Vector = model.predict(columns)
-    speed /= speed[max(0, today - YEAR) : today].mean()
-    return speed
+    smoothed: Vector = model.predict(columns)
+    return smoothed
