@@ -137,17 +137,26 @@ def test_planted_tastes_are_found_on_the_days_that_were_not_known(shop):
 
 def test_the_checks_hold_the_figures_against_popularity_and_other_methods(shop):
     trained = shop.trained
-    assert {check.check_name: check.passed for check in judge(trained)}["beats_popularity"]
     popular = trained.scores["popularity"]
     worse = trained._replace(scores={**trained.scores, "chosen": popular, "als": trained.scores["chosen"]})
     found = {check.check_name: check for check in judge(worse)}
     assert [name for name, check in found.items() if not check.passed] == ["beats_popularity", "beats_knn_and_als"]
     assert found["beats_popularity"].description.startswith("1.00 times its NDCG@10, 1.00 times its recall@20")
-    twice = {name: interval._replace(value=interval.value / 2.1) for name, interval in popular.items()}
-    half = trained._replace(
-        scores={**trained.scores, "chosen": popular, "popularity": {**popular, "ndcg@10": twice["ndcg@10"]}}
-    )
-    assert {check.check_name: check.passed for check in judge(half)}["beats_popularity"], "one of the two is enough"
+
+
+@pytest.mark.parametrize(
+    ("ndcg", "recall", "passed", "severity"),
+    [(2.1, 2.1, True, "WARN"), (2.1, 1.5, False, "WARN"), (1.5, 2.1, False, "WARN"), (2.1, 1.0, False, "ERROR")],
+)
+def test_popularity_is_beaten_in_what_is_found_and_in_how_it_is_ranked(shop, ndcg, recall, passed, severity):
+    popular = shop.trained.scores["popularity"]
+    times = {"ndcg@10": ndcg, "recall@20": recall}
+    chosen = popular | {
+        name: popular[name]._replace(value=popular[name].value * ratio) for name, ratio in times.items()
+    }
+    checks = judge(shop.trained._replace(scores={**shop.trained.scores, "chosen": chosen}))
+    (found,) = [check for check in checks if check.check_name == "beats_popularity"]
+    assert (found.passed, found.severity.value) == (passed, severity)
 
 
 def test_what_is_tracked_are_names_that_mlflow_takes_with_the_budget_and_cold_start(shop):
