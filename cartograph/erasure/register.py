@@ -8,13 +8,13 @@ adding and hashing belong here; what becomes of rows is `ecom_assets.erasure`.
 from __future__ import annotations
 
 import hmac
-import os
 import re
 import secrets
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from cartograph import durable
 from cartograph.settings import Settings
 
 ERASED = "erased-"
@@ -105,7 +105,7 @@ class Register:
         """Add an erasure, or replace that of the same customer, durably."""
         others = (entry for entry in self.entries if entry.customer != erasure.customer)
         entries = tuple(sorted((*others, erasure), key=lambda entry: entry.begun_at))
-        write_durably(self._path, _ENTRIES.dump_json(entries, indent=2))
+        durable.replace(self._path, _ENTRIES.dump_json(entries, indent=2))
         self._take(entries)
 
     def _take(self, entries: tuple[Erasure, ...]) -> None:
@@ -139,7 +139,7 @@ class Register:
 
     def _make_key(self) -> bytes:
         if not self._key_path.is_file():
-            write_durably(self._key_path, secrets.token_hex(_KEY_BYTES).encode())
+            durable.replace(self._key_path, secrets.token_hex(_KEY_BYTES).encode())
         return self._read_key()
 
 
@@ -151,20 +151,3 @@ def is_telling(value: str) -> bool:
 def new_pseudonym() -> str:
     """A name for a customer that tells nothing."""
     return ERASED + secrets.token_hex(8)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file by `content`, for its owner only; it is on the disk, old or new, at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = path.with_name(f".{path.name}.new")
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

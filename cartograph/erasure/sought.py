@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cartograph.erasure.register import ErasureError, write_durably
+from cartograph import durable
+from cartograph.erasure.register import ErasureError
 from cartograph.settings import Settings
 
 
@@ -40,7 +41,7 @@ def folder_of(settings: Settings) -> Path:
 
 def keep(settings: Settings, pseudonym: str, sought: Sought) -> None:
     """Keep what is searched for, durably, until `drop`."""
-    write_durably(_path(settings, pseudonym), sought.model_dump_json().encode())
+    durable.replace(_path(settings, pseudonym), sought.model_dump_json().encode())
 
 
 def kept(settings: Settings, pseudonym: str) -> Sought | None:

@@ -1,4 +1,4 @@
-"""What writing and rewriting a segment have in common: names, the lock, and making a file's place in a folder durable.
+"""What writing and rewriting a segment have in common: names and the lock.
 
 A segment is locked (`flock`) only while something is appended to it or it is replaced. Who waited for the lock of a
 file that was replaced meanwhile holds one that no folder names any more, sees that, and turns to another.
@@ -40,19 +40,3 @@ def write_all(file: int, content: bytes) -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(file, left) :]
-
-
-def make_entries_durable(folder: Path) -> None:
-    """Have the names in `folder` on the disk: a durable file is lost if its name is."""
-    with opened(folder, os.O_RDONLY) as file:
-        os.fsync(file)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Make `content` what a file holds: at any moment the disk has the old one or the new one."""
-    aside = path.with_name(f".{path.name}.new")
-    with opened(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
-        write_all(file, content)
-        os.fsync(file)
-    aside.replace(path)
-    make_entries_durable(path.parent)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import orjson
 
-from cartograph.events.files import locked, make_entries_durable, opened, replace
+from cartograph import durable
+from cartograph.events.files import locked, opened
 from cartograph.events.framing import Event, framed
 from cartograph.events.reading import read, segments
 
@@ -50,7 +51,7 @@ def rewrite(folder: Path, change: Callable[[Sequence[Event]], Sequence[Event]]) 
             events = change(found.events) if is_there else found.events
             if list(events) == found.events:
                 continue
-            replace(path, b"".join(map(framed, events)))
+            durable.replace(path, b"".join(map(framed, events)))
             changed.append(path.name)
     return changed
 
@@ -62,11 +63,11 @@ def remove(folder: Path, is_done: Callable[[str, Sequence[Event]], bool]) -> lis
         with opened(path, os.O_RDONLY) as file, locked(file) as is_there:
             found = read(path)
             if is_there and not found.damaged and is_done(path.name, found.events):
-                replace(folder / _REMOVED, orjson.dumps([*removed(folder), path.name]))
+                durable.replace(folder / _REMOVED, orjson.dumps([*removed(folder), path.name]))
                 path.unlink()
                 gone.append(path.name)
     if gone:
-        make_entries_durable(folder)
+        durable.sync(folder)
     return gone
 
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from cartograph.events.files import SUFFIX, locked, make_entries_durable, write_all
+from cartograph import durable
+from cartograph.events.files import SUFFIX, locked, write_all
 from cartograph.events.framing import Event, framed
 from cartograph.events.reading import segments
 
@@ -87,11 +88,11 @@ class SegmentWriter:
         if self._file is None:
             if not self._folder.is_dir():
                 self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                make_entries_durable(self._folder.parent)
+                durable.sync(self._folder.parent)
             name = f"{day}-{secrets.token_hex(6)}{SUFFIX}"
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
             self._file, self._day = os.open(self._folder / name, flags, 0o600), day
-            make_entries_durable(self._folder)
+            durable.sync(self._folder)
         return self._file
 
     def _appended(self, content: bytes, file: int) -> bool:

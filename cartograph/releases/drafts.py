@@ -1,4 +1,4 @@
-"""The local working area of a store: drafts that die with their writer, the store's lock, and durable writes.
+"""The local working area of a store: drafts that die with their writer, and the store's lock.
 
 File-system mechanics only. What makes a draft into a release is `store`; where releases are kept is `folder` and `s3`.
 """
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from cartograph import durable
 from cartograph.releases.errors import DamagedRelease, StoreUnavailable, UnfitRelease
 from cartograph.releases.manifest import CURE, FileEntry, Manifest
 
@@ -75,15 +76,15 @@ class WorkArea:
         """Delete a folder of `root` so that it is there whole or not at all. Needs the lock."""
         doomed = self._drafts / uuid4().hex
         path.rename(doomed)
-        sync(self.root)
+        durable.sync(self.root)
         shutil.rmtree(doomed)
 
     def replace(self, path: Path, content: bytes) -> None:
         """Give the file at `path` of `root` new content, durably; readers see the old or the new. Needs the lock."""
         written = self._drafts / uuid4().hex
-        write_durably(written, content)
+        durable.write(written, content)
         written.replace(path)
-        sync(path.parent)
+        durable.sync(path.parent)
 
 
 @contextmanager
@@ -96,23 +97,6 @@ def writing(location: str) -> Iterator[None]:
             f"{location} cannot be written: {error.strerror}. "
             "Check its disk, its permissions, CARTOGRAPH_RELEASE_URI and CARTOGRAPH_HOME."
         ) from error
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk. Its folder's entry is the caller's to sync."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync(folder: Path) -> None:
-    """Wait until the entries of `folder` are on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def sealed(folder: Path) -> tuple[FileEntry, ...]:
@@ -139,7 +123,7 @@ def sealed(folder: Path) -> tuple[FileEntry, ...]:
         raise UnfitRelease("The release cannot be made: nothing was written into its draft.")
     for path in (folder, *folder.rglob("*")):
         if path.is_dir():
-            sync(path)
+            durable.sync(path)
     return tuple(sorted(entries, key=lambda entry: entry.path))
 
 

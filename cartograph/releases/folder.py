@@ -9,7 +9,8 @@ import hashlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from cartograph.releases.drafts import WorkArea, sync, verify_folder
+from cartograph import durable
+from cartograph.releases.drafts import WorkArea, verify_folder
 from cartograph.releases.errors import DamagedRelease, StoreUnavailable
 from cartograph.releases.manifest import CURE, MANIFEST, POINTER, RELEASE_ID, Manifest, checked_id
 from cartograph.releases.signing import Signer, TrustedKeys
@@ -61,7 +62,7 @@ class FolderStore(ReleaseStore):
 
     def _place(self, folder: Path, manifest: Manifest) -> Manifest:
         folder.rename(self._root / manifest.release_id)
-        sync(self._root)
+        durable.sync(self._root)
         return manifest
 
     def _remove(self, release: str) -> None:

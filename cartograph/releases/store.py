@@ -14,7 +14,8 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from cartograph.releases.drafts import WorkArea, damaged, sealed, sync, write_durably, writing
+from cartograph import durable
+from cartograph.releases.drafts import WorkArea, damaged, sealed, writing
 from cartograph.releases.errors import (
     DamagedRelease,
     NewerManifest,
@@ -459,9 +460,9 @@ def _finished(folder: Path, inputs: ReleaseInputs, created_at: datetime, signer:
     if signer is not None:
         manifest = manifest.model_copy(update={"signature": signer.sign(manifest.model_dump(mode="json"))})
     path = folder / MANIFEST
-    write_durably(path, manifest.model_dump_json(indent=2).encode())
+    durable.write(path, manifest.model_dump_json(indent=2).encode())
     path.chmod(0o444)
-    sync(folder)
+    durable.sync(folder)
     return manifest
 
 

@@ -70,7 +70,8 @@ def require_sound(context: dg.AssetExecutionContext, window: Window | None) -> d
     if override is None:
         raise dg.Failure(
             f"{name} is not published: {named}. Mend what was found where it is not yet, and make again what is made "
-            f"of it: `{_again(one.error for one in held)}`; who answers for it says --override-by and --override-reason.",
+            f"of it: `{_again(one.error for one in held)}`; who answers for it says --override-by and "
+            "--override-reason.",
             allow_retries=False,
         )
     tell_override(context, f"published in spite of {named}, by {override.by}: {override.reason}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from cartograph.erasure.register import write_durably
+from cartograph import durable
 from cartograph.settings import Settings
 from cartograph.windows import Window
 
@@ -54,7 +54,7 @@ def note_made(settings: Settings, windows: Collection[Window]) -> None:
 def _keep(settings: Settings, mended: Iterable[tuple[str, Window]]) -> None:
     noted = [_Noted(dataset=name, start=one.start, end=one.end) for name, one in sorted(mended)]
     if noted:
-        write_durably(_path(settings), _NOTE.dump_json(tuple(noted), indent=2))
+        durable.replace(_path(settings), _NOTE.dump_json(tuple(noted), indent=2))
     else:
         _path(settings).unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cartograph.erasure.register import write_durably
+from cartograph import durable
 from cartograph.settings import Settings
 from cartograph.windows import Window
 
@@ -89,4 +89,4 @@ def note(settings: Settings) -> Path:
 
 
 def _write(settings: Settings, noted: Unrecorded) -> None:
-    write_durably(note(settings), noted.model_dump_json().encode())
+    durable.replace(note(settings), noted.model_dump_json().encode())
