@@ -30,7 +30,7 @@ _BATCH_ROWS = 100_000
 
 @dataclass
 class LoadReport:
-    """What became of a dataset's delivered rows, and of those that the lake held before.
+    """What became of a dataset's delivered rows, of each window, and of those that the lake held before.
 
     `kept` rows were loaded earlier and not delivered now, while something was unreadable. `vanished` says by how many
     the lake and the quarantine hold fewer rows than before, but for merged ones. `stored` rows are in the lake now.
@@ -38,7 +38,7 @@ class LoadReport:
     the shop's time, and neither this load nor an earlier one of the shop's first window put them into the quarantine.
     """
 
-    counts: Counts = field(default_factory=Counts)
+    windows: dict[Window, Counts] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     kept: int = 0
     vanished: int = 0
@@ -46,6 +46,11 @@ class LoadReport:
     unplaced: int = 0
     lost_columns: tuple[str, ...] = ()
     snapshot_id: int | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """Those of all windows together."""
+        return sum(self.windows.values(), Counts())
 
     @property
     def is_accounted_for(self) -> bool:
@@ -116,7 +121,7 @@ def load(
                     lake.widen(good, raw, widened(contract, checked.counts.extra_columns), grain)
                 good.write(_stamp(checked.accepted, batch))
                 bad.write(_stamp(checked.quarantined, batch))
-                report.counts += checked.counts
+                report.windows[delivery.window] = report.windows.get(delivery.window, Counts()) + checked.counts
                 report.unreadable.extend(delivery.unreadable)
                 report.unplaced += delivery.unplaced
                 if before and delivery.unreadable:

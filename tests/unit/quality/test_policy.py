@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import inf
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
 
+from cartograph.windows import Window
+from ecom_assets.contracts.validation import Counts
 from ecom_assets.quality.policy import (
+    CHANCE,
     DOCUMENT,
     DatasetPolicy,
+    Limit,
     PolicyError,
     dataset_policy,
     document,
     quarantine_limit,
     require_usable,
 )
+from tests.unit.sources.making import MONTHS
 
 QUALITY = {
     "volume_is_usual": {"severity": "error", "z": 5},
@@ -38,6 +47,42 @@ def test_a_dataset_may_have_its_own_limit_of_quarantined_rows() -> None:
     quality = {"datasets": {"orders": {"quarantine_within_limit": {"limit_pct": 12.5}}}}
     assert str(quarantine_limit(quality, 5, "orders")) == "quarantine_within_limit in the shop's file allows 12.5"
     assert str(quarantine_limit(quality, 5, "events")) == "CARTOGRAPH_QUARANTINE_LIMIT_PCT allows 5"
+
+
+def months(*broken: tuple[int, int]) -> dict[Window, Counts]:
+    """Counts of the first months of 2024: how many of how many rows were quarantined."""
+    found = (Counts(of, of - bad, quarantined=Counter(bad=bad)) for bad, of in broken)
+    return dict(zip(MONTHS, found, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ([(6, 100)], "6.0 % in 2024-01-01"),
+        ([(6, 100), (6, 100)], "6.0 %"),
+        ([(0, 1200), (47, 234)], "20.1 % in 2024-02-01"),
+        ([(0, 1200), (47, 234), (3, 3)], "100.0 % in 2024-03-01"),
+        ([(0, 1200), (14, 222)], None),
+        ([(0, 1200), (1, 3)], None),
+        ([(0, 0), (5, 100)], None),
+    ],
+)
+def test_too_many_broken_rows_are_found_in_all_partitions_together_and_in_each(broken, told) -> None:
+    """As a load of that partition alone finds them; of a few rows, or of about as many as the limit, chance may."""
+    breach = Limit(5, "a test").breach(months(*broken))
+    assert (breach and str(breach)) == told
+
+
+@pytest.mark.parametrize(("pct", "is_broken"), [(0, True), (100, False)])
+def test_a_limit_of_nothing_and_of_all(pct: float, is_broken: bool) -> None:
+    assert (Limit(pct, "a test").breach(months((0, 1200), (1, 2))) is not None) == is_broken
+
+
+@given(of=st.integers(1, 300), bad=st.integers(0, 300), pct=st.floats(0.1, 60))
+def test_what_is_found_in_one_of_many_partitions_is_beyond_chance(of: int, bad: int, pct: float) -> None:
+    bad, limit = min(bad, of), Limit(pct, "a test")
+    if limit.breach(months((0, 1_000_000), (bad, of))):
+        assert binom.sf(bad - 1, of, pct / 100) < CHANCE
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,15 @@ class Given:
             yield Delivery(window, table if window == windows[0] else table.slice(0, 0))
 
 
+class ByMonth(Given):
+    """A source of given rows, each with the month in which it was ordered."""
+
+    def deliveries(self, dataset: str, windows: Sequence[Window]) -> Iterator[Delivery]:
+        for window in windows:
+            rows = [row for row in self._rows[dataset] if row["ordered_at"][:7] == window.key[:7]]
+            yield Delivery(window, pa.Table.from_pylist([{**row, "_source": "a table"} for row in rows]))
+
+
 def product(product_id: str) -> dict[str, Any]:
     return {"product_id": product_id, "updated_at": "2024-01-01", "is_active": "true", "colour": "red"}
 
@@ -155,6 +164,18 @@ def test_more_broken_rows_than_the_limit_allows_stop_a_run() -> None:
     assert not any("order_items" in obstacle for obstacle in found.obstacles(partial(quarantine_limit, {}, 25)))
     own = {"datasets": {"order_items": {"quarantine_within_limit": {"limit_pct": 30}}}}
     assert not any("order_items" in obstacle for obstacle in found.obstacles(partial(quarantine_limit, own, 5)))
+
+
+def test_broken_rows_of_one_partition_stop_a_run_however_many_the_others_have() -> None:
+    """As a load of it alone would."""
+    sound = [line(str(number), ordered_at="2024-02-02") for number in range(600)]
+    broken = [line("x") for _ in range(9)]
+    (told,) = [
+        obstacle
+        for obstacle in check(ByMonth(order_items=[*sound, *broken])).obstacles(partial(quarantine_limit, {}, 5))
+        if "order_items" in obstacle
+    ]
+    assert told.startswith("100.0 % in 2024-01-01 of order_items break the contract")
 
 
 def test_a_source_at_fault_is_told_and_the_others_are_checked() -> None:

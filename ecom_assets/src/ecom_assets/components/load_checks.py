@@ -29,7 +29,7 @@ from ecom_assets.quality.anomalies import (
     unusual_values,
     unusual_volumes,
 )
-from ecom_assets.quality.policy import ChangesPolicy, DatasetPolicy, Limit, Severity
+from ecom_assets.quality.policy import Breach, ChangesPolicy, DatasetPolicy, Limit, Severity
 from ecom_assets.quality.profile import Profile, profile
 from ecom_assets.quality.versions import leaps
 
@@ -106,24 +106,24 @@ def _accounted(report: LoadReport) -> dg.AssetCheckResult:
 
 
 def _quarantined(report: LoadReport, dataset: str, limit: Limit) -> dg.AssetCheckResult:
-    within = report.counts.quarantined_pct <= limit.pct
+    breach = limit.breach(report.windows)
     return checked(
         "quarantine_within_limit",
-        within,
-        expected=f"at most {limit.pct:g} % of the rows",
+        breach is None,
+        expected=f"at most {limit.pct:g} % of the rows, of all and of each partition",
         found=f"{report.counts.quarantined_pct:.2f} %",
         samples=[f"{reason}: {rows:,}" for reason, rows in report.counts.quarantined.most_common()],
-        description=None if within else too_many_quarantined(report, dataset, limit),
+        description=None if breach is None else too_many_quarantined(breach, dataset, limit),
     )
 
 
-def too_many_quarantined(report: LoadReport, dataset: str, limit: Limit) -> str:
+def too_many_quarantined(breach: Breach, dataset: str, limit: Limit) -> str:
     """What a person needs to know when too many rows broke the contract: how many, why, where they are, what to do."""
-    reasons = report.counts.quarantined.most_common(3)
+    counts, reasons = breach.counts, breach.counts.quarantined.most_common(3)
     orphans = "Load the parents' partitions first. " if reasons[0][0].startswith(ORPHAN) else ""
     return (
-        f"{report.counts.quarantined.total():,} of {counted(report.counts.delivered, 'row')} of {dataset} broke the "
-        f"contract ({report.counts.quarantined_pct:.1f} %, {limit}): "
+        f"{counts.quarantined.total():,} of {counted(counts.delivered, 'row')} of {dataset} broke the contract "
+        f"({breach}, {limit}): "
         f"{', '.join(f'{reason} ({rows})' for reason, rows in reasons)}. {orphans}"
         f"`cartograph shops check` shows examples with their files; all rows are in the lake's quarantine.{dataset}. "
         "Mend the source or its mapping and run again."

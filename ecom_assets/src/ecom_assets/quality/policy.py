@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import date
+from math import exp, log
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cartograph.settings import MOST_HOURS
+from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS
+from ecom_assets.contracts.validation import Counts
 
 Severity = Literal["error", "warning"]
 _SCORES = "scores_are_high"
@@ -129,6 +132,10 @@ class SharePolicy(CheckPolicy):
     limit_pct: float = Field(ge=0, le=100, description="Percent of the delivered rows.")
 
 
+CHANCE = 0.001
+"""How unlikely so many quarantined rows of one of several partitions must be, where the limit is the truth."""
+
+
 class Limit(NamedTuple):
     """How much of a dataset may be quarantined, in percent, and what says so."""
 
@@ -137,6 +144,38 @@ class Limit(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.said_by} allows {self.pct:g}"
+
+    def breach(self, windows: Mapping[Window, Counts]) -> Breach | None:
+        """What was quarantined beyond the limit, of deliveries for `windows`: of all, or in the worst of them; or None.
+
+        One of several is judged by more than the share, as few rows may break it by chance: by how likely so many are
+        to where the limit is the truth, of which exp(-n KL) is a bound (Hoeffding 1963, theorem 1).
+        """
+        together = sum(windows.values(), Counts())
+        if together.quarantined_pct > self.pct:
+            return Breach(together, next(iter(windows)) if len(windows) == 1 else None)
+        beyond = [window for window, counts in windows.items() if self._is_beyond_chance(counts)]
+        worst = max(beyond, key=lambda window: windows[window].quarantined_pct, default=None)
+        return None if worst is None else Breach(windows[worst], worst)
+
+    def _is_beyond_chance(self, counts: Counts) -> bool:
+        found, allowed = counts.quarantined_pct / 100, self.pct / 100
+        if found <= allowed:
+            return False
+        if allowed == 0:
+            return True
+        sound = (1 - found) * log((1 - found) / (1 - allowed)) if found < 1 else 0.0
+        return exp(-counts.delivered * (found * log(found / allowed) + sound)) < CHANCE
+
+
+class Breach(NamedTuple):
+    """The rows of which too many were quarantined: those of all deliveries, or of one window."""
+
+    counts: Counts
+    window: Window | None
+
+    def __str__(self) -> str:
+        return f"{self.counts.quarantined_pct:.1f} %" + (f" in {self.window.key}" if self.window else "")
 
 
 class QuarantinePolicy(BaseModel):

@@ -6,7 +6,7 @@ Reads and validates only; printing the report belongs in `cartograph.cli`, loadi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -57,12 +57,17 @@ class DatasetReport:
 
     dataset: str
     source: str
-    counts: Counts = field(default_factory=Counts)
+    windows: Mapping[Window, Counts] = field(default_factory=dict)
     columns: tuple[ColumnReport, ...] = ()
     sample: tuple[dict[str, object], ...] = ()
     violations: tuple[Violation, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     error: str | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """Those of all windows together."""
+        return sum(self.windows.values(), Counts())
 
     @property
     def is_ok(self) -> bool:
@@ -82,8 +87,8 @@ class DatasetReport:
             return f"a column that {self.dataset} takes is missing in {', '.join(lacking)}"
         if CONTRACTS[self.dataset].required and not self.counts.accepted:
             return f"{self.dataset} has no row that keeps its contract"
-        if self.counts.quarantined_pct > limit.pct:
-            return f"{self.counts.quarantined_pct:.1f} % of {self.dataset} break the contract, and {limit}"
+        if breach := limit.breach(self.windows):
+            return f"{breach} of {self.dataset} break the contract, and {limit}"
         return None
 
 
@@ -138,7 +143,7 @@ def check_shop(shop: Shop, sources: Sequence[Source], windows: Sequence[Window],
 class _Tally:
     """Adds up the deliveries of one dataset."""
 
-    counts: Counts = field(default_factory=Counts)
+    windows: dict[Window, Counts] = field(default_factory=dict)
     mapped: set[str] = field(default_factory=set)
     filled: Counter[str] = field(default_factory=Counter)
     sample: list[dict[str, object]] = field(default_factory=list)
@@ -146,9 +151,9 @@ class _Tally:
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
     keys: list[pa.Table] = field(default_factory=list)
 
-    def add(self, checked: Validated, key_columns: Sequence[str]) -> None:
-        """Add one validated delivery; keep the distinct values of `key_columns`."""
-        self.counts += checked.counts
+    def add(self, window: Window, checked: Validated, key_columns: Sequence[str]) -> None:
+        """Add one validated delivery of `window`; keep the distinct values of `key_columns`."""
+        self.windows[window] = self.windows.get(window, Counts()) + checked.counts
         for name in checked.accepted.column_names:
             self.filled[name] += checked.accepted.num_rows - checked.accepted[name].null_count
         self.sample += checked.accepted.slice(0, SAMPLE_ROWS - len(self.sample)).to_pylist()
@@ -186,7 +191,7 @@ def _check(
                 known_keys=known_keys,
                 late_limit=late_limit,
             )
-            tally.add(checked, key_columns)
+            tally.add(delivery.window, checked, key_columns)
     except (SourceError, ContractError) as mistake:
         return DatasetReport(contract.dataset, type(source).__name__, error=str(mistake))
     if tally.keys:
@@ -194,7 +199,7 @@ def _check(
     return DatasetReport(
         contract.dataset,
         type(source).__name__,
-        counts=tally.counts,
+        windows=tally.windows,
         columns=tuple(
             ColumnReport(
                 column.name, column.type, column.name in tally.mapped, column.nullable, tally.filled[column.name]
