@@ -15,6 +15,7 @@ from cartograph.cli.instance import open_instance, prepare_home
 from cartograph.settings import get_settings
 from cartograph.trust.automation import RANGE_TAGS as RANGE
 from ecom_assets.defs.quality.late_data import KEY, LOOK, TAG, Look, Request, Watch, step
+from ecom_assets.unfinished_repairs import note_begun, unfinished
 from tests.support.whole_run import EXAMPLE
 
 ONE = Request(first="2024-01-01", last="2024-01-01", datasets=("orders",), is_last=False)
@@ -138,6 +139,25 @@ def test_a_late_line_leads_to_the_repair_of_its_partition_and_of_what_is_made_of
         assert (repeated.tags, repeated.asset_selection) == (repair.tags, repair.asset_selection)
     bench.end(repair, dg.DagsterRunStatus.FAILURE)
     assert bench.tick() is None, "it was tried three times"
+
+
+def test_a_repair_is_noted_until_it_has_succeeded(bench: Bench) -> None:
+    """So that `cartograph repair` goes on with it, should whoever runs it be killed."""
+    settings = get_settings()
+    bench.cursor = Watch(look=1, waiting=(ONE,)).model_dump_json()
+    repair = bench.tick()
+    assert repair is not None
+    noted = unfinished(settings)
+    assert {(dataset, window.key) for dataset, window in noted} == {(name, ONE.first) for name in ONE.datasets}
+    bench.end(repair, dg.DagsterRunStatus.FAILURE)
+    assert bench.tick() is not None
+    assert unfinished(settings) == noted
+    bench.end(repair, dg.DagsterRunStatus.SUCCESS)
+    assert bench.tick() is None
+    assert not unfinished(settings)
+    note_begun(settings, noted)
+    assert bench.tick() is None
+    assert unfinished(settings) == noted, "somebody else's repair of the same"
 
 
 def test_a_repair_that_a_person_ended_is_not_asked_for_again(bench: Bench) -> None:

@@ -17,7 +17,7 @@ from cartograph.lake import Lake, LakeError
 from cartograph.settings import get_settings
 from cartograph.shops import load_shop
 from cartograph.trust.automation import ON_REQUEST, RANGE_TAGS, on_request
-from cartograph.windows import Window
+from cartograph.windows import Window, windows
 from ecom_assets.contracts.validation import ContractError
 from ecom_assets.defs.automation import repair_job
 from ecom_assets.defs.ingestion.shop_sources import shop_readers
@@ -25,6 +25,7 @@ from ecom_assets.defs.partitions import window_of
 from ecom_assets.defs.quality.rebuild import KEY as REBUILD
 from ecom_assets.late_data import Findings, Repair, find
 from ecom_assets.sources import Source, SourceError
+from ecom_assets.unfinished_repairs import note_begun, note_made, unfinished
 
 KEY = dg.AssetKey(["quality", "late_data"])
 LOOK: Literal["look"] = "look"
@@ -42,6 +43,16 @@ class Request(BaseModel, frozen=True):
     last: str
     datasets: tuple[str, ...]
     is_last: bool
+
+    @property
+    def windows(self) -> list[Window]:
+        """The partitions."""
+        return list(windows(window_of(self.first).start, window_of(self.last).end, get_settings().partition_grain))
+
+    @property
+    def mended(self) -> frozenset[tuple[str, Window]]:
+        """The datasets, each with the partitions that it is loaded again in."""
+        return frozenset((dataset, window) for dataset in self.datasets for window in self.windows)
 
 
 class Look(NamedTuple):
@@ -107,14 +118,24 @@ def late_data_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
     if instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={TAG: "true"}), limit=1):
         return dg.SkipReason("The last look or repair has not ended yet.")
     before = Watch.model_validate_json(context.cursor) if context.cursor else Watch()
+    ended = last_repair(instance)
+    if before.asked is not None and ended == dg.DagsterRunStatus.SUCCESS:
+        note_made(get_settings(), before.asked.windows)
+        before = before.model_copy(update={"asked": None})
     after, request = step(
-        before, latest_look(instance), lambda: fingerprints(instance), has_failed=last_repair_failed(instance)
+        before,
+        latest_look(instance),
+        lambda: fingerprints(instance),
+        has_failed=ended == dg.DagsterRunStatus.FAILURE,
     )
     if request is None:
         return dg.SensorResult(skip_reason="No source has changed.", cursor=after.model_dump_json())
     if context.repository_def is None:
         raise dg.DagsterInvariantViolationError("The sensor must be evaluated in its code location.")
-    asked = look_request() if request == LOOK else repair_request(request, context.repository_def.asset_graph)
+    if request == LOOK:
+        return dg.SensorResult(run_requests=[look_request()], cursor=after.model_dump_json())
+    note_begun(get_settings(), unfinished(get_settings()) | request.mended)
+    asked = repair_request(request, context.repository_def.asset_graph)
     return dg.SensorResult(run_requests=[asked], cursor=after.model_dump_json())
 
 
@@ -212,10 +233,10 @@ def latest_look(instance: dg.DagsterInstance) -> Look | None:
     return Look(records[0].storage_id, tuple(Request.model_validate(r) for r in made.metadata["repairs"].value))
 
 
-def last_repair_failed(instance: dg.DagsterInstance) -> bool:
-    """Whether the last run that the sensor asked for was a repair and failed. One that a person ended did not."""
+def last_repair(instance: dg.DagsterInstance) -> dg.DagsterRunStatus | None:
+    """How the last run that the sensor asked for ended, if it was a repair. One that a person ended did not fail."""
     runs = instance.get_runs(dg.RunsFilter(tags={TAG: "true"}), limit=1)
-    return any(run.job_name == repair_job.name and run.status == dg.DagsterRunStatus.FAILURE for run in runs)
+    return next((run.status for run in runs if run.job_name == repair_job.name), None)
 
 
 def look_request() -> dg.RunRequest:
