@@ -123,7 +123,7 @@ def begin(settings: Settings, customers: Sequence[str], reason: str | None) -> l
         raise ErasureError(f"{settings.shop} has loaded nothing yet: there is nobody to erase.")
     prepare_home(settings)
     with only_run(settings), open_instance(settings) as instance:
-        close_dead_runs(instance)
+        close_dead_runs(instance, settings)
         require_quiet(instance)
         lake, register, lineage = Lake.from_settings(settings), Register.of(settings), recorded_lineage(instance)
         subjects, new = [], []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -126,10 +127,71 @@ def _is_gone(process: str) -> bool:
     return False
 
 
-def close_dead_runs(instance: dg.DagsterInstance) -> int:
-    """Mark runs of the command line that were killed as failed, and free what they held; the run lock must be held."""
+@contextmanager
+def only_up(settings: Settings) -> Iterator[IO[str]]:
+    """Hold the lock of the shop's `cartograph up`, to be shared with its services: it is free once they all have ended.
+
+    The file says since when there are runs of it; it is emptied where `cartograph up` ended those itself.
+
+    Raises:
+        ShopError: another one is at work on the shop.
+    """
+    with _up_file(settings).open("a+", encoding="utf-8") as file:
+        if not _is_free(file):
+            raise ShopError(
+                f"Another `cartograph up` works on shop {settings.shop!r} in {settings.home}. Stop it first."
+            )
+        if not _noted(file):
+            file.write(datetime.now(UTC).isoformat())
+            file.flush()
+        yield file
+
+
+def close_runs_of_up(instance: dg.DagsterInstance, file: IO[str]) -> int:
+    """Mark the runs of a `cartograph up` whose services have ended as failed, and free what they held."""
+    since = _noted(file)
+    found = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, created_after=since)) if since else []
+    left = [run for run in found if CLI_TAG not in run.tags]
+    _close(instance, left)
+    file.truncate(0)
+    return len(left)
+
+
+def close_dead_runs(instance: dg.DagsterInstance, settings: Settings) -> int:
+    """Mark runs that were killed as failed, and free what they held; how many. The run lock must be held.
+
+    Those are runs of the command line, and of a `cartograph up` that did not come to end them. Of a daemon that was
+    started otherwise nothing is known here.
+    """
     dead = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, tags={CLI_TAG: "true"}))
+    _close(instance, dead)
+    if not _up_file(settings).is_file():
+        return len(dead)
+    with _up_file(settings).open("a+", encoding="utf-8") as file:
+        return len(dead) + (close_runs_of_up(instance, file) if _is_free(file) else 0)
+
+
+def _up_file(settings: Settings) -> Path:
+    return settings.shop_home / "up.lock"
+
+
+def _is_free(file: IO[str]) -> bool:
+    """Take a file's lock, if nobody else has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _noted(file: IO[str]) -> datetime | None:
+    """Since when there are runs of a `cartograph up` that nobody has ended."""
+    file.seek(0)
+    text = file.read().strip()
+    return datetime.fromisoformat(text) if text else None
+
+
+def _close(instance: dg.DagsterInstance, dead: Iterable[dg.DagsterRun]) -> None:
     for run in dead:
         instance.report_run_failed(run, "The process was killed before the run ended.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return len(dead)

@@ -282,7 +282,7 @@ def execute_side_by_side(
         except KeyboardInterrupt:
             status.update("stopping")
             _stop([run.worker for run in runs])
-            close_dead_runs(instance)  # those that had not begun
+            close_dead_runs(instance, settings)  # those that had not begun
             errors.print("[yellow]Stopped.[/] What was finished is kept; run again to go on.")
             raise typer.Exit(EXIT_INTERRUPTED) from None
     return logs

@@ -52,7 +52,7 @@ def mend(settings: Settings, *, only: Collection[Window] | None, nothing: str, d
     prepare_home(settings)
     began = time.monotonic()
     with only_run(settings) as lock, open_instance(settings) as instance:
-        close_dead_runs(instance)
+        close_dead_runs(instance, settings)
         with output.status("looking at the sources"):
             found = replace(look(instance, only), unfinished=unfinished(settings))
         repairs = found.repairs()

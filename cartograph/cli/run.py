@@ -70,7 +70,7 @@ def run(
         crew_of(settings, lock.fileno(), first=warehouse) as crew,  # it imports while the instance is opened
         open_instance(settings) as instance,
     ):
-        if dead := close_dead_runs(instance):
+        if dead := close_dead_runs(instance, settings):
             output.print(f"[yellow]Killed before: {counted(dead, 'run')}; what was not finished is loaded anew.[/]")
         since = chosen if select else since_first(instance, settings, chosen)
         steps = [Step(warehouse, chosen, select), Step(models, since, select)]

@@ -22,7 +22,9 @@ from cartograph.cli.console import output, say_error
 from cartograph.cli.instance import (
     REPOSITORY_ROOT,
     close_dead_runs,
+    close_runs_of_up,
     only_run,
+    only_up,
     open_instance,
     prepare_home,
     process_environment,
@@ -57,9 +59,23 @@ def up() -> None:
         require_free(variable, host, port)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
     with suppress(ShopError), only_run(settings), open_instance(settings) as instance:  # not where a run is at work
-        close_dead_runs(instance)  # else the daemon tells in three minutes that they have not started
+        close_dead_runs(instance, settings)  # else the daemon tells in three minutes that they have not started
+    with only_up(settings) as lock:
+        try:
+            _serve(settings, lock.fileno())
+        finally:  # nothing runs any more: what was at work is not waited for by the next run
+            with open_instance(settings) as instance:
+                close_runs_of_up(instance, lock)
+
+
+def _serve(settings: Settings, lock: int) -> None:
+    """Start the services, which hold the file `lock`, and wait until one ends or somebody stops them.
+
+    Raises:
+        Exit: a service ended by itself.
+    """
     with ExitStack() as stack:
-        started = [(s, stack.enter_context(running(s, settings))) for s in services(settings)]
+        started = [(s, stack.enter_context(running(s, settings, lock))) for s in services(settings)]
         processes = [process for _, process in started]
         try:
             for service, _ in started:
@@ -114,8 +130,11 @@ def log_path(settings: Settings, service: Service) -> Path:
 
 
 @contextmanager
-def running(service: Service, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """The service as a process group of its own, interrupted at the end and killed where that does not help."""
+def running(service: Service, settings: Settings, lock: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The service as a process group of its own, interrupted at the end and killed where that does not help.
+
+    It holds the file `lock` for as long as it lives.
+    """
     with log_path(settings, service).open("wb") as sink:
         process = subprocess.Popen(
             service.command,
@@ -125,6 +144,7 @@ def running(service: Service, settings: Settings) -> Iterator[subprocess.Popen[b
             env=process_environment(settings),
             cwd=REPOSITORY_ROOT,
             start_new_session=True,
+            pass_fds=(lock,),
         )
         try:
             yield process

@@ -19,7 +19,14 @@ from cartograph.contracts import Contract, with_provenance
 from cartograph.lake import Lake, TableWriter
 from cartograph.windows import Grain, Window, at_midnight
 from ecom_assets.contracts.quarantine import quarantine_contract
-from ecom_assets.contracts.validation import EXACT_DUPLICATE, Counts, Validated, extra_column, validate
+from ecom_assets.contracts.validation import (
+    EXACT_DUPLICATE,
+    Counts,
+    Validated,
+    counts_by_window,
+    extra_column,
+    validate,
+)
 from ecom_assets.erasure import Erased, anonymised, erased_in, silenced
 from ecom_assets.quality.anomalies import Anomaly
 from ecom_assets.sources import Delivery, Source, Unreadable
@@ -30,7 +37,7 @@ _BATCH_ROWS = 100_000
 
 @dataclass
 class LoadReport:
-    """What became of a dataset's delivered rows, of each window, and of those that the lake held before.
+    """What became of a dataset's delivered rows, in all and of each window, and of those that the lake held before.
 
     `kept` rows were loaded earlier and not delivered now, while something was unreadable. `vanished` says by how many
     the lake and the quarantine hold fewer rows than before, but for merged ones. `stored` rows are in the lake now.
@@ -38,6 +45,7 @@ class LoadReport:
     the shop's time, and neither this load nor an earlier one of the shop's first window put them into the quarantine.
     """
 
+    counts: Counts = field(default_factory=Counts)
     windows: dict[Window, Counts] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     kept: int = 0
@@ -46,11 +54,6 @@ class LoadReport:
     unplaced: int = 0
     lost_columns: tuple[str, ...] = ()
     snapshot_id: int | None = None
-
-    @property
-    def counts(self) -> Counts:
-        """Those of all windows together."""
-        return sum(self.windows.values(), Counts())
 
     @property
     def is_accounted_for(self) -> bool:
@@ -121,7 +124,9 @@ def load(
                     lake.widen(good, raw, widened(contract, checked.counts.extra_columns), grain)
                 good.write(_stamp(checked.accepted, batch))
                 bad.write(_stamp(checked.quarantined, batch))
-                report.windows[delivery.window] = report.windows.get(delivery.window, Counts()) + checked.counts
+                report.counts += checked.counts
+                for window, counts in counts_by_window(checked, contract, windows).items():
+                    report.windows[window] = report.windows.get(window, Counts()) + counts
                 report.unreadable.extend(delivery.unreadable)
                 report.unplaced += delivery.unplaced
                 if before and delivery.unreadable:

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartograph.contracts import Column, Contract
-from cartograph.windows import Window
+from cartograph.windows import Window, windows
 from ecom_assets.contracts import CONTRACTS
 from ecom_assets.contracts.quarantine import QUARANTINE_COLUMNS
-from ecom_assets.contracts.validation import ContractError, Validated, validate
+from ecom_assets.contracts.validation import ContractError, Counts, Validated, counts_by_window, validate
 
 SHOP = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC))
 MARCH = Window(datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC))
@@ -177,6 +177,27 @@ def test_the_quarantine_holds_the_row_as_it_was_delivered() -> None:
 def test_rows_without_a_place_in_time_are_quarantined_at_the_start_of_the_window(ordered_at: str | None) -> None:
     checked = check(item(ordered_at=ordered_at), window=MARCH)
     assert checked.quarantined["window_start"].to_pylist() == [MARCH.start]
+
+
+def test_rows_are_counted_in_the_window_of_their_own_time_however_they_are_delivered() -> None:
+    rows = [
+        item(order_id="o1", ordered_at="2024-01-31 23:59:59.5"),
+        item(order_id="o1", line_number="2", ordered_at="2024-03-01"),
+        item(order_id="o2", ordered_at="2024-03-02"),
+        item(order_id="o2", ordered_at="2024-03-02"),
+        item(order_id="o2", line_number="2", ordered_at="2024-03-03", quantity="0"),
+        item(ordered_at="soon"),
+    ]
+    checked = check(*rows)
+    months = list(windows(SHOP.start, SHOP.end, "monthly"))
+    found = counts_by_window(checked, ITEMS, months)
+    assert {window.key[:7]: (one.delivered, one.accepted, one.merged) for window, one in found.items()} == {
+        "2024-01": (2, 1, 0),
+        "2024-03": (4, 2, 1),
+    }
+    assert [one.quarantined.total() for one in found.values()] == [1, 1]
+    assert sum(found.values(), Counts()) == checked.counts
+    assert counts_by_window(check(item(ordered_at="soon"), window=MARCH), ITEMS, [MARCH])[MARCH].quarantined_pct == 100
 
 
 def test_a_row_of_another_window_is_not_accepted() -> None:

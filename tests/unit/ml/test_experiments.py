@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -216,6 +217,7 @@ def test_a_failed_check_leaves_no_estimate_and_one_that_slipped_in_is_told():
         (-0.5, Metric("spend", role="primary", higher_is_better=False), "ship"),
         (0.0, Metric("spend", role="primary"), "hold"),
         (0.0, Metric("spend", role="primary", smallest_effect=0.05), "stop"),
+        (0.2, Metric("spend", role="primary", smallest_effect=0.05), "stop"),  # better, and not by enough
         (0.5, Metric("spend", role="primary", smallest_effect=0.001), "ship"),
     ],
 )
@@ -266,6 +268,14 @@ def test_an_interval_without_0_that_only_the_correction_calls_chance_is_told_wit
     looked = near.model_copy(update={"always_low": 0.01, "always_high": 0.11, "always_p_value": 0.03})
     (always,) = decide([looked, other], [SPEND], Rules(is_sequential=True)).reasons
     assert always.endswith("may be chance: after correction for 2 tests p = 0.06.")
+
+
+def test_where_the_relative_interval_says_other_of_nothing_than_the_absolute_it_is_not_told():
+    (found,) = estimates(make_units(20_000, effects=(0.0,)), [SPEND], Rules())
+    near = found.model_copy(update={"effect": 0.06, "ci_low": -0.001, "relative_effect": 0.006, "relative_low": 0.001})
+    (said,) = decide([near], [SPEND], Rules()).reasons
+    assert "%" not in said.replace("95%", "")
+    assert "+0.06 (95% interval -0.001 to" in said
 
 
 def test_too_few_units_abstain_and_a_metric_without_variation_is_named():
@@ -335,6 +345,33 @@ def test_a_mean_of_about_nothing_has_an_effect_and_no_share_of_it(control, treat
     assert found.ci_high - found.effect == pytest.approx(1.96 * ours.error, rel=0.01)
     assert (found.relative_effect is not None) == is_relative
     assert found.relative_low is None
+
+
+@pytest.mark.parametrize("mean", [-0.5, -0.02, 0.01, 0.1, 1.0, 3.0])
+def test_a_share_of_the_control_lies_in_its_interval_or_has_none(mean):
+    """Of a variant that loses money, or may, the logarithm of a ratio has nothing to say."""
+    draw = np.random.default_rng(8)
+    variant = draw.integers(0, 2, 4000)
+    units = Units(("a", "b"), variant, {"profit": Measured(np.where(variant, mean, 1.0) + draw.normal(size=4000))}, {})
+    (found,) = estimates(units, [Metric("profit", role="primary")], Rules())
+    assert found.relative_effect == pytest.approx(mean - 1, abs=0.25)
+    if mean < 0.1:
+        assert (found.relative_low, found.relative_high) == (None, None)
+    else:
+        assert found.relative_low < found.relative_effect < found.relative_high
+    (said,) = decide([found], [Metric("profit", role="primary")], Rules()).reasons
+    low, high = (float(text.rstrip("%,).")) for text in re.findall(r"interval (\S+) to (\S+)", said)[0])
+    assert low < 100 * found.relative_effect < high
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_adjusted_share_lies_in_its_own_interval(seed):
+    draw = np.random.default_rng(seed)
+    variant, before = draw.integers(0, 2, 600), draw.gamma(1, 10, 600)
+    spend = before * np.where(variant, 1.5, 1.0) + draw.normal(size=600)
+    units = Units(("a", "b"), variant, {"spend": Measured(spend, None, before[:, None])}, {})
+    (found,) = estimates(units, [SPEND], Rules())
+    assert found.relative_low < found.relative_effect < found.relative_high
 
 
 def test_a_ratio_with_nothing_to_be_divided_by_in_a_variant_is_held_back_and_told():

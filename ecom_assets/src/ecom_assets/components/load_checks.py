@@ -106,7 +106,7 @@ def _accounted(report: LoadReport) -> dg.AssetCheckResult:
 
 
 def _quarantined(report: LoadReport, dataset: str, limit: Limit) -> dg.AssetCheckResult:
-    breach = limit.breach(report.windows)
+    breach = limit.breach(report.counts, report.windows)
     return checked(
         "quarantine_within_limit",
         breach is None,

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from cartograph.contracts import ARROW_TYPES, DUCKDB_TYPES, Column, Contract, Reference
@@ -101,6 +102,37 @@ class Validated:
     accepted: pa.Table
     quarantined: pa.Table
     counts: Counts
+
+
+def counts_by_window(checked: Validated, contract: Contract, windows: Sequence[Window]) -> dict[Window, Counts]:
+    """What became of the rows of each of consecutive windows that a delivery covers, where it has some.
+
+    By the time of each row; one without any is where the quarantine has it. Nothing is said of columns.
+    """
+    starts = np.array([window.start.replace(tzinfo=None) for window in windows], dtype="datetime64[us]")
+
+    def places(moments: pa.ChunkedArray) -> npt.NDArray[np.intp]:
+        found = moments.cast(pa.timestamp("us")).to_numpy().astype("datetime64[us]")
+        place: npt.NDArray[np.intp] = np.maximum(np.searchsorted(starts, found, side="right") - 1, 0)
+        return place
+
+    accepted = np.zeros(len(windows), dtype=np.int64)
+    if contract.event_time is not None and checked.accepted.num_rows:
+        accepted += np.bincount(places(checked.accepted[contract.event_time]), minlength=len(windows))
+    refused: dict[int, Counter[str]] = {}
+    if checked.quarantined.num_rows:
+        reasons = zip(
+            places(checked.quarantined["window_start"]), checked.quarantined["reason"].to_pylist(), strict=True
+        )
+        for (place, reason), rows in Counter(reasons).items():
+            refused.setdefault(int(place), Counter())[reason] = rows
+    found = {}
+    for place, window in enumerate(windows):
+        broken = refused.get(place, Counter())
+        merged = broken.pop(EXACT_DUPLICATE, 0)
+        if delivered := int(accepted[place]) + merged + broken.total():
+            found[window] = Counts(delivered, int(accepted[place]), merged, broken)
+    return found
 
 
 @dataclass(frozen=True)

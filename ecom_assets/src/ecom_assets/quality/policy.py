@@ -145,15 +145,14 @@ class Limit(NamedTuple):
     def __str__(self) -> str:
         return f"{self.said_by} allows {self.pct:g}"
 
-    def breach(self, windows: Mapping[Window, Counts]) -> Breach | None:
-        """What was quarantined beyond the limit, of deliveries for `windows`: of all, or in the worst of them; or None.
+    def breach(self, together: Counts, windows: Mapping[Window, Counts]) -> Breach | None:
+        """Where more was quarantined than the limit: of the rows of all `windows` together, or in the worst; or None.
 
         One of several is judged by more than the share, as few rows may break it by chance: by how likely so many are
         to where the limit is the truth, of which exp(-n KL) is a bound (Hoeffding 1963, theorem 1).
         """
-        together = sum(windows.values(), Counts())
         if together.quarantined_pct > self.pct:
-            return Breach(together, next(iter(windows)) if len(windows) == 1 else None)
+            return Breach(together, None)
         beyond = [window for window, counts in windows.items() if self._is_beyond_chance(counts)]
         worst = max(beyond, key=lambda window: windows[window].quarantined_pct, default=None)
         return None if worst is None else Breach(windows[worst], worst)

@@ -17,7 +17,14 @@ from cartograph.contracts import Contract
 from cartograph.shops import Shop
 from cartograph.windows import Window
 from ecom_assets.contracts import CONTRACTS, referred_columns
-from ecom_assets.contracts.validation import EXACT_DUPLICATE, ContractError, Counts, Validated, validate
+from ecom_assets.contracts.validation import (
+    EXACT_DUPLICATE,
+    ContractError,
+    Counts,
+    Validated,
+    counts_by_window,
+    validate,
+)
 from ecom_assets.quality.policy import Limit
 from ecom_assets.sources import Source, SourceError, Unreadable
 
@@ -57,17 +64,13 @@ class DatasetReport:
 
     dataset: str
     source: str
+    counts: Counts = field(default_factory=Counts)
     windows: Mapping[Window, Counts] = field(default_factory=dict)
     columns: tuple[ColumnReport, ...] = ()
     sample: tuple[dict[str, object], ...] = ()
     violations: tuple[Violation, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     error: str | None = None
-
-    @property
-    def counts(self) -> Counts:
-        """Those of all windows together."""
-        return sum(self.windows.values(), Counts())
 
     @property
     def is_ok(self) -> bool:
@@ -87,7 +90,7 @@ class DatasetReport:
             return f"a column that {self.dataset} takes is missing in {', '.join(lacking)}"
         if CONTRACTS[self.dataset].required and not self.counts.accepted:
             return f"{self.dataset} has no row that keeps its contract"
-        if breach := limit.breach(self.windows):
+        if breach := limit.breach(self.counts, self.windows):
             return f"{breach} of {self.dataset} break the contract, and {limit}"
         return None
 
@@ -143,6 +146,7 @@ def check_shop(shop: Shop, sources: Sequence[Source], windows: Sequence[Window],
 class _Tally:
     """Adds up the deliveries of one dataset."""
 
+    counts: Counts = field(default_factory=Counts)
     windows: dict[Window, Counts] = field(default_factory=dict)
     mapped: set[str] = field(default_factory=set)
     filled: Counter[str] = field(default_factory=Counter)
@@ -151,9 +155,11 @@ class _Tally:
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
     keys: list[pa.Table] = field(default_factory=list)
 
-    def add(self, window: Window, checked: Validated, key_columns: Sequence[str]) -> None:
-        """Add one validated delivery of `window`; keep the distinct values of `key_columns`."""
-        self.windows[window] = self.windows.get(window, Counts()) + checked.counts
+    def add(self, checked: Validated, by_window: Mapping[Window, Counts], key_columns: Sequence[str]) -> None:
+        """Add one validated delivery; keep the distinct values of `key_columns`."""
+        self.counts += checked.counts
+        for window, counts in by_window.items():
+            self.windows[window] = self.windows.get(window, Counts()) + counts
         for name in checked.accepted.column_names:
             self.filled[name] += checked.accepted.num_rows - checked.accepted[name].null_count
         self.sample += checked.accepted.slice(0, SAMPLE_ROWS - len(self.sample)).to_pylist()
@@ -191,7 +197,7 @@ def _check(
                 known_keys=known_keys,
                 late_limit=late_limit,
             )
-            tally.add(delivery.window, checked, key_columns)
+            tally.add(checked, counts_by_window(checked, contract, windows), key_columns)
     except (SourceError, ContractError) as mistake:
         return DatasetReport(contract.dataset, type(source).__name__, error=str(mistake))
     if tally.keys:
@@ -199,6 +205,7 @@ def _check(
     return DatasetReport(
         contract.dataset,
         type(source).__name__,
+        counts=tally.counts,
         windows=tally.windows,
         columns=tuple(
             ColumnReport(

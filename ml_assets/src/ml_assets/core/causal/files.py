@@ -27,6 +27,7 @@ from ml_assets.core.causal.gates import (
     MOST_EMPTY,
     TREATED_REFUSED,
     confounders_are_known,
+    no_confounder_is_the_outcome,
     values_are_held_fixed,
 )
 from ml_assets.core.causal.graph import Graph
@@ -97,7 +98,7 @@ def _with_gaps(found: Finding, loaded: Loaded, held: Sequence[str]) -> Finding:
             for name, share in pooled.items()
         ),
     ]
-    more = []
+    more = [gate] if (gate := no_confounder_is_the_outcome(inside.confounders, inside.outcome)) else []
     telling = {name: gap_of(inside, loaded.kind, name, f"{name}={word(None)}", share) for name, share in empty.items()}
     gaps = {name: gap for name, gap in telling.items() if gap}
     if gaps or max(empty.values(), default=0) > MOST_EMPTY:

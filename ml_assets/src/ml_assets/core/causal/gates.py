@@ -35,6 +35,8 @@ MOST_FALSE = 0.2
 SUBSET_LEVEL = 0.002
 MOST_EMPTY = 0.1
 """The share of rows in which a confounder may be empty, or of a value too rare, whatever that moves."""
+SAME_AS_OUTCOME = 0.99
+"""The share of the outcome's variance that no fact from before the treatment tells alone."""
 MOVED_ERRORS = 1.0
 """Standard errors by which a cause that is pure noise may move an estimate."""
 
@@ -137,6 +139,26 @@ def _of_gaps(gate: str, telling: Mapping[str, Gap], what: str, cure: str) -> Gat
     )
     worst = max(gap.share for gap in (failing or telling).values())
     return Gate(gate, not failing, worst, f"{what}: {told}{f'; {cure}' if failing else ''}")
+
+
+def no_confounder_is_the_outcome(confounders: Covariates, outcome: Vector) -> Gate | None:
+    """Whether none is the outcome in other words, or what came of it; None where none looks like it.
+
+    To hold such a column fixed is to hold the effect fixed.
+    """
+    shares = {}
+    for name, values in zip(confounders.names, confounders.values.T, strict=True):
+        known = ~np.isnan(values)
+        if known.sum() > 2 and np.ptp(values[known]) > 0 and np.ptp(outcome[known]) > 0:
+            shares[name] = float(np.corrcoef(values[known], outcome[known])[0, 1] ** 2)
+    worst = max(shares, key=lambda name: shares[name], default=None)
+    if worst is None or shares[worst] < SAME_AS_OUTCOME:
+        return None
+    detail = (
+        f"{worst} alone tells {shares[worst]:.1%} of the outcome's variance: it is the outcome in other words, or came "
+        "after it; leave it out, as to hold it fixed is to hold the effect fixed"
+    )
+    return Gate("no_confounder_is_the_outcome", False, shares[worst], detail)
 
 
 def effective_size(weights: Sequence[Vector]) -> Gate:

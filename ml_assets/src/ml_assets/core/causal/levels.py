@@ -27,6 +27,7 @@ from ml_assets.core.causal.finding import Balance, Estimate, Finding, Gate, Name
 from ml_assets.core.causal.graph import WHY, Identification, identify
 from ml_assets.core.causal.groups import group_effects
 from ml_assets.core.causal.heterogeneity import heterogeneity
+from ml_assets.core.causal.interactions import told, with_products
 from ml_assets.core.causal.level_estimators import (
     Problem,
     clipped,
@@ -82,6 +83,7 @@ def assess_levels(study: Study, design: Design, nuisances: Nuisances | None = No
         return Finding(None, (), tuple(first), treated, control)
     plain = [NamedEstimate(NAIVE, _contrast(study, level), naive(study, level)) for level in treated_levels(levels)]
     adjusted = study if identification is None else replace(study, confounders=_without(study, identification))
+    adjusted, products = (adjusted, ()) if design.is_randomised else with_products(adjusted)
     if design.estimand == "ATT" and levels > 2:
         found = [_assess(_pair(adjusted, level), design, nuisances, 2, seed) for level in treated_levels(levels)]
         answer = _merged(found)
@@ -94,7 +96,7 @@ def assess_levels(study: Study, design: Design, nuisances: Nuisances | None = No
         gates=(*first, *answer.gates),
         treated=treated,
         control=control,
-        warnings=(*_told_of(identification), *answer.warnings),
+        warnings=(*_told_of(identification), *told(products), *answer.warnings),
     )
 
 

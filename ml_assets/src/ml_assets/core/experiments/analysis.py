@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 MOST_VALUES = 12
 """A segment with more values is told of its largest only."""
 ABOUT_NOTHING = 100
+FEWEST_ERRORS = 3
+"""A variant whose mean is no more than so many of its standard errors has no interval of its effect as a share of the
+control: it is that of a logarithm, and there is none of what may be 0 or less."""
 ONE_UNIT = 0.1
 """A unit with a larger share of a metric's variance decides its effect."""
 
@@ -98,7 +101,8 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
     plain = float(np.hypot(_mean_error(control), _mean_error(treated)))
     base, reach = _mean(control), float(width(rules.information, rules.alpha)) * error
     is_relative = base > 0 and not _is_about_nothing(control, plain)
-    has_relative_interval = is_relative and not _is_about_nothing(treated, plain)
+    least = FEWEST_ERRORS * _mean_error(treated)
+    is_ratio_sound = is_relative and found.control > 0 and min(found.treatment, _mean(treated)) > least
     detectable = float(norm.isf(rules.alpha / 2) + norm.isf(1 - POWER)) * error
     wanted = metric.smallest_effect * base if metric.smallest_effect and is_relative else None
     return ExperimentEstimate(
@@ -114,9 +118,9 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
         effect=effect,
         ci_low=float(found.effect_size_ci_lower),
         ci_high=float(found.effect_size_ci_upper),
-        relative_effect=effect / base if is_relative else None,
-        relative_low=_finite(found.rel_effect_size_ci_lower) if has_relative_interval else None,
-        relative_high=_finite(found.rel_effect_size_ci_upper) if has_relative_interval else None,
+        relative_effect=_relative(found, base, is_ratio_sound) if is_relative else None,
+        relative_low=_finite(found.rel_effect_size_ci_lower) if is_ratio_sound else None,
+        relative_high=_finite(found.rel_effect_size_ci_upper) if is_ratio_sound else None,
         always_low=effect - reach,
         always_high=effect + reach,
         p_value=float(found.pvalue),
@@ -128,6 +132,11 @@ def _estimate(metric: Metric, units: Units, arms: Moments, place: int, rules: Ru
         power=None if wanted is None else float(norm.cdf(wanted / error - norm.isf(rules.alpha / 2))),
         units_needed=None if wanted is None else math.ceil(len(units.variant) * (detectable / wanted) ** 2),
     )
+
+
+def _relative(found: Any, base: float, is_ratio_sound: bool) -> float:
+    """The effect as a share of the control: of its adjusted mean, as the interval has it, where that has one."""
+    return float(found.rel_effect_size) if is_ratio_sound else float(found.effect_size) / base
 
 
 def compare(control: Moments, treatment: Moments, alpha: float) -> Any:

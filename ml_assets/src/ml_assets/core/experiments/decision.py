@@ -160,7 +160,7 @@ def decide(found: Sequence[ExperimentEstimate], metrics: Sequence[Metric], rules
             reasons.append(f"{said}, which is worse.")
         elif broken:
             reasons.append(f"{said}; but it breaks {', '.join(broken)}.")
-        elif falls_short and not (is_better and low >= (least or 0.0) * one.control_mean):
+        elif falls_short:
             reasons.append(f"{said}: the smallest effect of interest, {least:.1%}, is ruled out.")
         elif is_better and open_:
             reasons.append(f"{said}, which is better; but {', '.join(open_)} may be worse than its margin allows.")
@@ -171,7 +171,7 @@ def decide(found: Sequence[ExperimentEstimate], metrics: Sequence[Metric], rules
             reasons.append(f"{said}, which may be chance: after correction for {tests} tests p = {p:.3g}.")
         else:
             reasons.append(f"{said}, which may be chance.")
-        stops.append(bool(is_worse or broken or (falls_short and not is_better)))
+        stops.append(bool(is_worse or broken or falls_short))
     if passes:
         return Decision("ship", max(passes)[1], tuple(reasons))
     return Decision("stop" if all(stops) else "hold", None, tuple(reasons))
@@ -201,14 +201,19 @@ def good_side(one: ExperimentEstimate, rules: Rules, sign: float) -> tuple[float
     return (low, high) if sign > 0 else (-high, -low)
 
 
+def base_of(one: ExperimentEstimate) -> float:
+    """The control's mean of which the relative effect is a share: adjusted, where the effect is."""
+    return one.effect / one.relative_effect if one.relative_effect else one.control_mean
+
+
 def described(one: ExperimentEstimate, rules: Rules) -> str:
     """An estimate in words: in percent where that has a meaning, and says of 0 what the interval that decides does."""
     level = f"{1 - rules.alpha:.0%}"
     low, high = (one.always_low, one.always_high) if rules.is_sequential else (one.ci_low, one.ci_high)
     if one.relative_effect is not None:
-        base, exact = one.control_mean, not rules.is_sequential
-        left = one.relative_low if exact and one.relative_low is not None else low / base
-        right = one.relative_high if exact and one.relative_high is not None else high / base
+        exact = not rules.is_sequential
+        left = one.relative_low if exact and one.relative_low is not None else low / base_of(one)
+        right = one.relative_high if exact and one.relative_high is not None else high / base_of(one)
         if (left > 0 or right < 0) != (low > 0 or high < 0):  # a ratio of means of few large values is no guide
             return f"{one.metric} {one.effect:+.4g} ({level} interval {low:+.4g} to {high:+.4g})"
         return f"{one.metric} {one.relative_effect:+.1%} ({level} interval {left:+.1%} to {right:+.1%})"

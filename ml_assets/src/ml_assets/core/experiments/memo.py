@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from cartograph.releases.contents.experiments import ExperimentEstimate, ExperimentResult
 from ml_assets.core.evaluation.plots import Picture
+from ml_assets.core.experiments.decision import base_of
 
 MEANING = {
     "ship": "Ship {choice}.",
@@ -15,6 +16,11 @@ MEANING = {
 }
 RUNNING = (
     "It still runs. Decided by the intervals that hold at every look, so that looking each day makes no false find."
+)
+
+ADJUSTED = (
+    "Control and variant's are the means as they were found; effects and intervals are adjusted for what customers did "
+    "before (CUPED), so they need not be the difference of the two."
 )
 
 
@@ -64,7 +70,8 @@ def _effects(found: ExperimentResult) -> str:
         )
         for one in found.estimates
     ]
-    return f"{_table(head, rows)}\n\n{_power(found)}"
+    adjusted = f"\n\n{ADJUSTED}" if any(one.variance_reduction > 0 for one in found.estimates) else ""
+    return f"{_table(head, rows)}{adjusted}\n\n{_power(found)}"
 
 
 def _power(found: ExperimentResult) -> str:
@@ -111,7 +118,7 @@ def _fixed(one: ExperimentEstimate) -> str:
 def _interval(one: ExperimentEstimate, low: float, high: float) -> str:
     if one.relative_effect is None:
         return f"{low:+.4g} to {high:+.4g}"
-    return f"{low / one.control_mean:+.1%} to {high / one.control_mean:+.1%}"
+    return f"{low / base_of(one):+.1%} to {high / base_of(one):+.1%}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
