@@ -97,6 +97,18 @@ def test_a_column_whose_name_has_a_comma_is_quoted(tmp_path, monkeypatch, capsys
     assert json.loads(capsys.readouterr().out)["adjusted_for"] == ["spent, before", "region", "since"]
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_a_confounder_that_is_the_outcome_in_other_words_refuses_the_effect(tmp_path, noise):
+    """To hold it fixed is to hold the effect fixed: it would be 0, and sure of it."""
+    given, draw = table(), np.random.default_rng(1)
+    paid = 2 * given["spend"].to_numpy() + 3 + noise * draw.normal(size=len(given))
+    pq.write_table(given.append_column("paid", pa.array(paid)), tmp_path / "leak.parquet")
+    found = estimate(tmp_path / "leak.parquet", asked(confounders=("region", "before", "paid")))
+    (failed,) = [check for check in found["checks"] if check["name"] == "no_confounder_is_the_outcome"]
+    assert (found["verdict"], failed["passed"]) == ("not identified", False)
+    assert failed["detail"].startswith("paid alone tells")
+
+
 def test_the_effect_is_told_in_each_group_that_a_modifier_makes_and_in_none_that_is_refused(path):
     found = estimate(path, asked(modifiers=("region", "is_member")))
     assert [(one["modifier"], one["value"]) for one in found["groups"][2:]] == [("is_member", "0"), ("is_member", "1")]
