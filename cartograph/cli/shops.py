@@ -83,6 +83,7 @@ def check(name: ShopName = None) -> None:
         raise typer.Exit(EXIT_FAULTY)
     left_out = {file.name for dataset in report.datasets for file in dataset.unreadable}
     output.print("A run would go on" + (f", without {len(left_out)} unreadable." if left_out else "."))
+    output.print("[dim]Whether its days are as usual and its tables tie out, the checks of a run say.[/]")
 
 
 def lake_conflicts(settings: Settings, report: ShopReport) -> list[str]:

@@ -156,9 +156,10 @@ def _named(found: Mapping[dg.AssetCheckKey, dg.AssetCheckEvaluation]) -> str:
 
 
 def _named_heirs(held: Sequence[Heir]) -> str:
-    names = [
+    told = (
         f"{one.asset} was made of rows in which {_named({one.check: one.error})} found an error, and not again since"
         for one in held
-    ]
+    )
+    names = list(dict.fromkeys(told))
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return "; ".join(names[:_NAMED]) + more
