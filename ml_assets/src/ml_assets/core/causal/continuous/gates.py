@@ -35,8 +35,9 @@ def too_few(study: Study) -> Gate | None:
     clusters = len(study) if study.clusters is None else len(np.unique(study.clusters))
     if len(study) >= FEWEST_ROWS and clusters >= FEWEST_CLUSTERS:
         return None
-    needs = f"{FEWEST_ROWS} rows in {FEWEST_CLUSTERS} clusters are needed"
-    return Gate("arm_sizes", False, float(len(study)), f"{len(study)} rows in {clusters} clusters, and {needs}")
+    inside = "" if study.clusters is None else f" in {clusters} clusters"
+    needs = f"{FEWEST_ROWS} rows in {FEWEST_CLUSTERS} clusters" if inside else f"{FEWEST_ROWS}"
+    return Gate("arm_sizes", False, float(len(study)), f"{len(study)} rows{inside}, and {needs} are needed")
 
 
 def positivity(left: Left, data: Data) -> Gate:
@@ -45,10 +46,13 @@ def positivity(left: Left, data: Data) -> Gate:
     moves = left.weights * left.columns[:, 0] ** 2
     rows, units = kish(moves), kish(by_cluster(moves[:, None], data.clusters)[0].ravel())
     passed = share >= LEAST_LEFT and rows >= LEAST_EFFECTIVE and units >= FEWEST_CLUSTERS
+    inside, of = (f" of {units:.0f} clusters", f" of {FEWEST_CLUSTERS}") if data.clusters is not None else ("", "")
     detail = (
-        f"{share:.1%} of the treatment's variance is left by what is held fixed, as if in {rows:.0f} rows of "
-        f"{units:.0f} clusters; at least {LEAST_LEFT:.0%} in {LEAST_EFFECTIVE:.0f} rows of {FEWEST_CLUSTERS} must be"
+        f"{share:.1%} of the treatment's variance is left by what is held fixed, as if in {rows:.0f} rows{inside}; "
+        f"at least {LEAST_LEFT:.0%} in {LEAST_EFFECTIVE:.0f} rows{of} must be"
     )
+    if share >= LEAST_LEFT and not passed:
+        detail += ". A few very large amounts decide: ask for the effect of its logarithm, or cap it"
     return Gate("overlap", passed, share, detail)
 
 

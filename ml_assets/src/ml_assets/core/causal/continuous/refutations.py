@@ -61,7 +61,8 @@ def random_subset(left: Left, data: Data) -> Gate:
         parts = [final(left, data.as_one_group, rows) for rows in (half, ~half)]
         error = float(np.hypot(parts[0].errors[0], parts[1].errors[0]))
         worst = max(worst, abs(float(parts[0].effects[0] - parts[1].effects[0])) / max(error, 1e-300))
-    detail = f"halves of the clusters differ by {worst:.1f} standard errors at most; it must stay under {bar:.1f}"
+    what = "rows" if data.clusters is None else "clusters"
+    detail = f"halves of the {what} differ by {worst:.1f} standard errors at most; it must stay under {bar:.1f}"
     return Gate("random_subset", worst < bar, worst, detail)
 
 
