@@ -192,6 +192,8 @@ def _pair(text: str, sign: str, option: str, form: str) -> tuple[str, str]:
 def _numbers(pairs: list[tuple[str, str]], option: str, form: str) -> dict[str, float]:
     found = {}
     for name, value in pairs:
+        if name in found:
+            raise BenchDataError(f"{option} names {name} twice. Write it as {form}.")
         try:
             found[name] = float(value)
         except ValueError:

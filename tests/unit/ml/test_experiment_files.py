@@ -242,6 +242,13 @@ def test_an_option_that_is_no_number_says_what_it_takes(file, option):
     assert str(wrong.exception).startswith(f"{option} spend=abc: 'abc' is no number. Write it as ")
 
 
+def test_a_variant_whose_share_comes_twice_is_told(file):
+    asked = ["experiment", "analyse", "--data", str(file), "--variant", "segment", "--metric", "visit"]
+    wrong = CliRunner().invoke(app, [*asked, "--split", "a=1,b=1,a=2"])
+    assert isinstance(wrong.exception, BenchDataError)
+    assert str(wrong.exception).startswith("--split names a twice.")
+
+
 def test_a_segment_that_cannot_be_told_apart_is_told(file):
     found = analyse(file, Asked("segment", ("visit",), segments=("user", "zip")))
     assert {one["segment"] for one in found["segments"]} == {"zip"}

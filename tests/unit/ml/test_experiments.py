@@ -268,6 +268,8 @@ def test_an_interval_without_0_that_only_the_correction_calls_chance_is_told_wit
     looked = near.model_copy(update={"always_low": 0.01, "always_high": 0.11, "always_p_value": 0.03})
     (always,) = decide([looked, other], [SPEND], Rules(is_sequential=True)).reasons
     assert always.endswith("may be chance: after correction for 2 tests p = 0.06.")
+    free = Rules(is_sequential=True, correction="none")
+    assert decide([looked, other], [SPEND], free).verdict == "ship", "who asked for no correction has none"
 
 
 def test_where_the_relative_interval_says_other_of_nothing_than_the_absolute_it_is_not_told():

@@ -149,7 +149,8 @@ def decide(found: Sequence[ExperimentEstimate], metrics: Sequence[Metric], rules
         metric = known[one.metric]
         sign = 1.0 if metric.higher_is_better else -1.0
         low, high = good_side(one, rules, sign)
-        p = min(one.always_p_value * tests, 1.0) if rules.is_sequential else one.adjusted_p_value or 0.0
+        corrected = min(one.always_p_value * (1 if rules.correction == "none" else tests), 1.0)
+        p = corrected if rules.is_sequential else one.adjusted_p_value or 0.0
         is_sure = p < rules.alpha
         is_better, is_worse = is_sure and one.effect * sign > 0, is_sure and one.effect * sign < 0
         broken, open_ = guards(found, known, one.variant, rules)
