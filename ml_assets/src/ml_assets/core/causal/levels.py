@@ -83,7 +83,6 @@ def assess_levels(study: Study, design: Design, nuisances: Nuisances | None = No
         return Finding(None, (), tuple(first), treated, control)
     plain = [NamedEstimate(NAIVE, _contrast(study, level), naive(study, level)) for level in treated_levels(levels)]
     adjusted = study if identification is None else replace(study, confounders=_without(study, identification))
-    adjusted, products = (adjusted, ()) if design.is_randomised else with_products(adjusted)
     if design.estimand == "ATT" and levels > 2:
         found = [_assess(_pair(adjusted, level), design, nuisances, 2, seed) for level in treated_levels(levels)]
         answer = _merged(found)
@@ -96,7 +95,7 @@ def assess_levels(study: Study, design: Design, nuisances: Nuisances | None = No
         gates=(*first, *answer.gates),
         treated=treated,
         control=control,
-        warnings=(*_told_of(identification), *told(products), *answer.warnings),
+        warnings=(*_told_of(identification), *answer.warnings),
     )
 
 
@@ -150,10 +149,10 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
     if min(sizes_of(arms[kept], clusters, levels)) < gates.SMALLEST_ARM // 2:
         return found
     inside, rows = whole.of(kept, seed), study.of(kept)
-    is_same = bool(kept.all())
-    if is_same:
+    rows, products = (rows, ()) if design.is_randomised else with_products(rows)
+    if kept.all() and not products:
         inside, inner = whole, chances
-    elif found.trimmed_share > REFITTED_SHARE:
+    elif products or found.trimmed_share > REFITTED_SHARE:
         inside = replace(inside, covariates=prepared(rows.confounders.values))
         inner = guessed_chances(inside, nuisances)
     else:
@@ -191,6 +190,7 @@ def _assess(study: Study, design: Design, nuisances: Nuisances, levels: int, see
         heterogeneity=heterogeneity(rows, inside.covariates, SMOOTH, seed) if study.modifiers.names else None,
         warnings=(
             *_warnings(study, design, replace(found, estimates=estimates, sensitivity=strength), first[0]),
+            *told(products),
             *of_one_unit(scores[0].parts.influence, inside.clusters),
         ),
     )
@@ -218,7 +218,7 @@ def _balanced(study: Study, rows: Study, inside: Problem) -> tuple[list[Balance]
     after = np.max(
         [gates.differences(rows.confounders, inside.arms, weights, level) for level in levels], axis=0, initial=0.0
     )
-    columns = zip(study.confounders.names, before, after, strict=True)
+    columns = zip(study.confounders.names, before, after[: len(before)], strict=True)  # products come last
     shown = [Balance(name, float(plain), float(weighted)) for name, plain, weighted in columns]
     return shown, [weights[inside.arms == level] for level in range(inside.levels)]
 

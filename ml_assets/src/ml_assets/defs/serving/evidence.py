@@ -64,7 +64,7 @@ def outcomes(
 ) -> tuple[CheckOutcome, ...]:
     """What became of each check of what `asset` is made of as of a date, in both locations; by asset and name.
 
-    One of a publication is older than its data where the mart was made anew and not published since.
+    One of a publication is older than its data where its mart was made anew and other marts of that run were published.
     """
     guards = guarded_by(context, lake, asset)
     held = _held(context, lake, asset, as_of.isoformat())
