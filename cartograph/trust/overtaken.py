@@ -34,7 +34,8 @@ def overtaken(instance: dg.DagsterInstance, copies: Iterable[GuardedAsset]) -> f
     runs = _runs(instance, found)
     by_run = defaultdict(list)
     for copied in found:
-        by_run[runs[copied.place]].append(copied)
+        if copied.place in runs:  # of a run that somebody deleted nothing is known
+            by_run[runs[copied.place]].append(copied)
     return frozenset(
         copied.copy
         for of_run in by_run.values()

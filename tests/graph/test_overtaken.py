@@ -42,6 +42,11 @@ class Shop:
         job = definitions.resolve_implicit_global_asset_job_def()
         assert job.execute_in_process(instance=self.instance, tags=tags).success
 
+    def made_by(self, key: str) -> str | None:
+        """The run that made an asset last."""
+        event = self.instance.get_latest_materialization_event(dg.AssetKey(key.split("/")))
+        return event.run_id if event else None
+
     @property
     def told(self) -> frozenset[str]:
         return overtaken(self.instance, COPIES)
@@ -68,6 +73,15 @@ def test_one_of_which_some_was_published_is_told_by_what_was_not(shop: Shop) -> 
     assert shop.told == {"published/refunds", "published/products"}
     shop.run("published/refunds", "published/products")
     assert shop.told == frozenset()
+
+
+def test_of_a_run_that_somebody_deleted_nothing_is_told(shop: Shop) -> None:
+    """Its materialisations are gone, and the asset still names the last."""
+    shop.run("marts/orders", "marts/refunds", "marts/products")
+    shop.run("published/orders")
+    (run,) = [run for run in shop.instance.get_runs() if run.run_id == shop.made_by("marts/products")]
+    shop.instance.delete_run(run.run_id)
+    assert "published/products" not in shop.told
 
 
 def test_a_month_that_was_published_later_says_nothing_of_the_others(shop: Shop) -> None:
