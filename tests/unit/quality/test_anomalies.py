@@ -315,3 +315,9 @@ def test_a_source_that_stands_still_is_stale_by_its_own_rhythm() -> None:
     assert stale_days(figures(daily)) == (5, 1.0)
     assert stale_days(figures(weekly)) == (6, 7.0)
     assert stale_days(figures(np.zeros(28, np.int64))) == (28, 1.0)
+
+
+def test_a_source_with_rows_on_a_single_day_has_no_rhythm_yet() -> None:
+    catalogue = np.zeros(28, np.int64)
+    catalogue[3] = 500
+    assert stale_days(figures(catalogue)) == (24, None)

@@ -6,6 +6,7 @@ and thresholds are in the shop's file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
@@ -260,11 +261,12 @@ def _compared(
 
 def _fresh(figures: Profile, contract: Contract, span: Window, policy: DatasetPolicy) -> dg.AssetCheckResult:
     stale, usual = stale_days(figures)
-    limit = policy.source_is_fresh.rhythms * usual
+    limit = math.inf if usual is None else policy.source_is_fresh.rhythms * usual
+    last = f"a row in the last {limit:g} {'day' if limit == 1 else 'days'} before {span.end.date()}"
     return checked(
         "source_is_fresh",
         stale <= limit,
-        expected=f"a row in the last {limit:g} {'day' if limit == 1 else 'days'} before {span.end.date()}",
+        expected="rows on a second day, which tells a rhythm" if usual is None else last,
         found="rows up to the last day"
         if not stale
         else f"the newest row of {contract.dataset} is {counted(stale, 'day')} older"

@@ -251,16 +251,17 @@ def days_of_history(profile: Profile, looked_at: range) -> int:
     return max(0, looked_at.stop - 1 - int(begun[0])) if len(begun) else 0
 
 
-def stale_days(profile: Profile) -> tuple[int, float]:
+def stale_days(profile: Profile) -> tuple[int, float | None]:
     """Days at the end without a row, and the source's rhythm: the days that mostly lie between two with rows (95 %).
 
-    A source without any row is as stale as there are days.
+    A source without any row is as stale as there are days, and one with rows on a single day has no rhythm yet: it may
+    be a catalogue, which comes whole.
     """
     with_rows = np.flatnonzero(profile.rows)
     if not len(with_rows):
         return len(profile.rows), 1.0
-    gaps = np.diff(with_rows)
-    return int(len(profile.rows) - 1 - with_rows[-1]), float(max(np.percentile(gaps, 95), 1)) if len(gaps) else 1.0
+    stale, gaps = int(len(profile.rows) - 1 - with_rows[-1]), np.diff(with_rows)
+    return stale, float(max(np.percentile(gaps, 95), 1)) if len(gaps) else None
 
 
 def stability_index(counts: Ints, base: Ints) -> Floats:
