@@ -9,15 +9,17 @@ from typing import Annotated, Literal
 import typer
 
 from cartograph.cli.console import say_error
+from cartograph.cli.declared import Declared, require, tell
 from cartograph.cli.documents import AsHtml, Out, present
 from cartograph.cli.options import finite
 from cartograph.cli.run import EXIT_FAILED
 from cartograph.lake import Lake
-from cartograph.settings import load_settings
+from cartograph.settings import Settings, load_settings
 from ml_assets.core.bench.errors import BenchDataError
 
 app = typer.Typer(
-    help="Randomised experiments: `analyse` and `power` ask of any file and print JSON, `memo` is the shop's own.",
+    help="Randomised experiments: `analyse` and `power` ask of any file and print JSON, `check` and `memo` are of the "
+    "shop's own.",
     no_args_is_help=True,
 )
 
@@ -152,21 +154,37 @@ def power(
 
 
 @app.command()
+def check() -> None:
+    """Look at the files of the shop's experiments: what is wrong with each, or what the shop lacks for it."""
+    tell(states(load_settings()))
+
+
+def states(settings: Settings) -> list[Declared]:
+    """The files of the shop's experiments."""
+    from cartograph.shops import load_shop
+    from ml_assets.core.experiments.folder import experiment_files, told
+
+    datasets = load_shop(settings).datasets
+    return [
+        Declared(file.path.stem, file.problem, told(file.experiment, datasets) if file.experiment else "")
+        for file in experiment_files(settings)
+    ]
+
+
+@app.command()
 def memo(
-    name: Annotated[str, typer.Argument(help="The experiment: the name of its file.")],
+    name: Annotated[
+        str, typer.Argument(help="The experiment: the name of its file, as `cartograph experiment check` lists it.")
+    ],
     html: AsHtml = False,
     out: Out = None,
 ) -> None:
     """Print or write the memo of one of the shop's experiments: what each variant did, and whether to ship it."""
-    from ml_assets.core.experiments.folder import experiment_files
     from ml_assets.core.experiments.memo import illustrated
     from ml_assets.core.experiments.report import read_reports
 
     settings = load_settings()
-    known = [file.path.stem for file in experiment_files(settings) if file.experiment]
-    if name not in known:
-        say_error(f"There is no experiment {name!r}.", f"The shop's experiments are: {', '.join(known) or 'none'}.")
-        raise typer.Exit(EXIT_FAILED)
+    require(name, states(settings), "experiment")
     lake, table = Lake.from_settings(settings), f"experiments.{name}"
     if not lake.exists(table):
         say_error(f"{name} has no result yet.", "`cartograph run` makes it.")

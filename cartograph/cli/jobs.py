@@ -310,7 +310,8 @@ def _concluded(settings: Settings, run: Run) -> list[RunLog]:
         log.succeeded = False
         log.first_cause = log.first_cause or _last_line(worker.log_path.read_text(encoding="utf-8", errors="replace"))
         place = section(log.failed_check[1] if log.failed_check else "run")
-        causes = [log.first_cause, f"What to do: {place}", *filter(None, [full_disk(settings)])]
+        causes = [log.first_cause, *(f"Also {cause}" for cause in log.further_causes), f"What to do: {place}"]
+        causes += filter(None, [full_disk(settings)])
         causes.append(f"The whole log: {worker.log_path}")
         say_error(f"{worker.location.name} failed.", "\n".join(causes))
     return [log]

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from cartograph.cli.console import names_and_numbers, output, say, say_error
+from cartograph.cli.declared import Declared, tell
 from cartograph.cli.instance import only_run
 from cartograph.cli.options import written
 from cartograph.cli.run import EXIT_FAILED
@@ -81,7 +82,7 @@ def check() -> None:
     files = model_files(settings)
     if not files:
         output.print(f"No model of your own: CARTOGRAPH_MODELS_DIR is {settings.models_dir or 'not set'}.")
-    problems = []
+    told = []
     for file in files:
         problem = file.problem
         if file.model:
@@ -91,10 +92,8 @@ def check() -> None:
                 try_out(file.model.estimator)
             except OwnModelError as error:
                 problem = f"{file.path}: {error}"
-        problems += [problem] if problem else []
-        output.print(f"[red]✗[/] {escape(problem)}" if problem else f"[green]✓[/] {file.path.stem}")
-    if problems:
-        raise typer.Exit(EXIT_FAILED)
+        told.append(Declared(file.path.stem, problem))
+    tell(told)
 
 
 @app.command()

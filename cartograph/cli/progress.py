@@ -37,9 +37,12 @@ class RunLog:
     first_cause: str | None = None
     failed_check: tuple[str, str] | None = None
     """The check that is the first cause, where it is one."""
+    further_causes: list[str] = field(default_factory=list)
+    """Why other steps failed than that of the first cause; what a check stopped is among the complaints."""
     succeeded: bool = False
     cursor: str | None = None
     _since: dict[str, float] = field(default_factory=dict)
+    _stopped_by_checks: set[str] = field(default_factory=set)
 
     def tally(self, outcome: Outcome) -> int:
         """How many checks ended so."""
@@ -69,18 +72,9 @@ def _take(event: dg.DagsterEvent, timestamp: float, log: RunLog) -> AssetDone | 
         case dg.DagsterEventType.ASSET_MATERIALIZATION:
             return _materialised(event, step, timestamp, log)
         case dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            evaluation = event.asset_check_evaluation_data
-            name = (evaluation.asset_key.to_user_string(), evaluation.check_name)
-            log.checks[name] = _outcome(evaluation)
-            if not evaluation.passed:
-                log.complaints[name] = evaluation.description or "did not pass"
-            if log.checks[name] == "failed" and evaluation.blocking and log.first_cause is None:
-                reason = f": {evaluation.description}" if evaluation.description else ""
-                log.first_cause = f"The check {name[1]} of {name[0]} failed{reason}"
-                log.failed_check = name
+            _checked(event.asset_check_evaluation_data, step, log)
         case dg.DagsterEventType.STEP_FAILURE:
-            if log.first_cause is None:
-                log.first_cause = f"{step.replace('__', '/', 1)}: {cause_of(event)}"
+            _failed(f"{step.replace('__', '/', 1)}: {cause_of(event)}", step, log)
         case dg.DagsterEventType.RUN_FAILURE:
             if log.first_cause is None:
                 log.first_cause = event.message or "The run failed."
@@ -89,6 +83,26 @@ def _take(event: dg.DagsterEvent, timestamp: float, log: RunLog) -> AssetDone | 
         case _:
             pass
     return None
+
+
+def _checked(evaluation: dg.AssetCheckEvaluation, step: str, log: RunLog) -> None:
+    name = (evaluation.asset_key.to_user_string(), evaluation.check_name)
+    log.checks[name] = _outcome(evaluation)
+    if not evaluation.passed:
+        log.complaints[name] = evaluation.description or "did not pass"
+    if log.checks[name] == "failed" and evaluation.blocking:
+        log._stopped_by_checks.add(step)
+        if log.first_cause is None:
+            reason = f": {evaluation.description}" if evaluation.description else ""
+            log.first_cause = f"The check {name[1]} of {name[0]} failed{reason}"
+            log.failed_check = name
+
+
+def _failed(cause: str, step: str, log: RunLog) -> None:
+    if log.first_cause is None:
+        log.first_cause = cause
+    elif step not in log._stopped_by_checks:
+        log.further_causes.append(cause)
 
 
 def _materialised(event: dg.DagsterEvent, step: str, timestamp: float, log: RunLog) -> AssetDone | None:

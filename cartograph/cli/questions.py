@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from cartograph.cli.console import output, say_error
+from cartograph.cli.console import say_error
+from cartograph.cli.declared import Declared, require, tell
 from cartograph.cli.documents import AsHtml, Out, present
 from cartograph.cli.run import EXIT_FAILED
 from cartograph.lake import Lake
@@ -21,18 +21,7 @@ Name = Annotated[str, typer.Argument(help="The question: the name of its file, a
 
 def check() -> None:
     """Look at the files of causal questions: what is wrong with each, or what the shop lacks for it."""
-    settings = load_settings()
-    problems = 0
-    for name, problem, lacking in states(settings):
-        problems += bool(problem)
-        if problem:
-            output.print(f"[red]✗[/] {escape(problem)}")
-        elif lacking:
-            output.print(f"[yellow]–[/] {name}: {escape(lacking)}")
-        else:
-            output.print(f"[green]✓[/] {name}")
-    if problems:
-        raise typer.Exit(EXIT_FAILED)
+    tell(states(load_settings()))
 
 
 def memo(
@@ -49,15 +38,15 @@ def memo(
     present(told.memo if drawn else without_pictures(told.memo), drawn, told.effect.question, html=html, out=out)
 
 
-def states(settings: Settings) -> list[tuple[str, str, str]]:
-    """Of each question's file its name, what is wrong with it, and what the shop lacks for it; empty where nothing."""
+def states(settings: Settings) -> list[Declared]:
+    """The files of the shop's questions."""
     from cartograph.shops import load_shop
     from ml_assets.core.questions.folder import question_files
     from ml_assets.core.questions.lacking import told
 
     shop = load_shop(settings)
     return [
-        (file.path.stem, file.problem, told(file.question, shop.datasets) if file.question else "")
+        Declared(file.path.stem, file.problem, told(file.question, shop.datasets) if file.question else "")
         for file in question_files(settings)
     ]
 
@@ -65,10 +54,7 @@ def states(settings: Settings) -> list[tuple[str, str, str]]:
 def stored(settings: Settings, question: str) -> dict[str, Any]:
     """The row of the answer to `question`, from the lake; it ends the command where there is none."""
     lake, table = Lake.from_settings(settings), f"causal.{question}"
-    known = [name for name, problem, lacking in states(settings) if not problem and not lacking]
-    if question not in known:
-        say_error(f"There is no question {question!r}.", f"The shop's questions are: {', '.join(known) or 'none'}.")
-        raise typer.Exit(EXIT_FAILED)
+    require(question, states(settings), "question")
     rows = lake.batches(table).read_all().to_pylist() if lake.exists(table) else []
     if not rows:
         say_error(

@@ -10,10 +10,11 @@ import typer
 from pydantic import BaseModel
 from rich.markup import escape
 
+from cartograph.cli import experiment, questions
 from cartograph.cli.console import count, names_and_numbers, output, say
+from cartograph.cli.declared import Declared
 from cartograph.cli.instance import open_instance
 from cartograph.cli.progress import RunLog, follow
-from cartograph.cli.questions import states
 from cartograph.lake import Lake
 from cartograph.releases import NoRelease, open_store
 from cartograph.settings import Settings, load_settings
@@ -23,7 +24,10 @@ _PUBLISHED = "published."
 
 
 class LastRun(BaseModel):
-    """The latest run of a job. `first_cause` says why it failed; where a check did, it is one of the complaints."""
+    """The latest run of a job. `first_cause` says why it failed; where a check did, it is one of the complaints.
+
+    `further_causes` say why other steps failed.
+    """
 
     job: str
     run_id: str
@@ -34,6 +38,7 @@ class LastRun(BaseModel):
     checks_failed: int
     complaints: list[str]
     first_cause: str | None
+    further_causes: list[str]
 
 
 class Status(BaseModel):
@@ -79,7 +84,6 @@ def collect(settings: Settings, shop: Shop) -> Status:
     from ecom_assets.contracts import CONTRACTS
     from ecom_assets.warehouse.dbt_project import PROJECT_DIR
     from ecom_assets.warehouse.marts import marts_enabled_by
-    from ml_assets.core.experiments.folder import left_out
 
     has_state = settings.shop_home.is_dir()
     enabled_by = marts_enabled_by(PROJECT_DIR)
@@ -101,15 +105,18 @@ def collect(settings: Settings, shop: Shop) -> Status:
         switched_off={name: c.enables for name, c in CONTRACTS.items() if name not in shop.datasets},
         absent_marts={name: marts for name, marts in enabled_by.items() if name not in shop.datasets},
         empty_marts=[name.removeprefix(_PUBLISHED) for name in rows if name.startswith(_PUBLISHED) and not rows[name]],
-        experiments_left_out=left_out(settings, shop.datasets),
-        questions_left_out={
-            name: problem or lacking for name, problem, lacking in states(settings) if problem or lacking
-        },
+        experiments_left_out=_left_out(experiment.states(settings)),
+        questions_left_out=_left_out(questions.states(settings)),
         tables=rows,
         last_runs=last_runs(settings),
         release=release.release_id if release else None,
         release_as_of=release.inputs.as_of if release else None,
     )
+
+
+def _left_out(files: list[Declared]) -> dict[str, str]:
+    """Why files are not used, by their names."""
+    return {name: problem or lacking for name, problem, lacking in files if problem or lacking}
 
 
 def last_runs(settings: Settings) -> list[LastRun]:
@@ -136,6 +143,7 @@ def last_runs(settings: Settings) -> list[LastRun]:
                 checks_failed=log.tally("failed"),
                 complaints=list(complaints.values()),
                 first_cause=cause if run.status == dg.DagsterRunStatus.FAILURE else None,
+                further_causes=log.further_causes,
             )
     return list(found.values())
 
@@ -145,7 +153,8 @@ def print_run(run: LastRun) -> None:
     checks = f"checks {run.checks_passed} passed, {run.checks_warned} warned, {run.checks_failed} failed"
     say(f"last run  {run.job} {run.status} {run.started_at:%Y-%m-%d %H:%M} UTC, {checks}")
     if run.first_cause:
-        say(f"          [red]{escape(run.first_cause)}[/]")
+        for cause in (run.first_cause, *run.further_causes):
+            say(f"          [red]{escape(cause)}[/]")
     for complaint in run.complaints:
         if complaint != run.first_cause:
             say(f"          [yellow]{escape(complaint)}[/]")

@@ -51,6 +51,11 @@ def mistaken() -> None:
     raise dg.Failure(description="no file matches data/*.csv: mount the folder")
 
 
+@dg.asset
+def broken_too() -> None:
+    raise dg.Failure(description="no such column: prize")
+
+
 def logged(*assets: dg.AssetsDefinition) -> RunLog:
     log = RunLog()
     tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
@@ -95,3 +100,10 @@ def test_the_first_cause_is_named(asset: dg.AssetsDefinition, cause: str) -> Non
     log = logged(asset)
     assert not log.succeeded
     assert log.first_cause == cause
+
+
+def test_further_causes_are_told_and_not_what_a_check_stopped() -> None:
+    log = logged(broken, broken_too, gated)
+    assert log.first_cause == "broken: OSError: disk full"
+    assert log.further_causes == ["broken_too: no such column: prize"]
+    assert log.complaints == {("gated", "has_rows"): "no row came"}

@@ -9,7 +9,7 @@ import yaml
 
 from cartograph.settings import Settings, SettingsError
 from ml_assets.core.experiments.errors import ExperimentError
-from ml_assets.core.experiments.folder import experiment_files, left_out
+from ml_assets.core.experiments.folder import experiment_files, told
 from ml_assets.core.experiments.form import read_experiment
 
 SHIPPED = sorted((Path(__file__).parents[3] / "experiments").glob("*.yaml"))
@@ -92,7 +92,10 @@ def test_a_folder_gives_the_shops_own_experiments_and_says_what_cannot_be_used(t
     found = {file.path.stem: file for file in experiment_files(settings)}
     assert set(found) == {"mine", "bad", "of_visits"}
     assert "the control nobody is none" in found["bad"].problem
-    assert left_out(settings, {"experiment_assignments"}) == {"of_visits": "the shop does not deliver events"}
+    (of_visits,) = [file.experiment for file in found.values() if file.path.stem == "of_visits"]
+    assert of_visits is not None
+    assert told(of_visits, {"experiment_assignments"}) == "not analysed, as the shop does not deliver events"
+    assert told(of_visits, of_visits.datasets) == ""
     with pytest.raises(SettingsError, match="there is no such folder"):
         experiment_files(Settings(experiments_dir=tmp_path / "nowhere"))
 

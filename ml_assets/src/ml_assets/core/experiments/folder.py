@@ -41,14 +41,10 @@ def lacking(experiment: Experiment, datasets: Collection[str]) -> list[str]:
     return sorted(experiment.datasets - set(datasets))
 
 
-def left_out(settings: Settings, datasets: Collection[str]) -> dict[str, str]:
-    """The experiments that the shop has no assets of, and why."""
-    found = {
-        file.experiment.name: lacking(file.experiment, datasets)
-        for file in experiment_files(settings)
-        if file.experiment
-    }
-    return {name: f"the shop does not deliver {', '.join(lacks)}" for name, lacks in found.items() if lacks}
+def told(experiment: Experiment, datasets: Collection[str]) -> str:
+    """The same in words; empty where nothing is lacking."""
+    missing = lacking(experiment, datasets)
+    return f"not analysed, as the shop does not deliver {', '.join(missing)}" if missing else ""
 
 
 def _is_for(experiment: Experiment, shop: str) -> bool:

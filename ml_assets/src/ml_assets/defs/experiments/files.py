@@ -55,7 +55,7 @@ def unusable_asset(file: ExperimentFile) -> dg.AssetsDefinition:
         description=f"The file {file.path.name} cannot be used. {file.problem}",
     )
     def _unusable() -> None:
-        raise dg.Failure(f"{file.problem} docs/experiments.md has the form.", allow_retries=False)
+        raise dg.Failure(f"{file.problem} `cartograph experiment check` says when it can be used.", allow_retries=False)
 
     return _unusable
 
