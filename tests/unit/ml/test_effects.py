@@ -82,7 +82,7 @@ def test_a_share_that_would_be_rounded_to_nothing_is_told_as_some(monkeypatch):
     monkeypatch.setattr(levels, "supported", lambda problem, _: np.arange(len(problem.arms)) > 0)
     found = assess(made(1), Design(), SMOOTH)
     assert 0 < found.trimmed_share < 0.001
-    assert found.warnings[0].startswith("Fewer than 0.1% of the rows were left out;")
+    assert found.warnings[0].startswith("Of the rows fewer than 0.1% were left out;")
 
 
 def test_the_effect_on_the_treated_of_a_rule_without_overlap_is_refused():
@@ -324,7 +324,7 @@ def test_a_graph_leaves_out_what_is_no_confounder_and_refuses_a_hidden_cause():
     edges = [("a", "t"), ("a", "y"), ("b", "t"), ("b", "y"), ("c", "y"), ("t", "y"), ("t", "after"), ("y", "after")]
     found = assess(wide, Design(graph=Graph(tuple(edges), "t", "y")), SMOOTH)
     assert found.effect.holds(2.0)
-    assert found.warnings[0].startswith("after is no confounder but a post-treatment and was left out")
+    assert found.warnings[0].startswith("after is no confounder but an effect of the treatment and was left out")
     assert not assess(wide, Design(), SMOOTH).effect.holds(2.0)
     hidden = Graph((*edges, ("u", "t"), ("u", "y")), "t", "y", latent=("u",))
     refused = assess(wide, Design(graph=hidden), SMOOTH)

@@ -202,7 +202,8 @@ def test_the_command_answers_a_file(tmp_path: Path) -> None:
     assert told["question"] == "What did d do to y, on average over those who got it, from then on?"
     assert "(parallel trends)" in told["assumed"]
     assert set(told["first_treated"]) == {"2024-06-01", "2024-09-01", "2024-12-01"}
-    assert told["estimates"][0]["low"] < told["estimates"][0]["estimate"] < told["estimates"][0]["high"]
+    assert told["answer"][0] == told["estimates"][0]
+    assert told["answer"][0]["ci_low"] < told["answer"][0]["estimate"] < told["answer"][0]["ci_high"]
     assert asked(path, "--method", "synthetic_control")[0] == 2
 
 

@@ -17,12 +17,12 @@ ONE_UNIT = 0.1
 def of_choice(
     design: Design, door: Gate, has_placebo: bool, effect: Estimate | None, strength: Sensitivity | None
 ) -> Iterator[str]:
-    """What is assumed of how the treatment was chosen; nothing where chance is declared to have.
+    """What is assumed of how the treatment was chosen; nothing where chance or something unrecorded is declared to have.
 
     `door` is the gate that held the choice against the data, `has_placebo` whether there is something that the
     treatment cannot have changed.
     """
-    if design.is_randomised:
+    if design.is_randomised or design.unrecorded:
         return
     yield "That nothing unrecorded chose the treatment and moves the outcome is assumed, not shown."
     if not has_placebo:

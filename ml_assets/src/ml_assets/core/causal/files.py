@@ -6,7 +6,6 @@ estimated that of `assess`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from ml_assets.core.causal.caveats import is_taken_for_random
 from ml_assets.core.causal.effect import LINEAR, SMOOTH
 from ml_assets.core.causal.errors import CausalFileError
 from ml_assets.core.causal.file_rows import Asked, Loaded, read, word
-from ml_assets.core.causal.finding import Estimate, Finding, GroupEffect, NamedEstimate
+from ml_assets.core.causal.finding import Finding, GroupEffect, NamedEstimate
 from ml_assets.core.causal.gaps import gap_of, pooled_gap
 from ml_assets.core.causal.gates import (
     ASK_OF_TREATED,
@@ -31,6 +30,7 @@ from ml_assets.core.causal.gates import (
     values_are_held_fixed,
 )
 from ml_assets.core.causal.graph import Graph
+from ml_assets.core.causal.printed import answer, checks, interval, named, number, plain
 from ml_assets.core.causal.study import Design, Kind, Study
 
 MANY_CELLS = 400_000
@@ -173,7 +173,6 @@ def report(asked: Asked, loaded: Loaded, found: Finding, held: Sequence[str]) ->
         if found.naive
         else ()
     )
-    answers = [one for one in found.estimates if one.method == found.estimates[0].method]
     overlap = found.gate("overlap")
     return {
         "question": _question(asked, loaded),
@@ -185,24 +184,21 @@ def report(asked: Asked, loaded: Loaded, found: Finding, held: Sequence[str]) ->
         "adjusted_for": list(held),
         "assumed": _assumed(asked, found),
         "verdict": found.verdict,
-        "answer": [_row(one) for one in answers] if found.identified else None,
-        "naive": [_row(one) for one in naive],
-        "estimates": [_row(one) for one in found.estimates],
-        "checks": [
-            {"name": gate.name, "passed": bool(gate.passed), "value": _number(gate.value), "detail": gate.detail}
-            for gate in found.gates
-        ],
-        "trimmed_share": _number(found.trimmed_share),
+        "answer": answer(found),
+        "naive": [named(one) for one in naive],
+        "estimates": [named(one) for one in found.estimates],
+        "checks": checks(found.gates),
+        "trimmed_share": number(found.trimmed_share),
         "overlap": {
-            "share": _number(overlap.value) if overlap else None,
+            "share": number(overlap.value) if overlap else None,
             "propensities": None if found.propensity is None else found.propensity._asdict(),
         },
         "balance": [
-            {"covariate": one.covariate, "before": _number(one.before), "after": _number(one.after)}
+            {"covariate": one.covariate, "before": number(one.before), "after": number(one.after)}
             for one in found.balance
         ],
-        "sensitivity": _plain(found.sensitivity),
-        "heterogeneity": _plain(found.heterogeneity),
+        "sensitivity": plain(found.sensitivity),
+        "heterogeneity": plain(found.heterogeneity),
         "groups": [_of_group(one) for one in found.groups] if found.identified else None,
         "warnings": [*loaded.warnings, *found.warnings, *_refusal(asked, found)],
     }
@@ -255,35 +251,6 @@ def _counts(study: Study, kind: Kind) -> list[int]:
     return [int(count) for count in np.bincount(study.treatment.astype(np.int64), minlength=len(study.levels))]
 
 
-def _row(one: NamedEstimate) -> dict[str, Any]:
-    return {"method": one.method, "contrast": one.contrast, **_interval(one.estimate)}
-
-
 def _of_group(one: GroupEffect) -> dict[str, Any]:
     who = {"modifier": one.modifier, "value": one.value, "rows": one.rows}
-    return {**who, "contrast": one.contrast, **_interval(one.estimate)}
-
-
-def _interval(estimate: Estimate) -> dict[str, float | None]:
-    return {
-        "estimate": _number(estimate.ate),
-        "ci_low": _number(estimate.low),
-        "ci_high": _number(estimate.high),
-    }
-
-
-def _plain(found: Any) -> Any:
-    """A named tuple as a dictionary of numbers that JSON has."""
-    if found is None:
-        return None
-    return {name: _listed(value) for name, value in found._asdict().items()}
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_listed(one) for one in value]
-    return _number(value) if isinstance(value, float) else value
-
-
-def _number(value: float) -> float | None:
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+    return {**who, "contrast": one.contrast, **interval(one.estimate)}

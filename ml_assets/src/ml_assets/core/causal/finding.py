@@ -10,6 +10,8 @@ from math import isfinite
 from typing import Literal, NamedTuple
 
 CONFIDENCE = 0.95
+FEWEST_TOLD = 0.001
+"""A smaller share would be rounded to nothing."""
 
 Verdict = Literal["identified", "not identified"]
 
@@ -132,6 +134,11 @@ class Finding:
         return self.estimates[0].estimate if self.estimates else None
 
     @property
+    def left_out(self) -> str:
+        """The share of the rows that was left out, in words."""
+        return share_told(self.trimmed_share)
+
+    @property
     def identified(self) -> bool:
         """Whether there is an estimate, each with an interval, and every gate was passed."""
         is_told = bool(self.estimates) and all(isfinite(end) for one in self.estimates for end in one.estimate)
@@ -145,3 +152,10 @@ class Finding:
     def gate(self, name: str) -> Gate | None:
         """The gate that is called so, if it was reached."""
         return next((gate for gate in self.gates if gate.name == name), None)
+
+
+def share_told(share: float) -> str:
+    """A share of rows in words; a small one is not rounded to nothing."""
+    if not share:
+        return "none"
+    return f"{share:.1%}" if share >= FEWEST_TOLD else "fewer than 0.1%"

@@ -18,6 +18,13 @@ WHY = {
     "instrument": "it moves the treatment only, so holding it fixed adds noise and magnifies hidden confounding",
 }
 """Why a column of each role is no confounder."""
+IS = {
+    "mediator": "a mediator",
+    "post-treatment": "an effect of the treatment",
+    "collider": "a collider",
+    "instrument": "an instrument",
+}
+"""What a column of each role is, in words."""
 
 
 class GraphError(ValueError):

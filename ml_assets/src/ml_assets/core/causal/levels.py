@@ -24,7 +24,7 @@ from ml_assets.core.causal.effect import (
     smooth_propensity_model,
 )
 from ml_assets.core.causal.finding import Balance, Estimate, Finding, Gate, NamedEstimate, Propensities
-from ml_assets.core.causal.graph import WHY, Identification, identify
+from ml_assets.core.causal.graph import IS, WHY, Identification, identify
 from ml_assets.core.causal.groups import group_effects
 from ml_assets.core.causal.heterogeneity import heterogeneity
 from ml_assets.core.causal.interactions import told, with_products
@@ -54,8 +54,6 @@ REFITTED_SHARE = 0.05
 """Where more rows than this are left out, nuisances are fitted anew to those that stay."""
 FEWEST_FOR_TREES = 500
 """Rows of a level: with LaLonde's 185 treated, stacked nuisances widened the interval by a fifth for nothing."""
-FEWEST_TOLD = 0.001
-"""A smaller share would be rounded to nothing."""
 BINS = 20
 
 
@@ -299,8 +297,7 @@ def _warnings(study: Study, design: Design, found: Finding, door: Gate) -> tuple
     told = []
     if found.trimmed_share > 0:
         who = "treated with comparable controls" if design.estimand == "ATT" else "rows that could have had any arm"
-        share = f"{found.trimmed_share:.1%}" if found.trimmed_share >= FEWEST_TOLD else "Fewer than 0.1%"
-        told.append(f"{share} of the rows were left out; the effect is that on the {who}.")
+        told.append(f"Of the rows {found.left_out} were left out; the effect is that on the {who}.")
     if not design.trims:
         told.append("Rows without a comparison were not left out: for them the effect is extrapolated.")
     effect = found.estimates[0].estimate if found.estimates else None
@@ -340,7 +337,7 @@ def _identification_gate(found: Identification) -> Gate:
 
 def _told_of(found: Identification | None) -> tuple[str, ...]:
     refused = found.refused.items() if found else ()
-    return tuple(f"{name} is no confounder but a {role} and was left out: {WHY[role]}." for name, role in refused)
+    return tuple(f"{name} is no confounder but {IS[role]} and was left out: {WHY[role]}." for name, role in refused)
 
 
 def _without(study: Study, found: Identification) -> Covariates:

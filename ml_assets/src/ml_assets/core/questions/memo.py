@@ -165,7 +165,7 @@ def _asked(answer: Answer) -> str:
         ("Of whom", f"`{_cell(answer.population)}`"),
         ("Whose effect", {"ATT": "of those who were treated"}.get(answer.estimand, "of all who are asked about")),
         ("How it was decided", decided),
-        ("Compared", f"{compared}; {found.trimmed_share:.1%} left out"),
+        ("Compared", f"{compared}; {found.left_out} left out"),
         *((name.replace("_", " ").capitalize(), text) for name, text in answer.notes.items()),
     ]
     return _table(("", ""), rows)

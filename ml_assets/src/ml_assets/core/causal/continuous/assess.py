@@ -28,7 +28,7 @@ from ml_assets.core.causal.continuous.refutations import (
 from ml_assets.core.causal.continuous.regression import fitted, naive
 from ml_assets.core.causal.continuous.sensitivity import sensitivity
 from ml_assets.core.causal.continuous.shape import shape_of
-from ml_assets.core.causal.finding import Estimate, Finding, Gate, NamedEstimate, Propensities
+from ml_assets.core.causal.finding import Estimate, Finding, Gate, NamedEstimate, Propensities, share_told
 from ml_assets.core.causal.gates import agreement_of_two
 from ml_assets.core.causal.study import Design, Study
 from ml_assets.core.causal.within import NotEstimable
@@ -91,7 +91,7 @@ def assess_continuous(study: Study, design: Design) -> Finding:
         _histogram(left),
         strength,
         warnings=(
-            *([f"{trimmed:.1%} of the rows were left out, as no estimate can use them."] if trimmed else []),
+            *([f"Of the rows {share_told(trimmed)} were left out: no estimate can use them."] if trimmed else []),
             *of_one_unit(influence(left, data, first), data.clusters),
             *of_choice(design, door, has_placebo, estimates[0].estimate, strength),
         ),

@@ -6,7 +6,6 @@ Reading the file and choosing a design by how many units were treated. What is e
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +13,11 @@ import duckdb
 import numpy as np
 
 from ml_assets.core.bench.files import ROWS, as_number, is_no_number, out_of_range, quoted, read_rows, refuse
-from ml_assets.core.causal.finding import Estimate, Finding
+from ml_assets.core.causal.finding import Finding
 from ml_assets.core.causal.panels.did import FEWEST_TREATED, assess_did
 from ml_assets.core.causal.panels.synthetic_control import assess_synthetic
 from ml_assets.core.causal.panels.table import Panel, PanelError, panel
+from ml_assets.core.causal.printed import answer, checks, interval, named, number
 
 Method = Literal["did", "synthetic_control"]
 FORM = "It needs a row for each unit and period, with the outcome and whether the unit was treated (0 or 1)."
@@ -121,10 +121,10 @@ def _did(found: Panel) -> dict[str, Any]:
     names = [str(time) for time in found.times]
     return {
         **_finding(told.finding),
-        "pre_trend_p": _number(told.pre_trend_p),
-        "events": [{name: _number(value) for name, value in event._asdict().items()} for event in told.events],
+        "pre_trend_p": number(told.pre_trend_p),
+        "events": [{name: number(value) for name, value in event._asdict().items()} for event in told.events],
         "group_times": [
-            {"group": names[cell.group], "time": names[cell.time], "effect": cell.effect, "error": _number(cell.error)}
+            {"group": names[cell.group], "time": names[cell.time], "effect": cell.effect, "error": number(cell.error)}
             for cell in told.group_times
         ],
     }
@@ -135,7 +135,7 @@ def _synthetic(found: Panel) -> dict[str, Any]:
     paths = zip(told.times, told.actual, told.synthetic, strict=False)
     return {
         **_finding(told.finding),
-        "p": _number(told.p),
+        "p": number(told.p),
         "weights": dict(told.weights),
         "path": [{"time": str(time), "actual": actual, "synthetic": mixed} for time, actual, mixed in paths],
     }
@@ -144,25 +144,9 @@ def _synthetic(found: Panel) -> dict[str, Any]:
 def _finding(found: Finding) -> dict[str, Any]:
     return {
         "verdict": found.verdict,
-        "naive": _interval(found.naive),
-        "estimates": [
-            {"method": one.method, "contrast": one.contrast, **(_interval(one.estimate) or {})}
-            for one in found.estimates
-        ],
-        "checks": [
-            {"name": gate.name, "passed": gate.passed, "value": _number(gate.value), "detail": gate.detail}
-            for gate in found.gates
-        ],
+        "answer": answer(found),
+        "naive": None if found.naive is None else interval(found.naive),
+        "estimates": [named(one) for one in found.estimates],
+        "checks": checks(found.gates),
         "warnings": list(found.warnings),
     }
-
-
-def _interval(estimate: Estimate | None) -> dict[str, float | None] | None:
-    if estimate is None:
-        return None
-    return {"estimate": _number(estimate.ate), "low": _number(estimate.low), "high": _number(estimate.high)}
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else None
