@@ -17,7 +17,7 @@ ONE_UNIT = 0.1
 def of_choice(
     design: Design, door: Gate, has_placebo: bool, effect: Estimate | None, strength: Sensitivity | None
 ) -> Iterator[str]:
-    """What is assumed of how the treatment was chosen; nothing where chance or something unrecorded is declared to have.
+    """What is assumed of the choice; nothing where chance, or what nobody recorded, is declared to have decided.
 
     `door` is the gate that held the choice against the data, `has_placebo` whether there is something that the
     treatment cannot have changed.
