@@ -23,11 +23,8 @@ _IN_JSON = {"list_type": "Input should be a valid array", "dict_type": "Input sh
 MOST_UNKNOWN = 1000
 """So many names that are no features are told one by one."""
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_TYPES: dict[str, frozenset[type]] = {
-    "boolean": frozenset({bool}),
-    "bigint": frozenset({int}),
-    "double": frozenset({int, float}),
-}
+_NULL = b"-9223372036854775807"
+"""What a null is read as where whole columns are: a whole number that is also taken for a real one."""
 
 Matrix = npt.NDArray[np.float64]
 
@@ -59,6 +56,7 @@ class GivenFeatures:
         self._many = _request({name: _list_of(kind) for name, kind in kinds.items()})
         bounds = [_bounds(spec) for spec in specs]
         self._lows = np.array([[low] for low, _ in bounds])
+        self._required = np.array([not spec.nullable for spec in specs])
         self._highs = np.array([[high] for _, high in bounds])
 
     def one(self, body: bytes) -> Matrix:
@@ -101,8 +99,10 @@ class GivenFeatures:
         """The features of a sound request, of shape [k, n]; None for any other, and where a list lies in a list."""
         if body.count(b"[") != len(self._specs):
             return None
+        filled = body.replace(b"null", _NULL)
+        nulls = (len(filled) - len(body)) // (len(_NULL) - len(b"null"))
         try:
-            given: Any = simdjson.Parser().parse(body)
+            given: Any = simdjson.Parser().parse(filled)
             features = given["features"]
             lists = [features[name] for name in self._specs]
             sound = len(given) == 1 and len(features) == len(lists)
@@ -117,6 +117,10 @@ class GivenFeatures:
             if column is None:
                 return None
             columns[at] = column
+        is_null = columns == float(_NULL)
+        if np.count_nonzero(is_null) != nulls or is_null[self._required].any():  # or somebody gave that very number
+            return None
+        columns[is_null] = np.nan
         return None if ((columns < self._lows) | (columns > self._highs)).any() else columns
 
     def _valid(self, request: TypeAdapter[Any], body: bytes) -> dict[str, Any]:
@@ -183,22 +187,19 @@ def _list_of(kind: Any) -> Any:
 
 
 def _column(values: Any, spec: FeatureSpec) -> npt.NDArray[Any] | None:
-    """The values of a parsed list as an array with NaN for null; None where one is not of the feature's type."""
+    """The values of a parsed list as an array, `_NULL` for null; None where one is not of the feature's type."""
     if not isinstance(values, simdjson.Array):
         return None
-    if spec.type != "boolean":
-        is_whole = spec.type == "bigint"
-        try:  # no value becomes an object of Python; a null ends it
-            return np.frombuffer(
-                values.as_buffer(of_type="i" if is_whole else "d"), np.int64 if is_whole else np.float64
-            )
-        except (TypeError, ValueError):
-            pass
-    listed = values.as_list()
-    found = set(map(type, listed))
-    if spec.nullable:
-        found.discard(type(None))
-    return np.array(listed, dtype=np.float64) if found <= _TYPES[spec.type] else None
+    if spec.type == "boolean":
+        listed = values.as_list()
+        is_sound = all(type(value) is bool or value == int(_NULL) for value in listed)
+        return np.array(listed, dtype=np.float64) if is_sound else None
+    is_whole = spec.type == "bigint"
+    try:  # no value becomes an object of Python
+        read = values.as_buffer(of_type="i") if is_whole else values.as_buffer(of_type="d")
+    except (TypeError, ValueError):
+        return None
+    return np.frombuffer(read, np.int64 if is_whole else np.float64)
 
 
 def _annotation(feature: FeatureSpec) -> Any:

@@ -113,9 +113,12 @@ SPECS = (
     FeatureSpec(name="whole", type="bigint", description="-", nullable=False, minimum=-5, maximum=50),
     FeatureSpec(name="perhaps", type="bigint", description="-", nullable=True),
     FeatureSpec(name="any", type="double", description="-", nullable=True, minimum=-5, maximum=50),
+    FeatureSpec(name="free", type="double", description="-", nullable=True),
+    FeatureSpec(name="flag", type="boolean", description="-", nullable=True),
 )
 VALUES = (
     st.none()
+    | st.sampled_from([-(2**63) + 1, -(2**63), -(2.0**63)])
     | st.booleans()
     | st.integers(-(2**54), 2**54)
     | st.integers(-6, 51)
@@ -127,13 +130,13 @@ VALUES = (
 
 
 @settings(max_examples=400)
-@given(st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=1, max_size=4))
-def test_the_fast_way_takes_what_the_strict_one_takes_and_nothing_else(rows: list[tuple[Any, Any, Any]]) -> None:
-    """One row at a time is read by pydantic alone, many by numpy first: both must agree on every value."""
+@given(st.lists(st.tuples(*[VALUES] * len(SPECS)), min_size=1, max_size=4))
+def test_the_fast_way_takes_what_the_strict_one_takes_and_nothing_else(rows: list[tuple[Any, ...]]) -> None:
+    """One row at a time is read by pydantic alone, many as whole columns first: both must agree on every value."""
     features = GivenFeatures(SPECS)
     names = [spec.name for spec in SPECS]
 
-    def alone(row: tuple[Any, Any, Any]) -> list[float] | None:
+    def alone(row: tuple[Any, ...]) -> list[float] | None:
         try:
             return features.one(json.dumps({"features": dict(zip(names, row, strict=True))}).encode())[0].tolist()
         except FeaturesError:
@@ -148,14 +151,36 @@ def test_the_fast_way_takes_what_the_strict_one_takes_and_nothing_else(rows: lis
         np.testing.assert_array_equal(features.many(body), np.array(expected))
 
 
+SOUND = st.tuples(
+    st.integers(-5, 50),
+    st.none() | st.integers(-(2**53) + 1, 2**53 - 1),
+    st.none() | st.floats(-5, 50),
+    st.none() | st.sampled_from([-(2**63) + 1, -(2.0**63), 0.5]),
+    st.none() | st.booleans(),
+)
+
+
+@given(st.lists(SOUND, min_size=1, max_size=4))
+def test_sound_rows_are_read_as_they_are(rows: list[tuple[Any, ...]]) -> None:
+    """Also the number that a null is read as, where somebody gives that."""
+    columns = {spec.name: list(column) for spec, column in zip(SPECS, zip(*rows, strict=True), strict=True)}
+    expected = np.array([[np.nan if value is None else float(value) for value in row] for row in rows])
+    np.testing.assert_array_equal(GivenFeatures(SPECS).many(json.dumps({"features": columns}).encode()), expected)
+
+
 def test_a_body_of_a_million_wrong_values_is_answered_with_one_error_of_each_list() -> None:
-    body = json.dumps({"features": {"whole": ["x"] * 1000, "perhaps": ["x"] * 1000, "any": [True] * 1000}}).encode()
+    rest = {"free": ["x"] * 1000, "flag": [1] * 1000}
+    body = json.dumps(
+        {"features": {"whole": ["x"] * 1000, "perhaps": ["x"] * 1000, "any": [True] * 1000} | rest}
+    ).encode()
     with pytest.raises(FeaturesError) as refused:
         GivenFeatures(SPECS).many(body)
     assert [found.path for found in refused.value.problems] == [
         ("features", "whole", 0),
         ("features", "perhaps", 0),
         ("features", "any", 0),
+        ("features", "free", 0),
+        ("features", "flag", 0),
     ]
 
 
